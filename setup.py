@@ -1,0 +1,39 @@
+from pathlib import Path
+
+from setuptools import setup
+
+setup(
+    name="conclip",
+    version="0.1.0",
+    description="CoN-CLIP: CLIP models that understand negation, for the Hugging Face libraries",
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    # The metrics live in evaluate/, a name that belongs to the library: they are installed as conclip_metrics.
+    package_dir={"conclip_metrics": "evaluate"},
+    packages=[
+        "modeling_conclip",
+        "dataset_scripts",
+        "conclip_training",
+        "conclip_metrics",
+        "conclip_metrics.pair_accuracy",
+    ],
+    package_data={"conclip_metrics.pair_accuracy": ["README.md", "requirements.txt"]},
+    py_modules=["train_accelerate"],
+    install_requires=[
+        "torch>=2.4",
+        "transformers>=5.0",
+        "datasets>=3.6",
+        "accelerate>=1.10",
+        "huggingface_hub>=1.0",
+        "evaluate>=0.4.6",
+        "peft>=0.18",
+        "numpy",
+        "pillow",
+        "matplotlib",
+        "tensorboard",
+    ],
+    extras_require={"test": ["pytest>=8", "ruff"], "dev": ["pytest>=8", "ruff", "pre-commit"]},
+)
