@@ -1,0 +1,186 @@
+"""ConCLIP: a `CLIPModel` without a new parameter whose forward also takes negated captions and distractor images."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from transformers import CLIPModel
+from transformers.models.clip.modeling_clip import CLIPOutput
+from transformers.utils import can_return_tuple
+
+from .configuration_conclip import ConCLIPConfig
+from .loss_conclip import conclip_terms, gather_across_processes, l2_normalize, weighted_mean
+
+MAX_LOGIT_SCALE = math.log(100.0)
+
+
+@dataclass
+class ConCLIPOutput(CLIPOutput):
+    """
+    CLIP's output (float32 logits and embeddings) and, besides:
+
+    Args:
+        loss_l1, loss_l2, loss_l3 (`torch.Tensor`, scalar float32, with `return_loss=True`):
+            The unweighted terms of the loss (see `loss_conclip`); `loss_l3` is `None` without distractor images.
+        negated_text_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
+            Normalised embeddings of the negated captions, if given.
+        distractor_image_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
+            Normalised embeddings of the distractor images, if given.
+    """
+
+    loss_l1: torch.Tensor | None = None
+    loss_l2: torch.Tensor | None = None
+    loss_l3: torch.Tensor | None = None
+    negated_text_embeds: torch.Tensor | None = None
+    distractor_image_embeds: torch.Tensor | None = None
+
+
+class ConCLIPModel(CLIPModel):
+    """CLIP with the negation loss of CoN-CLIP (arXiv 2403.20312). Loads any CLIP folder, saves folders CLIP loads."""
+
+    config: ConCLIPConfig
+    config_class = ConCLIPConfig
+
+    def __init__(self, config: ConCLIPConfig):
+        super().__init__(config)
+        self.freeze_image_encoder(config.freeze_image_encoder)
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs):
+        """As `CLIPModel.from_pretrained`, from any CLIP folder or Hub id; freezes what the config says."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        # Loading replaces the parameters and with them what __init__ froze.
+        model.freeze_image_encoder(model.config.freeze_image_encoder)
+        return loaded
+
+    def freeze_image_encoder(self, freeze: bool = True) -> None:
+        """Freezes (or, with `False`, frees) the image tower and its projection, and notes it in the config."""
+        self.config.freeze_image_encoder = freeze
+        self.vision_model.requires_grad_(not freeze)
+        self.visual_projection.requires_grad_(not freeze)
+        self.train(self.training)
+
+    def train(self, mode: bool = True):
+        """As `nn.Module.train`, but a part none of whose parameters learns stays in eval mode."""
+        super().train(mode)
+        for module in self.children():
+            if not any(parameter.requires_grad for parameter in module.parameters()):
+                module.eval()
+        return self
+
+    @torch.no_grad()
+    def clamp_logit_scale(self) -> None:
+        """Holds `logit_scale` in [0, ln 100], as CLIP and CoN-CLIP do after each optimizer step."""
+        self.logit_scale.clamp_(0.0, MAX_LOGIT_SCALE)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        pixel_values: torch.FloatTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        return_loss: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+        negated_input_ids: torch.LongTensor | None = None,
+        negated_attention_mask: torch.Tensor | None = None,
+        distractor_pixel_values: torch.FloatTensor | None = None,
+        image_embeds: torch.FloatTensor | None = None,
+        distractor_image_embeds: torch.FloatTensor | None = None,
+        **kwargs,
+    ) -> ConCLIPOutput:
+        """
+        Everything `CLIPModel.forward` takes, under the same names, and besides:
+
+        Args:
+            negated_input_ids (`torch.LongTensor` of shape `(batch_size, negated_length)`):
+                The negated caption of each caption. With it the loss is NegCLIP's, with distractors L_conclip;
+                without it exactly CLIP's, whatever the weights in the config.
+            negated_attention_mask (`torch.Tensor` of shape `(batch_size, negated_length)`).
+            distractor_pixel_values (`torch.FloatTensor` of shape `(batch_size, channels, height, width)`):
+                An image that looks like the true one and of which the negated caption is true.
+            image_embeds, distractor_image_embeds (`torch.FloatTensor` of shape `(batch_size, projection_dim)`):
+                Projected embeddings in place of pixels, normalised or not.
+
+        While training under `torch.distributed` the loss sees the rows of all ranks; batches must then be equally
+        large on every rank. Logits are those of this rank.
+
+        Raises:
+            ValueError: inputs that exclude or miss one another, or counts that differ where the loss pairs them.
+        """
+        image_embeds, vision_output = self._embed_images(
+            pixel_values, image_embeds, "", interpolate_pos_encoding=interpolate_pos_encoding, **kwargs
+        )
+        if image_embeds is None or input_ids is None:
+            raise ValueError("Pass input_ids, and pixel_values or image_embeds.")
+        text_output = self.text_model(
+            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, return_dict=True, **kwargs
+        )
+        text_embeds = text_output.pooler_output = self.text_projection(text_output.pooler_output)
+        negated_embeds = None
+        if negated_input_ids is not None:
+            # position_ids belong to the captions; the negated ones count from 0 as well.
+            negated_output = self.text_model(
+                input_ids=negated_input_ids, attention_mask=negated_attention_mask, return_dict=True, **kwargs
+            )
+            negated_embeds = self.text_projection(negated_output.pooler_output)
+        distractor_embeds, _ = self._embed_images(
+            distractor_pixel_values,
+            distractor_image_embeds,
+            "distractor_",
+            interpolate_pos_encoding=interpolate_pos_encoding,
+            **kwargs,
+        )
+        # bf16 and fp16 have too few digits for a softmax over hundreds of near-equal cosines.
+        with torch.autocast(device_type=text_embeds.device.type, enabled=False):
+            output = self._score(image_embeds, text_embeds, negated_embeds, distractor_embeds, return_loss)
+        output.text_model_output = text_output
+        output.vision_model_output = vision_output
+        return output
+
+    def _embed_images(self, pixel_values, embeds, prefix, **kwargs):
+        if pixel_values is not None and embeds is not None:
+            raise ValueError(f"Pass {prefix}pixel_values or {prefix}image_embeds, not both.")
+        if pixel_values is None:
+            if embeds is not None and embeds.shape[-1] != self.projection_dim:
+                raise ValueError(
+                    f"{prefix}image_embeds has {embeds.shape[-1]} columns, but this model projects to "
+                    f"{self.projection_dim}: pass projected embeddings."
+                )
+            return embeds, None
+        output = self.vision_model(pixel_values=pixel_values, return_dict=True, **kwargs)
+        output.pooler_output = self.visual_projection(output.pooler_output)
+        return output.pooler_output, output
+
+    def _score(self, image_embeds, text_embeds, negated_embeds, distractor_embeds, return_loss) -> ConCLIPOutput:
+        images, captions, negated, distractors = (
+            None if embeds is None else l2_normalize(embeds)
+            for embeds in (image_embeds, text_embeds, negated_embeds, distractor_embeds)
+        )
+        scale = self.logit_scale.to(captions.dtype).exp()
+        logits_per_text = captions @ images.T.to(captions.device) * scale
+        output = ConCLIPOutput(
+            logits_per_image=logits_per_text.T,
+            logits_per_text=logits_per_text,
+            text_embeds=captions,
+            image_embeds=images,
+            negated_text_embeds=negated,
+            distractor_image_embeds=distractors,
+        )
+        if return_loss:
+            output.loss, *terms = self._loss(images, captions, negated, distractors, scale)
+            output.loss_l1, output.loss_l2, output.loss_l3 = terms
+        return output
+
+    def _loss(self, images, captions, negated, distractors, scale):
+        for name, embeds in (("images", images), ("negated captions", negated), ("distractor images", distractors)):
+            if embeds is not None and len(embeds) != len(captions):
+                raise ValueError(f"The loss pairs captions and {name}: got {len(captions)} and {len(embeds)}.")
+        if distractors is not None and negated is None:
+            raise ValueError("Distractor images need negated captions: pass negated_input_ids or leave them out.")
+        if self.training:
+            images, captions, negated, distractors = gather_across_processes(images, captions, negated, distractors)
+        terms = conclip_terms(images, captions, scale, negated, distractors)
+        weights = (self.config.l1_weight, self.config.l2_weight, self.config.l3_weight)
+        return weighted_mean(terms, (1.0, 1.0, 1.0) if negated is None else weights), *terms
