@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import json
 import os
+import signal
 import sys
 
 import datasets
@@ -165,4 +166,6 @@ def read_skipped(folder: str) -> list[dict]:
 if __name__ == "__main__":
     from dataset_scripts.ccneg_folder import main
 
+    # A job that a scheduler ends must tidy up as one ended by Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

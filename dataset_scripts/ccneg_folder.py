@@ -3,7 +3,6 @@
 import argparse
 import os
 import shutil
-import signal
 import string
 import sys
 import time
@@ -208,8 +207,6 @@ def _folder_size(folder: Path) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line and returns its exit status; whatever goes wrong is told in one sentence."""
     args = parse_args(argv)
-    # A job that a scheduler ends must tidy up as one ended by Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         print(write_folder(args))
     except KeyboardInterrupt:
