@@ -1,20 +1,17 @@
 """Configuration of ConCLIP: CLIP's own, plus which loss terms count and what is frozen."""
 
 import math
-import shutil
-from pathlib import Path
 
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPConfig
 
-# Written into config.json and copied beside the weights, so that `trust_remote_code=True` gives ConCLIP on a machine
-# without this package.
+# Written into config.json; save_pretrained copies the code beside it. So `trust_remote_code=True` gives ConCLIP on a
+# machine without this package.
 AUTO_MAP = {
     "AutoConfig": "configuration_conclip.ConCLIPConfig",
     "AutoModel": "modeling_conclip.ConCLIPModel",
     "AutoModelForZeroShotImageClassification": "modeling_conclip.ConCLIPModel",
 }
-CODE_FILES = ("configuration_conclip.py", "loss_conclip.py", "modeling_conclip.py")
 
 
 @strict
@@ -56,13 +53,11 @@ class ConCLIPConfig(CLIPConfig):
             raise ValueError("l1_weight, l2_weight and l3_weight are all 0: at least one loss term must count.")
 
     def save_pretrained(self, save_directory, push_to_hub=False, **kwargs):
-        """Writes config.json for CLIP's and for ConCLIP's users, and the code that `trust_remote_code=True` runs."""
+        """Writes config.json for the users of CLIP and of ConCLIP, and beside it the file this class is defined in."""
         self.architectures = ["CLIPModel"]
         self.auto_map = dict(AUTO_MAP)
-        folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        here = Path(__file__).parent
-        for name in CODE_FILES:
-            if (folder / name).resolve() != (here / name).resolve():
-                shutil.copyfile(here / name, folder / name)
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
+
+# Has save_pretrained copy the source file, also when that was itself loaded as remote code.
+ConCLIPConfig.register_for_auto_class()

@@ -13,6 +13,8 @@ Without distractors L2 has the columns I alone and L3 does not exist: NegCLIP's 
 captions either L1 has the columns c alone: CLIP's loss.
 """
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,6 +24,15 @@ def l2_normalize(embeds: Tensor) -> Tensor:
     """Unit rows, (N, d) -> (N, d), in float32 or wider. CLIP's own formula, so that logits agree to the bit."""
     embeds = embeds.to(torch.promote_types(embeds.dtype, torch.float32))
     return embeds / embeds.pow(2).sum(dim=-1, keepdim=True).pow(0.5)
+
+
+def similarity(queries: Tensor, keys: Tensor, scale: Tensor) -> Tensor:
+    """
+    Scaled cosines of unit rows, (N, d) and (M, d) -> (N, M), in the dtype of the rows also under autocast: bf16 and
+    fp16 have too few digits for a softmax over hundreds of near-equal cosines.
+    """
+    with nullcontext() if queries.is_meta else torch.autocast(queries.device.type, enabled=False):
+        return queries @ keys.T * scale
 
 
 def contrastive_loss(queries: Tensor, keys: Tensor, scale: Tensor) -> Tensor:
@@ -36,8 +47,7 @@ def contrastive_loss(queries: Tensor, keys: Tensor, scale: Tensor) -> Tensor:
     Returns:
         Scalar. With all embeddings equal it is log(M).
     """
-    logits = queries @ keys.T * scale  # (N, M)
-    return F.cross_entropy(logits, torch.arange(len(queries), device=queries.device))
+    return F.cross_entropy(similarity(queries, keys, scale), torch.arange(len(queries), device=queries.device))
 
 
 def conclip_terms(

@@ -9,7 +9,7 @@ from transformers.models.clip.modeling_clip import CLIPOutput
 from transformers.utils import can_return_tuple
 
 from .configuration_conclip import ConCLIPConfig
-from .loss_conclip import conclip_terms, gather_across_processes, l2_normalize, weighted_mean
+from .loss_conclip import conclip_terms, gather_across_processes, l2_normalize, similarity, weighted_mean
 
 MAX_LOGIT_SCALE = math.log(100.0)
 
@@ -43,7 +43,8 @@ class ConCLIPModel(CLIPModel):
 
     def __init__(self, config: ConCLIPConfig):
         super().__init__(config)
-        self.freeze_image_encoder(config.freeze_image_encoder)
+        if config.freeze_image_encoder:
+            self.freeze_image_encoder()
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
@@ -51,7 +52,8 @@ class ConCLIPModel(CLIPModel):
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         # Loading replaces the parameters and with them what __init__ froze.
-        model.freeze_image_encoder(model.config.freeze_image_encoder)
+        if model.config.freeze_image_encoder:
+            model.freeze_image_encoder()
         return loaded
 
     def freeze_image_encoder(self, freeze: bool = True) -> None:
@@ -132,12 +134,15 @@ class ConCLIPModel(CLIPModel):
             interpolate_pos_encoding=interpolate_pos_encoding,
             **kwargs,
         )
-        # bf16 and fp16 have too few digits for a softmax over hundreds of near-equal cosines.
-        with torch.autocast(device_type=text_embeds.device.type, enabled=False):
-            output = self._score(image_embeds, text_embeds, negated_embeds, distractor_embeds, return_loss)
-        output.text_model_output = text_output
-        output.vision_model_output = vision_output
-        return output
+        return self._score(
+            image_embeds,
+            text_embeds,
+            negated_embeds,
+            distractor_embeds,
+            return_loss,
+            text_model_output=text_output,
+            vision_model_output=vision_output,
+        )
 
     def _embed_images(self, pixel_values, embeds, prefix, **kwargs):
         if pixel_values is not None and embeds is not None:
@@ -153,25 +158,32 @@ class ConCLIPModel(CLIPModel):
         output.pooler_output = self.visual_projection(output.pooler_output)
         return output.pooler_output, output
 
-    def _score(self, image_embeds, text_embeds, negated_embeds, distractor_embeds, return_loss) -> ConCLIPOutput:
-        images, captions, negated, distractors = (
-            None if embeds is None else l2_normalize(embeds)
-            for embeds in (image_embeds, text_embeds, negated_embeds, distractor_embeds)
+    def _score(
+        self, image_embeds, text_embeds, negated_embeds, distractor_embeds, return_loss, **tower_outputs
+    ) -> ConCLIPOutput:
+        captions = l2_normalize(text_embeds)
+        # Ready embeddings may come in another dtype than the model's, and a tower may sit on another device.
+        images, negated, distractors = (
+            None if embeds is None else l2_normalize(embeds).to(captions)
+            for embeds in (image_embeds, negated_embeds, distractor_embeds)
         )
-        scale = self.logit_scale.to(captions.dtype).exp()
-        logits_per_text = captions @ images.T.to(captions.device) * scale
-        output = ConCLIPOutput(
+        scale = self.logit_scale.to(captions).exp()
+        logits_per_text = similarity(captions, images, scale)
+        loss, l1, l2, l3 = self._loss(images, captions, negated, distractors, scale) if return_loss else [None] * 4
+        # All at once: as a tuple, the output has the order in which its fields were set.
+        return ConCLIPOutput(
+            loss=loss,
             logits_per_image=logits_per_text.T,
             logits_per_text=logits_per_text,
             text_embeds=captions,
             image_embeds=images,
+            **tower_outputs,
+            loss_l1=l1,
+            loss_l2=l2,
+            loss_l3=l3,
             negated_text_embeds=negated,
             distractor_image_embeds=distractors,
         )
-        if return_loss:
-            output.loss, *terms = self._loss(images, captions, negated, distractors, scale)
-            output.loss_l1, output.loss_l2, output.loss_l3 = terms
-        return output
 
     def _loss(self, images, captions, negated, distractors, scale):
         for name, embeds in (("images", images), ("negated captions", negated), ("distractor images", distractors)):
@@ -184,3 +196,7 @@ class ConCLIPModel(CLIPModel):
         terms = conclip_terms(images, captions, scale, negated, distractors)
         weights = (self.config.l1_weight, self.config.l2_weight, self.config.l3_weight)
         return weighted_mean(terms, (1.0, 1.0, 1.0) if negated is None else weights), *terms
+
+
+# Has save_pretrained copy this file and those it imports, also when they were themselves loaded as remote code.
+ConCLIPModel.register_for_auto_class("AutoModel")

@@ -1,0 +1,231 @@
+"""The loss as pure functions: closed forms, an independent numpy computation, gradients, symmetries, ablations."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from modeling_conclip.loss_conclip import (
+    conclip_terms,
+    contrastive_loss,
+    gather_across_processes,
+    l2_normalize,
+    similarity,
+    weighted_mean,
+)
+
+NAMES = ("images", "captions", "negated", "distractors")
+SCALE = torch.tensor(7.0, dtype=torch.float64)
+
+
+def embeddings(rows=5, width=8, seed=0, dtype=torch.float64) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(rows, width, generator=generator, dtype=torch.float64).to(dtype) for name in NAMES}
+
+
+def terms(images, captions, negated=None, distractors=None, scale=SCALE):
+    unit = [None if rows is None else l2_normalize(rows) for rows in (images, captions, negated, distractors)]
+    return conclip_terms(unit[0], unit[1], scale, unit[2], unit[3])
+
+
+def numpy_cross_entropy(queries, keys, scale):
+    """Row by row, in the plainest float64: minus the log of the softmax at the row's own index."""
+    total = 0.0
+    for index, query in enumerate(queries):
+        cosines = [query @ key / math.sqrt((query @ query) * (key @ key)) for key in keys]
+        total -= math.log(math.exp(scale * cosines[index]) / sum(math.exp(scale * cosine) for cosine in cosines))
+    return total / len(queries)
+
+
+def numpy_terms(images, captions, negated, distractors, scale):
+    return (
+        numpy_cross_entropy(images, np.concatenate([captions, negated]), scale),
+        numpy_cross_entropy(captions, np.concatenate([images, distractors]), scale),
+        numpy_cross_entropy(distractors, np.concatenate([negated, captions]), scale),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_terms_equal_an_independent_numpy_computation(dtype):
+    rows = embeddings(rows=6, width=16, dtype=dtype)
+    expected = numpy_terms(*(rows[name].double().numpy() for name in NAMES), scale=7.0)
+    actual = terms(**rows, scale=SCALE.to(dtype))
+    assert all(term.dtype == dtype for term in actual)
+    assert_allclose([term.item() for term in actual], expected, rtol=0, atol=1e-6)
+    assert min(abs(a - b) for a, b in itertools.combinations(expected, 2)) > 1e-2  # else a mix-up would go unseen
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_equal_embeddings_give_the_log_of_the_columns(size):
+    one = torch.ones(size, 4, dtype=torch.float64)
+    assert_allclose(torch.stack(terms(one, one, one, one)), [math.log(2 * size)] * 3, atol=1e-12)
+    l1, l2, l3 = terms(one, one, one)
+    assert_allclose([l1, l2], [math.log(2 * size), math.log(size)], atol=1e-12)
+    assert l3 is None
+    assert_allclose(torch.stack(terms(one, one)[:2]), [math.log(size)] * 2, atol=1e-12)
+
+
+def test_two_perpendicular_pairs_give_the_softplus():
+    """I = c = e1, c' = I' = e2: each query scores s on its own key and 0 on the other."""
+    first, second = torch.eye(2, dtype=torch.float64).unsqueeze(1)
+    expected = math.log1p(math.exp(-7.0))
+    assert_allclose(torch.stack(terms(first, first, second, second)), [expected] * 3, atol=1e-12)
+
+
+def test_hardest_negation_gives_log_two_or_more():
+    """A negated caption embedded like its caption cannot be told apart."""
+    rows = embeddings(rows=1)
+    l1, _, _ = terms(rows["images"], rows["captions"], rows["captions"])
+    assert_allclose(l1, math.log(2), atol=1e-12)
+
+
+def test_gradients_of_all_inputs():
+    rows = [tensor[:3, :4].clone().requires_grad_() for tensor in embeddings().values()]
+    scale = SCALE.clone().requires_grad_()
+
+    def each_term(images, captions, negated, distractors, scale):
+        return terms(images, captions, negated, distractors, scale)
+
+    assert torch.autograd.gradcheck(each_term, (*rows, scale))
+    assert torch.autograd.gradcheck(lambda *inputs: weighted_mean(each_term(*inputs), (0.5, 2.0, 3.0)), (*rows, scale))
+
+
+def test_permutation_of_the_batch_changes_nothing():
+    rows = embeddings()
+    order = torch.tensor([3, 0, 4, 1, 2])
+    permuted = {name: tensor[order] for name, tensor in rows.items()}
+    assert_allclose(torch.stack(terms(**permuted)), torch.stack(terms(**rows)), rtol=1e-12)
+    one_moved = {**rows, "captions": rows["captions"][order]}
+    assert not np.allclose(torch.stack(terms(**one_moved)), torch.stack(terms(**rows)), rtol=1e-3)
+
+
+def test_length_of_embeddings_does_not_matter():
+    rows = embeddings()
+    longer = {name: tensor * factor for (name, tensor), factor in zip(rows.items(), (3, 0.1, 20, 5), strict=True)}
+    assert_allclose(torch.stack(terms(**longer)), torch.stack(terms(**rows)), rtol=1e-12)
+
+
+def test_swapping_true_and_false_swaps_l1_and_l3():
+    rows = embeddings()
+    l1, l2, l3 = terms(**rows)
+    swapped = terms(rows["distractors"], rows["negated"], rows["captions"], rows["images"])
+    assert_allclose([swapped[0], swapped[2]], [l3, l1], rtol=1e-12)
+    assert abs(swapped[1] - l2) > 1e-2  # c' -> [I'; I] is no term of the loss
+    assert abs(l1 - l3) > 1e-2
+
+
+def test_swapping_images_and_texts_swaps_the_terms_of_clip():
+    rows = embeddings()
+    l1, l2, _ = terms(rows["images"], rows["captions"])
+    assert_allclose(terms(rows["captions"], rows["images"])[:2], [l2, l1], rtol=1e-12)
+
+
+def test_each_term_depends_on_what_its_formula_names():
+    """Which of I, c, c', I' each term reads, and that L2 alone ignores c'."""
+    rows = {name: tensor.requires_grad_() for name, tensor in embeddings().items()}
+    reads = {}
+    for index, term in enumerate(terms(**rows), start=1):
+        gradients = torch.autograd.grad(term, list(rows.values()), allow_unused=True, retain_graph=True)
+        reads[index] = {name for name, gradient in zip(NAMES, gradients, strict=True) if gradient is not None}
+    assert reads == {
+        1: {"images", "captions", "negated"},
+        2: {"captions", "images", "distractors"},
+        3: {"distractors", "negated", "captions"},
+    }
+
+
+PULLS = [
+    ("images", "captions", "negated"),
+    ("captions", "images", "distractors"),
+    ("distractors", "negated", "captions"),
+]
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_each_term_pulls_in_the_right_direction(index):
+    """A step against the gradient brings the query nearer to its key and away from its extra negative."""
+    rows = {name: l2_normalize(tensor) for name, tensor in embeddings(rows=1).items()}
+    query, key, negative = PULLS[index]
+    moved = rows[query].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(terms(**{**rows, query: moved})[index], moved)
+    assert ((rows[key] - rows[negative]) * gradient).sum() < 0
+
+
+def test_extra_negatives_only_add_to_the_loss():
+    rows = embeddings()
+    plain = contrastive_loss(*(l2_normalize(rows[name]) for name in ("images", "captions")), SCALE)
+    assert_allclose(plain, numpy_cross_entropy(rows["images"].numpy(), rows["captions"].numpy(), 7.0), atol=1e-6)
+    assert terms(**rows)[0] > plain + 1e-2
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ((1, 1, 1), 7 / 3),
+        ((1, 0, 0), 1.0),
+        ((0, 1, 0), 2.0),
+        ((0, 0, 1), 4.0),
+        ((1, 1, 0), 1.5),
+        ((3, 1, 0), 1.25),
+        ((2, 2, 4), 22 / 8),
+        ((0.1, 0.1, 0.1), 7 / 3),
+    ],
+)
+def test_weighted_mean(weights, expected):
+    assert_allclose(weighted_mean(tuple(torch.tensor([1.0, 2.0, 4.0])), weights), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("weights", "expected"), [((1, 1, 1), 1.5), ((1, 3, 5), 1.75), ((0, 1, 9), 2.0)])
+def test_weighted_mean_leaves_out_a_term_that_does_not_exist(weights, expected):
+    assert_allclose(weighted_mean((torch.tensor(1.0), torch.tensor(2.0), None), weights), expected, rtol=1e-6)
+
+
+def test_weighted_mean_without_a_term_that_counts():
+    with pytest.raises(ValueError, match="distractor"):
+        weighted_mean((torch.tensor(1.0), torch.tensor(2.0), None), (0, 0, 1))
+    with pytest.raises(ValueError):
+        weighted_mean((torch.tensor(1.0), torch.tensor(2.0)), (1, 1, 1))
+
+
+@pytest.mark.parametrize("dead", range(3))
+def test_a_term_of_weight_zero_gets_no_gradient(dead):
+    """Not even a NaN of it enters."""
+    leaves = [torch.tensor(float(index + 1), requires_grad=True) for index in range(3)]
+    values = [leaf * (math.nan if index == dead else 1.0) for index, leaf in enumerate(leaves)]
+    loss = weighted_mean(tuple(values), tuple(0.0 if index == dead else 1.0 for index in range(3)))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert leaves[dead].grad is None
+    assert all(leaf.grad == 0.5 for index, leaf in enumerate(leaves) if index != dead)
+
+
+def test_autocast_changes_neither_logits_nor_loss():
+    rows = [l2_normalize(tensor) for tensor in embeddings(width=64, dtype=torch.float32).values()]
+    images, captions, negated, distractors = rows
+    scale = torch.tensor(100.0)
+    plain = similarity(images, captions, scale), *conclip_terms(images, captions, scale, negated, distractors)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (images @ captions.T).dtype == torch.bfloat16
+        cast = similarity(images, captions, scale), *conclip_terms(images, captions, scale, negated, distractors)
+        assert l2_normalize(images.bfloat16()).dtype == torch.float32
+    for one, other in zip(plain, cast, strict=True):
+        assert other.dtype == torch.float32
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_normalisation_is_done_in_float32(dtype):
+    """In float16 the square of 300 is infinite; in bfloat16 a unit row has three digits."""
+    rows = (300 * embeddings(width=64)["images"]).to(dtype)
+    unit = l2_normalize(rows)
+    assert unit.dtype == torch.float32
+    assert_allclose(unit.norm(dim=-1), 1.0, rtol=1e-6)
+
+
+def test_gather_in_one_process_returns_what_it_gets():
+    rows = embeddings()
+    gathered = gather_across_processes(rows["images"], None, rows["negated"])
+    assert gathered[0] is rows["images"] and gathered[1] is None and gathered[2] is rows["negated"]
