@@ -1,0 +1,99 @@
+"""
+Two processes under DDP compute the loss and the gradients of one process with the joint batch.
+
+Run as a script, this file is one of the two processes.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import tiny_batch, tiny_model
+
+SIZE = 6
+FORMS = {
+    "L_conclip": ("negated_input_ids", "negated_attention_mask", "distractor_pixel_values"),
+    "NegCLIP": ("negated_input_ids", "negated_attention_mask"),
+    "CLIP": (),
+}
+
+
+def inputs(form):
+    names = ("input_ids", "attention_mask", "pixel_values", *FORMS[form])
+    batch = tiny_batch(SIZE, dtype=torch.float64)
+    return {name: batch[name] for name in names} | {"return_loss": True}
+
+
+def losses_and_gradients(model, plain, **inputs):
+    model.train().zero_grad()
+    output = model(**inputs)
+    output.loss.backward()
+    gradients = {name: parameter.grad for name, parameter in plain.named_parameters() if parameter.grad is not None}
+    return {"loss": output.loss.detach(), "logits": output.logits_per_text.detach(), "gradients": gradients}
+
+
+def one_of_two(rank: int, folder: Path) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    result = {}
+    for form in FORMS:
+        mine = {
+            name: value.chunk(2)[rank] if isinstance(value, torch.Tensor) else value
+            for name, value in inputs(form).items()
+        }
+        plain = tiny_model().double()
+        model = torch.nn.parallel.DistributedDataParallel(plain)
+        result[form] = losses_and_gradients(model, plain, **mine)
+        with torch.no_grad():
+            result[form]["evaluated"] = plain.eval()(**mine).loss
+    torch.save(result, folder / f"{rank}.pt")
+    torch.distributed.barrier()
+    os._exit(0)  # gloo's threads sometimes abort an orderly exit
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    root = str(Path(__file__).parents[1])
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    commands = [[sys.executable, __file__, str(rank), str(folder)] for rank in range(2)]
+    processes = [
+        subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    try:
+        errors = [process.communicate(timeout=120)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], errors
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_two_processes_equal_one_with_the_joint_batch(ranks, form):
+    model = tiny_model().double()
+    joint = losses_and_gradients(model, model, **inputs(form))
+    assert "text_projection.weight" in joint["gradients"] and "logit_scale" in joint["gradients"]
+    for rank in ranks:
+        torch.testing.assert_close(rank[form]["loss"], joint["loss"], rtol=1e-12, atol=0)
+        assert rank[form]["gradients"].keys() == joint["gradients"].keys()
+        for name, gradient in joint["gradients"].items():
+            torch.testing.assert_close(rank[form]["gradients"][name], gradient, rtol=1e-9, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_logits_and_evaluation_are_of_the_own_rank(ranks, form):
+    model, half = tiny_model().double(), SIZE // 2
+    for rank, result in enumerate(ranks):
+        rows = slice(rank * half, (rank + 1) * half)
+        mine = {name: v[rows] if isinstance(v, torch.Tensor) else v for name, v in inputs(form).items()}
+        expected = model(**mine)
+        torch.testing.assert_close(result[form]["logits"], expected.logits_per_text, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(result[form]["evaluated"], expected.loss, rtol=1e-12, atol=1e-12)
+
+
+if __name__ == "__main__":
+    one_of_two(int(sys.argv[1]), Path(sys.argv[2]))
