@@ -92,8 +92,8 @@ class CCNeg(datasets.ArrowBasedBuilder):
         if self.has_images and self.source.missing and not self.config.skip_broken_images:
             row, path = self.source.missing[0]
             raise CCNegError(
-                f"Row {row}: the image {path} is not below data_dir or coco_dir, as {len(self.source.missing)} of the "
-                f"images of {rows} rows; extract them all, or leave such rows out with skip_broken_images."
+                f"Row {row}: there is no image {path} ({len(self.source.missing):,} missing in all); extract all "
+                "images, or leave such rows out with skip_broken_images."
             )
         return [
             _split_generator(datasets.Split.TRAIN, 0, first_test_row),

@@ -95,7 +95,8 @@ def check_output(output: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise CCNegError(f"{output} exists: choose another --output_dir, or replace it with --overwrite_output_dir.")
-    if not (output / "README.md").is_file() or not (output / "annotations").is_dir():
+    card = output / "README.md"
+    if not card.is_file() or "pretty_name: CC-Neg\n" not in card.read_text(encoding="utf-8", errors="replace"):
         raise CCNegError(f"{output} was not written by this command and is left alone: choose another --output_dir.")
 
 
@@ -191,7 +192,6 @@ def make_report(output: Path, infos: dict[str, DatasetInfo], num_skipped: int, s
     lines = [f"Wrote {output} in {seconds:.0f} s: {len(files)} files, {_folder_size(output) / 1e6:,.1f} MB."]
     lines += [f"  {name}: {split.num_examples:,} rows" for name, split in infos["annotations"].splits.items()]
     lines += [f"  left out: {num_skipped:,} rows" + (f", listed in {SKIPPED_FILE}" if num_skipped else "")]
-    lines += ["  test split: the last rows of the annotations file"]
     lines += [
         "Load it:",
         f"  cd {output.parent}",

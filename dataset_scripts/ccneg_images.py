@@ -47,7 +47,9 @@ class ImageIndex:
         """The file, relative to `base`, that shares the longest ending with `recorded`; None where there is none."""
         parts = recorded.replace("\\", "/").split("/")
         if ".." in parts:
-            raise CCNegError(f"Row {row}: the image path {recorded!r} has '..' and may lead out of {self.base}.")
+            raise CCNegError(
+                f"Row {row}: the image path {recorded!r} has '..' and may lead out of {self.base}: correct it."
+            )
         candidates = self.by_name.get(parts[-1])
         if not candidates:
             return None
@@ -103,6 +105,8 @@ def read_image(path: str, decodable: set[str]) -> dict:
             decodable.add(path)
     except FileNotFoundError:
         raise BrokenImageError(path, "is missing") from None
+    except PIL.UnidentifiedImageError:
+        raise BrokenImageError(path, "is empty or no image") from None
     except Exception as error:  # Pillow's readers raise a dozen types on damaged bytes
         raise BrokenImageError(path, f"cannot be decoded ({error})") from error
     return {"bytes": content, "path": os.path.basename(path)}

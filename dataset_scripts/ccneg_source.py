@@ -45,7 +45,7 @@ class CCNegSource:
     Attributes:
         table (`pa.Table`): `ANNOTATION_ROW`, one row per example, in the order of the annotations file.
         test_size (`int`): how many of the last rows are the test split.
-        missing (`list[tuple[int, str]]`): row and path of each image that is in none of the given folders.
+        missing (`list[tuple[int, str]]`): row and expected path of each image that is in none of the given folders.
     """
 
     table: pa.Table
@@ -68,18 +68,18 @@ def load_plain(path: Path):
         raise CCNegError(f"{path} cannot be read: it is cut short or no PyTorch file; fetch it again.") from error
 
 
-def _nested(annotation: dict, *keys: str):
+def _nested(value, *keys: str):
     for key in keys:
-        if not isinstance(annotation, dict):
+        if not isinstance(value, dict):
             return None
-        annotation = annotation.get(key)
-    return annotation
+        value = value.get(key)
+    return value
 
 
 def _text(value, row: int, what: str, path: Path) -> str:
     if not isinstance(value, str) or not value.strip():
         state = "is empty" if isinstance(value, str) else "is missing"
-        raise CCNegError(f"Row {row} of {path} (the first is row 0): the {what} {state}.")
+        raise CCNegError(f"Row {row} of {path} (the first is row 0): the {what} {state}; correct or remove the row.")
     return value
 
 
@@ -95,12 +95,12 @@ def _objects(annotation: dict) -> list[str]:
 def read_annotations(path: Path) -> tuple[list[str], list[str], list[str], list[list[str]]]:
     """Recorded image paths, captions, negated captions and named objects; one entry per row each."""
     data = load_plain(path)
-    keys = sorted(map(str, data)) if isinstance(data, dict) else type(data).__name__
-    if not isinstance(data, dict) or not {"image_paths", "annotations"} <= data.keys():
-        raise CCNegError(f"{path} must hold a dict with 'image_paths' and 'annotations'; it holds {keys}.")
-    annotations, paths = data["annotations"], data["image_paths"]
+    annotations, paths = _nested(data, "annotations"), _nested(data, "image_paths")
+    if not isinstance(annotations, list) or not isinstance(paths, list):
+        keys = sorted(map(str, data)) if isinstance(data, dict) else type(data).__name__
+        raise CCNegError(f"{path} must hold a dict of the lists 'image_paths' and 'annotations'; it holds {keys}.")
     if len(annotations) != len(paths):
-        raise CCNegError(f"{path} holds {len(paths)} image paths for {len(annotations)} annotations.")
+        raise CCNegError(f"{path} holds {len(paths)} image paths for {len(annotations)} annotations; fetch it again.")
     captions, negated, objects = [], [], []
     for row, (annotation, recorded) in enumerate(zip(annotations, paths, strict=True)):
         _text(recorded, row, "image path", path)
@@ -118,7 +118,7 @@ def coco_file_names(coco_dir: Path) -> list[str]:
     path = coco_dir / COCO_ANNOTATIONS_FILE
     try:
         images = json.loads(path.read_text(encoding="utf-8"))["images"]
-        return [name for _, name in sorted({image["id"]: image["file_name"] for image in images}.items())]
+        return [name for _, name in sorted({int(image["id"]): str(image["file_name"]) for image in images}.items())]
     except FileNotFoundError:
         raise CCNegError(
             f"There is no {path}: coco_dir must be the folder that holds {COCO_FOLDER}/ and {COCO_ANNOTATIONS_FILE}."
@@ -133,7 +133,10 @@ def read_distractors(data_dir: Path, coco_dir: Path, num_rows: int, num_distract
     mapping = load_plain(path)
     if not isinstance(mapping, list) or len(mapping) != num_rows:
         length = len(mapping) if isinstance(mapping, list) else type(mapping).__name__
-        raise CCNegError(f"{path} must be a list with one entry for each of the {num_rows} rows; it has {length}.")
+        raise CCNegError(
+            f"{path} must be a list with an entry for each of the {num_rows} annotations; it has {length}: fetch "
+            "the file that belongs to them."
+        )
     names = coco_file_names(coco_dir)
     chosen = []
     for row, indices in enumerate(mapping):
@@ -161,7 +164,7 @@ def choose_test_size(num_rows: int, test_size: int | None) -> int:
     if size is None:
         size = OFFICIAL_TEST_SIZE if num_rows >= 2 * OFFICIAL_TEST_SIZE else max(1, num_rows // 6)
     if not 0 < size < num_rows:
-        raise CCNegError(f"A test split of {size} rows leaves nothing to train on: the annotations have {num_rows}.")
+        raise CCNegError(f"{num_rows} rows cannot be split into train and a test split of {size}: change test_size.")
     return size
 
 
@@ -202,14 +205,18 @@ def read_source(config) -> CCNegSource:
 
 
 def locate(recorded: list[list[str]], index: ImageIndex) -> tuple[list[list[str]], list[tuple[int, str]]]:
-    """The file of each recorded path, relative to the index's base, and the row and path of each that is missing.
+    """The file of each recorded path, relative to the index's base, and the row and place of each that is missing.
 
     A missing file gets the place it has in the authors' layout, so the annotations can be had without the images.
     """
     missing = []
     files: list[list[str]] = []
     for row, paths in enumerate(recorded):
-        found = [index.find(path, row) for path in paths]
-        missing += [(row, path) for path, file in zip(paths, found, strict=True) if file is None]
-        files.append([file or index.expected(path) for path, file in zip(paths, found, strict=True)])
+        files.append([])
+        for path in paths:
+            file = index.find(path, row)
+            if file is None:
+                file = index.expected(path)
+                missing.append((row, str(index.base / file)))
+            files[-1].append(file)
     return files, missing

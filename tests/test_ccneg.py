@@ -9,6 +9,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -163,7 +164,7 @@ def test_test_split_size(rows, asked, expected):
 
 @pytest.mark.parametrize("rows, asked", [(1, None), (12, 12), (12, 0)])
 def test_test_split_must_leave_both(rows, asked):
-    with pytest.raises(CCNegError, match="leaves"):
+    with pytest.raises(CCNegError, match="cannot be split"):
         choose_test_size(rows, asked)
 
 
@@ -243,6 +244,14 @@ def change_row(row, **changes):
     return change(annotations=rows)
 
 
+def truncate_in_the_pixels(ccneg):
+    """The header is whole, so the file opens and only decoding it shows the fault."""
+    path = ccneg / IMAGES / "000011.jpg"
+    PIL.Image.effect_noise((64, 64), 50).save(path)
+    truncate(path, 0.9)
+    assert PIL.Image.open(path).size == (64, 64)
+
+
 class Malicious:
     def __reduce__(self):
         return os.mkdir, ("executed",)
@@ -252,6 +261,7 @@ BAD_SOURCES = {
     "no annotations": (lambda ccneg: (ccneg / "ccneg_preprocessed.pt").unlink(), "no ccneg_preprocessed.pt in"),
     "truncated annotations": (lambda ccneg: truncate(ccneg / "ccneg_preprocessed.pt"), "cut short"),
     "other keys": (lambda ccneg: torch.save({"labels": []}, ccneg / "ccneg_preprocessed.pt"), r"holds \['labels'\]"),
+    "no lists": (change(annotations={}), r"holds \['annotations', 'image_paths', 'num_ops'\]"),
     "no dict": (lambda ccneg: torch.save([1], ccneg / "ccneg_preprocessed.pt"), "holds list"),
     "code": (lambda ccneg: torch.save(Malicious(), ccneg / "ccneg_preprocessed.pt"), "was refused"),
     "lengths": (change(image_paths=["a.jpg"]), "1 image paths for 12 annotations"),
@@ -261,7 +271,7 @@ BAD_SOURCES = {
     "no row": (change(annotations=[None] * 12), r"Row 0 of .*: the caption is missing"),
     "short mapping": (
         lambda ccneg: torch.save(mapping(11), ccneg / "distractor_image_mapping.pt"),
-        "each of the 12 rows; it has 11",
+        "each of the 12 annotations; it has 11",
     ),
     "no mapping": (lambda ccneg: (ccneg / "distractor_image_mapping.pt").unlink(), "no distractor_image_mapping.pt"),
     "index outside COCO": (
@@ -276,13 +286,16 @@ BAD_SOURCES = {
         lambda ccneg: torch.save([[]] * 12, ccneg / "distractor_image_mapping.pt"),
         r"Row 0 of .*num_distractors=1",
     ),
-    "missing image": (lambda ccneg: (ccneg / IMAGES / "000004.jpg").unlink(), r"Row 4: .*000004\.jpg is not below"),
-    "truncated image": (lambda ccneg: truncate(ccneg / IMAGES / "000011.jpg", 0.9), r"Row 11: .*000011\.jpg cannot"),
-    "empty image": (lambda ccneg: (ccneg / IMAGES / "000011.jpg").write_bytes(b""), r"Row 11: .*000011\.jpg cannot"),
+    "missing image": (
+        lambda ccneg: (ccneg / IMAGES / "000004.jpg").unlink(),
+        r"Row 4: there is no .*000004\.jpg \(1 ",
+    ),
+    "truncated image": (truncate_in_the_pixels, r"Row 11: .*000011\.jpg cannot be decoded"),
+    "empty image": (lambda ccneg: (ccneg / IMAGES / "000011.jpg").write_bytes(b""), r"Row 11: .*000011\.jpg is empty"),
     "dots": (escape_by_dots, r"Row 4: .*has '\.\.'"),
     "file link": (escape_by_file_link, r"000004\.jpg is a link that leads out of"),
     "folder link": (escape_by_folder_link, r"ccneg_images is a link that leads out of"),
-    "absolute path": (absolute_path_elsewhere, r"Row 4: .*outside\.jpg is not below"),
+    "absolute path": (absolute_path_elsewhere, r"Row 4: there is no .*ccneg_images/outside\.jpg"),
 }
 
 
@@ -303,7 +316,10 @@ def test_bad_source_is_one_sentence_and_leaves_nothing(write, ccneg, coco, tmp_p
 BAD_COCO = {
     "no captions file": (lambda coco: (coco / "annotations" / "captions_train2017.json").unlink(), "coco_dir must be"),
     "cut captions file": (lambda coco: truncate(coco / "annotations" / "captions_train2017.json"), "is cut short"),
-    "missing image": (lambda coco: (coco / "train2017" / "000000000025.jpg").unlink(), r"Row 1: .*0025\.jpg is not"),
+    "missing image": (
+        lambda coco: (coco / "train2017" / "000000000025.jpg").unlink(),
+        r"Row 1: there is no .*0025\.jpg \(3 ",
+    ),
     "broken image": (lambda coco: truncate(coco / "train2017" / "000000000025.jpg"), r"Row 1: .*0025\.jpg cannot"),
 }
 
@@ -413,12 +429,16 @@ def test_processes_and_shards_keep_the_order(tmp_path):
     np.testing.assert_allclose(reds, [image_color(row)[0] for row in range(130, 250)], atol=3)
 
 
-def test_broken_image_is_told_from_a_process_of_its_own(tmp_path, capsys):
+def test_broken_images_are_told_from_processes_of_their_own(tmp_path, capsys):
     ccneg = write_ccneg(tmp_path / "source", 250)
     truncate(ccneg / IMAGES / "000120.jpg")
-    assert main(["--data_dir", str(ccneg), "--output_dir", str(tmp_path / "ccneg"), "--num_proc", "2"]) == 1
+    command = ["--data_dir", str(ccneg), "--output_dir", str(tmp_path / "ccneg"), "--num_proc", "2"]
+    assert main(command) == 1
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith("error: Row 120: the image ")
     assert leftovers(tmp_path) == []
+    truncate(ccneg / IMAGES / "000003.jpg")
+    assert main([*command, "--skip_broken_images"]) == 0
+    assert [row["row"] for row in read_skipped(str(tmp_path / "ccneg"))] == [3, 120]
 
 
 def test_annotations_only(write, ccneg, tmp_path):
@@ -454,10 +474,11 @@ def test_existing_folder_is_kept(write, tmp_path):
 
 def test_overwriting_spares_a_folder_of_the_users(write, tmp_path):
     (tmp_path / "ccneg").mkdir()
-    (tmp_path / "ccneg" / "thesis.tex").touch()
+    (tmp_path / "ccneg" / "annotations").mkdir()
+    (tmp_path / "ccneg" / "README.md").write_text("# My thesis")
     status, _, error = write("--overwrite_output_dir")
     assert (status, "was not written by this command" in error) == (1, True)
-    assert (tmp_path / "ccneg" / "thesis.tex").exists()
+    assert (tmp_path / "ccneg" / "README.md").read_text() == "# My thesis"
 
 
 def test_failed_overwrite_keeps_the_old_folder(write, ccneg, tmp_path):
