@@ -21,7 +21,6 @@ setup(
         "conclip_metrics.pair_accuracy",
     ],
     package_data={"conclip_metrics.pair_accuracy": ["README.md", "requirements.txt"]},
-    py_modules=["train_accelerate"],
     install_requires=[
         "torch>=2.4",
         "transformers>=5.0",

@@ -1,0 +1,172 @@
+"""What a run leaves to read: the table, results.json, the picture, the model card."""
+
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+PACKAGES = ("torch", "transformers", "datasets", "accelerate", "peft", "evaluate")
+RESULTS_START, RESULTS_END = "<!-- results: written by train_accelerate.py -->", "<!-- end of results -->"
+
+
+def software_versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def table_rows(before: dict, after: dict) -> list[dict]:
+    """One row a metric and, below it, one a category: label, count, chance, before, after (shares of 1), ties."""
+    rows = []
+    for name, metric in after.items():
+        rows.append(
+            {"label": name, "count": metric["count"], "chance": metric["chance"], "ties": metric["ties"]}
+            | {"before": before[name]["value"], "after": metric["value"]}
+        )
+        for category, part in metric.get("categories", {}).items():
+            rows.append(
+                {"label": f"  {category}", "count": part["count"], "chance": metric["chance"], "ties": part["ties"]}
+                | {"before": before[name]["categories"][category]["accuracy"], "after": part["accuracy"]}
+            )
+    return rows
+
+
+def format_table(rows: list[dict], title: str) -> str:
+    width = max(len(row["label"]) for row in rows)
+    lines = [
+        title,
+        f"{'%':<{width}}  {'count':>7}  {'chance':>6}  {'before':>6}  {'after':>6}  {'change':>6}  {'ties':>5}",
+    ]
+    for row in rows:
+        numbers = [100 * row[name] for name in ("chance", "before", "after")]
+        numbers.append(numbers[2] - numbers[1])
+        cells = "  ".join(f"{number:>{'+' if at == 3 else ''}6.1f}" for at, number in enumerate(numbers))
+        lines.append(f"{row['label']:<{width}}  {row['count']:>7,}  {cells}  {row['ties']:>5,}")
+    return "\n".join(lines)
+
+
+def verdict(rows: list[dict], loss: str) -> str:
+    """Says in words what got worse, or that nothing did; a fall within two standard errors is called so."""
+    falls = []
+    for row in rows:
+        change = row["after"] - row["before"]
+        if change >= 0:
+            continue
+        spread = sum(row[side] * (1 - row[side]) for side in ("before", "after"))
+        error = (spread / row["count"]) ** 0.5
+        note = ", within two standard errors" if -change < 2 * error else ""
+        falls.append(f"{row['label'].strip()} by {-100 * change:.1f} points{note}")
+    if not falls:
+        return f"Nothing measured here got worse under the {loss} loss."
+    return f"The {loss} loss made worse: {'; '.join(falls)}."
+
+
+def write_atomically(path: Path, text: str) -> None:
+    unfinished = path.with_name(f"unfinished-{path.name}")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def draw_scores(results: dict, margins: dict[str, dict[str, np.ndarray]], path: Path) -> None:
+    """
+    Bars of each metric before and after with its chance level and, for pair metrics, the margins' distribution.
+
+    Args:
+        margins: "before" and "after" -> metric -> float, (pairs,): cosine of the true minus that of the false caption.
+    """
+    # Only here: a training process that draws nothing needs no matplotlib.
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = [row for row in table_rows(results["before"], results["after"])]
+    figure, axes = pyplot.subplots(1, 1 + len(margins["after"]), figsize=(6 + 4 * len(margins["after"]), 4.5))
+    bars, *plots = np.atleast_1d(axes)
+    at = np.arange(len(rows))[::-1]
+    for side, offset, colour in (("before", 0.2, "#9aa5b1"), ("after", -0.2, "#1f6feb")):
+        values = [100 * row[side] for row in rows]
+        bars.barh(at + offset, values, 0.38, label=side, color=colour)
+        for y, value in zip(at + offset, values, strict=True):
+            bars.text(min(value, 92) + 1, y, f"{value:.1f}", va="center", fontsize=8)
+    for y, row in zip(at, rows, strict=True):
+        bars.plot([100 * row["chance"]] * 2, [y - 0.4, y + 0.4], color="black", lw=1, ls=":")
+    bars.set_yticks(at, [f"{row['label'].strip()} (n={row['count']:,})" for row in rows], fontsize=8)
+    bars.set(xlim=(0, 100), xlabel="% (dotted: chance)")
+    bars.legend(fontsize=8, loc="lower right")
+    for plot, name in zip(plots, margins["after"], strict=True):
+        pooled = np.concatenate([margins[side][name] for side in ("before", "after")])
+        edges = np.linspace(*np.quantile(pooled, [0.002, 0.998]), 61)
+        for side, colour in (("before", "#9aa5b1"), ("after", "#1f6feb")):
+            plot.hist(margins[side][name], edges, alpha=0.7, label=side, color=colour)
+        plot.axvline(0, color="black", lw=1, ls=":")
+        plot.set_title(name, fontsize=10)
+        plot.set_xlabel("cosine: true − false caption (right of 0 is correct)", fontsize=8)
+        plot.set_yticks([])
+        plot.legend(fontsize=8)
+    figure.suptitle(results["title"], fontsize=10)
+    figure.tight_layout()
+    unfinished = path.with_name(f"unfinished-{path.name}")
+    figure.savefig(unfinished, dpi=130)
+    pyplot.close(figure)
+    os.replace(unfinished, path)
+
+
+def results_markdown(results: dict) -> str:
+    rows = table_rows(results["before"], results["after"])
+    lines = [
+        f"{results['title']}. Base model: `{results['base_model']}`. A tie counts as an error.",
+        "",
+        "| metric, % | count | chance | before | after |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        label = f"&nbsp;&nbsp;{row['label'].strip()}" if row["label"].startswith(" ") else row["label"]
+        numbers = " | ".join(f"{100 * row[name]:.1f}" for name in ("chance", "before", "after"))
+        lines.append(f"| {label} | {row['count']:,} | {numbers} |")
+    lines += ["", results["verdict"], "", f"Preprocessing: `{results['image_processor']}`. Command:", ""]
+    lines += ["```bash", results["command"], "```"]
+    return "\n".join(lines)
+
+
+def fill_card(template: str, results: dict, model_name: str) -> str:
+    """
+    The model card with its results section and the Hub's `model-index` filled from a run's results.
+
+    Args:
+        template: the text of model_card.md, filled before or not.
+        results: as in results.json.
+        model_name: name under which the Hub lists the results.
+    """
+    start, found, rest = template.partition(RESULTS_START)
+    _, end_found, end = rest.partition(RESULTS_END)
+    if not (found and end_found):
+        raise ValueError(f"The model card has no section between {RESULTS_START!r} and {RESULTS_END!r}.")
+    body = f"{start}{RESULTS_START}\n{results_markdown(results)}\n{RESULTS_END}{end}"
+    card = ModelCard(body)
+    card.data = ModelCardData(
+        **{key: value for key, value in card.data.to_dict().items() if key not in ("model-index", "model_name")},
+        model_name=model_name,
+        eval_results=[
+            EvalResult(
+                task_type="zero-shot-image-classification",
+                dataset_type=results["dataset"],
+                dataset_name=results["dataset"],
+                dataset_split=results["split"],
+                metric_type="accuracy" if "accuracy" in name else "recall",
+                metric_name=name,
+                metric_value=round(metric["value"], 6),
+            )
+            for name, metric in results["after"].items()
+        ],
+    )
+    return str(card)
+
+
+def write_report(results: dict, margins: dict, template: Path, output_dir: Path) -> None:
+    """results.json, scores.png and README.md (the filled model card) in `output_dir`, each whole or not at all."""
+    write_atomically(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
+    draw_scores(results, margins, output_dir / "scores.png")
+    write_atomically(output_dir / "README.md", fill_card(template.read_text("utf-8"), results, output_dir.name))
