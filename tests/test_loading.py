@@ -171,6 +171,7 @@ def test_saved_again_by_remote_code(workers, place):
         }
         for name in CODE:
             assert (place / folder / name).read_bytes() == (place / "conclip" / name).read_bytes()
+        assert ConCLIPModel.from_pretrained(place / folder).config.l3_weight == 0.5
     assert {path.name for path in (place / "config_alone").iterdir()} == {"config.json", "configuration_conclip.py"}
 
 

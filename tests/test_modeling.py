@@ -91,6 +91,19 @@ def test_without_negated_captions_it_is_exactly_clip(models, extra):
     torch.testing.assert_close((actual.loss_l1 + actual.loss_l2) / 2, expected.loss)
 
 
+def test_a_mask_reaches_the_text_tower(models, batch):
+    """Padding comes after the pooled token of a causal tower, where no mask shows: one with a hole does."""
+    clip, conclip = models
+    mask = batch["attention_mask"].clone()
+    mask[:, 2] = 0
+    inputs = only(batch, *CLIP_INPUTS) | {"attention_mask": mask}
+    expected = clip(**inputs)
+    actual = conclip(**inputs, negated_input_ids=batch["input_ids"], negated_attention_mask=mask)
+    assert_equal_outputs(expected, actual)
+    torch.testing.assert_close(actual.negated_text_embeds, expected.text_embeds)
+    assert not torch.allclose(expected.text_embeds, conclip(**batch).text_embeds, atol=1e-3)
+
+
 def test_gradients_are_clips_too(models, batch):
     clip, conclip = models
     inputs = only(batch, *CLIP_INPUTS)
