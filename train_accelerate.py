@@ -13,21 +13,26 @@ The paper's recipe, on CC-Neg (`python -m dataset_scripts.ccneg` writes the fold
 Writes to --output_dir the model, results.json, scores.png, README.md (the model card) and metrics.jsonl.
 """
 
+import os
 import shlex
 import sys
+import tempfile
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import set_seed
-from huggingface_hub import HfApi
+from datasets import Dataset
 
-from conclip_training.arguments import Arguments, UsageError, parse_arguments
+from conclip_training.arguments import Arguments, parse_arguments
 from conclip_training.base_clip import base_clip
-from conclip_training.checkpoints import list_checkpoints
+from conclip_training.checkpoints import find_checkpoint, list_checkpoints, require_no_checkpoints
 from conclip_training.data import PairRows, load_split
 from conclip_training.evaluation import Evaluator
-from conclip_training.loop import prepare_training, train
+from conclip_training.failures import UsageError, end_failed_run
+from conclip_training.hub import create_repository, push, use_cache_without_network
+from conclip_training.loop import prepare_training, require_full_batch, train
 from conclip_training.models import add_lora, conclip_of, load_model, max_text_length, save_model
 from conclip_training.report import format_table, software_versions, table_rows, verdict, write_report
 from conclip_training.trackers import JsonlTracker
@@ -37,29 +42,46 @@ MODEL_CARD = Path(__file__).with_name("model_card.md")
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = parse_arguments(argv)
-    output_dir = Path(arguments.training.output_dir)
-    accelerator = make_accelerator(arguments, output_dir)
+    accelerator = output_dir = None
     try:
+        arguments = parse_arguments(argv)
+        output_dir = writable_folder(arguments.training.output_dir)
+        accelerator = make_accelerator(arguments, output_dir)
         run(arguments, accelerator, output_dir)
     except UsageError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
+        return end_failed_run(f"Error: {error}", 1, accelerator)
     except KeyboardInterrupt:
-        checkpoints = list_checkpoints(output_dir)
-        advice = "the same command with --resume_from_checkpoint latest" if checkpoints else "the same command"
-        accelerator.print(f"\nInterrupted. Nothing half written; {advice} goes on from here.", file=sys.stderr)
-        return 130
-    finally:
-        accelerator.end_training()
+        again = "the same command"
+        if output_dir and list_checkpoints(output_dir):
+            again += " with --resume_from_checkpoint latest"
+        return end_failed_run(f"\nInterrupted. Nothing half written; {again} goes on from here.", 130, accelerator)
+    except Exception:
+        # The main process may only have lost its peer, which says why.
+        if accelerator and accelerator.num_processes > 1:
+            end_failed_run(traceback.format_exc(), 1, accelerator, wait=True)
+        raise
+    accelerator.end_training()
     return 0
 
 
+def writable_folder(output_dir: str) -> Path:
+    """
+    Raises:
+        UsageError: the folder cannot be made or written to; found now, not after training.
+    """
+    try:
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output_dir):
+            pass
+    except OSError as error:
+        raise UsageError(f"--output_dir {output_dir}: cannot write there: {error.strerror}.") from error
+    return Path(output_dir)
+
+
 def make_accelerator(arguments: Arguments, output_dir: Path) -> Accelerator:
-    output_dir.mkdir(parents=True, exist_ok=True)
     training = arguments.training
     trackers = [JsonlTracker(output_dir / "metrics.jsonl") if name == "jsonl" else name for name in training.report_to]
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision=training.mixed_precision,
         log_with=trackers,
         project_dir=output_dir,
@@ -67,29 +89,35 @@ def make_accelerator(arguments: Arguments, output_dir: Path) -> Accelerator:
         step_scheduler_with_optimizer=False,
         dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, data_seed=training.seed),
     )
+    # The simple launcher gives its one process an address to meet others at, but no number of processes.
+    if accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
+        accelerator.print(
+            "Warning: one process runs, though the launcher was asked for several (`accelerate launch --cpu` does "
+            "that); on CPU use `torchrun --nproc_per_node N train_accelerate.py`."
+        )
+    return accelerator
 
 
 def run(arguments: Arguments, accelerator: Accelerator, output_dir: Path) -> None:
-    data, training = arguments.data, arguments.training
+    training = arguments.training
+    check_folder_and_hub(arguments, accelerator, output_dir)
     with accelerator.main_process_first():
-        train_split = load_split(data, data.train_split_name, data.max_train_samples)
-        eval_split = None
-        if data.eval_split_name != "none":
-            eval_split = load_split(data, data.eval_split_name, data.max_eval_samples)
+        train_split, eval_split = load_splits(arguments)
     base = arguments.model.model_name_or_path or str(
-        base_clip(accelerator, train_split, output_dir.parent, data.dataloader_num_workers)
+        base_clip(accelerator, train_split, output_dir.parent, arguments.data.dataloader_num_workers)
     )
     set_seed(training.seed)
     model, processor = load_model(arguments.model, base)
-    collator = PairCollator(processor, max_text_length(model))
+    if arguments.model.use_lora:
+        model = add_lora(model, arguments.model)
+    collator = PairCollator(processor, max_text_length(conclip_of(model)))
     rows = PairRows(train_split, arguments)
+    require_full_batch(rows, arguments, accelerator)
     evaluator = before = None
     if eval_split is not None:
         evaluator = Evaluator(eval_split, collator, arguments, accelerator)
-        model.to(accelerator.device)
-        before = evaluator(model)
-    if arguments.model.use_lora:
-        model = add_lora(model, arguments.model)
+        # Adapters start as nothing: this is the base model's score.
+        before = evaluator(conclip_of(model.to(accelerator.device)))
     accelerator.init_trackers("conclip", config=tracker_config(arguments))
     state = prepare_training(model, rows, collator, arguments, accelerator)
     announce(arguments, accelerator, state.total_steps, len(rows))
@@ -102,8 +130,31 @@ def run(arguments: Arguments, accelerator: Accelerator, output_dir: Path) -> Non
         if evaluator:
             report(arguments, accelerator, base, processor, before, after, statistics)
         if training.push_to_hub:
-            push(training.hub_model_id, output_dir, saved)
+            push(training.hub_model_id, output_dir, type(saved).__name__)
     accelerator.wait_for_everyone()
+
+
+def check_folder_and_hub(arguments: Arguments, accelerator: Accelerator, output_dir: Path) -> None:
+    """
+    Raises:
+        UsageError: nothing to resume from, or what another run left in the way; no right to push.
+    """
+    training = arguments.training
+    if training.resume_from_checkpoint:
+        find_checkpoint(output_dir, training.resume_from_checkpoint)
+    else:
+        require_no_checkpoints(output_dir)
+    use_cache_without_network([arguments.model.model_name_or_path, arguments.data.dataset_name])
+    if training.push_to_hub and accelerator.is_main_process:
+        create_repository(training.hub_model_id)
+
+
+def load_splits(arguments: Arguments) -> tuple[Dataset, Dataset | None]:
+    data = arguments.data
+    train_split = load_split(data, data.train_split_name, data.max_train_samples)
+    if data.eval_split_name == "none":
+        return train_split, None
+    return train_split, load_split(data, data.eval_split_name, data.max_eval_samples)
 
 
 def tracker_config(arguments: Arguments) -> dict:
@@ -152,19 +203,6 @@ def report(arguments, accelerator, base, processor, before, after, statistics) -
     write_report(results, {"before": margins_before, "after": margins_after}, MODEL_CARD, output_dir)
     accelerator.print(f"\n{format_table(rows, results['title'])}\n\n{results['verdict']}")
     accelerator.print(f"A tie counts as an error. Scores: {output_dir / 'scores.png'}, {output_dir / 'results.json'}")
-
-
-def push(hub_model_id: str, output_dir: Path, model) -> None:
-    """Uploads what `from_pretrained` needs, the card and the results; no checkpoint."""
-    api = HfApi()
-    api.create_repo(hub_model_id, exist_ok=True)
-    api.upload_folder(
-        repo_id=hub_model_id,
-        folder_path=output_dir,
-        ignore_patterns=["checkpoint-*", "unfinished-*", "conclip/*", "metrics.jsonl"],
-        commit_message=f"Upload {type(model).__name__}",
-    )
-    print(f"Pushed to https://huggingface.co/{hub_model_id}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """Command-line arguments of train_accelerate.py, under the names Hugging Face's own scripts use."""
 
-from argparse import ArgumentParser
+import math
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
 
 import torch
 from accelerate.tracking import get_available_trackers
+from huggingface_hub.errors import StrictDataclassError
 from transformers import HfArgumentParser
 
+from conclip_training.failures import UsageError
 from modeling_conclip import ConCLIPConfig
 
 # Where the embedded default departs from the paper's recipe: a model of 1 M parameters on 20,000 drawn scenes.
@@ -19,6 +23,8 @@ SCENES_RECIPE = {
     "max_grad_norm": 1.0,
     "dataloader_num_workers": 2,
 }
+# Those of `transformers.get_scheduler` that need nothing but the number of updates.
+SCHEDULES = "linear cosine cosine_with_restarts polynomial constant constant_with_warmup inverse_sqrt".split()
 LORA_TARGET_MODULES = r"text_model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
 
 
@@ -79,7 +85,9 @@ class TrainingArguments:
     gradient_accumulation_steps: int = _option(
         1, "Steps summed before an update. It adds no negatives: each loss still sees one batch. Use a larger batch."
     )
-    num_train_epochs: int = _option(5, "Passes over the training split.")
+    num_train_epochs: int = _option(
+        5, "Passes over the training split. More of them on resuming extend the run; the schedule is the longer one's."
+    )
     max_train_steps: int | None = _option(None, "Updates in all; replaces --num_train_epochs.")
     learning_rate: float = _option(1e-6, "Peak learning rate of AdamW.")
     weight_decay: float = _option(0.2, "Weight decay on all trainable parameters, as in the paper.")
@@ -87,7 +95,7 @@ class TrainingArguments:
     adam_beta2: float = _option(0.999, "AdamW's beta2.")
     adam_epsilon: float = _option(1e-8, "AdamW's epsilon.")
     max_grad_norm: float = _option(0.0, "Clip the gradient to this norm; 0 for no clipping (the paper's recipe).")
-    lr_scheduler_type: str = _option("cosine", "Schedule of `transformers.get_scheduler`.")
+    lr_scheduler_type: str = _option("cosine", "Schedule of the learning rate.", choices=SCHEDULES)
     warmup_steps: int = _option(50, "Updates over which the learning rate rises from 0.")
     seed: int = _option(42, "Seed of initialisation, shuffling and dropout.")
     mixed_precision: str | None = _option(
@@ -113,35 +121,44 @@ class Arguments:
     training: TrainingArguments
 
 
-class UsageError(ValueError):
-    """Bad input: the message is one sentence for the user, shown without a traceback."""
+class _Parser(HfArgumentParser):
+    def error(self, message: str):
+        # argparse prints the usage first, a screenful here, and exits.
+        raise UsageError(f"{message} (--help lists the options)")
 
 
 def parse_arguments(argv: list[str] | None = None) -> Arguments:
-    """Parses and checks the command line; on bad values prints one sentence and exits with status 2."""
-    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments), allow_abbrev=False)
-    source = ArgumentParser(add_help=False, allow_abbrev=False)
-    source.add_argument("--model_name_or_path")
-    source.add_argument("--dataset_name")
-    named = source.parse_known_args(argv)[0]
-    if named.model_name_or_path is None:
+    """
+    Raises:
+        UsageError: an unknown option, a bad value, or options that do not go together.
+    """
+    parser = _Parser((ModelArguments, DataArguments, TrainingArguments), allow_abbrev=False)
+    arguments = _parse(parser, argv)
+    if arguments.model.model_name_or_path is None:
+        if arguments.data.dataset_name is not None:
+            raise UsageError("--dataset_name needs --model_name_or_path: which CLIP is to be tuned on it?")
         parser.set_defaults(**SCENES_RECIPE)
-    arguments = Arguments(*parser.parse_args_into_dataclasses(argv))
-    if named.model_name_or_path is None and named.dataset_name is not None:
-        parser.error("--dataset_name needs --model_name_or_path: which CLIP is to be tuned on it?")
-    try:
-        check_arguments(arguments)
-    except ValueError as error:
-        parser.error(str(error))
+        arguments = _parse(parser, argv)
+    check_ranges(arguments)
+    check_combinations(arguments)
+    check_trackers(arguments.training)
     return arguments
 
 
-def check_arguments(arguments: Arguments) -> None:
+def _parse(parser: _Parser, argv: list[str] | None) -> Arguments:
+    *parts, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
+    if unknown:
+        known = [name for action in parser._actions for name in action.option_strings]
+        near = get_close_matches(unknown[0], known, n=1)
+        parser.error(f"unknown option {unknown[0]}" + (f", did you mean {near[0]}?" if near else ""))
+    return Arguments(*parts)
+
+
+def check_ranges(arguments: Arguments) -> None:
     """
     Raises:
-        ValueError: a value out of range, options that exclude each other, or a tracker that is not installed.
+        UsageError: a number out of range.
     """
-    model, training = arguments.model, arguments.training
     at_least = {
         "per_device_train_batch_size": 1,
         "per_device_eval_batch_size": 1,
@@ -156,25 +173,63 @@ def check_arguments(arguments: Arguments) -> None:
         "lora_rank": 1,
         "learning_rate": 0,
         "weight_decay": 0,
+        "adam_beta1": 0,
+        "adam_beta2": 0,
+        "adam_epsilon": 0,
+        "lora_dropout": 0,
         "max_grad_norm": 0,
         "warmup_steps": 0,
+        "seed": 0,
         "checkpointing_steps": 0,
         "dataloader_num_workers": 0,
     }
+    below = {"adam_beta1": 1, "adam_beta2": 1, "lora_dropout": 1, "seed": 2**32}
     values = {item.name: getattr(part, item.name) for part in vars(arguments).values() for item in fields(part)}
-    for name, least in at_least.items():
-        if values[name] is not None and not values[name] >= least:
-            raise ValueError(f"--{name} must be {least} or more, got {values[name]}.")
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--{name} must be a finite number, got {value}.")
+        if value is not None and name in at_least and value < at_least[name]:
+            raise UsageError(f"--{name} must be {at_least[name]} or more, got {value}.")
+        if name in below and value >= below[name]:
+            raise UsageError(f"--{name} must be less than {below[name]}, got {value}.")
+
+
+def check_combinations(arguments: Arguments) -> None:
+    """
+    Raises:
+        UsageError: options that exclude or need one another, or that need other hardware.
+    """
+    model, training = arguments.model, arguments.training
+    weights = {"l1_weight": model.l1_weight, "l2_weight": model.l2_weight, "l3_weight": model.l3_weight}
+    try:
+        ConCLIPConfig(**weights)
+    except StrictDataclassError as error:
+        raise UsageError(f"--{error.__cause__}") from error
+    if model.loss == "negclip" and not (model.l1_weight or model.l2_weight):
+        raise UsageError("--loss negclip has the terms L1 and L2 alone: give one of them a weight above 0.")
+    if model.loss == "clip" and set(weights.values()) != {1.0}:
+        raise UsageError("--loss clip takes no weights: use --loss negclip or conclip.")
     if model.use_lora and model.train_image_encoder:
-        raise ValueError("--use_lora and --train_image_encoder exclude each other: choose --lora_target_modules.")
-    ConCLIPConfig(l1_weight=model.l1_weight, l2_weight=model.l2_weight, l3_weight=model.l3_weight)
+        raise UsageError("--use_lora and --train_image_encoder exclude each other: choose --lora_target_modules.")
     if training.mixed_precision == "fp16" and not torch.cuda.is_available():
-        raise ValueError("--mixed_precision fp16 needs a GPU, and none was found: use bf16 or no.")
+        raise UsageError("--mixed_precision fp16 needs a GPU, and none was found: use bf16 or no.")
     if training.push_to_hub and training.hub_model_id is None:
-        raise ValueError("--push_to_hub needs --hub_model_id, e.g. --hub_model_id me/conclip-vit-base-patch32.")
+        raise UsageError("--push_to_hub needs --hub_model_id, e.g. --hub_model_id me/conclip-vit-base-patch32.")
+    base = Path(model.model_name_or_path or "")
+    if model.model_name_or_path and base.is_dir() and base.resolve() == Path(training.output_dir).resolve():
+        raise UsageError(f"--output_dir {training.output_dir} is the base model's folder: choose another.")
+
+
+def check_trackers(training: TrainingArguments) -> None:
+    """
+    Raises:
+        UsageError: a tracker that is unknown or not installed; accelerate would go on without a word.
+    """
     if training.report_to == ["none"]:
         training.report_to = []
-    installed = ["jsonl", *(tracker.value for tracker in get_available_trackers())]
+    if "none" in training.report_to:
+        raise UsageError("--report_to none stands alone: leave it or the other trackers out.")
+    installed = ["jsonl", *(str(getattr(tracker, "value", tracker)) for tracker in get_available_trackers())]
     for name in training.report_to:
         if name not in installed:
-            raise ValueError(f"--report_to {name}: not installed or unknown; here are {', '.join(installed)}.")
+            raise UsageError(f"--report_to {name}: not installed or unknown; here are {', '.join(installed)}.")

@@ -2,10 +2,13 @@
 
 import random
 
+import PIL.Image
 import torch
 from datasets import Dataset, load_dataset
+from datasets.exceptions import DatasetGenerationError
 
-from conclip_training.arguments import Arguments, DataArguments, UsageError
+from conclip_training.arguments import Arguments, DataArguments
+from conclip_training.failures import UsageError, one_line
 from dataset_scripts.scenes import load_scenes
 
 # What each loss reads of a row, beside image and caption.
@@ -22,7 +25,9 @@ def load_split(arguments: DataArguments, split: str, max_samples: int | None) ->
             dataset = load_dataset(arguments.dataset_name, arguments.dataset_config_name, split=split)
         # `datasets` reports a wrong path, configuration or split by many kinds of error; each says which.
         except Exception as error:
-            raise UsageError(f"--dataset_name {arguments.dataset_name}, split {split!r}: {error}") from error
+            # This one only says that something went wrong.
+            told = error.__cause__ or error if isinstance(error, DatasetGenerationError) else error
+            raise UsageError(f"--dataset_name {arguments.dataset_name}, split {split!r}: {one_line(told)}") from error
     if len(dataset) == 0:
         raise UsageError(f"--dataset_name {arguments.dataset_name}: the split {split!r} has no rows.")
     return dataset if max_samples is None else dataset.select(range(min(max_samples, len(dataset))))
@@ -51,7 +56,7 @@ def text_lists(dataset: Dataset, column: str, split: str, may_be_empty: bool = F
     rows = [value if isinstance(value, list) else [value] for value in values]
     for index, texts in enumerate(rows):
         if not texts and not may_be_empty:
-            raise UsageError(f"Split {split!r}, row {index}: {column} is an empty list.")
+            raise UsageError(f"Split {split!r}, row {index}: {column} is an empty list; it needs a caption.")
         for text in texts:
             if not isinstance(text, str) or not text.strip():
                 raise UsageError(f"Split {split!r}, row {index}: {column} holds {text!r}, not a caption.")
@@ -59,13 +64,24 @@ def text_lists(dataset: Dataset, column: str, split: str, may_be_empty: bool = F
 
 
 def open_image(dataset: Dataset, index: int, column: str, split: str):
-    """The decoded value of an image column, an image or a list of images."""
+    """
+    The decoded value of an image column, an image or a list of images.
+
+    Raises:
+        UsageError: a file that cannot be decoded, or anything but an image.
+    """
     try:
-        return dataset[index][column]
+        value = dataset[index][column]
     # Pillow raises OSError, SyntaxError, ValueError and others for files it cannot decode.
     except Exception as error:
-        message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"Split {split!r}, row {index}: cannot read {column}: {message}") from error
+        raise UsageError(f"Split {split!r}, row {index}: cannot read {column}: {one_line(error)}") from error
+    for image in value if isinstance(value, list) else [value]:
+        if not isinstance(image, PIL.Image.Image):
+            raise UsageError(
+                f"Split {split!r}, row {index}: {column} holds {type(image).__name__}, not an image; a column of "
+                "paths or bytes becomes images by `dataset.cast_column(name, datasets.Image())`."
+            )
+    return value
 
 
 class PairRows(torch.utils.data.Dataset):

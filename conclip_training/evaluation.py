@@ -1,6 +1,7 @@
 """Scores a model on held-out rows: negation pairs, true negations, retrieval."""
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from tqdm.auto import tqdm
 from conclip_metrics.pair_accuracy.pair_accuracy import pair_accuracy
 from conclip_training.arguments import Arguments
 from conclip_training.data import open_image, require_columns, text_lists
+from conclip_training.failures import UsageError
 from dataset_scripts.collate import PairCollator
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
@@ -36,20 +38,27 @@ def negation_pairs(dataset: Dataset, arguments: Arguments, captions: list[str]) 
         return None
     negated = text_lists(dataset, column, split)
     rows = [row for row, texts in enumerate(negated) for _ in texts]
-    return Pairs(rows, [captions[row] for row in rows], sum(negated, []), kinds_of(dataset, "negation_kinds", rows))
+    true = [captions[row] for row in rows]
+    return Pairs(rows, true, [*chain.from_iterable(negated)], kinds_of(dataset, "negation_kinds", rows))
 
 
 def true_negation_pairs(dataset: Dataset, arguments: Arguments) -> Pairs | None:
     """True negations with their foils, columns of the project's schema; `None` if the data has none."""
     split = arguments.data.eval_split_name
-    if "true_negations" not in dataset.column_names:
+    if not {"true_negations", "true_negation_foils"} <= set(dataset.column_names):
         return None
     true = text_lists(dataset, "true_negations", split, may_be_empty=True)
     rows = [row for row, texts in enumerate(true) for _ in texts]
     if not rows:
         return None
     false = text_lists(dataset, "true_negation_foils", split, may_be_empty=True)
-    return Pairs(rows, sum(true, []), sum(false, []), kinds_of(dataset, "true_negation_kinds", rows))
+    for index, (texts, foils) in enumerate(zip(true, false, strict=True)):
+        if len(texts) != len(foils):
+            raise UsageError(
+                f"Split {split!r}, row {index}: {len(texts)} true_negations, but {len(foils)} true_negation_foils."
+            )
+    flat = [[*chain.from_iterable(texts)] for texts in (true, false)]
+    return Pairs(rows, *flat, kinds_of(dataset, "true_negation_kinds", rows))
 
 
 def kinds_of(dataset: Dataset, column: str, rows: list[int]) -> list[str] | None:
@@ -119,7 +128,8 @@ class Evaluator:
         """
         training = model.training
         model.eval()
-        frozen = not any(parameter.requires_grad for parameter in model.vision_model.parameters())
+        image_encoder = chain(model.vision_model.parameters(), model.visual_projection.parameters())
+        frozen = not any(parameter.requires_grad for parameter in image_encoder)
         images = self.image_embeds if frozen and self.image_embeds is not None else self.embed_images(model)
         self.image_embeds = images if frozen else None
         texts = list(dict.fromkeys(self.captions + [t for p in self.pairs.values() if p for t in p.true + p.false]))

@@ -11,13 +11,16 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import get_scheduler
 
-from conclip_training.arguments import Arguments, UsageError
+from conclip_training.arguments import Arguments
 from conclip_training.checkpoints import Place, find_checkpoint, fixed_arguments, load_checkpoint, save_checkpoint
 from conclip_training.data import PairRows
 from conclip_training.evaluation import Evaluator
+from conclip_training.failures import UsageError
 from conclip_training.models import conclip_of
 from conclip_training.trackers import JsonlTracker
 from dataset_scripts.collate import PairCollator
+
+AGAINST_DIVERGENCE = "lower --learning_rate, or set --max_grad_norm 1.0"
 
 
 @dataclass
@@ -37,14 +40,22 @@ class Training:
     place: Place = field(default_factory=Place)
 
 
-def make_loader(rows: PairRows, collator: PairCollator, arguments: Arguments, accelerator: Accelerator) -> DataLoader:
-    training = arguments.training
-    batch = training.per_device_train_batch_size * accelerator.num_processes
+def require_full_batch(rows: PairRows, arguments: Arguments, accelerator: Accelerator) -> None:
+    """
+    Raises:
+        UsageError: too few rows for one step.
+    """
+    batch = arguments.training.per_device_train_batch_size * accelerator.num_processes
     if len(rows) < batch:
         raise UsageError(
             f"{len(rows)} training rows do not fill one batch of {batch} (--per_device_train_batch_size times "
             f"{accelerator.num_processes} processes): lower it."
         )
+
+
+def make_loader(rows: PairRows, collator: PairCollator, arguments: Arguments, accelerator: Accelerator) -> DataLoader:
+    training = arguments.training
+    require_full_batch(rows, arguments, accelerator)
     return DataLoader(
         rows,
         batch_size=training.per_device_train_batch_size,
@@ -89,11 +100,16 @@ def prepare_training(
         output_dir=Path(training.output_dir),
         total_steps=total_steps,
         steps_an_epoch=steps_an_epoch,
-        fixed=fixed_arguments(arguments, accelerator.num_processes, len(rows)),
+        fixed=fixed_arguments(arguments, accelerator, len(rows)),
     )
     if training.resume_from_checkpoint:
         checkpoint = find_checkpoint(state.output_dir, training.resume_from_checkpoint)
         state.place = load_checkpoint(accelerator, checkpoint, state.fixed)
+        if state.place.step > total_steps:
+            raise UsageError(
+                f"{checkpoint} stands after step {state.place.step}, beyond the {total_steps} updates of this run: "
+                "raise --max_train_steps or --num_train_epochs."
+            )
         accelerator.print(f"Resuming after step {state.place.step} of {total_steps} from {checkpoint}.")
     return state
 
@@ -109,8 +125,26 @@ def train(state: Training, evaluator: Evaluator | None = None) -> dict:
     for tracker in accelerator.trackers:
         if isinstance(tracker, JsonlTracker):
             tracker.start_at(place.step)
-    started, first, losses = time.perf_counter(), place.step, None
-    bar = tqdm(total=state.total_steps, initial=place.step, unit="step", disable=not accelerator.is_local_main_process)
+    started, first = time.perf_counter(), place.step
+    with tqdm(
+        total=state.total_steps, initial=first, unit="step", disable=not accelerator.is_local_main_process
+    ) as bar:
+        losses = run_epochs(state, evaluator, bar)
+    require_finite_weights(state)
+    seconds, steps = time.perf_counter() - started, place.step - first
+    rows = steps * training.gradient_accumulation_steps * training.per_device_train_batch_size
+    return {
+        "steps": place.step,
+        "seconds": seconds,
+        "examples_per_second": rows * accelerator.num_processes / seconds,
+        "loss": losses["loss"].item() if losses else None,
+    }
+
+
+def run_epochs(state: Training, evaluator: Evaluator | None, bar: tqdm) -> dict[str, torch.Tensor]:
+    """From `state.place` to the last step; returns the losses of that, none if there was no step left."""
+    accelerator, place, training = state.accelerator, state.place, state.arguments.training
+    losses = {}
     state.model.train()
     while place.step < state.total_steps:
         state.loader.set_epoch(place.epoch)
@@ -125,22 +159,16 @@ def train(state: Training, evaluator: Evaluator | None = None) -> dict:
             last_of_epoch = place.batch == len(state.loader)
             if last_of_epoch:
                 place.epoch, place.batch = place.epoch + 1, 0
-            report_step(state, losses, bar)
+            if place.step % training.logging_steps == 0 or place.step == state.total_steps:
+                report_step(state, losses, bar)
             if training.checkpointing_steps and place.step % training.checkpointing_steps == 0:
+                require_finite_weights(state)
                 save_checkpoint(accelerator, state.output_dir, place, state.fixed, training.checkpoints_total_limit)
             if place.step == state.total_steps:
                 break
             if evaluator and (place.step % training.eval_steps == 0 if training.eval_steps else last_of_epoch):
                 report_evaluation(state, evaluator)
-    bar.close()
-    seconds, steps = time.perf_counter() - started, place.step - first
-    rows = steps * training.gradient_accumulation_steps * training.per_device_train_batch_size
-    return {
-        "steps": place.step,
-        "seconds": seconds,
-        "examples_per_second": rows * accelerator.num_processes / seconds,
-        "loss": None if losses is None else losses["loss"].item(),
-    }
+    return losses
 
 
 def train_step(state: Training, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -160,15 +188,20 @@ def train_step(state: Training, batch: dict[str, torch.Tensor]) -> dict[str, tor
     return {name: output[name].detach() for name in names if output.get(name) is not None}
 
 
+def require_finite_weights(state: Training) -> None:
+    """
+    Raises:
+        UsageError: training diverged; such weights are no checkpoint and no model.
+    """
+    # Every process has the same.
+    if not all(parameter.isfinite().all() for parameter in state.model.parameters() if parameter.requires_grad):
+        raise UsageError(f"The weights are not finite after step {state.place.step}: {AGAINST_DIVERGENCE}.")
+
+
 def report_step(state: Training, losses: dict[str, torch.Tensor], bar: tqdm) -> None:
-    if state.place.step % state.arguments.training.logging_steps and state.place.step != state.total_steps:
-        return
     values = {f"train/{name}": value.item() for name, value in losses.items()}
     if not math.isfinite(values["train/loss"]):
-        raise UsageError(
-            f"The loss is {values['train/loss']} at step {state.place.step}: lower --learning_rate, or set "
-            "--max_grad_norm 1.0."
-        )
+        raise UsageError(f"The loss is {values['train/loss']} at step {state.place.step}: {AGAINST_DIVERGENCE}.")
     model = conclip_of(state.accelerator.unwrap_model(state.model))
     values["train/logit_scale"] = model.logit_scale.item()
     values["train/learning_rate"] = state.scheduler.get_last_lr()[0]

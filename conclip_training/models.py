@@ -1,14 +1,17 @@
 """Loading, adapting and saving the model."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoProcessor, ProcessorMixin
+from transformers import AutoProcessor, PreTrainedConfig, ProcessorMixin
+from transformers.utils import logging
 
-from conclip_training.arguments import ModelArguments, UsageError
+from conclip_training.arguments import ModelArguments
+from conclip_training.failures import UsageError, one_line
 from modeling_conclip import ConCLIPModel
 
 
@@ -17,10 +20,20 @@ def load_model(arguments: ModelArguments, model_name_or_path: str) -> tuple[ConC
     Any CLIP or ConCLIP, in float32 (mixed precision keeps master weights), with its processor.
 
     Raises:
-        UsageError: the path or Hub id holds no CLIP with its processor.
+        UsageError: the path or Hub id holds no whole CLIP with its processor.
     """
+    blame = f"--model_name_or_path {model_name_or_path}"
+    is_path = model_name_or_path.startswith((".", "/", "~")) or model_name_or_path.count("/") > 1
+    if is_path and not Path(model_name_or_path).is_dir():
+        raise UsageError(f"{blame}: there is no such folder.")
+    verbosity = logging.get_verbosity()
+    # What does not fit is said below, in a sentence instead of a table.
+    logging.set_verbosity_error()
     try:
-        model = ConCLIPModel.from_pretrained(
+        config, _ = PreTrainedConfig.get_config_dict(model_name_or_path, revision=arguments.revision)
+        if config.get("model_type") != "clip":
+            raise UsageError(f"{blame}: a {config.get('model_type')} model, not a CLIP.")
+        model, loading = ConCLIPModel.from_pretrained(
             model_name_or_path,
             revision=arguments.revision,
             dtype=torch.float32,
@@ -28,16 +41,41 @@ def load_model(arguments: ModelArguments, model_name_or_path: str) -> tuple[ConC
             l2_weight=arguments.l2_weight,
             l3_weight=arguments.l3_weight,
             freeze_image_encoder=not arguments.train_image_encoder,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
+        processor = load_processor(arguments, model_name_or_path)
+    except UsageError:
+        raise
+    # Each of the formats inside (json, safetensors, torch) and the Hub's client has error types of its own.
+    except Exception as error:
+        raise UsageError(f"{blame} cannot be loaded: {one_line(error)}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    absent = sorted([*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])])
+    if absent:
+        raise UsageError(
+            f"{blame}: its weights do not fill the model of its config.json: {len(absent)} tensors are missing or of "
+            f"another shape, the first {absent[0]}."
+        )
+    return model, processor
+
+
+def load_processor(arguments: ModelArguments, model_name_or_path: str) -> ProcessorMixin:
+    """
+    Raises:
+        UsageError: there is no CLIPProcessor beside the weights.
+    """
+    try:
         processor = AutoProcessor.from_pretrained(model_name_or_path, revision=arguments.revision)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--model_name_or_path {model_name_or_path}: {error}") from error
+    except (OSError, ValueError):
+        processor = None
     if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
         raise UsageError(
             f"--model_name_or_path {model_name_or_path}: needs the files of a CLIPProcessor (preprocessor_config.json "
             "and the tokenizer's) beside the weights."
         )
-    return model, processor
+    return processor
 
 
 def max_text_length(model: ConCLIPModel) -> int:
@@ -54,10 +92,9 @@ def add_lora(model: ConCLIPModel, arguments: ModelArguments) -> PeftModel:
         target_modules=arguments.lora_target_modules,
     )
     try:
-        adapted = get_peft_model(model, config)
-    except ValueError as error:
-        raise UsageError(f"--lora_target_modules {arguments.lora_target_modules}: {error}") from error
-    return adapted
+        return get_peft_model(model, config)
+    except (ValueError, re.error) as error:
+        raise UsageError(f"--lora_target_modules {arguments.lora_target_modules}: {one_line(error)}") from error
 
 
 def conclip_of(model: ConCLIPModel | PeftModel) -> ConCLIPModel:

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 from datasets import load_dataset
+from huggingface_hub import HfApi
 from peft import PeftModel
 from runs import ROWS, command, log, results, run, weights, write_inputs
 from transformers import CLIPModel, CLIPProcessor, pipeline
 
 import conclip_training.loop as loop
-import train_accelerate
 from modeling_conclip import ConCLIPModel
 
 
@@ -190,10 +190,8 @@ def test_a_single_text_and_image_a_row_will_do(inputs, tmp_path):
 
 def test_push_uploads_the_folder_without_checkpoints(inputs, tmp_path, monkeypatch):
     calls = {}
-    monkeypatch.setattr(
-        train_accelerate.HfApi, "create_repo", lambda self, repo_id, **options: calls.update(repo=repo_id)
-    )
-    monkeypatch.setattr(train_accelerate.HfApi, "upload_folder", lambda self, **options: calls.update(options))
+    monkeypatch.setattr(HfApi, "create_repo", lambda self, repo_id, **options: calls.update(repo=repo_id))
+    monkeypatch.setattr(HfApi, "upload_folder", lambda self, **options: calls.update(options))
     argv = command(
         inputs, tmp_path, max_train_steps=1, push_to_hub=True, hub_model_id="me/model", checkpointing_steps=1
     )
