@@ -1,0 +1,52 @@
+"""One process of a run of two, `torchrun … train_worker.py FOLDER`: a helper of test_two_processes.py, not a test."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from accelerate.state import PartialState
+from runs import run
+
+from conclip_training import data, failures
+from conclip_training.failures import UsageError
+
+RANK = int(os.environ["RANK"])
+read_row = data.PairRows.__getitem__
+
+
+def run_one(argv: list[str], fails_at: dict[str, int]) -> dict:
+    """
+    Args:
+        fails_at: rank -> after so many rows it meets one it cannot read.
+    """
+    seen = []
+
+    def watched(rows, index):
+        seen.append(index)
+        if len(seen) > fails_at.get(str(RANK), sys.maxsize):
+            raise UsageError(f"Split 'train', row {index}: cannot read image.")
+        return read_row(rows, index)
+
+    data.PairRows.__getitem__ = watched
+    exit_code = run(argv)
+    return {"exit_code": exit_code, "world_size": torch.distributed.get_world_size(), "rows": seen}
+
+
+def main(folder: Path) -> None:
+    # The runs that follow meet in the same process group.
+    PartialState.destroy_process_group = lambda self, group=None: None
+    failures.PATIENCE = 2.0
+    done = [
+        run_one(one["argv"], one.get("fails_at", {})) for one in json.loads((folder / "runs.json").read_text("utf-8"))
+    ]
+    (folder / f"done-{RANK}.json").write_text(json.dumps(done))
+    torch.distributed.barrier()
+    sys.stdout.flush()
+    # gloo's threads abort about 3 in 100 orderly exits ("terminate called without an active exception").
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
