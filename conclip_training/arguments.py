@@ -149,7 +149,7 @@ def _parse(parser: _Parser, argv: list[str] | None) -> Arguments:
     *parts, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
     if unknown:
         known = [name for action in parser._actions for name in action.option_strings]
-        near = get_close_matches(unknown[0], known, n=1)
+        near = get_close_matches(unknown[0], known, n=1, cutoff=0.8)
         parser.error(f"unknown option {unknown[0]}" + (f", did you mean {near[0]}?" if near else ""))
     return Arguments(*parts)
 

@@ -31,6 +31,8 @@ def load_model(arguments: ModelArguments, model_name_or_path: str) -> tuple[ConC
     logging.set_verbosity_error()
     try:
         config, _ = PreTrainedConfig.get_config_dict(model_name_or_path, revision=arguments.revision)
+        if not config:
+            raise UsageError(f"{blame}: no model there (config.json missing).")
         if config.get("model_type") != "clip":
             raise UsageError(f"{blame}: a {config.get('model_type')} model, not a CLIP.")
         model, loading = ConCLIPModel.from_pretrained(
@@ -54,9 +56,10 @@ def load_model(arguments: ModelArguments, model_name_or_path: str) -> tuple[ConC
         logging.set_verbosity(verbosity)
     absent = sorted([*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])])
     if absent:
+        others = f" and {len(absent) - 1} more are" if len(absent) > 1 else " is"
         raise UsageError(
-            f"{blame}: its weights do not fill the model of its config.json: {len(absent)} tensors are missing or of "
-            f"another shape, the first {absent[0]}."
+            f"{blame}: its weights do not fill the model of its config.json: {absent[0]}{others} missing or of "
+            "another shape."
         )
     return model, processor
 
