@@ -20,10 +20,13 @@ setup(
         "conclip_metrics",
         "conclip_metrics.pair_accuracy",
     ],
-    package_data={"conclip_metrics.pair_accuracy": ["README.md", "requirements.txt"]},
+    package_data={
+        "dataset_scripts": ["ccneg_card.md"],
+        "conclip_metrics.pair_accuracy": ["README.md", "requirements.txt"],
+    },
     install_requires=[
         "torch>=2.4",
-        "transformers>=5.0",
+        "transformers>=5.6",
         "datasets>=3.6",
         "accelerate>=1.10",
         "huggingface_hub>=1.0",

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import traceback
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from accelerate import Accelerator, DataLoaderConfiguration
@@ -32,6 +33,7 @@ from conclip_training.data import PairRows, load_split
 from conclip_training.evaluation import Evaluator
 from conclip_training.failures import UsageError, end_failed_run
 from conclip_training.hub import create_repository, push, use_cache_without_network
+from conclip_training.image_tensors import ImageEmbedder
 from conclip_training.loop import prepare_training, require_full_batch, train
 from conclip_training.models import add_lora, conclip_of, load_model, max_text_length, save_model
 from conclip_training.report import format_table, software_versions, table_rows, verdict, write_report
@@ -113,11 +115,18 @@ def run(arguments: Arguments, accelerator: Accelerator, output_dir: Path) -> Non
     collator = PairCollator(processor, max_text_length(conclip_of(model)))
     rows = PairRows(train_split, arguments)
     require_full_batch(rows, arguments, accelerator)
+    model.to(accelerator.device)
+    embedder = ImageEmbedder(
+        collator, accelerator, training.per_device_eval_batch_size, arguments.data.dataloader_num_workers
+    )
     evaluator = before = None
     if eval_split is not None:
-        evaluator = Evaluator(eval_split, collator, arguments, accelerator)
+        evaluator = Evaluator(eval_split, arguments, embedder)
         # Adapters start as nothing: this is the base model's score.
-        before = evaluator(conclip_of(model.to(accelerator.device)))
+        before = evaluator(conclip_of(model))
+    if conclip_of(model).image_encoder_is_frozen:
+        # CLIP's preprocessing has no randomness: an image has the same embedding in every epoch.
+        rows.use_tensors("image_embeds", partial(embedder, conclip_of(model).eval()))
     accelerator.init_trackers("conclip", config=tracker_config(arguments))
     state = prepare_training(model, rows, collator, arguments, accelerator)
     announce(arguments, accelerator, state.total_steps, len(rows))

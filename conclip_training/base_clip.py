@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -14,6 +15,7 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProce
 from conclip_training.arguments import Arguments, DataArguments, ModelArguments, TrainingArguments
 from conclip_training.checkpoints import list_checkpoints
 from conclip_training.data import PairRows
+from conclip_training.image_tensors import preprocess_images
 from conclip_training.loop import prepare_training, train
 from conclip_training.models import conclip_of, load_model, max_text_length
 from dataset_scripts.collate import PairCollator
@@ -90,7 +92,7 @@ def base_clip(accelerator: Accelerator, scenes: Dataset, folder: Path, num_worke
     accelerator.wait_for_everyone()
     arguments = Arguments(
         ModelArguments(loss="clip", train_image_encoder=True),
-        DataArguments(dataloader_num_workers=num_workers),
+        DataArguments(),
         TrainingArguments(
             output_dir=str(unfinished),
             per_device_train_batch_size=BATCH_SIZE // accelerator.num_processes,
@@ -103,7 +105,10 @@ def base_clip(accelerator: Accelerator, scenes: Dataset, folder: Path, num_worke
     )
     model, processor = load_model(arguments.model, str(untrained))
     collator = PairCollator(processor, max_text_length(model))
-    state = prepare_training(model, PairRows(scenes, arguments), collator, arguments, accelerator)
+    rows = PairRows(scenes, arguments)
+    # The image tower learns, but its input does not change.
+    rows.use_tensors("pixel_values", partial(preprocess_images, collator=collator, num_workers=num_workers))
+    state = prepare_training(model, rows, collator, arguments, accelerator)
     train(state)
     if accelerator.is_main_process:
         trained = unfinished / "trained"

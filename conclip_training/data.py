@@ -1,8 +1,10 @@
 """The splits, their columns, and the rows training reads from them."""
 
 import random
+from collections.abc import Callable
 
 import PIL.Image
+import pyarrow as pa
 import torch
 from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetGenerationError
@@ -84,10 +86,33 @@ def open_image(dataset: Dataset, index: int, column: str, split: str):
     return value
 
 
+class ImageColumn(torch.utils.data.Dataset):
+    """
+    The images of a column, one after the other.
+
+    Args:
+        at: for each image its row and, where the column holds lists, its index in the list; all rows by default.
+    """
+
+    def __init__(self, dataset: Dataset, column: str, split: str, at: list[tuple[int, int | None]] | None = None):
+        self.dataset, self.column, self.split = dataset.select_columns([column]), column, split
+        self.at = at or [(row, None) for row in range(len(dataset))]
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def __getitem__(self, index: int) -> PIL.Image.Image:
+        row, place = self.at[index]
+        value = open_image(self.dataset, row, self.column, self.split)
+        return value if place is None else value[place]
+
+
 class PairRows(torch.utils.data.Dataset):
     """
     Rows for `PairCollator`. Of several negated captions each epoch takes one, chosen by seed, epoch and row; its
     distractor is the one at the same index where there are as many, else the first.
+
+    Rows hold images until `use_tensors` has put tensors in their place.
 
     Raises:
         UsageError: a missing column, a blank text, or a row without what the loss needs.
@@ -102,24 +127,42 @@ class PairRows(torch.utils.data.Dataset):
         if loss in DISTRACTOR_LOSSES:
             columns["--distractor_image_column"] = data.distractor_image_column
         require_columns(dataset, columns, self.split)
-        self.image_column, self.distractor_column = data.image_column, columns.get("--distractor_image_column")
-        self.images = dataset.select_columns([self.image_column])
         self.captions = [texts[0] for texts in text_lists(dataset, data.caption_column, self.split)]
         self.negated = None
         if loss in NEGATED_LOSSES:
             self.negated = text_lists(dataset, data.negated_caption_column, self.split)
-        if self.distractor_column:
-            self.distractors = dataset.select_columns([self.distractor_column])
-            self._require_distractors()
+        self.images = ImageColumn(dataset, data.image_column, self.split)
+        self.distractors = None
+        if loss in DISTRACTOR_LOSSES:
+            self.distractors = self._distractor_images(dataset, data.distractor_image_column)
+        self.tensor_name, self.image_tensors, self.distractor_tensors = None, None, None
 
-    def _require_distractors(self) -> None:
-        values = self.distractors.with_format("arrow")[:][self.distractor_column]
-        for index, value in enumerate(values):
-            if not value.is_valid or (hasattr(value, "values") and len(value) == 0):
+    def _distractor_images(self, dataset: Dataset, column: str) -> ImageColumn:
+        """Those that may be read; `self.first_distractor` says where those of each row begin among them."""
+        at, self.first_distractor = [], []
+        values = dataset.select_columns([column]).with_format("arrow")[:][column]
+        listed = pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
+        for row, value in enumerate(values):
+            if not value.is_valid or (listed and len(value) == 0):
                 raise UsageError(
-                    f"Split {self.split!r}, row {index}: {self.distractor_column} is empty. "
+                    f"Split {self.split!r}, row {row}: {column} is empty. "
                     "Give every row a distractor image, or train without them: --loss negclip."
                 )
+            self.first_distractor.append(len(at))
+            paired = listed and len(value) == len(self.negated[row])
+            at += [(row, place) for place in range(len(value) if paired else 1)] if listed else [(row, None)]
+        return ImageColumn(dataset, column, self.split, at)
+
+    def use_tensors(self, name: str, compute: Callable[[ImageColumn, str], torch.Tensor]) -> None:
+        """
+        Args:
+            name: what the tensors are to `ConCLIPModel.forward`, "image_embeds" or "pixel_values".
+            compute: takes images and a description for the progress bar, gives a tensor with a row for each image.
+        """
+        self.tensor_name = name
+        self.image_tensors = compute(self.images, "Embedding images")
+        if self.distractors is not None:
+            self.distractor_tensors = compute(self.distractors, "Embedding distractors")
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -128,18 +171,19 @@ class PairRows(torch.utils.data.Dataset):
         return len(self.captions)
 
     def __getitem__(self, index: int) -> dict:
-        row = {
-            "image": open_image(self.images, index, self.image_column, self.split),
-            "caption": self.captions[index],
-        }
+        row = {"caption": self.captions[index], **self._image("image", self.images, self.image_tensors, index)}
         if self.negated is None:
             return row
         negated = self.negated[index]
         choice = random.Random(f"{self.seed}-{self.epoch}-{index}").randrange(len(negated))
         row["negated_caption"] = negated[choice]
-        if self.distractor_column:
-            distractors = open_image(self.distractors, index, self.distractor_column, self.split)
-            if isinstance(distractors, list):
-                distractors = distractors[choice if len(distractors) == len(negated) else 0]
-            row["distractor_image"] = distractors
+        if self.distractors is not None:
+            bounds = self.first_distractor[index : index + 2] + [len(self.distractors)]
+            at = bounds[0] + (choice if bounds[1] - bounds[0] == len(negated) else 0)
+            row.update(self._image("distractor_image", self.distractors, self.distractor_tensors, at))
         return row
+
+    def _image(self, name: str, images: ImageColumn, tensors: torch.Tensor | None, index: int) -> dict:
+        if tensors is None:
+            return {name: images[index]}
+        return {f"{name.removesuffix('image')}{self.tensor_name}": tensors[index]}

@@ -5,18 +5,15 @@ from itertools import chain
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from datasets import Dataset
-from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from conclip_metrics.pair_accuracy.pair_accuracy import pair_accuracy
 from conclip_training.arguments import Arguments
-from conclip_training.data import open_image, require_columns, text_lists
+from conclip_training.data import ImageColumn, require_columns, text_lists
 from conclip_training.failures import UsageError
-from dataset_scripts.collate import PairCollator
+from conclip_training.image_tensors import ImageEmbedder, gather_embeds, share
 from modeling_conclip import ConCLIPModel
-from modeling_conclip.loss_conclip import l2_normalize
 
 QUERIES_AT_A_TIME = 1_000
 
@@ -102,17 +99,15 @@ class Evaluator:
 
     Args:
         dataset: the rows to score.
-        collator: the model's preprocessing.
-        arguments: columns and batch size.
-        accelerator: its processes share the embedding.
+        arguments: columns.
+        embedder: for images; its preprocessing, processes and batch size serve the texts as well.
     """
 
-    def __init__(self, dataset: Dataset, collator: PairCollator, arguments: Arguments, accelerator: Accelerator):
+    def __init__(self, dataset: Dataset, arguments: Arguments, embedder: ImageEmbedder):
         data = arguments.data
         columns = {"--image_column": data.image_column, "--caption_column": data.caption_column}
         require_columns(dataset, columns, data.eval_split_name)
-        self.dataset, self.collator, self.data, self.accelerator = dataset, collator, data, accelerator
-        self.batch_size = arguments.training.per_device_eval_batch_size
+        self.embedder, self.images = embedder, ImageColumn(dataset, data.image_column, data.eval_split_name)
         self.captions = [texts[0] for texts in text_lists(dataset, data.caption_column, data.eval_split_name)]
         self.pairs = {
             "negation pair accuracy": negation_pairs(dataset, arguments, self.captions),
@@ -128,10 +123,11 @@ class Evaluator:
         """
         training = model.training
         model.eval()
-        image_encoder = chain(model.vision_model.parameters(), model.visual_projection.parameters())
-        frozen = not any(parameter.requires_grad for parameter in image_encoder)
-        images = self.image_embeds if frozen and self.image_embeds is not None else self.embed_images(model)
-        self.image_embeds = images if frozen else None
+        frozen = model.image_encoder_is_frozen
+        images = self.image_embeds if frozen else None
+        if images is None:
+            images = self.embedder(model, self.images, "Embedding images")
+        self.image_embeds = images
         texts = list(dict.fromkeys(self.captions + [t for p in self.pairs.values() if p for t in p.true + p.false]))
         index = {text: at for at, text in enumerate(texts)}
         embeds = self.embed_texts(model, texts)
@@ -153,59 +149,20 @@ class Evaluator:
         metrics["text-to-image recall@1"] = recall_at_1(embeds[at], images, at)
         return metrics, margins
 
-    @torch.inference_mode()
-    def embed_images(self, model: ConCLIPModel) -> torch.Tensor:
-        loader = DataLoader(
-            _ImageRows(self.dataset, self.data.image_column, self.data.eval_split_name, self._own(len(self.dataset))),
-            batch_size=self.batch_size,
-            collate_fn=self.collator.images,
-            num_workers=self.data.dataloader_num_workers,
-        )
-        batches = (
-            model.get_image_features(pixels.to(self.accelerator.device)).pooler_output
-            for pixels in self._progress(loader, "Embedding images")
-        )
-        return self._gather(batches, len(self.dataset))
-
-    @torch.inference_mode()
+    @torch.no_grad()
     def embed_texts(self, model: ConCLIPModel, texts: list[str]) -> torch.Tensor:
+        accelerator, size = self.embedder.accelerator, self.embedder.batch_size
         # Neighbours of like length need little padding.
         order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
-        own = [texts[order[at]] for at in self._own(len(texts))]
-        starts = self._progress(range(0, len(own), self.batch_size), "Embedding texts")
-        batches = (
-            model.get_text_features(
-                **{
-                    name: tensor.to(self.accelerator.device)
-                    for name, tensor in self.collator.texts(own[start : start + self.batch_size]).items()
-                }
-            ).pooler_output
-            for start in starts
-        )
-        embeds = self._gather(batches, len(texts))
+        own = [texts[order[at]] for at in share(len(texts), accelerator)]
+
+        def embed(start: int) -> torch.Tensor:
+            tokens = self.embedder.collator.texts(own[start : start + size])
+            tokens = {name: tensor.to(accelerator.device) for name, tensor in tokens.items()}
+            return model.get_text_features(**tokens).pooler_output
+
+        starts = range(0, len(own), size)
+        shown = accelerator.is_local_main_process
+        progress = tqdm(starts, desc="Embedding texts", leave=False, disable=not shown)
+        embeds = gather_embeds((embed(start) for start in progress), len(texts), accelerator)
         return embeds[torch.tensor(order).argsort()]
-
-    def _own(self, count: int) -> list[int]:
-        """This process's share, as many items on each: the last ones are repeated where they do not divide."""
-        world = self.accelerator.num_processes
-        return [min(at, count - 1) for at in range(self.accelerator.process_index, -(-count // world) * world, world)]
-
-    def _gather(self, batches, count: int) -> torch.Tensor:
-        with self.accelerator.autocast():
-            own = torch.cat([l2_normalize(batch) for batch in batches])
-        gathered = self.accelerator.gather(own[None])  # (processes, share, d)
-        return gathered.transpose(0, 1).flatten(0, 1)[:count].float().cpu()
-
-    def _progress(self, items, name: str):
-        return tqdm(items, desc=name, leave=False, disable=not self.accelerator.is_local_main_process)
-
-
-class _ImageRows(torch.utils.data.Dataset):
-    def __init__(self, dataset: Dataset, column: str, split: str, rows: list[int]):
-        self.dataset, self.column, self.split, self.rows = dataset.select_columns([column]), column, split, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, at: int):
-        return open_image(self.dataset, self.rows[at], self.column, self.split)

@@ -9,8 +9,9 @@ from transformers import ProcessorMixin
 @dataclass
 class PairCollator:
     """
-    Collates dicts with the keys "image" (PIL), "caption" and, where the loss needs them, "negated_caption" and
-    "distractor_image".
+    Collates dicts with the keys "caption", "image" (PIL) and, where the loss needs them, "negated_caption" and
+    "distractor_image". In place of an image a row may hold a tensor: "pixel_values" or "image_embeds", and the same
+    after "distractor_".
 
     Args:
         processor: CLIP's processor.
@@ -18,20 +19,23 @@ class PairCollator:
 
     Returns:
         `input_ids`, `attention_mask` and `negated_input_ids`, `negated_attention_mask`: int64, (N, length);
-        `pixel_values`, `distractor_pixel_values`: float32, (N, 3, height, width).
+        `pixel_values`, `distractor_pixel_values`: float32, (N, 3, height, width), or the tensors of the rows, stacked.
     """
 
     processor: ProcessorMixin
     max_length: int
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
-        batch = dict(self.texts([row["caption"] for row in rows]))
-        batch["pixel_values"] = self.images([row["image"] for row in rows])
-        if "negated_caption" in rows[0]:
-            negated = self.texts([row["negated_caption"] for row in rows])
-            batch.update({f"negated_{name}": tensor for name, tensor in negated.items()})
-        if "distractor_image" in rows[0]:
-            batch["distractor_pixel_values"] = self.images([row["distractor_image"] for row in rows])
+        batch = {}
+        for name in rows[0]:
+            values = [row[name] for row in rows]
+            if name.endswith("caption"):
+                prefix = name.removesuffix("caption")
+                batch.update({f"{prefix}{key}": tensor for key, tensor in self.texts(values).items()})
+            elif name.endswith("image"):
+                batch[f"{name.removesuffix('image')}pixel_values"] = self.images(values)
+            else:
+                batch[name] = torch.stack(values)
         return batch
 
     def texts(self, texts: list[str]) -> dict[str, torch.Tensor]:

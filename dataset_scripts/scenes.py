@@ -32,6 +32,8 @@ HELD_OUT = tuple(
 IN_TRAINING = tuple(combination for combination in COMBINATIONS if combination not in HELD_OUT)
 NEGATION_KINDS = ("object", "attribute", "relation")
 OPENINGS = ("", "", "there is ", "a picture of ")
+# Words that deny nothing, though some of them look so: a caption with "no" in it need not be a negation.
+EMPHASIS = ("", "", "clearly ", "no doubt ", "without doubt ")
 RELATIONS = ("left of", "right of", "above", "below")
 
 
@@ -41,15 +43,19 @@ def article(phrase: str) -> str:
 
 @dataclass(frozen=True)
 class Mention:
-    """How a caption names one object: `size` and `colour` are words of it or empty."""
+    """How a caption names one object: words of it, each of which may be left out."""
 
-    shape: str
+    shape: str = ""
     colour: str = ""
     size: str = ""
 
     @property
     def noun(self) -> str:
-        return " ".join(word for word in (self.size, self.colour, self.shape) if word)
+        return " ".join(word for word in (self.size, self.colour, self.shape or "thing") if word)
+
+
+def place(item: SceneObject) -> str:
+    return f"at the {('top', 'bottom')[item.row]} {('left', 'right')[item.column]}"
 
 
 def holds(relation: str, first: SceneObject, second: SceneObject) -> bool:
@@ -62,24 +68,43 @@ def holds(relation: str, first: SceneObject, second: SceneObject) -> bool:
 
 
 def make_scene(rng: random.Random, combinations) -> list[SceneObject]:
-    """Two or three objects of different shapes in different cells; the first two are those a caption names."""
+    """
+    Two or three objects in different cells; the first two are those a caption names. No two share a shape or a
+    colour, so that either word alone says which object is meant.
+    """
     count = rng.choice((2, 2, 3))
-    shapes = rng.sample(SHAPES, count)
+    chosen = []
+    while len(chosen) < count:
+        shape, colour = rng.choice(combinations)
+        if all(shape != other and colour != taken for other, taken in chosen):
+            chosen.append((shape, colour))
     cells = rng.sample([(row, column) for row in range(GRID) for column in range(GRID)], count)
     return [
-        SceneObject(shape, colour_for(rng, shape, combinations), rng.choice(("small", "large")), row, column)
-        for shape, (row, column) in zip(shapes, cells, strict=True)
+        SceneObject(shape, colour, rng.choice(("small", "large")), row, column)
+        for (shape, colour), (row, column) in zip(chosen, cells, strict=True)
     ]
 
 
-def colour_for(rng: random.Random, shape: str, combinations, other_than: str = "") -> str:
-    return rng.choice([colour for name, colour in combinations if name == shape and colour != other_than])
+def change(rng: random.Random, scene: list[SceneObject], index: int, combinations, part: str) -> list[SceneObject]:
+    """The scene with another "colour" for one object, or another "shape" (and colour), that no object there has."""
+    item, others = scene[index], [other for at, other in enumerate(scene) if at != index]
+    options = [
+        (shape, colour)
+        for shape, colour in combinations
+        if getattr(item, part) != {"shape": shape, "colour": colour}[part]
+        and (part == "shape" or shape == item.shape)
+        and colour != item.colour
+        and all(shape != other.shape and colour != other.colour for other in others)
+    ]
+    shape, colour = rng.choice(options)
+    changed = list(scene)
+    changed[index] = replace(item, shape=shape, colour=colour)
+    return changed
 
 
 def mention(rng: random.Random, item: SceneObject) -> Mention:
-    # Shapes differ within a scene, so the shape alone says which object is meant.
-    colour = item.colour if rng.random() < 0.8 else ""
-    return Mention(item.shape, colour, item.size if rng.random() < 0.4 else "")
+    shape, colour = rng.choice(((item.shape, item.colour),) * 3 + ((item.shape, ""), ("", item.colour)))
+    return Mention(shape, colour, item.size if rng.random() < 0.4 else "")
 
 
 def negate_object(rng, scene, mentions, relation, shown):
@@ -89,13 +114,13 @@ def negate_object(rng, scene, mentions, relation, shown):
     """
     kept, gone = rng.sample((0, 1), 2)
     start, noun = article(mentions[kept].noun), mentions[gone].noun
-    caption = f"{start} {rng.choice(('and', 'with'))} {article(noun)}"
+    if rng.random() < 0.5:
+        start = f"{start} {place(scene[kept])}"
+    form = rng.choice(("{} and {}", "{} with {}", "{} and also {}", "{} and no doubt {}", "not only {} but also {}"))
+    caption = form.format(start, article(noun))
     phrase = rng.choice(("and no {}", "but no {}", "with no {}", "without {}"))
     negated = f"{start} {phrase.format(article(noun) if phrase.startswith('without') else noun)}"
-    shape = rng.choice([shape for shape in SHAPES if shape not in {item.shape for item in scene}])
-    distractor = list(scene)
-    distractor[gone] = replace(scene[gone], shape=shape, colour=colour_for(rng, shape, shown))
-    return caption, negated, distractor
+    return caption, negated, change(rng, scene, gone, shown, "shape")
 
 
 def negate_attribute(rng, scene, mentions, relation, shown):
@@ -105,32 +130,33 @@ def negate_attribute(rng, scene, mentions, relation, shown):
     """
     index = rng.choice((0, 1))
     item, named = scene[index], mentions[index]
-    distractor = list(scene)
     if named.size and rng.random() < 0.5:
         word, rest = named.size, replace(named, size="")
+        distractor = list(scene)
         distractor[index] = replace(item, size="large" if item.size == "small" else "small")
     else:
-        word, rest = item.colour, replace(named, colour="")
-        distractor[index] = replace(item, colour=colour_for(rng, item.shape, shown, other_than=item.colour))
+        word, rest = item.colour, replace(named, shape=item.shape, colour="")
+        distractor = change(rng, scene, index, shown, "colour")
 
     def caption(denial: str) -> str:
         nouns = [article(named.noun) for named in mentions]
         nouns[index] = f"{article(rest.noun)} that is {denial}{word}"
         return f"{nouns[0]} {relation} {nouns[1]}"
 
-    return caption(""), caption("not "), distractor
+    return caption(rng.choice(EMPHASIS)), caption("not "), distractor
 
 
 def negate_relation(rng, scene, mentions, relation, shown):
     """
-    "a red circle left of a blue square" -> "a red circle not left of a blue square"; in the distractor the two have
-    changed places.
+    "a red circle left of a blue square" -> "a red circle not left of a blue square", or "a red circle at the top left
+    with …" -> "a red circle not at the top left with …"; in the distractor the two have changed places.
     """
     distractor = list(scene)
     distractor[0] = replace(scene[0], row=scene[1].row, column=scene[1].column)
     distractor[1] = replace(scene[1], row=scene[0].row, column=scene[0].column)
     first, second = (article(named.noun) for named in mentions)
-    return f"{first} {relation} {second}", f"{first} not {relation} {second}", distractor
+    where = rng.choice((f"{relation} {second}", f"{place(scene[0])} {rng.choice(('and', 'with'))} {second}"))
+    return f"{first} {rng.choice(EMPHASIS)}{where}", f"{first} not {where}", distractor
 
 
 NEGATE = {"object": negate_object, "attribute": negate_attribute, "relation": negate_relation}
@@ -140,8 +166,7 @@ def make_true_negation(rng, scene, mentions, combinations) -> tuple[str, list[st
     """A caption that rightly denies an absent object; its foils affirm that object, or deny one that is there."""
     kept, denied = rng.sample((0, 1), 2)
     present = {(item.shape, item.colour) for item in scene}
-    shape, colour = rng.choice([combination for combination in combinations if combination not in present])
-    absent = Mention(shape, colour).noun
+    absent = Mention(*rng.choice([combination for combination in combinations if combination not in present])).noun
     there = Mention(scene[denied].shape, scene[denied].colour).noun
     phrase = rng.choice(("but no {}", "and no {}", "with no {}"))
     start = article(mentions[kept].noun)
@@ -162,7 +187,7 @@ def make_row(split: str, index: int, seed: int) -> dict:
     caption, negated, distractor = NEGATE[kind](rng, scene, mentions, relation, shown)
     true_negation, foils = make_true_negation(rng, scene, mentions, combinations)
     opening = rng.choice(OPENINGS)
-    background = rng.randrange(96, 176)
+    background = rng.randrange(190, 236)
     return {
         "image": encode(draw(scene, background, rng)),
         "caption": f"{opening}{caption}",

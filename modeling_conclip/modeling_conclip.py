@@ -63,6 +63,12 @@ class ConCLIPModel(CLIPModel):
         self.visual_projection.requires_grad_(not freeze)
         self.train(self.training)
 
+    @property
+    def image_encoder_is_frozen(self) -> bool:
+        """Whether no parameter of the image tower or its projection learns, adapters included."""
+        parts = (self.vision_model, self.visual_projection)
+        return not any(parameter.requires_grad for part in parts for parameter in part.parameters())
+
     def train(self, mode: bool = True):
         """As `nn.Module.train`, but a part none of whose parameters learns stays in eval mode."""
         super().train(mode)

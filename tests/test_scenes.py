@@ -9,11 +9,13 @@ from PIL import Image
 
 from dataset_scripts import scenes
 from dataset_scripts.scenes import COMBINATIONS, HELD_OUT, IN_TRAINING, NEGATION_KINDS, load_scenes, make_row
-from dataset_scripts.scenes_drawing import COLOURS, GRID, IMAGE_SIZE, PALETTE, SHAPES, SceneObject, draw
+from dataset_scripts.scenes_drawing import COLOURS, GRID, IMAGE_SIZE, PALETTE, SHADE, SHAPES, SceneObject, draw
 from dataset_scripts.schema import FEATURES
 
 SIZES = {"train": 60, "test": 40}
-OBJECT = re.compile(rf"(?:(?P<size>small|large) )?(?:(?P<colour>{'|'.join(COLOURS)}) )?(?P<shape>{'|'.join(SHAPES)})")
+OBJECT = re.compile(
+    rf"(?:(?P<size>small|large) )?(?:(?P<colour>{'|'.join(COLOURS)}) )?(?:(?P<shape>{'|'.join(SHAPES)})|thing)"
+)
 
 
 @pytest.fixture
@@ -34,7 +36,8 @@ def drawn(monkeypatch):
 def is_true(caption: str, scene: list[SceneObject]) -> bool:
     """Reads a caption by rules of its own and checks it against the objects of a scene."""
     caption = re.sub(r"^(there is|a picture of) ", "", caption)
-    caption = re.sub(r"^an? ", "", caption)
+    caption = re.sub(r"not only (.*) but also", r"\1 and", caption)
+    caption = re.sub(r"(clearly|no doubt|without doubt|also) ", "", caption)
     relation = re.search(r" (not )?(left of|right of|above|below) ", caption)
     if relation:
         left, right = caption[: relation.start()], caption[relation.end() :]
@@ -55,9 +58,13 @@ def is_true(caption: str, scene: list[SceneObject]) -> bool:
 def matching(phrase: str, scene: list[SceneObject]) -> list[SceneObject]:
     words = OBJECT.search(phrase).groupdict()
     clause = re.search(r" that is (not )?(\w+)$", phrase)
+    place = re.search(r" (not )?at the (top|bottom) (left|right)$", phrase)
     found = [item for item in scene if all(word in (None, getattr(item, name)) for name, word in words.items())]
     if clause:
         found = [item for item in found if (clause.group(2) in (item.colour, item.size)) != bool(clause.group(1))]
+    if place:
+        cell = (place.group(2) == "bottom", place.group(3) == "right")
+        found = [item for item in found if ((item.row, item.column) == cell) != bool(place.group(1))]
     return found
 
 
@@ -115,9 +122,9 @@ def test_an_object_is_drawn_in_its_colour_and_cell(shape, size):
     for row in range(GRID):
         for column in range(GRID):
             image = np.asarray(draw([SceneObject(shape, "red", size, row, column)], 120, random.Random(0)))
-            painted = (image == PALETTE["red"]).all(axis=2)
+            painted = (abs(image.astype(int) - PALETTE["red"]) <= SHADE).all(axis=2)
             inside = painted[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell]
-            assert inside.sum() == painted.sum() > 20
+            assert inside.sum() == painted.sum() > 8
             assert (image == 120).all(axis=2).sum() > IMAGE_SIZE**2 / 2
 
 
