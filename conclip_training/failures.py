@@ -20,9 +20,10 @@ class UsageError(ValueError):
 
 
 def one_line(error: BaseException) -> str:
-    """What a library's error says, without the lines of advice that may follow."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    """What a library's error says, without the lines of advice or detail that may follow."""
+    first, *rest = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    # datasets: "Couldn't cast", both schemas, "because column names don't match".
+    return f"{first} {rest[-1]}" if rest and rest[-1].startswith("because") else first
 
 
 def end_failed_run(message: str, exit_code: int, accelerator: Accelerator | None = None, wait: bool = False) -> int:

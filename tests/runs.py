@@ -68,3 +68,15 @@ def log(output_dir: Path) -> list[dict]:
 
 def weights(output_dir: Path) -> dict:
     return load_file(output_dir / "model.safetensors")
+
+
+def refusal(argv: list[str], capsys) -> str:
+    """What a run that must fail says: one sentence after "Error: ", and no traceback."""
+    capsys.readouterr()
+    assert run(argv) == 1
+    # Progress bars return the carriage.
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    told = [line for line in lines if line.startswith("Error: ")]
+    assert len(told) == 1 and told[0] == lines[-1], lines
+    assert not [line for line in lines if "Traceback" in line]
+    return told[0].removeprefix("Error: ")
