@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.utils import load
+from accelerate.utils.constants import RNG_STATE_NAME
 
 from conclip_training.arguments import Arguments
 from conclip_training.failures import UsageError, one_line
@@ -131,6 +133,8 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path, fixed: dict) -> 
     if changed:
         raise UsageError(f"Cannot resume from {checkpoint}: {'; '.join(changed)}. Use the arguments it began with.")
     try:
+        # load_state goes on without a word if it cannot read these, and dropout would be another.
+        load(checkpoint / f"{RNG_STATE_NAME}_{accelerator.process_index}.pkl")
         accelerator.load_state(str(checkpoint))
     # Each of the formats inside (safetensors, torch, pickle) reports damage by an error type of its own.
     except Exception as error:
