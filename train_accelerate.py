@@ -89,7 +89,7 @@ def make_accelerator(arguments: Arguments, output_dir: Path) -> Accelerator:
         project_dir=output_dir,
         # The schedule counts updates, whatever the number of processes.
         step_scheduler_with_optimizer=False,
-        dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, data_seed=training.seed),
+        dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),
     )
     # The simple launcher gives its one process an address to meet others at, but no number of processes.
     if accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:

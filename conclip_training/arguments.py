@@ -17,10 +17,13 @@ from modeling_conclip import ConCLIPConfig
 SCENES_RECIPE = {
     "output_dir": "outputs/conclip-scenes",
     "learning_rate": 1e-3,
-    "per_device_train_batch_size": 200,
-    "num_train_epochs": 3,
-    "warmup_steps": 20,
+    "adam_beta2": 0.98,
+    "per_device_train_batch_size": 128,
+    "num_train_epochs": 6,
     "max_grad_norm": 1.0,
+    "eval_steps": 300,
+    # Two minutes that the base model, which is kept, does not depend on.
+    "checkpointing_steps": 0,
     "dataloader_num_workers": 2,
 }
 # Those of `transformers.get_scheduler` that need nothing but the number of updates.

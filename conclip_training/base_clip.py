@@ -22,11 +22,18 @@ from dataset_scripts.collate import PairCollator
 from dataset_scripts.scenes import code_fingerprint
 from dataset_scripts.scenes_drawing import IMAGE_SIZE
 
-TOWER = {"hidden_size": 96, "intermediate_size": 384, "num_attention_heads": 4, "projection_dim": 128}
-VISION = {**TOWER, "num_hidden_layers": 3, "image_size": IMAGE_SIZE, "patch_size": 12}
+TOWER = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4, "projection_dim": 128}
+VISION = {**TOWER, "num_hidden_layers": 2, "image_size": IMAGE_SIZE, "patch_size": 12}
 TEXT = {**TOWER, "num_hidden_layers": 2, "max_position_embeddings": 77}
-TRAINING = {"learning_rate": 2e-3, "weight_decay": 0.1, "max_grad_norm": 1.0, "warmup_steps": 50, "seed": 0}
-STEPS, BATCH_SIZE = 700, 256
+TRAINING = {
+    "learning_rate": 1e-3,
+    "weight_decay": 0.1,
+    "adam_beta2": 0.98,
+    "max_grad_norm": 1.0,
+    "warmup_steps": 50,
+    "seed": 0,
+}
+STEPS, BATCH_SIZE = 1_200, 128
 TEXT_COLUMNS = ("caption", "negated_captions", "true_negations", "true_negation_foils")
 
 
@@ -83,7 +90,8 @@ def base_clip(accelerator: Accelerator, scenes: Dataset, folder: Path, num_worke
     if finished.is_dir():
         accelerator.print(f"Base CLIP: {finished}")
         return finished
-    unfinished = folder / f"unfinished-{finished.name}"
+    # Another number of processes could not go on from these checkpoints.
+    unfinished = folder / f"unfinished-{finished.name}-{accelerator.num_processes}"
     untrained = unfinished / "untrained"
     accelerator.print(f"Training the base CLIP on captions alone, once; it will be kept in {finished}")
     if accelerator.is_main_process and not list_checkpoints(unfinished):

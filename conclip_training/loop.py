@@ -85,6 +85,7 @@ def prepare_training(
         fused=True,
     )
     accelerator.gradient_accumulation_steps = training.gradient_accumulation_steps
+    accelerator.dataloader_config.data_seed = training.seed
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     steps_an_epoch = math.ceil(len(loader) / training.gradient_accumulation_steps)
     total_steps = training.max_train_steps or training.num_train_epochs * steps_an_epoch

@@ -24,7 +24,7 @@ OUTLINE = (40, 40, 40)  # shows the shape alike in every colour
 GRID = 2  # cells a side
 RADIUS = {"small": 7.0, "large": 11.0}  # pixels; a cell is 24 pixels wide
 JITTER = 1.5  # pixels
-SHADE = 16  # levels by which a colour varies
+SHADE = 28  # levels by which a colour varies
 
 
 @dataclass(frozen=True)
