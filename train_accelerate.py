@@ -56,7 +56,9 @@ def main(argv: list[str] | None = None) -> int:
         again = "the same command"
         if output_dir and list_checkpoints(output_dir):
             again += " with --resume_from_checkpoint latest"
-        return end_failed_run(f"\nInterrupted. Nothing half written; {again} goes on from here.", 130, accelerator)
+        # It reaches all processes.
+        message = f"\nInterrupted. Nothing half written; {again} goes on from here."
+        return end_failed_run(message, 130, accelerator, main_process_only=True)
     except Exception:
         # The main process may only have lost its peer, which says why.
         if accelerator and accelerator.num_processes > 1:

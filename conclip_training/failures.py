@@ -26,7 +26,13 @@ def one_line(error: BaseException) -> str:
     return f"{first} {rest[-1]}" if rest and rest[-1].startswith("because") else first
 
 
-def end_failed_run(message: str, exit_code: int, accelerator: Accelerator | None = None, wait: bool = False) -> int:
+def end_failed_run(
+    message: str,
+    exit_code: int,
+    accelerator: Accelerator | None = None,
+    wait: bool = False,
+    main_process_only: bool = False,
+) -> int:
     """
     Prints the message, closes the trackers and, where there are other processes, leaves at once.
 
@@ -34,17 +40,18 @@ def end_failed_run(message: str, exit_code: int, accelerator: Accelerator | None
     main one therefore waits before it speaks: if it is still there after `PATIENCE`, the fault is its own.
 
     Args:
-        message: what to print; empty for nothing.
+        message: what to print.
         wait: the main process waits as well, for a fault that may only follow from the end of another process.
+        main_process_only: the others neither wait nor print.
 
     Returns:
         `exit_code`, in a run of one process.
     """
     # Not accelerate's: a mistake in the command line is found before there is an accelerator.
     rank, num_processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if rank or (wait and num_processes > 1):
-        time.sleep(PATIENCE)
-    if message:
+    if not (rank and main_process_only):
+        if rank or (wait and num_processes > 1):
+            time.sleep(PATIENCE)
         print(f"Process {rank}: {message}" if rank else message, file=sys.stderr, flush=True)
     for tracker in accelerator.trackers if accelerator else ():
         tracker.finish()
