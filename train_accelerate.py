@@ -22,6 +22,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import set_seed
 from datasets import Dataset
@@ -82,6 +83,12 @@ def writable_folder(output_dir: str) -> Path:
     return Path(output_dir)
 
 
+def use_all_cores(accelerator: Accelerator) -> None:
+    """On CPU: divides the cores among the processes, which launchers leave at one thread each."""
+    if accelerator.device.type == "cpu" and os.environ.get("OMP_NUM_THREADS") == "1":
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // accelerator.num_processes))
+
+
 def make_accelerator(arguments: Arguments, output_dir: Path) -> Accelerator:
     training = arguments.training
     trackers = [JsonlTracker(output_dir / "metrics.jsonl") if name == "jsonl" else name for name in training.report_to]
@@ -93,6 +100,7 @@ def make_accelerator(arguments: Arguments, output_dir: Path) -> Accelerator:
         step_scheduler_with_optimizer=False,
         dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),
     )
+    use_all_cores(accelerator)
     # The simple launcher gives its one process an address to meet others at, but no number of processes.
     if accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
         accelerator.print(
