@@ -84,7 +84,12 @@ def writable_folder(output_dir: str) -> Path:
 
 
 def use_all_cores(accelerator: Accelerator) -> None:
-    """On CPU: divides the cores among the processes, which launchers leave at one thread each."""
+    """
+    On CPU: divides the cores among the processes, which launchers leave at one thread each.
+
+    Not for the small model of the embedded default: it gains little, and on a busy machine loses much, by threads that
+    wait for one another.
+    """
     if accelerator.device.type == "cpu" and os.environ.get("OMP_NUM_THREADS") == "1":
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // accelerator.num_processes))
 
@@ -100,7 +105,8 @@ def make_accelerator(arguments: Arguments, output_dir: Path) -> Accelerator:
         step_scheduler_with_optimizer=False,
         dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),
     )
-    use_all_cores(accelerator)
+    if arguments.model.model_name_or_path is not None:
+        use_all_cores(accelerator)
     # The simple launcher gives its one process an address to meet others at, but no number of processes.
     if accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
         accelerator.print(

@@ -16,10 +16,10 @@ from modeling_conclip import ConCLIPConfig
 # Where the embedded default departs from the paper's recipe: a model of 1 M parameters on 20,000 drawn scenes.
 SCENES_RECIPE = {
     "output_dir": "outputs/conclip-scenes",
-    "learning_rate": 1e-3,
+    "learning_rate": 1.5e-3,
     "adam_beta2": 0.98,
     "per_device_train_batch_size": 128,
-    "num_train_epochs": 6,
+    "num_train_epochs": 5,
     "max_grad_norm": 1.0,
     "eval_steps": 300,
     # Two minutes that the base model, which is kept, does not depend on.

@@ -22,7 +22,7 @@ from dataset_scripts.collate import PairCollator
 from dataset_scripts.scenes import code_fingerprint
 from dataset_scripts.scenes_drawing import IMAGE_SIZE
 
-TOWER = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4, "projection_dim": 128}
+TOWER = {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 4, "projection_dim": 128}
 VISION = {**TOWER, "num_hidden_layers": 2, "image_size": IMAGE_SIZE, "patch_size": 12}
 TEXT = {**TOWER, "num_hidden_layers": 2, "max_position_embeddings": 77}
 TRAINING = {
@@ -33,7 +33,7 @@ TRAINING = {
     "warmup_steps": 50,
     "seed": 0,
 }
-STEPS, BATCH_SIZE = 1_200, 128
+STEPS, BATCH_SIZE = 1_100, 128
 TEXT_COLUMNS = ("caption", "negated_captions", "true_negations", "true_negation_foils")
 
 

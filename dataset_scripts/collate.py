@@ -18,7 +18,8 @@ class PairCollator:
         max_length: texts are cut to so many tokens, the end-of-text token kept; batches are padded to their longest.
 
     Returns:
-        `input_ids`, `attention_mask` and `negated_input_ids`, `negated_attention_mask`: int64, (N, length);
+        `input_ids`, `negated_input_ids`: int64, (N, length). No attention mask: padding stands after the end-of-text
+        token, where a causal tower does not see it, and attention without a mask is faster.
         `pixel_values`, `distractor_pixel_values`: float32, (N, 3, height, width), or the tensors of the rows, stacked.
     """
 
@@ -39,11 +40,10 @@ class PairCollator:
         return batch
 
     def texts(self, texts: list[str]) -> dict[str, torch.Tensor]:
-        # Padding stands after the text: CLIP's text tower is causal, so it changes nothing.
         encoded = self.processor.tokenizer(
             texts, padding=True, truncation=True, max_length=self.max_length, padding_side="right", return_tensors="pt"
         )
-        return {name: encoded[name] for name in ("input_ids", "attention_mask")}
+        return {"input_ids": encoded["input_ids"]}
 
     def images(self, images: list) -> torch.Tensor:
         return self.processor.image_processor([image.convert("RGB") for image in images], return_tensors="pt")[

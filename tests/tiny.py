@@ -1,9 +1,9 @@
 """A tiny random CLIP with its processor, built without network: helpers of the tests, not a test."""
 
 import torch
-from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPImageProcessorPil, CLIPProcessor, CLIPTokenizer
 
+from conclip_training.base_clip import word_tokenizer
 from modeling_conclip import ConCLIPConfig, ConCLIPModel
 
 # Threads waiting for one another cost more than they give on tensors this small, the more so on a busy machine.
@@ -18,34 +18,12 @@ WORDS = (
 ).split()
 
 
-def _learn_merges(words) -> list[tuple[str, str]]:
-    """Merges, in order of rank, that make each word one token: a later one never breaks an earlier word."""
-    ranks = {}
-    for *pieces, last in words:
-        pieces.append(last + "</w>")
-        while len(pieces) > 1:
-            pairs = list(zip(pieces, pieces[1:], strict=False))
-            at = min(range(len(pairs)), key=lambda index: ranks.get(pairs[index], len(ranks)))
-            ranks.setdefault(pairs[at], len(ranks))
-            pieces[at : at + 2] = ["".join(pairs[at])]
-    return list(ranks)
-
-
-def _vocabulary(merges) -> dict[str, int]:
-    """CLIP's layout: 256 bytes, 256 bytes that end a word, the merges, the two specials."""
-    alphabet = sorted(ByteLevel.alphabet())
-    tokens = [*alphabet, *(byte + "</w>" for byte in alphabet), *map("".join, merges)]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    return {token: index for index, token in enumerate(dict.fromkeys(tokens))}
-
-
-MERGES = _learn_merges(WORDS)
-VOCABULARY = _vocabulary(MERGES)
-
-
 def tiny_tokenizer() -> CLIPTokenizer:
     """A byte-level BPE that knows `WORDS` as one token each and spells out the rest."""
-    return CLIPTokenizer(vocab=dict(VOCABULARY), merges=list(MERGES), model_max_length=TEXT_LENGTH)
+    return word_tokenizer(WORDS)
+
+
+VOCABULARY = tiny_tokenizer().get_vocab()
 
 
 def tiny_processor() -> CLIPProcessor:
