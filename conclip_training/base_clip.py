@@ -100,7 +100,8 @@ def base_clip(accelerator: Accelerator, scenes: Dataset, folder: Path, num_worke
     accelerator.wait_for_everyone()
     arguments = Arguments(
         ModelArguments(loss="clip", train_image_encoder=True),
-        DataArguments(),
+        # One is enough to keep the texts of the next batch ready.
+        DataArguments(dataloader_num_workers=1),
         TrainingArguments(
             output_dir=str(unfinished),
             per_device_train_batch_size=BATCH_SIZE // accelerator.num_processes,

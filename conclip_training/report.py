@@ -1,8 +1,15 @@
-"""What a run leaves to read: the table, results.json, the picture, the model card."""
+"""
+What a run leaves to read: the table, results.json, the picture, the model card.
+
+Fills the results of a model card from those of a run:
+
+    python -m conclip_training.report outputs/conclip-scenes/results.json model_card.md
+"""
 
 import json
 import os
 import platform
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -170,3 +177,10 @@ def write_report(results: dict, margins: dict, template: Path, output_dir: Path)
     write_atomically(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
     draw_scores(results, margins, output_dir / "scores.png")
     write_atomically(output_dir / "README.md", fill_card(template.read_text("utf-8"), results, output_dir.name))
+
+
+if __name__ == "__main__":
+    results_file, card_file = map(Path, sys.argv[1:])
+    run_results = json.loads(results_file.read_text("utf-8"))
+    filled = fill_card(card_file.read_text("utf-8"), run_results, results_file.parent.name)
+    write_atomically(card_file, filled)
