@@ -47,10 +47,11 @@ def format_table(rows: list[dict], title: str) -> str:
         f"{'%':<{width}}  {'count':>7}  {'chance':>6}  {'before':>6}  {'after':>6}  {'change':>6}  {'ties':>5}",
     ]
     for row in rows:
-        numbers = [100 * row[name] for name in ("chance", "before", "after")]
-        numbers.append(numbers[2] - numbers[1])
-        cells = "  ".join(f"{number:>{'+' if at == 3 else ''}6.1f}" for at, number in enumerate(numbers))
-        lines.append(f"{row['label']:<{width}}  {row['count']:>7,}  {cells}  {row['ties']:>5,}")
+        chance, before, after = (100 * row[name] for name in ("chance", "before", "after"))
+        lines.append(
+            f"{row['label']:<{width}}  {row['count']:>7,}  {chance:>6.2f}  {before:>6.1f}  {after:>6.1f}  "
+            f"{after - before:>+6.1f}  {row['ties']:>5,}"
+        )
     return "\n".join(lines)
 
 
@@ -58,16 +59,16 @@ def verdict(rows: list[dict], loss: str) -> str:
     """Says in words what got worse, or that nothing did; a fall within two standard errors is called so."""
     falls = []
     for row in rows:
-        change = row["after"] - row["before"]
+        change = 100 * row["after"] - 100 * row["before"]
         if change >= 0:
             continue
         spread = sum(row[side] * (1 - row[side]) for side in ("before", "after"))
-        error = (spread / row["count"]) ** 0.5
+        error = 100 * (spread / row["count"]) ** 0.5
         note = ", within two standard errors" if -change < 2 * error else ""
-        falls.append(f"{row['label'].strip()} by {-100 * change:.1f} points{note}")
+        falls.append(f"{row['label'].strip()} by {-change:.1f} points{note}")
     if not falls:
         return f"Nothing measured here got worse under the {loss} loss."
-    return f"The {loss} loss made worse: {'; '.join(falls)}."
+    return f"Lower after the {loss} loss: {'; '.join(falls)}."
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -131,8 +132,8 @@ def results_markdown(results: dict) -> str:
     ]
     for row in rows:
         label = f"&nbsp;&nbsp;{row['label'].strip()}" if row["label"].startswith(" ") else row["label"]
-        numbers = " | ".join(f"{100 * row[name]:.1f}" for name in ("chance", "before", "after"))
-        lines.append(f"| {label} | {row['count']:,} | {numbers} |")
+        numbers = " | ".join(f"{100 * row[name]:.1f}" for name in ("before", "after"))
+        lines.append(f"| {label} | {row['count']:,} | {100 * row['chance']:.2f} | {numbers} |")
     lines += ["", results["verdict"], "", f"Preprocessing: `{results['image_processor']}`. Command:", ""]
     lines += ["```bash", results["command"], "```"]
     return "\n".join(lines)

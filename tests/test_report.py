@@ -41,16 +41,16 @@ RESULTS = {
 def test_table_says_count_chance_before_after_change_and_ties():
     lines = format_table(table_rows(BEFORE, AFTER), "title").splitlines()
     assert lines[1].split() == ["%", "count", "chance", "before", "after", "change", "ties"]
-    assert lines[2].split() == ["pairs", "100", "50.0", "50.0", "90.0", "+40.0", "0"]
-    assert lines[3].split() == ["object", "40", "50.0", "25.0", "75.0", "+50.0", "2"]
-    assert lines[4].split() == ["recall", "100", "50.0", "30.0", "10.0", "-20.0", "0"]
+    assert lines[2].split() == ["pairs", "100", "50.00", "50.0", "90.0", "+40.0", "0"]
+    assert lines[3].split() == ["object", "40", "50.00", "25.0", "75.0", "+50.0", "2"]
+    assert lines[4].split() == ["recall", "100", "50.00", "30.0", "10.0", "-20.0", "0"]
 
 
 def test_verdict_names_each_fall_and_doubts_small_ones():
-    assert verdict(table_rows(BEFORE, AFTER), "conclip") == "The conclip loss made worse: recall by 20.0 points."
+    assert verdict(table_rows(BEFORE, AFTER), "conclip") == "Lower after the conclip loss: recall by 20.0 points."
     slight = {"pairs": metric(0.5), "recall": metric(0.29)}
     said = verdict(table_rows({"pairs": metric(0.5), "recall": metric(0.3)}, slight), "clip")
-    assert said == "The clip loss made worse: recall by 1.0 points, within two standard errors."
+    assert said == "Lower after the clip loss: recall by 1.0 points, within two standard errors."
     assert verdict(table_rows(BEFORE, BEFORE), "clip") == "Nothing measured here got worse under the clip loss."
 
 
@@ -59,7 +59,7 @@ def test_card_is_filled_again_and_again_and_carries_the_hubs_metadata(template):
     text = (ROOT / template).read_text("utf-8")
     once = fill_card(text, RESULTS, "my-model")
     assert fill_card(once, RESULTS, "my-model") == once
-    assert "| pairs | 100 | 50.0 | 50.0 | 90.0 |" in once and "Not measured yet" not in once
+    assert "| pairs | 100 | 50.00 | 50.0 | 90.0 |" in once and "Not measured yet" not in once
     metadata = yaml.safe_load(once.split("---")[1])
     [entry] = metadata["model-index"]
     values = {item["name"]: item["value"] for result in entry["results"] for item in result["metrics"]}
