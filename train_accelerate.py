@@ -122,7 +122,7 @@ def run(arguments: Arguments, accelerator: Accelerator, output_dir: Path) -> Non
     with accelerator.main_process_first():
         train_split, eval_split = load_splits(arguments)
     base = arguments.model.model_name_or_path or str(
-        base_clip(accelerator, train_split, output_dir.parent, arguments.data.dataloader_num_workers)
+        base_clip(accelerator, output_dir.parent, arguments.data.dataloader_num_workers)
     )
     set_seed(training.seed)
     model, processor = load_model(arguments.model, base)

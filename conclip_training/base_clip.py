@@ -19,7 +19,7 @@ from conclip_training.image_tensors import preprocess_images
 from conclip_training.loop import prepare_training, train
 from conclip_training.models import conclip_of, load_model, max_text_length
 from dataset_scripts.collate import PairCollator
-from dataset_scripts.scenes import code_fingerprint
+from dataset_scripts.scenes import code_fingerprint, load_scenes
 from dataset_scripts.scenes_drawing import IMAGE_SIZE
 
 TOWER = {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 4, "projection_dim": 128}
@@ -33,7 +33,7 @@ TRAINING = {
     "warmup_steps": 50,
     "seed": 0,
 }
-STEPS, BATCH_SIZE = 1_100, 128
+STEPS, BATCH_SIZE, CHECKPOINTING_STEPS = 1_100, 128, 100
 TEXT_COLUMNS = ("caption", "negated_captions", "true_negations", "true_negation_foils")
 
 
@@ -77,12 +77,11 @@ def write_untrained(folder: Path, scenes: Dataset) -> None:
     CLIPProcessor(image_processor=image_processor, tokenizer=tokenizer).save_pretrained(folder)
 
 
-def base_clip(accelerator: Accelerator, scenes: Dataset, folder: Path, num_workers: int) -> Path:
+def base_clip(accelerator: Accelerator, folder: Path, num_workers: int) -> Path:
     """
     The folder of the base CLIP; trains it first if it is not there, from its last checkpoint if it was interrupted.
 
     Args:
-        scenes: the training split.
         folder: where base models are kept; each stands in a folder named by a fingerprint of recipe and data.
     """
     recipe = Hasher.hash([VISION, TEXT, TRAINING, STEPS, BATCH_SIZE, code_fingerprint()])
@@ -93,6 +92,8 @@ def base_clip(accelerator: Accelerator, scenes: Dataset, folder: Path, num_worke
     # Another number of processes could not go on from these checkpoints.
     unfinished = folder / f"unfinished-{finished.name}-{accelerator.num_processes}"
     untrained = unfinished / "untrained"
+    # All of them, whatever part of them is tuned on: the base model is kept for other runs.
+    scenes = load_scenes("train")
     accelerator.print(f"Training the base CLIP on captions alone, once; it will be kept in {finished}")
     if accelerator.is_main_process and not list_checkpoints(unfinished):
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -106,7 +107,7 @@ def base_clip(accelerator: Accelerator, scenes: Dataset, folder: Path, num_worke
             output_dir=str(unfinished),
             per_device_train_batch_size=BATCH_SIZE // accelerator.num_processes,
             max_train_steps=STEPS,
-            checkpointing_steps=100,
+            checkpointing_steps=CHECKPOINTING_STEPS,
             checkpoints_total_limit=1,
             resume_from_checkpoint="latest" if list_checkpoints(unfinished) else None,
             **TRAINING,

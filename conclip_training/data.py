@@ -157,12 +157,12 @@ class PairRows(torch.utils.data.Dataset):
         """
         Args:
             name: what the tensors are to `ConCLIPModel.forward`, "image_embeds" or "pixel_values".
-            compute: takes images and a description for the progress bar, gives a tensor with a row for each image.
+            compute: takes images and what to call them in a progress bar, gives a tensor with a row for each.
         """
         self.tensor_name = name
-        self.image_tensors = compute(self.images, "Embedding images")
+        self.image_tensors = compute(self.images, "images")
         if self.distractors is not None:
-            self.distractor_tensors = compute(self.distractors, "Embedding distractors")
+            self.distractor_tensors = compute(self.distractors, "distractors")
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch

@@ -49,11 +49,11 @@ class ImageEmbedder:
     num_workers: int
 
     @torch.no_grad()
-    def __call__(self, model: ConCLIPModel, images: torch.utils.data.Dataset, description: str) -> torch.Tensor:
+    def __call__(self, model: ConCLIPModel, images: torch.utils.data.Dataset, what: str) -> torch.Tensor:
         """
         Args:
             images: map-style, PIL images.
-            description: for the progress bar.
+            what: what the progress bar calls them.
 
         Returns:
             Projected embeddings, float32, (images, d), unit rows, on the CPU and on every process.
@@ -64,14 +64,16 @@ class ImageEmbedder:
             collate_fn=self.collator.images,
             num_workers=self.num_workers,
         )
-        progress = tqdm(loader, desc=description, leave=False, disable=not self.accelerator.is_local_main_process)
+        progress = tqdm(
+            loader, desc=f"Embedding {what}", leave=False, disable=not self.accelerator.is_local_main_process
+        )
         batches = (model.get_image_features(pixels.to(self.accelerator.device)).pooler_output for pixels in progress)
         return gather_embeds(batches, len(images), self.accelerator)
 
 
 def preprocess_images(
-    images: torch.utils.data.Dataset, description: str, *, collator: PairCollator, num_workers: int
+    images: torch.utils.data.Dataset, what: str, *, collator: PairCollator, num_workers: int
 ) -> torch.Tensor:
     """Pixel values, float32, (images, 3, height, width), all in memory: for small pictures read many times."""
     loader = DataLoader(images, batch_size=256, collate_fn=collator.images, num_workers=num_workers)
-    return torch.cat(list(tqdm(loader, desc=description, leave=False)))
+    return torch.cat(list(tqdm(loader, desc=f"Preprocessing {what}", leave=False)))
