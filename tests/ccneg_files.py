@@ -2,8 +2,13 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
+import numpy as np
 import PIL.Image
 import torch
 
@@ -68,3 +73,30 @@ def write_coco(folder: Path) -> Path:
     captions = {"images": images, "annotations": [{"image_id": 9, "id": 1, "caption": "a cat"}]}
     (folder / "annotations" / "captions_train2017.json").write_text(json.dumps(captions))
     return folder
+
+
+SPLITS = ("train", "test")
+
+
+def color(image):
+    """Mean colour; a JPEG of one colour is off by a few units."""
+    return np.asarray(image.convert("RGB"), dtype=float).mean(axis=(0, 1))
+
+
+def run_python(program, cwd, **environment):
+    """Standard output of a program in a process of its own, without network and without this repository's code."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def leftovers(tmp_path):
+    return sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("ccneg"))
+
+
+def truncate(path, keep=0.5):
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep)])

@@ -1,4 +1,4 @@
-"""No test reaches the network or the user's caches."""
+"""No test reaches the network or the user's caches; a tiny CC-Neg for the tests of its builder."""
 
 import os
 import shutil
@@ -11,5 +11,43 @@ for name in ("HF_DATASETS_CACHE", "HF_MODULES_CACHE", "HF_HUB_CACHE", "TRANSFORM
     os.environ.pop(name, None)
 
 
+import pytest  # noqa: E402
+from ccneg_files import write_ccneg, write_coco  # noqa: E402
+
+from dataset_scripts.ccneg import CCNeg  # noqa: E402
+from dataset_scripts.ccneg_folder import main  # noqa: E402
+
+
 def pytest_unconfigure():
     shutil.rmtree(HF_HOME, ignore_errors=True)
+
+
+@pytest.fixture
+def ccneg(tmp_path):
+    return write_ccneg(tmp_path / "source")
+
+
+@pytest.fixture
+def coco(tmp_path):
+    return write_coco(tmp_path / "coco")
+
+
+@pytest.fixture
+def build(tmp_path, ccneg):
+    def build_(config_name="default", **options):
+        builder = CCNeg(config_name=config_name, data_dir=str(ccneg), cache_dir=str(tmp_path / "cache"), **options)
+        builder.download_and_prepare()
+        return builder
+
+    return build_
+
+
+@pytest.fixture
+def write(tmp_path, ccneg, capsys):
+    """Runs the command line into `tmp_path/ccneg`: exit status, standard output, standard error."""
+
+    def write_(*options):
+        status = main(["--data_dir", str(ccneg), "--output_dir", str(tmp_path / "ccneg"), *map(str, options)])
+        return status, *capsys.readouterr()
+
+    return write_
