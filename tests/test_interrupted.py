@@ -63,6 +63,8 @@ def test_ctrl_c_and_then_latest_ends_as_if_nothing_had_happened(inputs, tmp_path
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell starts what runs in its background with the signal ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     until = time.monotonic() + 100
     while not names(tmp_path / "parts", "checkpoint-10") and process.poll() is None and time.monotonic() < until:
