@@ -30,13 +30,14 @@ from datasets import Dataset
 from conclip_training.arguments import Arguments, parse_arguments
 from conclip_training.base_clip import base_clip
 from conclip_training.checkpoints import find_checkpoint, list_checkpoints, require_no_checkpoints
-from conclip_training.data import PairRows, load_split
+from conclip_training.data import load_split
 from conclip_training.evaluation import Evaluator
 from conclip_training.failures import UsageError, end_failed_run
 from conclip_training.hub import create_repository, push, use_cache_without_network
 from conclip_training.image_tensors import ImageEmbedder
 from conclip_training.loop import prepare_training, require_full_batch, train
 from conclip_training.models import add_lora, conclip_of, load_model, max_text_length, save_model
+from conclip_training.pair_rows import PairRows
 from conclip_training.report import format_table, software_versions, table_rows, verdict, write_report
 from conclip_training.trackers import JsonlTracker
 from dataset_scripts.collate import PairCollator

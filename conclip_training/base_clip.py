@@ -14,10 +14,10 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProce
 
 from conclip_training.arguments import Arguments, DataArguments, ModelArguments, TrainingArguments
 from conclip_training.checkpoints import list_checkpoints
-from conclip_training.data import PairRows
 from conclip_training.image_tensors import preprocess_images
 from conclip_training.loop import prepare_training, train
 from conclip_training.models import conclip_of, load_model, max_text_length
+from conclip_training.pair_rows import PairRows
 from dataset_scripts.collate import PairCollator
 from dataset_scripts.scenes import code_fingerprint, load_scenes
 from dataset_scripts.scenes_drawing import IMAGE_SIZE

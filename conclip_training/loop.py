@@ -13,10 +13,10 @@ from transformers import get_scheduler
 
 from conclip_training.arguments import Arguments
 from conclip_training.checkpoints import Place, find_checkpoint, fixed_arguments, load_checkpoint, save_checkpoint
-from conclip_training.data import PairRows
 from conclip_training.evaluation import Evaluator
 from conclip_training.failures import UsageError
 from conclip_training.models import conclip_of
+from conclip_training.pair_rows import PairRows
 from conclip_training.trackers import JsonlTracker
 from dataset_scripts.collate import PairCollator
 

@@ -11,7 +11,7 @@ from runs import command, log, refusal, results, run, write_inputs
 from tiny import IMAGE_SIZE, TEXT_LENGTH, VOCABULARY, tiny_processor
 
 from conclip_training.arguments import parse_arguments
-from conclip_training.data import PairRows
+from conclip_training.pair_rows import PairRows
 from dataset_scripts.collate import PairCollator
 
 FEATURES = datasets.Features(

@@ -14,7 +14,7 @@ import pytest
 import torch
 from runs import command, log, results, run, weights, write_inputs
 
-from conclip_training.data import PairRows
+from conclip_training.pair_rows import PairRows
 
 BATCH, EPOCH = 4, 6  # 50 rows: 6 batches of 8, two rows left over
 VARIANTS = {

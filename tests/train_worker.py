@@ -9,11 +9,11 @@ import torch
 from accelerate.state import PartialState
 from runs import run
 
-from conclip_training import data, failures
+from conclip_training import failures, pair_rows
 from conclip_training.failures import UsageError
 
 RANK = int(os.environ["RANK"])
-read_row = data.PairRows.__getitem__
+read_row = pair_rows.PairRows.__getitem__
 
 
 def run_one(argv: list[str], fails_at: dict[str, int]) -> dict:
@@ -29,7 +29,7 @@ def run_one(argv: list[str], fails_at: dict[str, int]) -> dict:
             raise UsageError(f"Split 'train', row {index}: cannot read image.")
         return read_row(rows, index)
 
-    data.PairRows.__getitem__ = watched
+    pair_rows.PairRows.__getitem__ = watched
     exit_code = run(argv)
     return {"exit_code": exit_code, "world_size": torch.distributed.get_world_size(), "rows": seen}
 
