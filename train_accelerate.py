@@ -35,8 +35,8 @@ from conclip_training.evaluation import Evaluator
 from conclip_training.failures import UsageError, end_failed_run
 from conclip_training.hub import create_repository, push, use_cache_without_network
 from conclip_training.image_tensors import ImageEmbedder
-from conclip_training.loop import prepare_training, require_full_batch, train
-from conclip_training.models import add_lora, conclip_of, load_model, max_text_length, save_model
+from conclip_training.loop import compiles, prepare_training, require_full_batch, train
+from conclip_training.models import add_lora, conclip_of, load_model, save_model, text_tokenizer
 from conclip_training.pair_rows import PairRows
 from conclip_training.report import format_table, software_versions, table_rows, verdict, write_report
 from conclip_training.trackers import JsonlTracker
@@ -105,7 +105,7 @@ def make_accelerator(arguments: Arguments, output_dir: Path) -> Accelerator:
         project_dir=output_dir,
         # The schedule counts updates, whatever the number of processes.
         step_scheduler_with_optimizer=False,
-        dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),
+        dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, non_blocking=True),
     )
     if arguments.model.model_name_or_path is not None:
         use_all_cores(accelerator)
@@ -130,8 +130,11 @@ def run(arguments: Arguments, accelerator: Accelerator, output_dir: Path) -> Non
     model, processor = load_model(arguments.model, base)
     if arguments.model.use_lora:
         model = add_lora(model, arguments.model)
-    collator = PairCollator(processor, max_text_length(conclip_of(model)))
-    rows = PairRows(train_split, arguments)
+    tokenize = text_tokenizer(conclip_of(model), processor)
+    collator = PairCollator(
+        processor.image_processor, training.mini_batch_size, static_shapes=compiles(training, accelerator)
+    )
+    rows = PairRows(train_split, arguments, tokenize)
     require_full_batch(rows, arguments, accelerator)
     model.to(accelerator.device)
     embedder = ImageEmbedder(
@@ -139,7 +142,7 @@ def run(arguments: Arguments, accelerator: Accelerator, output_dir: Path) -> Non
     )
     evaluator = before = None
     if eval_split is not None:
-        evaluator = Evaluator(eval_split, arguments, embedder)
+        evaluator = Evaluator(eval_split, arguments, embedder, tokenize)
         # Adapters start as nothing: this is the base model's score.
         before = evaluator(conclip_of(model))
     if conclip_of(model).image_encoder_is_frozen:

@@ -85,6 +85,11 @@ class TrainingArguments:
     output_dir: str = _option("outputs/conclip", "Where the model, results.json, the picture and checkpoints go.")
     per_device_train_batch_size: int = _option(200, "Rows per process and step; the loss sees those of all processes.")
     per_device_eval_batch_size: int = _option(256, "Images or texts embedded at a time in evaluation.")
+    mini_batch_size: int = _option(
+        256,
+        "Rows whose activations are held at once. A larger batch is embedded piece by piece, and again for its "
+        "gradient (gradient caching): the same loss and gradient at the memory of a piece, for a third more work.",
+    )
     gradient_accumulation_steps: int = _option(
         1, "Steps summed before an update. It adds no negatives: each loss still sees one batch. Use a larger batch."
     )
@@ -104,6 +109,7 @@ class TrainingArguments:
     mixed_precision: str | None = _option(
         None, "no, fp16 or bf16; default: what `accelerate launch` says.", choices=["no", "fp16", "bf16"]
     )
+    torch_compile: bool | None = _option(None, "Compile the layer of the text tower; default: on a GPU.")
     logging_steps: int = _option(10, "Report the loss every so many updates.")
     eval_steps: int | None = _option(None, "Evaluate every so many updates; default: after every epoch.")
     checkpointing_steps: int | None = _option(500, "Save a resumable checkpoint every so many updates; 0 for none.")
@@ -165,6 +171,7 @@ def check_ranges(arguments: Arguments) -> None:
     at_least = {
         "per_device_train_batch_size": 1,
         "per_device_eval_batch_size": 1,
+        "mini_batch_size": 1,
         "gradient_accumulation_steps": 1,
         "num_train_epochs": 1,
         "max_train_steps": 1,

@@ -16,7 +16,7 @@ from conclip_training.arguments import Arguments, DataArguments, ModelArguments,
 from conclip_training.checkpoints import list_checkpoints
 from conclip_training.image_tensors import preprocess_images
 from conclip_training.loop import prepare_training, train
-from conclip_training.models import conclip_of, load_model, max_text_length
+from conclip_training.models import conclip_of, load_model, text_tokenizer
 from conclip_training.pair_rows import PairRows
 from dataset_scripts.collate import PairCollator
 from dataset_scripts.scenes import code_fingerprint, load_scenes
@@ -101,8 +101,7 @@ def base_clip(accelerator: Accelerator, folder: Path, num_workers: int) -> Path:
     accelerator.wait_for_everyone()
     arguments = Arguments(
         ModelArguments(loss="clip", train_image_encoder=True),
-        # One is enough to keep the texts of the next batch ready.
-        DataArguments(dataloader_num_workers=1),
+        DataArguments(),
         TrainingArguments(
             output_dir=str(unfinished),
             per_device_train_batch_size=BATCH_SIZE // accelerator.num_processes,
@@ -114,8 +113,8 @@ def base_clip(accelerator: Accelerator, folder: Path, num_workers: int) -> Path:
         ),
     )
     model, processor = load_model(arguments.model, str(untrained))
-    collator = PairCollator(processor, max_text_length(model))
-    rows = PairRows(scenes, arguments)
+    collator = PairCollator(processor.image_processor, arguments.training.mini_batch_size)
+    rows = PairRows(scenes, arguments, text_tokenizer(model, processor))
     # The image tower learns, but its input does not change.
     rows.use_tensors("pixel_values", partial(preprocess_images, collator=collator, num_workers=num_workers))
     state = prepare_training(model, rows, collator, arguments, accelerator)

@@ -1,18 +1,20 @@
 """Scores a model on held-out rows: negation pairs, true negations, retrieval."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 import torch
 from datasets import Dataset
-from tqdm.auto import tqdm
 
 from conclip_metrics.pair_accuracy.pair_accuracy import pair_accuracy
 from conclip_training.arguments import Arguments
 from conclip_training.data import ImageColumn, require_columns, text_lists
 from conclip_training.failures import UsageError
-from conclip_training.image_tensors import ImageEmbedder, gather_embeds, share
+from conclip_training.image_tensors import ImageEmbedder
+from conclip_training.text_embeddings import embed_texts
+from dataset_scripts.tokens import TextTokens
 from modeling_conclip import ConCLIPModel
 
 QUERIES_AT_A_TIME = 1_000
@@ -100,10 +102,17 @@ class Evaluator:
     Args:
         dataset: the rows to score.
         arguments: columns.
-        embedder: for images; its preprocessing, processes and batch size serve the texts as well.
+        embedder: for images.
+        tokenize: takes all texts, gives their tokens.
     """
 
-    def __init__(self, dataset: Dataset, arguments: Arguments, embedder: ImageEmbedder):
+    def __init__(
+        self,
+        dataset: Dataset,
+        arguments: Arguments,
+        embedder: ImageEmbedder,
+        tokenize: Callable[[list[str]], TextTokens],
+    ):
         data = arguments.data
         columns = {"--image_column": data.image_column, "--caption_column": data.caption_column}
         require_columns(dataset, columns, data.eval_split_name)
@@ -114,6 +123,9 @@ class Evaluator:
             "true negation accuracy": true_negation_pairs(dataset, arguments),
         }
         self.image_embeds = None
+        texts = self.captions + [text for pairs in self.pairs.values() if pairs for text in pairs.true + pairs.false]
+        self.text_index = {text: at for at, text in enumerate(dict.fromkeys(texts))}
+        self.tokens = tokenize(list(self.text_index))
 
     def __call__(self, model: ConCLIPModel) -> tuple[dict, dict[str, np.ndarray]]:
         """
@@ -128,9 +140,7 @@ class Evaluator:
         if images is None:
             images = self.embedder(model, self.images, "images")
         self.image_embeds = images
-        texts = list(dict.fromkeys(self.captions + [t for p in self.pairs.values() if p for t in p.true + p.false]))
-        index = {text: at for at, text in enumerate(texts)}
-        embeds = self.embed_texts(model, texts)
+        embeds = embed_texts(model, self.tokens, self.embedder.accelerator, self.embedder.batch_size)
         model.train(training)
 
         metrics, margins = {}, {}
@@ -139,30 +149,12 @@ class Evaluator:
                 continue
             rows = images[pairs.rows]
             scores = [
-                (rows * embeds[[index[text] for text in side]]).sum(dim=1).double().numpy()
+                (rows * embeds[[self.text_index[text] for text in side]]).sum(dim=1).double().numpy()
                 for side in (pairs.true, pairs.false)
             ]
             result = pair_accuracy(*scores, categories=pairs.kinds)
             metrics[name] = {"value": result.pop("accuracy"), **result}
             margins[name] = scores[0] - scores[1]
-        at = np.array([index[caption] for caption in self.captions])
+        at = np.array([self.text_index[caption] for caption in self.captions])
         metrics["text-to-image recall@1"] = recall_at_1(embeds[at], images, at)
         return metrics, margins
-
-    @torch.no_grad()
-    def embed_texts(self, model: ConCLIPModel, texts: list[str]) -> torch.Tensor:
-        accelerator, size = self.embedder.accelerator, self.embedder.batch_size
-        # Neighbours of like length need little padding.
-        order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
-        own = [texts[order[at]] for at in share(len(texts), accelerator)]
-
-        def embed(start: int) -> torch.Tensor:
-            tokens = self.embedder.collator.texts(own[start : start + size])
-            tokens = {name: tensor.to(accelerator.device) for name, tensor in tokens.items()}
-            return model.get_text_features(**tokens).pooler_output
-
-        starts = range(0, len(own), size)
-        shown = accelerator.is_local_main_process
-        progress = tqdm(starts, desc="Embedding texts", leave=False, disable=not shown)
-        embeds = gather_embeds((embed(start) for start in progress), len(texts), accelerator)
-        return embeds[torch.tensor(order).argsort()]

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import get_scheduler
 
-from conclip_training.arguments import Arguments
+from conclip_training.arguments import Arguments, TrainingArguments
 from conclip_training.checkpoints import Place, find_checkpoint, fixed_arguments, load_checkpoint, save_checkpoint
 from conclip_training.evaluation import Evaluator
 from conclip_training.failures import UsageError
@@ -70,6 +70,10 @@ def make_loader(rows: PairRows, collator: PairCollator, arguments: Arguments, ac
     )
 
 
+def compiles(training: TrainingArguments, accelerator: Accelerator) -> bool:
+    return accelerator.device.type == "cuda" if training.torch_compile is None else training.torch_compile
+
+
 def prepare_training(
     model: torch.nn.Module, rows: PairRows, collator: PairCollator, arguments: Arguments, accelerator: Accelerator
 ) -> Training:
@@ -84,6 +88,8 @@ def prepare_training(
         weight_decay=training.weight_decay,
         fused=True,
     )
+    if compiles(training, accelerator):
+        conclip_of(model).compile_packed_layer()
     accelerator.gradient_accumulation_steps = training.gradient_accumulation_steps
     accelerator.dataloader_config.data_seed = training.seed
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)

@@ -12,6 +12,7 @@ from transformers.utils import logging
 
 from conclip_training.arguments import ModelArguments
 from conclip_training.failures import UsageError, one_line
+from dataset_scripts.tokens import TextTokenizer
 from modeling_conclip import ConCLIPModel
 
 
@@ -81,9 +82,10 @@ def load_processor(arguments: ModelArguments, model_name_or_path: str) -> Proces
     return processor
 
 
-def max_text_length(model: ConCLIPModel) -> int:
-    # Not the tokenizer's: loaded from vocab.json and merges.txt alone, that says 1e30 and cuts nothing.
-    return model.config.text_config.max_position_embeddings
+def text_tokenizer(model: ConCLIPModel, processor: ProcessorMixin) -> TextTokenizer:
+    config = model.config.text_config
+    # Not the tokenizer's length: loaded from vocab.json and merges.txt alone, that says 1e30 and cuts nothing.
+    return TextTokenizer(processor.tokenizer, config.max_position_embeddings, config.eos_token_id)
 
 
 def add_lora(model: ConCLIPModel, arguments: ModelArguments) -> PeftModel:

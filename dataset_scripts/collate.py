@@ -1,51 +1,49 @@
-"""Rows of images and texts into batches of tensors with the names `ConCLIPModel.forward` takes."""
+"""Batches of tensors with the names `ConCLIPModel.forward` takes."""
 
 from dataclasses import dataclass
 
+import numpy as np
+import PIL.Image
 import torch
-from transformers import ProcessorMixin
+from transformers import BaseImageProcessor
+
+from dataset_scripts.packing import pack_texts
 
 
 @dataclass
 class PairCollator:
     """
-    Collates dicts with the keys "caption", "image" (PIL) and, where the loss needs them, "negated_caption" and
-    "distractor_image". In place of an image a row may hold a tensor: "pixel_values" or "image_embeds", and the same
-    after "distractor_".
+    Collates the columns of N rows: "texts", the tokens of N captions and, where the loss needs them, of their N
+    negated captions after them, as `dataset_scripts.packing.pack_texts` takes them; "image" and "distractor_image",
+    PIL images, or in their place tensors: "pixel_values" or "image_embeds", and the same after "distractor_".
 
     Args:
-        processor: CLIP's processor.
-        max_length: texts are cut to so many tokens, the end-of-text token kept; batches are padded to their longest.
+        image_processor: CLIP's.
+        mini_batch_size: rows of a piece; a larger batch is packed as several.
+        static_shapes: of the packed texts, see there.
 
     Returns:
-        `input_ids`, `negated_input_ids`: int64, (N, length). No attention mask: padding stands after the end-of-text
-        token, where a causal tower does not see it, and attention without a mask is faster.
-        `pixel_values`, `distractor_pixel_values`: float32, (N, 3, height, width), or the tensors of the rows, stacked.
+        `packed_texts`; `pixel_values`, `distractor_pixel_values`: float32, (N, 3, height, width), or the tensors of
+        the rows.
     """
 
-    processor: ProcessorMixin
-    max_length: int
+    image_processor: BaseImageProcessor
+    mini_batch_size: int
+    static_shapes: bool = False
 
-    def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
+    def __call__(self, columns: dict) -> dict:
         batch = {}
-        for name in rows[0]:
-            values = [row[name] for row in rows]
-            if name.endswith("caption"):
-                prefix = name.removesuffix("caption")
-                batch.update({f"{prefix}{key}": tensor for key, tensor in self.texts(values).items()})
-            elif name.endswith("image"):
+        for name, values in columns.items():
+            if name.endswith("image"):
                 batch[f"{name.removesuffix('image')}pixel_values"] = self.images(values)
-            else:
-                batch[name] = torch.stack(values)
+            elif name != "texts":
+                batch[name] = values
+        rows = len(next(iter(batch.values())))
+        batch["packed_texts"] = self.texts(columns["texts"], pieces=-(-rows // self.mini_batch_size))
         return batch
 
-    def texts(self, texts: list[str]) -> dict[str, torch.Tensor]:
-        encoded = self.processor.tokenizer(
-            texts, padding=True, truncation=True, max_length=self.max_length, padding_side="right", return_tensors="pt"
-        )
-        return {"input_ids": encoded["input_ids"]}
+    def texts(self, texts: np.ndarray, pieces: int = 1) -> list[dict[str, torch.Tensor]]:
+        return pack_texts(texts, pieces, self.static_shapes)
 
-    def images(self, images: list) -> torch.Tensor:
-        return self.processor.image_processor([image.convert("RGB") for image in images], return_tensors="pt")[
-            "pixel_values"
-        ]
+    def images(self, images: list[PIL.Image.Image]) -> torch.Tensor:
+        return self.image_processor([image.convert("RGB") for image in images], return_tensors="pt")["pixel_values"]

@@ -18,6 +18,10 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+# Of a batch of thousands the logits would take more memory than the towers; 16 MB in float32.
+LOGITS_AT_A_TIME = 2**22
 
 
 def l2_normalize(embeds: Tensor) -> Tensor:
@@ -47,7 +51,20 @@ def contrastive_loss(queries: Tensor, keys: Tensor, scale: Tensor) -> Tensor:
     Returns:
         Scalar. With all embeddings equal it is log(M).
     """
-    return F.cross_entropy(similarity(queries, keys, scale), torch.arange(len(queries), device=queries.device))
+    targets = torch.arange(len(queries), device=queries.device)
+    rows = max(1, LOGITS_AT_A_TIME // len(keys))
+    if len(queries) <= rows:
+        return F.cross_entropy(similarity(queries, keys, scale), targets)
+    # Computed again for the gradient, a few rows of logits at a time.
+    sums = [
+        checkpoint(_summed_cross_entropy, *part, keys, scale, use_reentrant=False)
+        for part in zip(queries.split(rows), targets.split(rows), strict=True)
+    ]
+    return sum(sums) / len(queries)
+
+
+def _summed_cross_entropy(queries: Tensor, targets: Tensor, keys: Tensor, scale: Tensor) -> Tensor:
+    return F.cross_entropy(similarity(queries, keys, scale), targets, reduction="sum")
 
 
 def conclip_terms(

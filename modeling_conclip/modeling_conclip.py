@@ -4,12 +4,14 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch.utils.checkpoint import checkpoint
 from transformers import CLIPModel
 from transformers.models.clip.modeling_clip import CLIPOutput
 from transformers.utils import can_return_tuple
 
 from .configuration_conclip import ConCLIPConfig
 from .loss_conclip import conclip_terms, gather_across_processes, l2_normalize, similarity, weighted_mean
+from .packed_text_conclip import packed_layer, pool_packed
 
 MAX_LOGIT_SCALE = math.log(100.0)
 
@@ -40,6 +42,7 @@ class ConCLIPModel(CLIPModel):
 
     config: ConCLIPConfig
     config_class = ConCLIPConfig
+    _packed_layer = staticmethod(packed_layer)
 
     def __init__(self, config: ConCLIPConfig):
         super().__init__(config)
@@ -82,6 +85,28 @@ class ConCLIPModel(CLIPModel):
         """Holds `logit_scale` in [0, ln 100], as CLIP and CoN-CLIP do after each optimizer step."""
         self.logit_scale.clamp_(0.0, MAX_LOGIT_SCALE)
 
+    def compile_packed_layer(self) -> None:
+        """Compiles the layer of the text tower, which all layers then share, for training on `packed_texts`."""
+        self._packed_layer = torch.compile(packed_layer, dynamic=False)
+
+    def embed_packed_texts(self, packed_texts: list[dict[str, torch.Tensor]]) -> torch.Tensor:
+        """
+        Args:
+            packed_texts: pieces of n texts in all, of `dataset_scripts.packing.pack_texts`.
+
+        Returns:
+            Projected embeddings, not normalised, (n, projection_dim). With several pieces the memory for gradients is
+            that of one: each is computed again on the way back.
+        """
+        embeds = torch.cat(_piece_by_piece(self._embed_packed_piece, packed_texts))
+        rows = torch.cat([piece["rows"] for piece in packed_texts])
+        return torch.empty_like(embeds).index_copy(0, rows, embeds)
+
+    def _embed_packed_piece(self, piece: dict[str, torch.Tensor]) -> torch.Tensor:
+        # Evaluation has other shapes, for which compiling does not pay.
+        layer = self._packed_layer if self.training else packed_layer
+        return self.text_projection(pool_packed(self.text_model, piece, layer))
+
     @can_return_tuple
     def forward(
         self,
@@ -96,6 +121,7 @@ class ConCLIPModel(CLIPModel):
         distractor_pixel_values: torch.FloatTensor | None = None,
         image_embeds: torch.FloatTensor | None = None,
         distractor_image_embeds: torch.FloatTensor | None = None,
+        packed_texts: list[dict[str, torch.Tensor]] | None = None,
         **kwargs,
     ) -> ConCLIPOutput:
         """
@@ -110,6 +136,11 @@ class ConCLIPModel(CLIPModel):
                 An image that looks like the true one and of which the negated caption is true.
             image_embeds, distractor_image_embeds (`torch.FloatTensor` of shape `(batch_size, projection_dim)`):
                 Projected embeddings in place of pixels, normalised or not.
+            packed_texts (`list[dict[str, torch.Tensor]]`):
+                In place of `input_ids` and `negated_input_ids` (and what goes with them): the captions, then their
+                negated captions, if any, packed by `dataset_scripts.packing.pack_texts`. The same embeddings for a
+                quarter of the work or less. With several pieces, texts and images are embedded piece by piece, and
+                again for their gradient (gradient caching): the same loss and gradients with the memory of one piece.
 
         While training under `torch.distributed` the loss sees the rows of all ranks; batches must then be equally
         large on every rank. Logits are those of this rank.
@@ -117,29 +148,26 @@ class ConCLIPModel(CLIPModel):
         Raises:
             ValueError: inputs that exclude or miss one another, or counts that differ where the loss pairs them.
         """
-        image_embeds, vision_output = self._embed_images(
-            pixel_values, image_embeds, "", interpolate_pos_encoding=interpolate_pos_encoding, **kwargs
-        )
-        if image_embeds is None or input_ids is None:
-            raise ValueError("Pass input_ids, and pixel_values or image_embeds.")
-        text_output = self.text_model(
-            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, return_dict=True, **kwargs
-        )
-        text_embeds = text_output.pooler_output = self.text_projection(text_output.pooler_output)
-        negated_embeds = None
-        if negated_input_ids is not None:
-            # position_ids belong to the captions; the negated ones count from 0 as well.
-            negated_output = self.text_model(
-                input_ids=negated_input_ids, attention_mask=negated_attention_mask, return_dict=True, **kwargs
-            )
-            negated_embeds = self.text_projection(negated_output.pooler_output)
+        if (packed_texts is None) == (input_ids is None) or (pixel_values is None and image_embeds is None):
+            raise ValueError("Pass input_ids or packed_texts, and pixel_values or image_embeds.")
+        pieces = 1 if packed_texts is None else len(packed_texts)
+        images = {"interpolate_pos_encoding": interpolate_pos_encoding, "pieces": pieces, **kwargs}
+        image_embeds, vision_output = self._embed_images(pixel_values, image_embeds, "", **images)
         distractor_embeds, _ = self._embed_images(
-            distractor_pixel_values,
-            distractor_image_embeds,
-            "distractor_",
-            interpolate_pos_encoding=interpolate_pos_encoding,
-            **kwargs,
+            distractor_pixel_values, distractor_image_embeds, "distractor_", **images
         )
+        text_output = None
+        if packed_texts is not None:
+            texts = self.embed_packed_texts(packed_texts)
+            text_embeds, negated_embeds = texts[: len(image_embeds)], texts[len(image_embeds) :]
+            negated_embeds = negated_embeds if len(negated_embeds) else None
+        else:
+            text_output = self._embed_texts(input_ids, attention_mask, position_ids=position_ids, **kwargs)
+            text_embeds, negated_embeds = text_output.pooler_output, None
+            if negated_input_ids is not None:
+                # position_ids belong to the captions; the negated ones count from 0 as well.
+                negated_output = self._embed_texts(negated_input_ids, negated_attention_mask, **kwargs)
+                negated_embeds = negated_output.pooler_output
         return self._score(
             image_embeds,
             text_embeds,
@@ -150,7 +178,12 @@ class ConCLIPModel(CLIPModel):
             vision_model_output=vision_output,
         )
 
-    def _embed_images(self, pixel_values, embeds, prefix, **kwargs):
+    def _embed_texts(self, input_ids, attention_mask, **kwargs):
+        output = self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
+        output.pooler_output = self.text_projection(output.pooler_output)
+        return output
+
+    def _embed_images(self, pixel_values, embeds, prefix, pieces, **kwargs):
         if pixel_values is not None and embeds is not None:
             raise ValueError(f"Pass {prefix}pixel_values or {prefix}image_embeds, not both.")
         if pixel_values is None:
@@ -160,9 +193,16 @@ class ConCLIPModel(CLIPModel):
                     f"{self.projection_dim}: pass projected embeddings."
                 )
             return embeds, None
-        output = self.vision_model(pixel_values=pixel_values, return_dict=True, **kwargs)
-        output.pooler_output = self.visual_projection(output.pooler_output)
-        return output.pooler_output, output
+
+        def embed(pixels):
+            output = self.vision_model(pixel_values=pixels, return_dict=True, **kwargs)
+            output.pooler_output = self.visual_projection(output.pooler_output)
+            return output
+
+        if pieces == 1:
+            output = embed(pixel_values)
+            return output.pooler_output, output
+        return torch.cat(_piece_by_piece(lambda pixels: embed(pixels).pooler_output, pixel_values.chunk(pieces))), None
 
     def _score(
         self, image_embeds, text_embeds, negated_embeds, distractor_embeds, return_loss, **tower_outputs
@@ -202,6 +242,13 @@ class ConCLIPModel(CLIPModel):
         terms = conclip_terms(images, captions, scale, negated, distractors)
         weights = (self.config.l1_weight, self.config.l2_weight, self.config.l3_weight)
         return weighted_mean(terms, (1.0, 1.0, 1.0) if negated is None else weights), *terms
+
+
+def _piece_by_piece(embed, pieces) -> list[torch.Tensor]:
+    """`embed` of each piece; of several, what it computed on the way is not kept but computed again for gradients."""
+    if len(pieces) == 1 or not torch.is_grad_enabled():
+        return [embed(piece) for piece in pieces]
+    return [checkpoint(embed, piece, use_reentrant=False) for piece in pieces]
 
 
 # Has save_pretrained copy this file and those it imports, also when they were themselves loaded as remote code.

@@ -8,11 +8,12 @@ import pytest
 import torch
 from PIL import Image
 from runs import command, log, refusal, results, run, write_inputs
-from tiny import IMAGE_SIZE, TEXT_LENGTH, VOCABULARY, tiny_processor
+from tiny import IMAGE_SIZE, TEXT_LENGTH, VOCABULARY, tiny_processor, tiny_tokenizer
 
 from conclip_training.arguments import parse_arguments
 from conclip_training.pair_rows import PairRows
 from dataset_scripts.collate import PairCollator
+from dataset_scripts.tokens import PADDING, TextTokenizer
 
 FEATURES = datasets.Features(
     {
@@ -185,7 +186,7 @@ def test_unusual_images_are_read(inputs, tmp_path):
 
 
 def test_modes_of_an_image_give_the_same_pixels():
-    collator = PairCollator(tiny_processor(), TEXT_LENGTH)
+    collator = PairCollator(tiny_processor().image_processor, mini_batch_size=8)
     modes = [Image.open(io.BytesIO(encoded("white", mode=mode))) for mode in ("RGB", "RGBA", "L", "P", "1")]
     pixels = collator.images([*modes, Image.open(io.BytesIO(encoded("white", (1, 1))))])
     assert pixels.shape == (6, 3, IMAGE_SIZE, IMAGE_SIZE)
@@ -193,9 +194,8 @@ def test_modes_of_an_image_give_the_same_pixels():
 
 
 def test_a_caption_over_77_tokens_is_cut_and_keeps_its_end():
-    collator = PairCollator(tiny_processor(), TEXT_LENGTH)
-    long, short = collator.texts(["red " * 500, "red square"])["input_ids"]
     end = VOCABULARY["<|endoftext|>"]
+    long, short = TextTokenizer(tiny_tokenizer(), TEXT_LENGTH, end)(["red " * 500, "red square"])[[0, 1]]
     assert len(long) == TEXT_LENGTH and long[-1] == end and (long[1:-1] == VOCABULARY["red</w>"]).all()
     assert short[:4].tolist() == [VOCABULARY["<|startoftext|>"], VOCABULARY["red</w>"], VOCABULARY["square</w>"], end]
 
@@ -207,12 +207,16 @@ def test_a_run_with_captions_over_77_tokens(inputs, tmp_path):
 
 
 def rows_of(dataset, *options) -> PairRows:
-    return PairRows(dataset, parse_arguments(["--model_name_or_path", "clip", *options]))
+    tokenize = TextTokenizer(tiny_tokenizer(), TEXT_LENGTH, VOCABULARY["<|endoftext|>"])
+    return PairRows(dataset, parse_arguments(["--model_name_or_path", "clip", *options]), tokenize)
 
 
 def drawn(rows: PairRows, epoch: int) -> list[tuple[str, tuple]]:
     rows.set_epoch(epoch)
-    return [(rows[at]["negated_caption"], rows[at]["distractor_image"].getpixel((0, 0))) for at in range(len(rows))]
+    columns = rows.__getitems__(list(range(len(rows))))
+    negated = [tokens[tokens != PADDING] for tokens in columns["texts"][len(rows) :]]
+    texts = tiny_tokenizer().batch_decode(negated, skip_special_tokens=True)
+    return list(zip(texts, (image.getpixel((0, 0)) for image in columns["distractor_image"]), strict=True))
 
 
 def test_of_several_negated_captions_each_epoch_takes_one_with_its_distractor():

@@ -9,7 +9,7 @@ from tiny import tiny_batch, tiny_config, tiny_model
 
 from modeling_conclip import ConCLIPConfig
 
-NEITHER = "Pass input_ids, and pixel_values or image_embeds."
+NEITHER = "Pass input_ids or packed_texts, and pixel_values or image_embeds."
 REFUSED = {
     "no images": ({"pixel_values": None}, NEITHER),
     "no captions": ({"input_ids": None, "attention_mask": None}, NEITHER),

@@ -76,11 +76,11 @@ def two(inputs, tmp_path_factory):
 def one(inputs, tmp_path_factory):
     """The folder of the same runs in this process, with twice the batch; and the rows of the plain one in order."""
     folder, rows = tmp_path_factory.mktemp("one"), []
-    read_row = PairRows.__getitem__
+    read_rows = PairRows.__getitems__
     with pytest.MonkeyPatch.context() as patch:
         for name, variant in VARIANTS.items():
             if name == "plain":
-                patch.setattr(PairRows, "__getitem__", lambda self, index: rows.append(index) or read_row(self, index))
+                patch.setattr(PairRows, "__getitems__", lambda self, at: rows.extend(at) or read_rows(self, at))
             assert run(command(inputs, folder / name, per_device_train_batch_size=2 * BATCH, **variant)) == 0
             patch.undo()
     return folder, rows

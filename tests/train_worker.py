@@ -13,7 +13,7 @@ from conclip_training import failures, pair_rows
 from conclip_training.failures import UsageError
 
 RANK = int(os.environ["RANK"])
-read_row = pair_rows.PairRows.__getitem__
+read_rows = pair_rows.PairRows.__getitems__
 
 
 def run_one(argv: list[str], fails_at: dict[str, int]) -> dict:
@@ -23,13 +23,13 @@ def run_one(argv: list[str], fails_at: dict[str, int]) -> dict:
     """
     seen = []
 
-    def watched(rows, index):
-        seen.append(index)
+    def watched(rows, indices):
+        seen.extend(indices)
         if len(seen) > fails_at.get(str(RANK), sys.maxsize):
-            raise UsageError(f"Split 'train', row {index}: cannot read image.")
-        return read_row(rows, index)
+            raise UsageError(f"Split 'train', row {indices[-1]}: cannot read image.")
+        return read_rows(rows, indices)
 
-    pair_rows.PairRows.__getitem__ = watched
+    pair_rows.PairRows.__getitems__ = watched
     exit_code = run(argv)
     return {"exit_code": exit_code, "world_size": torch.distributed.get_world_size(), "rows": seen}
 

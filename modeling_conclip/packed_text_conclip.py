@@ -1,0 +1,101 @@
+"""CLIP's text tower over texts packed as a tree of tokens, in which what texts share is computed once."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def attention_bias(subtree_end: Tensor, ancestors: Tensor, dtype: torch.dtype) -> Tensor:
+    """
+    Each node of a block sees its ancestors and itself.
+
+    Args:
+        subtree_end: int64, (T,).
+        ancestors: int64, (blocks, A), filled up with -1.
+
+    Returns:
+        (blocks, 1, T / blocks, A + T / blocks), 0 where a node sees a key, else -inf. The keys are the block's
+        ancestors, then its own nodes.
+    """
+    nodes = torch.arange(len(subtree_end), device=subtree_end.device).view(len(ancestors), -1)  # (blocks, block)
+    keys = torch.cat([ancestors, nodes], dim=1)[:, None]  # (blocks, 1, keys)
+    queries = nodes[:, :, None]
+    seen = (keys <= queries) & (queries < subtree_end[keys.clamp(min=0)]) & (keys >= 0)
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -torch.inf)[:, None]
+
+
+def packed_attention(attention: nn.Module, hidden: Tensor, ancestors: Tensor, bias: Tensor) -> Tensor:
+    """
+    `CLIPAttention` up to its output projection.
+
+    Args:
+        hidden: (T, width).
+        ancestors: int64, (blocks, A).
+        bias: of `attention_bias`.
+
+    Returns:
+        (T, width).
+    """
+    blocks, heads = len(ancestors), attention.num_heads
+    outside = ancestors.clamp(min=0).flatten()
+
+    def by_head(projected: Tensor) -> Tensor:  # (blocks, n, width) -> (blocks, heads, n, width / heads)
+        return projected.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+    def keys(projected: Tensor) -> Tensor:  # (T, width) -> (blocks, heads, A + T / blocks, width / heads)
+        # The gradient of index_select is one kernel, that of indexing by a tensor sorts.
+        parts = (projected.index_select(0, outside), projected)
+        return by_head(torch.cat([part.unflatten(0, (blocks, -1)) for part in parts], dim=1))
+
+    attended = F.scaled_dot_product_attention(
+        by_head(attention.q_proj(hidden).unflatten(0, (blocks, -1))),
+        keys(attention.k_proj(hidden)),
+        keys(attention.v_proj(hidden)),
+        attn_mask=bias,
+        dropout_p=attention.dropout if attention.training else 0.0,
+        scale=attention.scale,
+    )
+    return attended.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+def packed_layer(
+    layer: nn.Module, hidden: Tensor, ancestors: Tensor, bias: Tensor, kept: Tensor | None = None
+) -> Tensor:
+    """
+    `CLIPEncoderLayer`.
+
+    Args:
+        kept: int64, (n,). The nodes whose output is wanted, all by default.
+
+    Returns:
+        (T, width), or (n, width).
+    """
+    attended = packed_attention(layer.self_attn, layer.layer_norm1(hidden), ancestors, bias)
+    if kept is not None:
+        attended, hidden = attended.index_select(0, kept), hidden.index_select(0, kept)
+    hidden = hidden + layer.self_attn.out_proj(attended)
+    return hidden + layer.mlp(layer.layer_norm2(hidden))
+
+
+def pool_packed(text_model: nn.Module, packed: dict[str, Tensor], layer_function=packed_layer) -> Tensor:
+    """
+    What `CLIPTextModel` pools from each text alone, by its own modules, adapters on them included.
+
+    Args:
+        text_model: `CLIPTextModel`.
+        packed: a piece of `dataset_scripts.packing.pack_texts`, which says what is in it.
+        layer_function: `packed_layer`, or that compiled.
+
+    Returns:
+        (texts, width), not projected, in the order of `packed["rows"]`.
+    """
+    embeddings, (*layers, last) = text_model.embeddings, text_model.encoder.layers
+    hidden = embeddings.token_embedding(packed["input_ids"]) + embeddings.position_embedding(packed["position_ids"])
+    device = hidden.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+    bias = attention_bias(packed["subtree_end"], packed["ancestors"], dtype)
+    for layer in layers:
+        hidden = layer_function(layer, hidden, packed["ancestors"], bias)
+    # Of the last layer only what is pooled is read.
+    hidden = packed_layer(last, hidden, packed["ancestors"], bias, kept=packed["ends"])
+    return text_model.final_layer_norm(hidden)
