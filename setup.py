@@ -32,6 +32,8 @@ setup(
         "huggingface_hub>=1.33",
         "evaluate>=0.4.6",
         "peft>=0.21",
+        "safetensors",
+        "xxhash",
         "numpy",
         "pillow",
         "matplotlib",

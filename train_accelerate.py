@@ -34,7 +34,7 @@ from conclip_training.data import load_split
 from conclip_training.evaluation import Evaluator
 from conclip_training.failures import UsageError, end_failed_run
 from conclip_training.hub import create_repository, push, use_cache_without_network
-from conclip_training.image_tensors import ImageEmbedder
+from conclip_training.image_tensors import ImageEmbedder, embedding_cache_dir
 from conclip_training.loop import prepare_training, require_full_batch, train
 from conclip_training.models import add_lora, conclip_of, load_model, max_text_length, save_model
 from conclip_training.pair_rows import PairRows
@@ -135,7 +135,11 @@ def run(arguments: Arguments, accelerator: Accelerator, output_dir: Path) -> Non
     require_full_batch(rows, arguments, accelerator)
     model.to(accelerator.device)
     embedder = ImageEmbedder(
-        collator, accelerator, training.per_device_eval_batch_size, arguments.data.dataloader_num_workers
+        collator,
+        accelerator,
+        training.per_device_eval_batch_size,
+        arguments.data.dataloader_num_workers,
+        embedding_cache_dir(arguments.data),
     )
     evaluator = before = None
     if eval_split is not None:

@@ -126,7 +126,7 @@ class Evaluator:
         frozen = model.image_encoder_is_frozen
         images = self.image_embeds if frozen else None
         if images is None:
-            images = self.embedder(model, self.images, "images")
+            images = self.embedder(model, self.images, "images")[:]
         self.image_embeds = images
         texts = list(dict.fromkeys(self.captions + [t for p in self.pairs.values() if p for t in p.true + p.false]))
         index = {text: at for at, text in enumerate(texts)}

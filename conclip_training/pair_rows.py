@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
 import torch
 from datasets import Dataset
@@ -10,6 +11,7 @@ from datasets import Dataset
 from conclip_training.arguments import Arguments
 from conclip_training.data import ImageColumn, require_columns, text_lists
 from conclip_training.failures import UsageError
+from dataset_scripts.embeddings import ImageEmbeds
 
 # What each loss reads of a row, beside image and caption.
 NEGATED_LOSSES = ("conclip", "negclip")
@@ -48,7 +50,7 @@ class PairRows(torch.utils.data.Dataset):
 
     def _distractor_images(self, dataset: Dataset, column: str) -> ImageColumn:
         """Those that may be read; `self.first_distractor` says where those of each row begin among them."""
-        at, self.first_distractor = [], []
+        rows, places, self.first_distractor = [], [], []
         values = dataset.select_columns([column]).with_format("arrow")[:][column]
         listed = pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
         for row, value in enumerate(values):
@@ -57,16 +59,17 @@ class PairRows(torch.utils.data.Dataset):
                     f"Split {self.split!r}, row {row}: {column} is empty. "
                     "Give every row a distractor image, or train without them: --loss negclip."
                 )
-            self.first_distractor.append(len(at))
-            paired = listed and len(value) == len(self.negated[row])
-            at += [(row, place) for place in range(len(value) if paired else 1)] if listed else [(row, None)]
-        return ImageColumn(dataset, column, self.split, at)
+            self.first_distractor.append(len(rows))
+            count = len(value) if listed and len(value) == len(self.negated[row]) else 1
+            rows += [row] * count
+            places += range(count)
+        return ImageColumn(dataset, column, self.split, np.array(rows), np.array(places) if listed else None)
 
-    def use_tensors(self, name: str, compute: Callable[[ImageColumn, str], torch.Tensor]) -> None:
+    def use_tensors(self, name: str, compute: Callable[[ImageColumn, str], torch.Tensor | ImageEmbeds]) -> None:
         """
         Args:
             name: what the tensors are to `ConCLIPModel.forward`, "image_embeds" or "pixel_values".
-            compute: takes images and what to call them in a progress bar, gives a tensor with a row for each.
+            compute: takes images and what to call them in a progress bar, gives what has a tensor at each index.
         """
         self.tensor_name = name
         self.image_tensors = compute(self.images, "images")
@@ -92,7 +95,7 @@ class PairRows(torch.utils.data.Dataset):
             row.update(self._image("distractor_image", self.distractors, self.distractor_tensors, at))
         return row
 
-    def _image(self, name: str, images: ImageColumn, tensors: torch.Tensor | None, index: int) -> dict:
+    def _image(self, name: str, images: ImageColumn, tensors: torch.Tensor | ImageEmbeds | None, index: int) -> dict:
         if tensors is None:
             return {name: images[index]}
         return {f"{name.removesuffix('image')}{self.tensor_name}": tensors[index]}
