@@ -110,7 +110,7 @@ def test_an_index_is_found_again_for_the_same_images_only(tmp_path):
 
 
 def test_an_index_that_is_damaged_or_holds_unread_images_is_not_used(tmp_path):
-    path, keys = tmp_path / "indexes/some.safetensors", some(5)[0]
+    path, keys = tmp_path / "indexes/some.safetensors", np.random.default_rng(0).integers(1, 256, (5, 16), np.uint8)
     assert load_index(path, 5) is None and load_index(None, 5) is None
     save_index(path, np.concatenate([keys, np.zeros((1, 16), np.uint8)]))
     assert not path.exists()
