@@ -34,11 +34,12 @@ from conclip_training.data import load_split
 from conclip_training.evaluation import Evaluator
 from conclip_training.failures import UsageError, end_failed_run
 from conclip_training.hub import create_repository, push, use_cache_without_network
-from conclip_training.image_tensors import ImageEmbedder
+from conclip_training.image_tensors import ImageEmbedder, embedding_cache_dir
 from conclip_training.loop import compiles, prepare_training, require_full_batch, train
 from conclip_training.models import add_lora, conclip_of, load_model, save_model, text_tokenizer
 from conclip_training.pair_rows import PairRows
 from conclip_training.report import format_table, software_versions, table_rows, verdict, write_report
+from conclip_training.text_embeddings import kept_tokens
 from conclip_training.trackers import JsonlTracker
 from dataset_scripts.collate import PairCollator
 
@@ -130,7 +131,8 @@ def run(arguments: Arguments, accelerator: Accelerator, output_dir: Path) -> Non
     model, processor = load_model(arguments.model, base)
     if arguments.model.use_lora:
         model = add_lora(model, arguments.model)
-    tokenize = text_tokenizer(conclip_of(model), processor)
+    cache_dir = embedding_cache_dir(arguments.data)
+    tokenize = kept_tokens(text_tokenizer(conclip_of(model), processor), cache_dir / "texts")
     collator = PairCollator(
         processor.image_processor, training.mini_batch_size, static_shapes=compiles(training, accelerator)
     )
@@ -138,7 +140,11 @@ def run(arguments: Arguments, accelerator: Accelerator, output_dir: Path) -> Non
     require_full_batch(rows, arguments, accelerator)
     model.to(accelerator.device)
     embedder = ImageEmbedder(
-        collator, accelerator, training.per_device_eval_batch_size, arguments.data.dataloader_num_workers
+        collator,
+        accelerator,
+        training.per_device_eval_batch_size,
+        arguments.data.dataloader_num_workers,
+        cache_dir,
     )
     evaluator = before = None
     if eval_split is not None:

@@ -77,6 +77,12 @@ class DataArguments:
     )
     max_train_samples: int | None = _option(None, "Use only the first rows of the training split.")
     max_eval_samples: int | None = _option(None, "Use only the first rows of the evaluation split.")
+    embedding_cache_dir: str | None = _option(
+        None,
+        "Where the embeddings of a frozen image tower, and the tokens of texts, are kept for all runs, on a disk that "
+        "all nodes share; "
+        "default: conclip/embeddings in Hugging Face's cache ($HF_HOME).",
+    )
     dataloader_num_workers: int = _option(0, "Processes that decode and preprocess images, per training process.")
 
 

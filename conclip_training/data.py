@@ -1,5 +1,6 @@
 """The splits and their columns: texts as lists, images one after the other."""
 
+import numpy as np
 import PIL.Image
 import torch
 from datasets import Dataset, load_dataset
@@ -7,6 +8,7 @@ from datasets.exceptions import DatasetGenerationError
 
 from conclip_training.arguments import DataArguments
 from conclip_training.failures import UsageError, one_line
+from dataset_scripts.image_keys import StoredImages
 from dataset_scripts.scenes import load_scenes
 
 
@@ -83,17 +85,34 @@ class ImageColumn(torch.utils.data.Dataset):
     The images of a column, one after the other.
 
     Args:
-        at: for each image its row and, where the column holds lists, its index in the list; all rows by default.
+        rows: int64, (images,), ascending: the row of each image; all rows by default.
+        places: int64, (images,), where the column holds lists: the index of each image in the list of its row.
     """
 
-    def __init__(self, dataset: Dataset, column: str, split: str, at: list[tuple[int, int | None]] | None = None):
-        self.dataset, self.column, self.split = dataset.select_columns([column]), column, split
-        self.at = at or [(row, None) for row in range(len(dataset))]
+    def __init__(
+        self,
+        dataset: Dataset,
+        column: str,
+        split: str,
+        rows: np.ndarray | None = None,
+        places: np.ndarray | None = None,
+    ):
+        self.split = split
+        rows = np.arange(len(dataset)) if rows is None else rows
+        self.stored = StoredImages(dataset.select_columns([column]), column, rows, places)
 
     def __len__(self) -> int:
-        return len(self.at)
+        return len(self.stored.rows)
 
     def __getitem__(self, index: int) -> PIL.Image.Image:
-        row, place = self.at[index]
-        value = open_image(self.dataset, row, self.column, self.split)
-        return value if place is None else value[place]
+        stored, row = self.stored, int(self.stored.rows[index])
+        value = open_image(stored.dataset, row, stored.column, self.split)
+        if stored.places is not None:
+            return value[stored.places[index]]
+        if isinstance(value, list):
+            raise UsageError(f"{self.where(index)} holds a list of images, not an image.")
+        return value
+
+    def where(self, index: int) -> str:
+        """The split, row and column of an image, the beginning of a sentence about it."""
+        return f"Split {self.split!r}, row {self.stored.rows[index]}: {self.stored.column}"

@@ -138,7 +138,7 @@ class Evaluator:
         frozen = model.image_encoder_is_frozen
         images = self.image_embeds if frozen else None
         if images is None:
-            images = self.embedder(model, self.images, "images")
+            images = self.embedder(model, self.images, "images")[:]
         self.image_embeds = images
         embeds = embed_texts(model, self.tokens, self.embedder.accelerator, self.embedder.batch_size)
         model.train(training)

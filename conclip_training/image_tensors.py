@@ -1,13 +1,25 @@
 """What depends on an image alone is computed once: its embedding by a frozen tower, or its pixels."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object
+from huggingface_hub import constants
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
+from conclip_training.arguments import DataArguments
+from conclip_training.data import ImageColumn
+from conclip_training.failures import UsageError
+from conclip_training.tower_key import tower_key, tower_meta
 from dataset_scripts.collate import PairCollator
+from dataset_scripts.embeddings import EmbeddingStore, ImageEmbeds, ShardWriter
+from dataset_scripts.image_keys import load_index, save_index
+from dataset_scripts.whole_files import CannotWrite
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
 
@@ -33,42 +45,139 @@ def gather_embeds(batches, count: int, accelerator: Accelerator) -> torch.Tensor
     return gathered.transpose(0, 1).flatten(0, 1)[:count].cpu()
 
 
+def embedding_cache_dir(arguments: DataArguments) -> Path:
+    """Where the embeddings of all towers are kept."""
+    return Path(arguments.embedding_cache_dir or Path(constants.HF_HOME) / "conclip" / "embeddings").expanduser()
+
+
+@dataclass
+class KeyedImages(torch.utils.data.Dataset):
+    """
+    Some of the images, as long as they are those of the keys: a file may be replaced while a run of hours goes on.
+
+    Args:
+        at: int64, (n,), which images.
+        keys: uint8, (n, 16).
+    """
+
+    images: ImageColumn
+    at: np.ndarray
+    keys: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def __getitem__(self, index: int) -> PIL.Image.Image:
+        at = int(self.at[index])
+        image = self.images[at]
+        if (self.images.stored.keys(at, at + 1) != self.keys[index]).any():
+            raise UsageError(f"{self.images.where(at)} was changed while this run read it: start again.")
+        return image
+
+
 @dataclass
 class ImageEmbedder:
     """
-    Embeds images, each process its share.
+    Embeds images, each process its share. With a frozen tower, each distinct image is embedded once ever: the
+    embeddings are kept in `cache_dir`, and a run that was stopped goes on from those that are there.
 
     Args:
         batch_size: images at a time.
         num_workers: processes that decode and preprocess, per process.
+        cache_dir: of all towers and data sets.
     """
 
     collator: PairCollator
     accelerator: Accelerator
     batch_size: int
     num_workers: int
+    cache_dir: Path
 
-    @torch.no_grad()
-    def __call__(self, model: ConCLIPModel, images: torch.utils.data.Dataset, what: str) -> torch.Tensor:
+    def __call__(self, model: ConCLIPModel, images: ImageColumn, what: str) -> torch.Tensor | ImageEmbeds:
         """
         Args:
-            images: map-style, PIL images.
-            what: what the progress bar calls them.
+            what: what the progress bar calls the images.
 
         Returns:
-            Projected embeddings, float32, (images, d), unit rows, on the CPU and on every process.
+            Projected embeddings by index, float32, (images, d), unit rows, on the CPU and on every process.
+
+        Raises:
+            UsageError: an image that cannot be read, or a `cache_dir` that cannot be written to or is not shared.
         """
+        if not model.image_encoder_is_frozen:
+            # They are out of date after the next update.
+            own = Subset(images, share(len(images), self.accelerator))
+            batches = self._embed(model, own, f"Embedding {what}", len(images), leave=False)
+            return gather_embeds(batches, len(images), self.accelerator)
+        try:
+            return self._embed_once(model, images, what)
+        except CannotWrite as error:
+            raise UsageError(f"--embedding_cache_dir: {error}") from error
+
+    def _embed_once(self, model: ConCLIPModel, images: ImageColumn, what: str) -> ImageEmbeds:
+        keys = self._keys(images)
+        meta = tower_meta(model, self.collator.image_processor, self.accelerator.mixed_precision)
+        store = EmbeddingStore(self.cache_dir / tower_key(meta), meta)
+        # As the main process sees it: another run may be adding to the store.
+        distinct, missing = broadcast_object_list(
+            [*store.missing(keys)] if self.accelerator.is_main_process else [None, None]
+        )
+        written = []
+        if len(missing):
+            desc = f"Embedding {what}: {len(missing):,} of {distinct:,} ({distinct - len(missing):,} in the cache)"
+            own = missing[self.accelerator.process_index :: self.accelerator.num_processes]
+            with ShardWriter(store) as writer:
+                done = 0
+                for embeds in self._embed(model, KeyedImages(images, own, keys[own]), desc, len(missing)):
+                    writer.add(keys[own[done : done + len(embeds)]], embeds)
+                    done += len(embeds)
+            written = gather_object(writer.names)
+        embeds = store.read(keys, written)
+        if embeds is None:
+            raise UsageError(
+                f"--embedding_cache_dir {self.cache_dir}: what other processes wrote there is not to be found; choose "
+                "a folder on a disk that all nodes share."
+            )
+        return embeds
+
+    def _keys(self, images: ImageColumn) -> np.ndarray:
+        """
+        Returns:
+            uint8, (images, 16), the same on every process.
+        """
+        accelerator, count = self.accelerator, len(images)
+        path = images.stored.index_path(self.cache_dir) if accelerator.is_main_process else None
+        (keys,) = broadcast_object_list([load_index(path, count)])
+        if keys is None:
+            start, stop = (count * (accelerator.process_index + step) // accelerator.num_processes for step in (0, 1))
+            own = images.stored.keys(start, stop, shown=accelerator.is_local_main_process)
+            keys = np.concatenate(gather_object([own]))
+            if path:
+                save_index(path, keys)
+        for index in np.flatnonzero(~keys.any(axis=1)).tolist():
+            # Says what is wrong with it.
+            images[index]
+            raise UsageError(f"{images.where(index)} could be read only the second time: start again.")
+        return keys
+
+    def _embed(self, model: ConCLIPModel, images: torch.utils.data.Dataset, desc: str, total: int, leave: bool = True):
+        """Yields float32, (n, d), unit rows on the device; the bar counts the images of all processes."""
+        device, world = self.accelerator.device, self.accelerator.num_processes
         loader = DataLoader(
-            Subset(images, share(len(images), self.accelerator)),
-            batch_size=self.batch_size,
+            images,
+            # On a CPU more at a time are no faster, and a run that is killed loses them.
+            batch_size=min(self.batch_size, 32) if device.type == "cpu" else self.batch_size,
             collate_fn=self.collator.images,
             num_workers=self.num_workers,
+            pin_memory=device.type == "cuda",
         )
-        progress = tqdm(
-            loader, desc=f"Embedding {what}", leave=False, disable=not self.accelerator.is_local_main_process
-        )
-        batches = (model.get_image_features(pixels.to(self.accelerator.device)).pooler_output for pixels in progress)
-        return gather_embeds(batches, len(images), self.accelerator)
+        shown = self.accelerator.is_local_main_process
+        with tqdm(total=total, desc=desc, unit=" images", leave=leave, disable=not shown) as bar:
+            for pixels in loader:
+                with self.accelerator.autocast():
+                    embeds = l2_normalize(model.embed_images(pixels.to(device, non_blocking=True))).float()
+                yield embeds
+                bar.update(min(len(embeds) * world, total - bar.n))
 
 
 def preprocess_images(

@@ -11,6 +11,7 @@ from datasets import Dataset
 from conclip_training.arguments import Arguments
 from conclip_training.data import ImageColumn, require_columns, text_lists
 from conclip_training.failures import UsageError
+from dataset_scripts.embeddings import ImageEmbeds
 from dataset_scripts.tokens import TextTokens
 
 # What each loss reads of a row, beside image and caption.
@@ -56,7 +57,7 @@ class PairRows(torch.utils.data.Dataset):
 
     def _distractor_images(self, dataset: Dataset, column: str) -> ImageColumn:
         """Those that may be read; `self.distractor_counts` says how many of them belong to each row."""
-        at = []
+        rows, places = [], []
         values = dataset.select_columns([column]).with_format("arrow")[:][column]
         listed = pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
         counts = []
@@ -68,15 +69,16 @@ class PairRows(torch.utils.data.Dataset):
                 )
             paired = listed and len(value) == self.negations[row]
             counts.append(len(value) if paired else 1)
-            at += [(row, place) for place in range(counts[-1])] if listed else [(row, None)]
+            rows += [row] * counts[-1]
+            places += range(counts[-1])
         self.distractor_counts = np.array(counts)
-        return ImageColumn(dataset, column, self.split, at)
+        return ImageColumn(dataset, column, self.split, np.array(rows), np.array(places) if listed else None)
 
-    def use_tensors(self, name: str, compute: Callable[[ImageColumn, str], torch.Tensor]) -> None:
+    def use_tensors(self, name: str, compute: Callable[[ImageColumn, str], torch.Tensor | ImageEmbeds]) -> None:
         """
         Args:
             name: what the tensors are to `ConCLIPModel.forward`, "image_embeds" or "pixel_values".
-            compute: takes images and what to call them in a progress bar, gives a tensor with a row for each.
+            compute: takes images and what to call them in a progress bar, gives what has a tensor at each index.
         """
         self.tensor_name = name
         self.image_tensors = compute(self.images, "images")
@@ -108,7 +110,9 @@ class PairRows(torch.utils.data.Dataset):
             columns.update(self._images("distractor_image", self.distractors, self.distractor_tensors, at))
         return columns
 
-    def _images(self, name: str, images: ImageColumn, tensors: torch.Tensor | None, at: np.ndarray) -> dict:
+    def _images(
+        self, name: str, images: ImageColumn, tensors: torch.Tensor | ImageEmbeds | None, at: np.ndarray
+    ) -> dict:
         if tensors is None:
             return {name: [images[index] for index in at.tolist()]}
         return {f"{name.removesuffix('image')}{self.tensor_name}": tensors[torch.from_numpy(at)]}

@@ -1,4 +1,7 @@
-"""Embeds many texts, each distinct beginning once."""
+"""Many texts: tokenised once, and embedded, what they share once."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -6,10 +9,29 @@ from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from tqdm.auto import tqdm
 
+from conclip_training.failures import UsageError
 from dataset_scripts.packing import pack_texts
-from dataset_scripts.tokens import TextTokens
+from dataset_scripts.tokens import TextTokenizer, TextTokens
+from dataset_scripts.whole_files import CannotWrite
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
+
+
+def kept_tokens(tokenizer: TextTokenizer, cache_dir: Path) -> Callable[[list[str]], TextTokens]:
+    """
+    The tokenizer with a folder for what it has tokenised.
+
+    Raises:
+        UsageError: when called, if the folder cannot be written to.
+    """
+
+    def tokenize(texts: list[str]) -> TextTokens:
+        try:
+            return tokenizer(texts, cache_dir)
+        except CannotWrite as error:
+            raise UsageError(f"--embedding_cache_dir: {error}") from error
+
+    return tokenize
 
 
 @torch.no_grad()

@@ -5,15 +5,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
+import torch
 import xxhash
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
-from safetensors.torch import load_file
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
+
+from dataset_scripts.whole_files import DamagedFile, checksum, read_mapped, with_checksum, write_whole
 
 TEXTS_AT_A_TIME = 10_000
 PADDING = -1
@@ -65,26 +64,23 @@ class TextTokenizer:
             texts: any number.
             cache_dir: folder in which the result is kept, under a fingerprint of the texts and the tokenizer, and
                 from which it is read the next time; `None` for neither.
+
+        Raises:
+            CannotWrite: to `cache_dir`.
         """
         if cache_dir is None:
             return self._tokenize(texts)
         path = Path(cache_dir) / f"{self._fingerprint(texts)}.safetensors"
-        if path.is_file():
-            try:
-                # Maps the file.
-                kept = {name: tensor.numpy() for name, tensor in load_file(path).items()}
-                return TextTokens(kept["ids"], kept["offsets"])
-            # Cut off, by a full disk say: it is written anew.
-            except (SafetensorError, KeyError):
-                pass
-        tokens = self._tokenize(texts)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"unfinished-{uuid4().hex}")
         try:
-            save_file({"ids": tokens.ids, "offsets": tokens.offsets}, unfinished)
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+            kept, recorded = read_mapped(path)
+            if checksum(kept) == recorded:
+                return TextTokens(kept["ids"].numpy(), kept["offsets"].numpy())
+        # Not there yet, or cut off: it is written anew.
+        except (OSError, DamagedFile):
+            pass
+        tokens = self._tokenize(texts)
+        tensors = {"ids": torch.from_numpy(tokens.ids), "offsets": torch.from_numpy(tokens.offsets)}
+        write_whole(path, with_checksum(tensors))
         return tokens
 
     def _fingerprint(self, texts: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from transformers.utils import can_return_tuple
 
 from .configuration_conclip import ConCLIPConfig
 from .loss_conclip import conclip_terms, gather_across_processes, l2_normalize, similarity, weighted_mean
-from .packed_text_conclip import packed_layer, pool_packed
+from .towers_conclip import packed_layer, pool_images, pool_packed
 
 MAX_LOGIT_SCALE = math.log(100.0)
 
@@ -87,6 +87,12 @@ class ConCLIPModel(CLIPModel):
 
     def compile_packed_layer(self) -> None:
         """Compiles the layer of the text tower, which all layers then share, for training on `packed_texts`."""
+        # A second to import, for those who compile.
+        import torch._dynamo
+
+        # One graph for each shape (a dozen), twice that under adapters: past the limit of 8 dynamo would give up.
+        dynamo = torch._dynamo.config
+        dynamo.cache_size_limit = max(dynamo.cache_size_limit, 64)
         self._packed_layer = torch.compile(packed_layer, dynamic=False)
 
     def embed_packed_texts(self, packed_texts: list[dict[str, torch.Tensor]]) -> torch.Tensor:
@@ -101,6 +107,20 @@ class ConCLIPModel(CLIPModel):
         embeds = torch.cat(_piece_by_piece(self._embed_packed_piece, packed_texts))
         rows = torch.cat([piece["rows"] for piece in packed_texts])
         return torch.empty_like(embeds).index_copy(0, rows, embeds)
+
+    @torch.no_grad()
+    def embed_images(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """
+        As `get_image_features`, for those who want the embeddings alone and no gradient: of the last layer it computes
+        the class token only.
+
+        Args:
+            pixel_values: (n, channels, height, width).
+
+        Returns:
+            Projected embeddings, not normalised, (n, projection_dim).
+        """
+        return self.visual_projection(pool_images(self.vision_model, pixel_values))
 
     def _embed_packed_piece(self, piece: dict[str, torch.Tensor]) -> torch.Tensor:
         # Evaluation has other shapes, for which compiling does not pay.
@@ -148,8 +168,11 @@ class ConCLIPModel(CLIPModel):
         Raises:
             ValueError: inputs that exclude or miss one another, or counts that differ where the loss pairs them.
         """
-        if (packed_texts is None) == (input_ids is None) or (pixel_values is None and image_embeds is None):
+        if (packed_texts is None and input_ids is None) or (pixel_values is None and image_embeds is None):
             raise ValueError("Pass input_ids or packed_texts, and pixel_values or image_embeds.")
+        unpacked = (input_ids, attention_mask, position_ids, negated_input_ids, negated_attention_mask)
+        if packed_texts is not None and any(given is not None for given in unpacked):
+            raise ValueError("Pass packed_texts alone, without input_ids, negated_input_ids, masks or positions.")
         pieces = 1 if packed_texts is None else len(packed_texts)
         images = {"interpolate_pos_encoding": interpolate_pos_encoding, "pieces": pieces, **kwargs}
         image_embeds, vision_output = self._embed_images(pixel_values, image_embeds, "", **images)
@@ -159,6 +182,11 @@ class ConCLIPModel(CLIPModel):
         text_output = None
         if packed_texts is not None:
             texts = self.embed_packed_texts(packed_texts)
+            if len(texts) not in (len(image_embeds), 2 * len(image_embeds)):
+                raise ValueError(
+                    f"packed_texts hold {len(texts)} texts for {len(image_embeds)} images: pack one caption for each, "
+                    "and one negated caption for each or none."
+                )
             text_embeds, negated_embeds = texts[: len(image_embeds)], texts[len(image_embeds) :]
             negated_embeds = negated_embeds if len(negated_embeds) else None
         else:

@@ -19,7 +19,7 @@ from transformers import CLIPModel
 
 from modeling_conclip import ConCLIPModel
 
-CODE = {"configuration_conclip.py", "loss_conclip.py", "modeling_conclip.py", "packed_text_conclip.py"}
+CODE = {"configuration_conclip.py", "loss_conclip.py", "modeling_conclip.py", "towers_conclip.py"}
 LABELS = ["cat", "red circle", "street without a car"]
 HUB_ID, COMMIT = "someone/tiny-conclip", "0123456789abcdef" * 2 + "01234567"
 STOCK = ("CLIPModel", "AutoModel", "pipeline")

@@ -77,6 +77,19 @@ EXTRAS = {
 }
 
 
+@pytest.mark.parametrize("act", ["quick_gelu", "gelu"])
+def test_images_without_the_rest_of_the_last_layer_have_the_same_embeddings(act):
+    model, pixels = (
+        tiny_model(vision={"hidden_act": act, "num_hidden_layers": 3}).double(),
+        tiny_batch()["pixel_values"],
+    )
+    with torch.no_grad():
+        expected = model.get_image_features(pixels.double()).pooler_output
+    found = model.embed_images(pixels.double())
+    assert not found.requires_grad
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_without_negated_captions_it_is_exactly_clip(models, extra):
     extras = dict(EXTRAS[extra])

@@ -2,11 +2,13 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from tiny import tiny_batch, tiny_config, tiny_model
 
+from dataset_scripts.packing import pack_texts
 from modeling_conclip import ConCLIPConfig
 
 NEITHER = "Pass input_ids or packed_texts, and pixel_values or image_embeds."
@@ -49,6 +51,21 @@ def test_forward_refuses(case):
     change, message = REFUSED[case]
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         tiny_model()(**{**tiny_batch(), **change}, return_loss=True)
+
+
+@pytest.mark.parametrize("name", sorted(set(tiny_batch()) - {"pixel_values", "distractor_pixel_values"}))
+def test_packed_texts_stand_alone(name):
+    batch, packed = tiny_batch(), pack_texts(np.array([[0, 1], [0, 2], [0, 3], [0, 4]]))
+    message = "Pass packed_texts alone, without input_ids, negated_input_ids, masks or positions."
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        tiny_model()(packed_texts=packed, pixel_values=batch["pixel_values"], **{name: batch[name]})
+
+
+@pytest.mark.parametrize("images", [1, 3, 5])
+def test_packed_texts_that_do_not_go_with_the_images(images):
+    packed = pack_texts(np.array([[0, 1], [0, 2], [0, 3], [0, 4]]))
+    with pytest.raises(ValueError, match=f"^packed_texts hold 4 texts for {images} images: "):
+        tiny_model()(packed_texts=packed, image_embeds=torch.ones(images, 16))
 
 
 def test_a_loss_without_a_term_that_counts():

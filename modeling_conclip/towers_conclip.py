@@ -1,4 +1,4 @@
-"""CLIP's text tower over texts packed as a tree of tokens, in which what texts share is computed once."""
+"""CLIP's towers by their own modules without what nobody reads: shared beginnings of texts, ends of the last layer."""
 
 import torch
 from torch import Tensor, nn
@@ -99,3 +99,33 @@ def pool_packed(text_model: nn.Module, packed: dict[str, Tensor], layer_function
     # Of the last layer only what is pooled is read.
     hidden = packed_layer(last, hidden, packed["ancestors"], bias, kept=packed["ends"])
     return text_model.final_layer_norm(hidden)
+
+
+def pool_images(vision_model: nn.Module, pixel_values: Tensor) -> Tensor:
+    """
+    What `CLIPVisionModel` pools, without computing in the last layer what nobody reads: all but the class token.
+
+    Args:
+        vision_model: `CLIPVisionModel`, in eval mode.
+        pixel_values: (n, channels, height, width).
+
+    Returns:
+        (n, width), not projected.
+    """
+    *layers, last = vision_model.encoder.layers
+    hidden = vision_model.pre_layrnorm(vision_model.embeddings(pixel_values))
+    for layer in layers:
+        hidden = layer(hidden, None)
+    attention, normed = last.self_attn, last.layer_norm1(hidden)
+
+    def by_head(projected: Tensor) -> Tensor:  # (n, patches, width) -> (n, heads, patches, width / heads)
+        return projected.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+
+    attended = F.scaled_dot_product_attention(
+        by_head(attention.q_proj(normed[:, :1])),
+        by_head(attention.k_proj(normed)),
+        by_head(attention.v_proj(normed)),
+        scale=attention.scale,
+    )
+    pooled = hidden[:, 0] + attention.out_proj(attended.flatten(1))
+    return vision_model.post_layernorm(pooled + last.mlp(last.layer_norm2(pooled)))
