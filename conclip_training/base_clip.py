@@ -15,7 +15,7 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProce
 from conclip_training.arguments import Arguments, DataArguments, ModelArguments, TrainingArguments
 from conclip_training.checkpoints import list_checkpoints
 from conclip_training.image_tensors import preprocess_images
-from conclip_training.loop import prepare_training, train
+from conclip_training.loop import compiles, prepare_training, train
 from conclip_training.models import conclip_of, load_model, text_tokenizer
 from conclip_training.pair_rows import PairRows
 from dataset_scripts.collate import PairCollator
@@ -113,7 +113,8 @@ def base_clip(accelerator: Accelerator, folder: Path, num_workers: int) -> Path:
         ),
     )
     model, processor = load_model(arguments.model, str(untrained))
-    collator = PairCollator(processor.image_processor, arguments.training.mini_batch_size)
+    training = arguments.training
+    collator = PairCollator(processor.image_processor, training.mini_batch_size, compiles(training, accelerator))
     rows = PairRows(scenes, arguments, text_tokenizer(model, processor))
     # The image tower learns, but its input does not change.
     rows.use_tensors("pixel_values", partial(preprocess_images, collator=collator, num_workers=num_workers))
