@@ -11,9 +11,10 @@ from runs import run
 
 from conclip_training import failures, pair_rows
 from conclip_training.failures import UsageError
+from modeling_conclip import ConCLIPModel
 
 RANK = int(os.environ["RANK"])
-read_row = pair_rows.PairRows.__getitem__
+read_row, embed = pair_rows.PairRows.__getitem__, ConCLIPModel.get_image_features
 
 
 def run_one(argv: list[str], fails_at: dict[str, int]) -> dict:
@@ -21,7 +22,11 @@ def run_one(argv: list[str], fails_at: dict[str, int]) -> dict:
     Args:
         fails_at: rank -> after so many rows it meets one it cannot read.
     """
-    seen = []
+    seen, embedded = [], []
+
+    def watched_embed(model, pixels):
+        embedded.append(len(pixels))
+        return embed(model, pixels)
 
     def watched(rows, index):
         seen.append(index)
@@ -30,8 +35,10 @@ def run_one(argv: list[str], fails_at: dict[str, int]) -> dict:
         return read_row(rows, index)
 
     pair_rows.PairRows.__getitem__ = watched
+    ConCLIPModel.get_image_features = watched_embed
     exit_code = run(argv)
-    return {"exit_code": exit_code, "world_size": torch.distributed.get_world_size(), "rows": seen}
+    world_size = torch.distributed.get_world_size()
+    return {"exit_code": exit_code, "world_size": world_size, "rows": seen, "embedded": sum(embedded)}
 
 
 def main(folder: Path) -> None:
