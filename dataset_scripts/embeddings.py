@@ -72,6 +72,7 @@ class ImageEmbeds:
             return torch.from_numpy(self._mapped[shards][rows].copy())
         found = np.empty((len(rows), self._mapped[0].shape[1] if self._mapped else 0), np.float32)
         order = np.argsort(shards, kind="stable")
+        # One copy a shard.
         for part in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1) if len(order) else ():
             found[part] = self._mapped[shards[part[0]]][rows[part]]
         return torch.from_numpy(found)
@@ -119,16 +120,15 @@ class EmbeddingStore:
         """Paths of all shards; for each key which of them has it, -1 for none, and in which row."""
         while True:
             paths, keys = self._open(names)
-            counts = [len(part) for part in keys]
-            everything = as_scalars(np.concatenate([np.empty((0, KEY_BYTES), np.uint8), *keys]))
+            if not paths:
+                return [], np.full(len(wanted), -1), np.zeros(len(wanted), np.int64)
+            everything, ends = as_scalars(np.concatenate(keys)), np.cumsum([len(part) for part in keys])
             order = np.argsort(everything, kind="stable")
-            at = np.searchsorted(everything, wanted, sorter=order)
-            at = order[np.minimum(at, len(order) - 1)] if len(order) else np.zeros(len(wanted), np.int64)
-            found = everything[at] == wanted if len(order) else np.zeros(len(wanted), bool)
-            ends = np.cumsum(counts, dtype=np.int64)
+            at = order[np.minimum(np.searchsorted(everything, wanted, sorter=order), len(order) - 1)]
+            found = everything[at] == wanted
             shards = np.where(found, np.searchsorted(ends, at, side="right"), -1)
             rows = at - np.concatenate([[0], ends])[shards]
-            # All, not any(): each is to be looked at.
+            # A list: each is to be looked at, also after the first that is damaged.
             if all([self._check(paths[shard]) for shard in np.unique(shards[found])]):
                 return paths, shards, rows
 
@@ -178,7 +178,7 @@ def _require_shape(tensors: dict[str, torch.Tensor]) -> None:
     keys, embeds = tensors.get("keys"), tensors.get("embeds")
     if keys is None or embeds is None or (keys.dtype, embeds.dtype) != (torch.uint8, torch.float32):
         raise DamagedFile("no keys and embeds of the right types")
-    if keys.dim() != 2 or embeds.dim() != 2 or len(keys) != len(embeds) or keys.shape[1] != KEY_BYTES:
+    if not len(keys) or keys.dim() != 2 or embeds.dim() != 2 or len(keys) != len(embeds) or keys.shape[1] != KEY_BYTES:
         raise DamagedFile(f"keys {tuple(keys.shape)} do not go with embeds {tuple(embeds.shape)}")
 
 

@@ -84,18 +84,21 @@ def test_an_index_is_found_again_for_the_same_images_only(tmp_path):
     file = tmp_path / "red.png"
     file.write_bytes(png("red"))
     values = [{"bytes": png("red")}, {"bytes": None, "path": str(file)}]
-    features = datasets.Features({"image": datasets.Image(), "same": datasets.Image()})
-    dataset = datasets.Dataset.from_dict({"image": values, "same": values}, features=features)
+    features = datasets.Features({**FEATURES, "same": datasets.Image()})
+    columns = {"image": values, "same": values, "distractors": [values, values[:1] * 2]}
+    dataset = datasets.Dataset.from_dict(columns, features=features)
     # Not to_parquet, which puts the files' bytes in.
     pyarrow.parquet.write_table(dataset.data.table, tmp_path / "train.parquet")
 
-    def index(column="image", rows=(0, 1)):
+    def index(column="image", rows=(0, 1), places=None):
         loaded = datasets.load_dataset(str(tmp_path), data_files="train.parquet", split="train")
-        return StoredImages(loaded, column, np.array(rows)).index_path(tmp_path)
+        places = None if places is None else np.array(places)
+        return StoredImages(loaded, column, np.array(rows), places).index_path(tmp_path)
 
     assert StoredImages(dataset, "image", np.arange(2)).index_path(tmp_path) is None, "nothing on disk to tell it by"
     first, alone = index(), index(rows=[0])
     assert first == index() and len({first, alone, index("same"), index(rows=[1])}) == 4
+    assert index("distractors", [1], [0]) not in (None, index("distractors", [1], [1]))
     file.write_bytes(png("blue"))
     os.utime(file, (1, 1))
     changed = index()

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from embedded import stored, write_rows
 from runs import command, log, results, run, weights, write_inputs
+from test_bad_data import truncated
 
 from conclip_training.pair_rows import PairRows
 
@@ -36,6 +38,11 @@ VARIANTS = {
         "eval_split_name": "none",
     },
 }
+
+
+def cached(folder: Path, name: str) -> dict[str, Path]:
+    """Embeddings of its own for each run, but that the resumed one goes on from those of the plain one."""
+    return {"embedding_cache_dir": folder / f"embeddings-{'plain' if name == 'resumed' else name}"}
 
 
 def launch(folder: Path, runs: list[dict]) -> subprocess.CompletedProcess:
@@ -63,7 +70,7 @@ def two(inputs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     options = {**VARIANTS, "resumed": {**VARIANTS["plain"], "resume_from_checkpoint": folder / "plain/checkpoint-3"}}
     runs = [
-        {"argv": command(inputs, folder / name, per_device_train_batch_size=BATCH, **variant)}
+        {"argv": command(inputs, folder / name, per_device_train_batch_size=BATCH, **cached(folder, name), **variant)}
         for name, variant in options.items()
     ]
     done = launch(folder, runs)
@@ -81,7 +88,8 @@ def one(inputs, tmp_path_factory):
         for name, variant in VARIANTS.items():
             if name == "plain":
                 patch.setattr(PairRows, "__getitems__", lambda self, at: rows.extend(at) or read_rows(self, at))
-            assert run(command(inputs, folder / name, per_device_train_batch_size=2 * BATCH, **variant)) == 0
+            options = {**variant, **cached(folder, name), "per_device_train_batch_size": 2 * BATCH}
+            assert run(command(inputs, folder / name, **options)) == 0
             patch.undo()
     return folder, rows
 
@@ -120,6 +128,18 @@ def test_ranks_share_out_the_rows_one_process_takes(two, one):
     assert first[EPOCH * BATCH :][:BATCH] + second[EPOCH * BATCH :][:BATCH] == one[1][2 * BATCH * EPOCH :][: 2 * BATCH]
 
 
+def test_each_process_embeds_its_share_of_the_distinct_images(two, one):
+    folder, told = two
+    found, expected = (stored(path / "embeddings-plain") for path in (folder, one[0]))
+    assert found.keys() == expected.keys()
+    for key, embeds in expected.items():
+        torch.testing.assert_close(found[key], embeds, rtol=0, atol=1e-6)
+    shares = [rank["plain"]["embedded"] for rank in told]
+    # One more on rank 0 at most, each time: of evaluation, images and distractors.
+    assert sum(shares) == len(expected) and 0 <= shares[0] - shares[1] <= 3
+    assert [rank["resumed"]["embedded"] for rank in told] == [0, 0]
+
+
 @pytest.mark.parametrize("name", ["plain", "accumulation"])
 def test_scores_of_the_same_weights_are_equal(two, one, name):
     """The base model's: 11 and 12 rows, an odd number of texts, shared out over two processes."""
@@ -152,6 +172,17 @@ def test_a_fault_of_one_process_is_told_and_ends_the_other(inputs, tmp_path):
     assert len(told) == 1 and told[0].endswith("cannot read image.") and "Process 1: Error: " in told[0]
     assert "closed by peer" not in ended.stderr, "rank 0 only lost its peer"
     assert not (tmp_path / "out/model.safetensors").exists()
+
+
+def test_a_fault_while_embedding_ends_both_and_what_was_embedded_is_kept(inputs, tmp_path):
+    """Row 41 is the share of rank 1; rank 0 waits for it to have written its shards."""
+    data = write_rows(tmp_path / "data", {41: {"image": {"bytes": truncated()}}}, count=50)
+    inputs = {**inputs, "dataset_name": data, "embedding_cache_dir": tmp_path / "cache"}
+    options = {"per_device_train_batch_size": BATCH, "per_device_eval_batch_size": 2, "eval_split_name": "none"}
+    ended = launch(tmp_path, [{"argv": command(inputs, tmp_path / "out", **options)}])
+    assert ended.returncode == 1
+    assert [line for line in ended.stderr.splitlines() if "Error: Split 'train', row 41: cannot read image" in line]
+    assert len(stored(tmp_path / "cache")) >= 20
 
 
 def test_a_fault_of_all_processes_is_told_once(inputs, tmp_path):

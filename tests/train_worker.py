@@ -11,9 +11,10 @@ from runs import run
 
 from conclip_training import failures, pair_rows
 from conclip_training.failures import UsageError
+from modeling_conclip import ConCLIPModel
 
 RANK = int(os.environ["RANK"])
-read_rows = pair_rows.PairRows.__getitems__
+read_rows, embed = pair_rows.PairRows.__getitems__, ConCLIPModel.embed_images
 
 
 def run_one(argv: list[str], fails_at: dict[str, int]) -> dict:
@@ -21,7 +22,11 @@ def run_one(argv: list[str], fails_at: dict[str, int]) -> dict:
     Args:
         fails_at: rank -> after so many rows it meets one it cannot read.
     """
-    seen = []
+    seen, embedded = [], []
+
+    def watched_embed(model, pixels):
+        embedded.append(len(pixels))
+        return embed(model, pixels)
 
     def watched(rows, indices):
         seen.extend(indices)
@@ -30,8 +35,10 @@ def run_one(argv: list[str], fails_at: dict[str, int]) -> dict:
         return read_rows(rows, indices)
 
     pair_rows.PairRows.__getitems__ = watched
+    ConCLIPModel.embed_images = watched_embed
     exit_code = run(argv)
-    return {"exit_code": exit_code, "world_size": torch.distributed.get_world_size(), "rows": seen}
+    world_size = torch.distributed.get_world_size()
+    return {"exit_code": exit_code, "world_size": world_size, "rows": seen, "embedded": sum(embedded)}
 
 
 def main(folder: Path) -> None:
