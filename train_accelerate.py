@@ -1,7 +1,7 @@
 """
 Tune a CLIP to understand negation (CoN-CLIP, arXiv 2403.20312), on one process or many.
 
-The embedded default, a small CLIP on drawn scenes, about eight minutes on two cores:
+The embedded default, a small CLIP on drawn scenes, about five minutes on two cores:
 
     accelerate launch train_accelerate.py
 
