@@ -4,14 +4,13 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch.utils.checkpoint import checkpoint
 from transformers import CLIPModel
 from transformers.models.clip.modeling_clip import CLIPOutput
 from transformers.utils import can_return_tuple
 
 from .configuration_conclip import ConCLIPConfig
 from .loss_conclip import conclip_terms, gather_across_processes, l2_normalize, similarity, weighted_mean
-from .towers_conclip import packed_layer, pool_images, pool_packed
+from .towers_conclip import packed_layer, piece_by_piece, pool_images, pool_packed
 
 MAX_LOGIT_SCALE = math.log(100.0)
 
@@ -104,7 +103,7 @@ class ConCLIPModel(CLIPModel):
             Projected embeddings, not normalised, (n, projection_dim). With several pieces the memory for gradients is
             that of one: each is computed again on the way back.
         """
-        embeds = torch.cat(_piece_by_piece(self._embed_packed_piece, packed_texts))
+        embeds = torch.cat(piece_by_piece(self._embed_packed_piece, packed_texts))
         rows = torch.cat([piece["rows"] for piece in packed_texts])
         return torch.empty_like(embeds).index_copy(0, rows, embeds)
 
@@ -181,14 +180,7 @@ class ConCLIPModel(CLIPModel):
         )
         text_output = None
         if packed_texts is not None:
-            texts = self.embed_packed_texts(packed_texts)
-            if len(texts) not in (len(image_embeds), 2 * len(image_embeds)):
-                raise ValueError(
-                    f"packed_texts hold {len(texts)} texts for {len(image_embeds)} images: pack one caption for each, "
-                    "and one negated caption for each or none."
-                )
-            text_embeds, negated_embeds = texts[: len(image_embeds)], texts[len(image_embeds) :]
-            negated_embeds = negated_embeds if len(negated_embeds) else None
+            text_embeds, negated_embeds = self._split_packed_texts(packed_texts, len(image_embeds))
         else:
             text_output = self._embed_texts(input_ids, attention_mask, position_ids=position_ids, **kwargs)
             text_embeds, negated_embeds = text_output.pooler_output, None
@@ -205,6 +197,15 @@ class ConCLIPModel(CLIPModel):
             text_model_output=text_output,
             vision_model_output=vision_output,
         )
+
+    def _split_packed_texts(self, packed_texts, images):
+        embeds = self.embed_packed_texts(packed_texts)
+        if len(embeds) not in (images, 2 * images):
+            raise ValueError(
+                f"packed_texts hold {len(embeds)} texts for {images} images: pack one caption for each, and one "
+                "negated caption for each or none."
+            )
+        return embeds[:images], embeds[images:] if len(embeds) > images else None
 
     def _embed_texts(self, input_ids, attention_mask, **kwargs):
         output = self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
@@ -230,7 +231,7 @@ class ConCLIPModel(CLIPModel):
         if pieces == 1:
             output = embed(pixel_values)
             return output.pooler_output, output
-        return torch.cat(_piece_by_piece(lambda pixels: embed(pixels).pooler_output, pixel_values.chunk(pieces))), None
+        return torch.cat(piece_by_piece(lambda pixels: embed(pixels).pooler_output, pixel_values.chunk(pieces))), None
 
     def _score(
         self, image_embeds, text_embeds, negated_embeds, distractor_embeds, return_loss, **tower_outputs
@@ -270,13 +271,6 @@ class ConCLIPModel(CLIPModel):
         terms = conclip_terms(images, captions, scale, negated, distractors)
         weights = (self.config.l1_weight, self.config.l2_weight, self.config.l3_weight)
         return weighted_mean(terms, (1.0, 1.0, 1.0) if negated is None else weights), *terms
-
-
-def _piece_by_piece(embed, pieces) -> list[torch.Tensor]:
-    """`embed` of each piece; of several, what it computed on the way is not kept but computed again for gradients."""
-    if len(pieces) == 1 or not torch.is_grad_enabled():
-        return [embed(piece) for piece in pieces]
-    return [checkpoint(embed, piece, use_reentrant=False) for piece in pieces]
 
 
 # Has save_pretrained copy this file and those it imports, also when they were themselves loaded as remote code.

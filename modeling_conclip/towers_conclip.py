@@ -1,8 +1,11 @@
 """CLIP's towers by their own modules without what nobody reads: shared beginnings of texts, ends of the last layer."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 def attention_bias(subtree_end: Tensor, ancestors: Tensor, dtype: torch.dtype) -> Tensor:
@@ -129,3 +132,10 @@ def pool_images(vision_model: nn.Module, pixel_values: Tensor) -> Tensor:
     )
     pooled = hidden[:, 0] + attention.out_proj(attended.flatten(1))
     return vision_model.post_layernorm(pooled + last.mlp(last.layer_norm2(pooled)))
+
+
+def piece_by_piece(embed: Callable[..., Tensor], pieces: Sequence) -> list[Tensor]:
+    """`embed` of each piece; of several, what it computed on the way is not kept but computed again for gradients."""
+    if len(pieces) == 1 or not torch.is_grad_enabled():
+        return [embed(piece) for piece in pieces]
+    return [checkpoint(embed, piece, use_reentrant=False) for piece in pieces]
