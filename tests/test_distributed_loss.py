@@ -5,7 +5,6 @@ Run as a script, this file is one of the two processes.
 """
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from tiny import tiny_batch, tiny_model
+from two_ranks import results_of_two
 
 from conclip_training.arguments import LORA_TARGET_MODULES
 from modeling_conclip import ConCLIPModel
@@ -76,21 +76,7 @@ def one_of_two(rank: int, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    root = str(Path(__file__).parents[1])
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    commands = [[sys.executable, __file__, str(rank), str(folder)] for rank in range(2)]
-    processes = [
-        subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True)
-        for command in commands
-    ]
-    try:
-        errors = [process.communicate(timeout=120)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], errors
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    return results_of_two(__file__, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("form", FORMS)

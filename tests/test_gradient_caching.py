@@ -5,7 +5,6 @@ Run as a script, this file is one of two processes under DDP.
 """
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from tiny import TEXT_LENGTH, VOCABULARY, WORDS, tiny_batch, tiny_model, tiny_tokenizer
+from two_ranks import results_of_two
 
 from conclip_training.arguments import LORA_TARGET_MODULES
 from dataset_scripts.collate import PairCollator
@@ -200,20 +200,7 @@ def one_of_two(rank: int, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
-    commands = [[sys.executable, __file__, str(rank), str(folder)] for rank in range(2)]
-    processes = [
-        subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True)
-        for command in commands
-    ]
-    try:
-        errors = [process.communicate(timeout=120)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], errors
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    return results_of_two(__file__, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("form", TWO)
