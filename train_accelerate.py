@@ -33,6 +33,7 @@ from conclip_training.checkpoints import find_checkpoint, list_checkpoints, requ
 from conclip_training.data import load_split
 from conclip_training.evaluation import Evaluator
 from conclip_training.failures import UsageError, end_failed_run
+from conclip_training.host_memory import return_large_blocks
 from conclip_training.hub import create_repository, push, use_cache_without_network
 from conclip_training.image_tensors import ImageEmbedder, embedding_cache_dir
 from conclip_training.loop import compiles, prepare_training, require_full_batch, train
@@ -47,6 +48,7 @@ MODEL_CARD = Path(__file__).with_name("model_card.md")
 
 
 def main(argv: list[str] | None = None) -> int:
+    return_large_blocks()
     accelerator = output_dir = None
     try:
         arguments = parse_arguments(argv)

@@ -5,6 +5,7 @@ from accelerate import Accelerator
 
 from benchmarks.models import image_processor
 from conclip_training.arguments import Arguments, parse_arguments
+from conclip_training.host_memory import return_large_blocks
 from conclip_training.loop import Training, compiles, prepare_training
 from conclip_training.pair_rows import PairRows
 from dataset_scripts.collate import PairCollator
@@ -36,6 +37,7 @@ def recipe(batch_size: int, *options: str) -> Arguments:
 
 
 def prepare(model: ConCLIPModel, rows: ReadyRows, arguments: Arguments, accelerator: Accelerator) -> Training:
+    return_large_blocks()
     training = arguments.training
     collator = PairCollator(image_processor(), training.mini_batch_size, compiles(training, accelerator))
     return prepare_training(model.to(accelerator.device), rows, collator, arguments, accelerator)
