@@ -16,13 +16,11 @@ Writes to --output_dir the model, results.json, scores.png, README.md (the model
 import os
 import shlex
 import sys
-import tempfile
 import traceback
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import set_seed
 from datasets import Dataset
@@ -33,12 +31,14 @@ from conclip_training.checkpoints import find_checkpoint, list_checkpoints, requ
 from conclip_training.data import load_split
 from conclip_training.evaluation import Evaluator
 from conclip_training.failures import UsageError, end_failed_run
+from conclip_training.files import writable_folder
 from conclip_training.host_memory import return_large_blocks
 from conclip_training.hub import create_repository, push, use_cache_without_network
 from conclip_training.image_tensors import ImageEmbedder, embedding_cache_dir
 from conclip_training.loop import compiles, prepare_training, require_full_batch, train
 from conclip_training.models import add_lora, conclip_of, load_model, save_model, text_tokenizer
 from conclip_training.pair_rows import PairRows
+from conclip_training.processes import use_all_cores
 from conclip_training.report import format_table, software_versions, table_rows, verdict, write_report
 from conclip_training.text_embeddings import kept_tokens
 from conclip_training.trackers import JsonlTracker
@@ -71,32 +71,6 @@ def main(argv: list[str] | None = None) -> int:
         raise
     accelerator.end_training()
     return 0
-
-
-def writable_folder(output_dir: str) -> Path:
-    """
-    Raises:
-        UsageError: the folder cannot be made or written to; found now, not after training.
-    """
-    try:
-        Path(output_dir).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output_dir):
-            pass
-    except OSError as error:
-        raise UsageError(f"--output_dir {output_dir}: cannot write there: {error.strerror}.") from error
-    return Path(output_dir)
-
-
-def use_all_cores(accelerator: Accelerator) -> None:
-    """
-    On CPU: divides the cores among the processes, which `accelerate launch` and torchrun leave at one thread each.
-
-    Not for the small model of the embedded default: it gains little, and on a busy machine loses much, by threads that
-    wait for one another.
-    """
-    launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ
-    if launched and accelerator.device.type == "cpu" and os.environ.get("OMP_NUM_THREADS") == "1":
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // accelerator.num_processes))
 
 
 def make_accelerator(arguments: Arguments, output_dir: Path) -> Accelerator:

@@ -31,102 +31,102 @@ SCHEDULES = "linear cosine cosine_with_restarts polynomial constant constant_wit
 LORA_TARGET_MODULES = r"text_model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
 
 
-def _option(default, help, **metadata):
+def option(default, help, **metadata):
     return field(default=default, metadata={"help": help, **metadata})
 
 
 @dataclass
 class ModelArguments:
-    model_name_or_path: str | None = _option(
+    model_name_or_path: str | None = option(
         None, "CLIP or ConCLIP folder or Hub id. Without it: the small CLIP trained on drawn scenes."
     )
-    revision: str | None = _option(None, "Branch, tag or commit of the model on the Hub.")
-    loss: str = _option(
+    revision: str | None = option(None, "Branch, tag or commit of the model on the Hub.")
+    loss: str = option(
         "conclip",
         "conclip: L1, L2 and L3 with distractor images; negclip: two terms, no distractors; clip: captions alone.",
         choices=["conclip", "negclip", "clip"],
     )
-    l1_weight: float = _option(1.0, "Weight of L1, image -> captions and negated captions.")
-    l2_weight: float = _option(1.0, "Weight of L2, caption -> images and distractors.")
-    l3_weight: float = _option(1.0, "Weight of L3, distractor -> its negated caption. Ablations: set weights to 0.")
-    train_image_encoder: bool = _option(False, "Also train the image tower and its projection (frozen in the paper).")
-    use_lora: bool = _option(False, "Train low-rank adapters (peft) instead of the weights; logit_scale is frozen.")
-    lora_rank: int = _option(16, "Rank of the adapters.")
-    lora_alpha: float = _option(32, "Scaling of the adapters: alpha / rank.")
-    lora_dropout: float = _option(0.0, "Dropout before the adapters.")
-    lora_target_modules: str = _option(
+    l1_weight: float = option(1.0, "Weight of L1, image -> captions and negated captions.")
+    l2_weight: float = option(1.0, "Weight of L2, caption -> images and distractors.")
+    l3_weight: float = option(1.0, "Weight of L3, distractor -> its negated caption. Ablations: set weights to 0.")
+    train_image_encoder: bool = option(False, "Also train the image tower and its projection (frozen in the paper).")
+    use_lora: bool = option(False, "Train low-rank adapters (peft) instead of the weights; logit_scale is frozen.")
+    lora_rank: int = option(16, "Rank of the adapters.")
+    lora_alpha: float = option(32, "Scaling of the adapters: alpha / rank.")
+    lora_dropout: float = option(0.0, "Dropout before the adapters.")
+    lora_target_modules: str = option(
         LORA_TARGET_MODULES, "Regular expression over module names. The default: all linear layers of the text tower."
     )
 
 
 @dataclass
 class DataArguments:
-    dataset_name: str | None = _option(
+    dataset_name: str | None = option(
         None, "Hub id or local folder for `load_dataset`, e.g. `ccneg`. Without it: the drawn scenes."
     )
-    dataset_config_name: str | None = _option(None, "Configuration of the dataset.")
-    train_split_name: str = _option("train", "Split to train on.")
-    eval_split_name: str = _option("test", "Split to evaluate on.")
-    image_column: str = _option("image", "Column with the images.")
-    caption_column: str = _option("caption", "Column with the true captions.")
-    negated_caption_column: str = _option(
+    dataset_config_name: str | None = option(None, "Configuration of the dataset.")
+    train_split_name: str = option("train", "Split to train on.")
+    eval_split_name: str = option("test", "Split to evaluate on.")
+    image_column: str = option("image", "Column with the images.")
+    caption_column: str = option("caption", "Column with the true captions.")
+    negated_caption_column: str = option(
         "negated_captions", "Column with the negated captions: a text, or a list of which each epoch takes one."
     )
-    distractor_image_column: str = _option(
+    distractor_image_column: str = option(
         "distractor_images", "Column with the distractors: an image, or a list in the order of the negated captions."
     )
-    max_train_samples: int | None = _option(None, "Use only the first rows of the training split.")
-    max_eval_samples: int | None = _option(None, "Use only the first rows of the evaluation split.")
-    embedding_cache_dir: str | None = _option(
+    max_train_samples: int | None = option(None, "Use only the first rows of the training split.")
+    max_eval_samples: int | None = option(None, "Use only the first rows of the evaluation split.")
+    embedding_cache_dir: str | None = option(
         None,
         "Where the embeddings of a frozen image tower, and the tokens of texts, are kept for all runs, on a disk that "
         "all nodes share; "
         "default: conclip/embeddings in Hugging Face's cache ($HF_HOME).",
     )
-    dataloader_num_workers: int = _option(0, "Processes that decode and preprocess images, per training process.")
+    dataloader_num_workers: int = option(0, "Processes that decode and preprocess images, per training process.")
 
 
 @dataclass
 class TrainingArguments:
-    output_dir: str = _option("outputs/conclip", "Where the model, results.json, the picture and checkpoints go.")
-    per_device_train_batch_size: int = _option(200, "Rows per process and step; the loss sees those of all processes.")
-    per_device_eval_batch_size: int = _option(256, "Images or texts embedded at a time in evaluation.")
-    mini_batch_size: int = _option(
+    output_dir: str = option("outputs/conclip", "Where the model, results.json, the picture and checkpoints go.")
+    per_device_train_batch_size: int = option(200, "Rows per process and step; the loss sees those of all processes.")
+    per_device_eval_batch_size: int = option(256, "Images or texts embedded at a time in evaluation.")
+    mini_batch_size: int = option(
         256,
         "Rows whose activations are held at once. A larger batch is embedded piece by piece, and again for its "
         "gradient (gradient caching): the same loss and gradient at the memory of a piece, for a third more work.",
     )
-    gradient_accumulation_steps: int = _option(
+    gradient_accumulation_steps: int = option(
         1, "Steps summed before an update. It adds no negatives: each loss still sees one batch. Use a larger batch."
     )
-    num_train_epochs: int = _option(
+    num_train_epochs: int = option(
         5, "Passes over the training split. More of them on resuming extend the run; the schedule is the longer one's."
     )
-    max_train_steps: int | None = _option(None, "Updates in all; replaces --num_train_epochs.")
-    learning_rate: float = _option(1e-6, "Peak learning rate of AdamW.")
-    weight_decay: float = _option(0.2, "Weight decay on all trainable parameters, as in the paper.")
-    adam_beta1: float = _option(0.9, "AdamW's beta1.")
-    adam_beta2: float = _option(0.999, "AdamW's beta2.")
-    adam_epsilon: float = _option(1e-8, "AdamW's epsilon.")
-    max_grad_norm: float = _option(0.0, "Clip the gradient to this norm; 0 for no clipping (the paper's recipe).")
-    lr_scheduler_type: str = _option("cosine", "Schedule of the learning rate.", choices=SCHEDULES)
-    warmup_steps: int = _option(50, "Updates over which the learning rate rises from 0.")
-    seed: int = _option(42, "Seed of initialisation, shuffling and dropout.")
-    mixed_precision: str | None = _option(
+    max_train_steps: int | None = option(None, "Updates in all; replaces --num_train_epochs.")
+    learning_rate: float = option(1e-6, "Peak learning rate of AdamW.")
+    weight_decay: float = option(0.2, "Weight decay on all trainable parameters, as in the paper.")
+    adam_beta1: float = option(0.9, "AdamW's beta1.")
+    adam_beta2: float = option(0.999, "AdamW's beta2.")
+    adam_epsilon: float = option(1e-8, "AdamW's epsilon.")
+    max_grad_norm: float = option(0.0, "Clip the gradient to this norm; 0 for no clipping (the paper's recipe).")
+    lr_scheduler_type: str = option("cosine", "Schedule of the learning rate.", choices=SCHEDULES)
+    warmup_steps: int = option(50, "Updates over which the learning rate rises from 0.")
+    seed: int = option(42, "Seed of initialisation, shuffling and dropout.")
+    mixed_precision: str | None = option(
         None, "no, fp16 or bf16; default: what `accelerate launch` says.", choices=["no", "fp16", "bf16"]
     )
-    torch_compile: bool | None = _option(None, "Compile the layer of the text tower; default: on a GPU.")
-    logging_steps: int = _option(10, "Report the loss every so many updates.")
-    eval_steps: int | None = _option(None, "Evaluate every so many updates; default: after every epoch.")
-    checkpointing_steps: int | None = _option(500, "Save a resumable checkpoint every so many updates; 0 for none.")
-    checkpoints_total_limit: int = _option(2, "Keep so many checkpoints, the newest.")
-    resume_from_checkpoint: str | None = _option(None, "`latest`, or the folder of a checkpoint.")
+    torch_compile: bool | None = option(None, "Compile the layer of the text tower; default: on a GPU.")
+    logging_steps: int = option(10, "Report the loss every so many updates.")
+    eval_steps: int | None = option(None, "Evaluate every so many updates; default: after every epoch.")
+    checkpointing_steps: int | None = option(500, "Save a resumable checkpoint every so many updates; 0 for none.")
+    checkpoints_total_limit: int = option(2, "Keep so many checkpoints, the newest.")
+    resume_from_checkpoint: str | None = option(None, "`latest`, or the folder of a checkpoint.")
     report_to: list[str] = field(
         default_factory=lambda: ["jsonl", "tensorboard"],
         metadata={"help": "Trackers: jsonl, tensorboard, or any other that accelerate knows; none for none."},
     )
-    push_to_hub: bool = _option(False, "Upload the finished folder to the Hub.")
-    hub_model_id: str | None = _option(None, "Repository to push to, e.g. `me/conclip-vit-base-patch32`.")
+    push_to_hub: bool = option(False, "Upload the finished folder to the Hub.")
+    hub_model_id: str | None = option(None, "Repository to push to, e.g. `me/conclip-vit-base-patch32`.")
 
 
 @dataclass
@@ -136,10 +136,27 @@ class Arguments:
     training: TrainingArguments
 
 
-class _Parser(HfArgumentParser):
+class Parser(HfArgumentParser):
+    """Says what is wrong in one sentence."""
+
     def error(self, message: str):
         # argparse prints the usage first, a screenful here, and exits.
         raise UsageError(f"{message} (--help lists the options)")
+
+    def parse(self, argv: list[str] | None) -> list:
+        """
+        Returns:
+            One dataclass for each that the parser was made of.
+
+        Raises:
+            UsageError: an unknown option or a bad value.
+        """
+        *parts, unknown = self.parse_args_into_dataclasses(argv, return_remaining_strings=True)
+        if unknown:
+            known = [name for action in self._actions for name in action.option_strings]
+            near = get_close_matches(unknown[0], known, n=1, cutoff=0.8)
+            self.error(f"unknown option {unknown[0]}" + (f", did you mean {near[0]}?" if near else ""))
+        return parts
 
 
 def parse_arguments(argv: list[str] | None = None) -> Arguments:
@@ -147,26 +164,17 @@ def parse_arguments(argv: list[str] | None = None) -> Arguments:
     Raises:
         UsageError: an unknown option, a bad value, or options that do not go together.
     """
-    parser = _Parser((ModelArguments, DataArguments, TrainingArguments), allow_abbrev=False)
-    arguments = _parse(parser, argv)
+    parser = Parser((ModelArguments, DataArguments, TrainingArguments), allow_abbrev=False)
+    arguments = Arguments(*parser.parse(argv))
     if arguments.model.model_name_or_path is None:
         if arguments.data.dataset_name is not None:
             raise UsageError("--dataset_name needs --model_name_or_path: which CLIP is to be tuned on it?")
         parser.set_defaults(**SCENES_RECIPE)
-        arguments = _parse(parser, argv)
+        arguments = Arguments(*parser.parse(argv))
     check_ranges(arguments)
     check_combinations(arguments)
     check_trackers(arguments.training)
     return arguments
-
-
-def _parse(parser: _Parser, argv: list[str] | None) -> Arguments:
-    *parts, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
-    if unknown:
-        known = [name for action in parser._actions for name in action.option_strings]
-        near = get_close_matches(unknown[0], known, n=1, cutoff=0.8)
-        parser.error(f"unknown option {unknown[0]}" + (f", did you mean {near[0]}?" if near else ""))
-    return Arguments(*parts)
 
 
 def check_ranges(arguments: Arguments) -> None:

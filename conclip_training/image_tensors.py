@@ -1,13 +1,15 @@
 """What depends on an image alone is computed once: its embedding by a frozen tower, or its pixels."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list, gather_object, send_to_device
 from huggingface_hub import constants
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
@@ -15,9 +17,10 @@ from tqdm.auto import tqdm
 from conclip_training.arguments import DataArguments
 from conclip_training.data import ImageColumn
 from conclip_training.failures import UsageError
-from conclip_training.tower_key import tower_key, tower_meta
+from conclip_training.kept_embeddings import kept_embeddings
+from conclip_training.tower_key import tower_meta
 from dataset_scripts.collate import PairCollator
-from dataset_scripts.embeddings import EmbeddingStore, ImageEmbeds, ShardWriter
+from dataset_scripts.embeddings import StoredEmbeds
 from dataset_scripts.image_keys import load_index, save_index
 from dataset_scripts.whole_files import CannotWrite
 from modeling_conclip import ConCLIPModel
@@ -93,7 +96,7 @@ class ImageEmbedder:
     num_workers: int
     cache_dir: Path
 
-    def __call__(self, model: ConCLIPModel, images: ImageColumn, what: str) -> torch.Tensor | ImageEmbeds:
+    def __call__(self, model: ConCLIPModel, images: ImageColumn, what: str) -> torch.Tensor | StoredEmbeds:
         """
         Args:
             what: what the progress bar calls the images.
@@ -107,38 +110,40 @@ class ImageEmbedder:
         if not model.image_encoder_is_frozen:
             # They are out of date after the next update.
             own = Subset(images, share(len(images), self.accelerator))
-            batches = self._embed(model, own, f"Embedding {what}", len(images), leave=False)
+            batches = self._embed(model.embed_images, own, f"Embedding {what}", len(images), leave=False)
             return gather_embeds(batches, len(images), self.accelerator)
+        meta = tower_meta(model, self.collator.image_processor, self.accelerator.mixed_precision)
+        return self.embed_once(model.embed_images, meta, images, what)
+
+    def embed_once(
+        self,
+        embed_pixels: Callable[[Any], torch.Tensor],
+        meta: dict,
+        images: ImageColumn,
+        what: str,
+        preprocess: Callable[[list[PIL.Image.Image]], Any] | None = None,
+    ) -> StoredEmbeds:
+        """
+        As a call, for any tower that does not change.
+
+        Args:
+            embed_pixels: takes what `preprocess` gives, on the device, and gives (n, d) without gradient.
+            meta: what an embedding depends on beside the image.
+            preprocess: takes images; the collator's by default, which gives (n, channels, height, width).
+        """
+
+        def embed(at: np.ndarray, desc: str, total: int):
+            done = 0
+            own = KeyedImages(images, at, keys[at])
+            for embeds in self._embed(embed_pixels, own, desc, total, preprocess=preprocess):
+                yield at[done : done + len(embeds)], embeds
+                done += len(embeds)
+
         try:
-            return self._embed_once(model, images, what)
+            keys = self._keys(images)
+            return kept_embeddings(self.cache_dir, meta, keys, embed, what, self.accelerator)
         except CannotWrite as error:
             raise UsageError(f"--embedding_cache_dir: {error}") from error
-
-    def _embed_once(self, model: ConCLIPModel, images: ImageColumn, what: str) -> ImageEmbeds:
-        keys = self._keys(images)
-        meta = tower_meta(model, self.collator.image_processor, self.accelerator.mixed_precision)
-        store = EmbeddingStore(self.cache_dir / tower_key(meta), meta)
-        # As the main process sees it: another run may be adding to the store.
-        distinct, missing = broadcast_object_list(
-            [*store.missing(keys)] if self.accelerator.is_main_process else [None, None]
-        )
-        written = []
-        if len(missing):
-            desc = f"Embedding {what}: {len(missing):,} of {distinct:,} ({distinct - len(missing):,} in the cache)"
-            own = missing[self.accelerator.process_index :: self.accelerator.num_processes]
-            with ShardWriter(store) as writer:
-                done = 0
-                for embeds in self._embed(model, KeyedImages(images, own, keys[own]), desc, len(missing)):
-                    writer.add(keys[own[done : done + len(embeds)]], embeds)
-                    done += len(embeds)
-            written = gather_object(writer.names)
-        embeds = store.read(keys, written)
-        if embeds is None:
-            raise UsageError(
-                f"--embedding_cache_dir {self.cache_dir}: what other processes wrote there is not to be found; choose "
-                "a folder on a disk that all nodes share."
-            )
-        return embeds
 
     def _keys(self, images: ImageColumn) -> np.ndarray:
         """
@@ -160,14 +165,22 @@ class ImageEmbedder:
             raise UsageError(f"{images.where(index)} could be read only the second time: start again.")
         return keys
 
-    def _embed(self, model: ConCLIPModel, images: torch.utils.data.Dataset, desc: str, total: int, leave: bool = True):
+    def _embed(
+        self,
+        embed_pixels: Callable[[Any], torch.Tensor],
+        images: torch.utils.data.Dataset,
+        desc: str,
+        total: int,
+        leave: bool = True,
+        preprocess: Callable[[list[PIL.Image.Image]], Any] | None = None,
+    ):
         """Yields float32, (n, d), unit rows on the device; the bar counts the images of all processes."""
         device, world = self.accelerator.device, self.accelerator.num_processes
         loader = DataLoader(
             images,
             # On a CPU more at a time are no faster, and a run that is killed loses them.
             batch_size=min(self.batch_size, 32) if device.type == "cpu" else self.batch_size,
-            collate_fn=self.collator.images,
+            collate_fn=preprocess or self.collator.images,
             num_workers=self.num_workers,
             pin_memory=device.type == "cuda",
         )
@@ -175,7 +188,7 @@ class ImageEmbedder:
         with tqdm(total=total, desc=desc, unit=" images", leave=leave, disable=not shown) as bar:
             for pixels in loader:
                 with self.accelerator.autocast():
-                    embeds = l2_normalize(model.embed_images(pixels.to(device, non_blocking=True))).float()
+                    embeds = l2_normalize(embed_pixels(send_to_device(pixels, device, non_blocking=True))).float()
                 yield embeds
                 bar.update(min(len(embeds) * world, total - bar.n))
 

@@ -16,14 +16,19 @@ from dataset_scripts.tokens import TextTokenizer
 from modeling_conclip import ConCLIPModel
 
 
-def load_model(arguments: ModelArguments, model_name_or_path: str) -> tuple[ConCLIPModel, ProcessorMixin]:
+def load_model(
+    arguments: ModelArguments, model_name_or_path: str, option: str = "--model_name_or_path"
+) -> tuple[ConCLIPModel, ProcessorMixin]:
     """
     Any CLIP or ConCLIP, in float32 (mixed precision keeps master weights), with its processor.
+
+    Args:
+        option: under which the user named it, for messages.
 
     Raises:
         UsageError: the path or Hub id holds no whole CLIP with its processor.
     """
-    blame = f"--model_name_or_path {model_name_or_path}"
+    blame = f"{option} {model_name_or_path}"
     is_path = model_name_or_path.startswith((".", "/", "~")) or model_name_or_path.count("/") > 1
     if is_path and not Path(model_name_or_path).is_dir():
         raise UsageError(f"{blame}: there is no such folder.")
@@ -47,7 +52,7 @@ def load_model(arguments: ModelArguments, model_name_or_path: str) -> tuple[ConC
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-        processor = load_processor(arguments, model_name_or_path)
+        processor = load_processor(arguments, model_name_or_path, blame)
     except UsageError:
         raise
     # Each of the formats inside (json, safetensors, torch) and the Hub's client has error types of its own.
@@ -65,8 +70,11 @@ def load_model(arguments: ModelArguments, model_name_or_path: str) -> tuple[ConC
     return model, processor
 
 
-def load_processor(arguments: ModelArguments, model_name_or_path: str) -> ProcessorMixin:
+def load_processor(arguments: ModelArguments, model_name_or_path: str, blame: str) -> ProcessorMixin:
     """
+    Args:
+        blame: how a message begins.
+
     Raises:
         UsageError: there is no CLIPProcessor beside the weights.
     """
@@ -76,8 +84,8 @@ def load_processor(arguments: ModelArguments, model_name_or_path: str) -> Proces
         processor = None
     if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
         raise UsageError(
-            f"--model_name_or_path {model_name_or_path}: needs the files of a CLIPProcessor (preprocessor_config.json "
-            "and the tokenizer's) beside the weights."
+            f"{blame}: needs the files of a CLIPProcessor (preprocessor_config.json and the tokenizer's) beside the "
+            "weights."
         )
     return processor
 

@@ -11,7 +11,7 @@ from datasets import Dataset
 from conclip_training.arguments import Arguments
 from conclip_training.data import ImageColumn, require_columns, text_lists
 from conclip_training.failures import UsageError
-from dataset_scripts.embeddings import ImageEmbeds
+from dataset_scripts.embeddings import StoredEmbeds
 from dataset_scripts.tokens import TextTokens
 
 # What each loss reads of a row, beside image and caption.
@@ -74,7 +74,7 @@ class PairRows(torch.utils.data.Dataset):
         self.distractor_counts = np.array(counts)
         return ImageColumn(dataset, column, self.split, np.array(rows), np.array(places) if listed else None)
 
-    def use_tensors(self, name: str, compute: Callable[[ImageColumn, str], torch.Tensor | ImageEmbeds]) -> None:
+    def use_tensors(self, name: str, compute: Callable[[ImageColumn, str], torch.Tensor | StoredEmbeds]) -> None:
         """
         Args:
             name: what the tensors are to `ConCLIPModel.forward`, "image_embeds" or "pixel_values".
@@ -111,7 +111,7 @@ class PairRows(torch.utils.data.Dataset):
         return columns
 
     def _images(
-        self, name: str, images: ImageColumn, tensors: torch.Tensor | ImageEmbeds | None, at: np.ndarray
+        self, name: str, images: ImageColumn, tensors: torch.Tensor | StoredEmbeds | None, at: np.ndarray
     ) -> dict:
         if tensors is None:
             return {name: [images[index] for index in at.tolist()]}

@@ -1,6 +1,6 @@
 """Many texts: tokenised once, and embedded, what they share once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -46,16 +46,37 @@ def embed_texts(model: ConCLIPModel, tokens: TextTokens, accelerator: Accelerato
         Projected embeddings, float32, (n, d), unit rows, on the CPU and on every process.
     """
     texts = tokens[range(len(tokens))]
-    # Neighbours share the most.
-    order = np.lexsort(texts.T[::-1])
+    order = by_shared_beginning(texts)
     share = -(-len(order) // accelerator.num_processes)
     # As many on each process: the last is repeated where they do not divide.
-    own = np.minimum(np.arange(share) + share * accelerator.process_index, len(order) - 1)
+    own = order[np.minimum(np.arange(share) + share * accelerator.process_index, len(order) - 1)]
     shown = accelerator.is_local_main_process
-    embeds = []
-    for start in tqdm(range(0, share, batch_size), desc="Embedding texts", leave=False, disable=not shown):
-        packed = send_to_device(pack_texts(texts[order[own[start : start + batch_size]]]), accelerator.device)
-        with accelerator.autocast():
-            embeds.append(l2_normalize(model.embed_packed_texts(packed)).float())
+    with tqdm(total=share, desc="Embedding texts", unit=" texts", leave=False, disable=not shown) as bar:
+        embeds = [part for _, part in embed_packed(model, texts, own, accelerator, batch_size, bar)]
     gathered = accelerator.gather(torch.cat(embeds)).cpu()[: len(order)]
     return gathered[torch.from_numpy(order).argsort()]
+
+
+def by_shared_beginning(texts: np.ndarray) -> np.ndarray:
+    """The order in which neighbours share the most. `texts`: tokens, (n, longest)."""
+    return np.lexsort(texts.T[::-1])
+
+
+@torch.no_grad()
+def embed_packed(
+    model: ConCLIPModel, texts: np.ndarray, order: np.ndarray, accelerator: Accelerator, batch_size: int, bar: tqdm
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """
+    Args:
+        texts: tokens, (n, longest), as `TextTokens` gives them.
+        order: which of them, those together that share a beginning.
+
+    Yields:
+        Some of `order` and their embeddings, float32, (some, d), unit rows on the device.
+    """
+    for start in range(0, len(order), batch_size):
+        at = order[start : start + batch_size]
+        packed = send_to_device(pack_texts(texts[at]), accelerator.device)
+        with accelerator.autocast():
+            yield at, l2_normalize(model.embed_packed_texts(packed)).float()
+        bar.update(len(at))

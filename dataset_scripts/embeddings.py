@@ -38,7 +38,7 @@ def as_scalars(keys: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(keys).view(f"S{KEY_BYTES}").ravel()
 
 
-class ImageEmbeds:
+class StoredEmbeds:
     """
     Embeddings of images, in the order of the images, read from mapped shards as they are asked for.
 
@@ -101,7 +101,7 @@ class EmbeddingStore:
         _, shards, _ = self._locate(distinct)
         return len(distinct), np.sort(first[shards < 0])
 
-    def read(self, keys: np.ndarray, names: Iterable[str] = ()) -> ImageEmbeds | None:
+    def read(self, keys: np.ndarray, names: Iterable[str] = ()) -> StoredEmbeds | None:
         """
         Args:
             keys: uint8, (images, 16).
@@ -114,7 +114,7 @@ class EmbeddingStore:
         if (shards < 0).any():
             return None
         used, shards = np.unique(shards, return_inverse=True)
-        return ImageEmbeds([paths[shard] for shard in used], shards.astype(np.int32), rows.astype(np.int32))
+        return StoredEmbeds([paths[shard] for shard in used], shards.astype(np.int32), rows.astype(np.int32))
 
     def _locate(self, wanted: np.ndarray, names: Iterable[str] = ()) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Paths of all shards; for each key which of them has it, -1 for none, and in which row."""

@@ -83,11 +83,15 @@ class TextTokenizer:
         write_whole(path, with_checksum(tensors))
         return tokens
 
-    def _fingerprint(self, texts: Sequence[str]) -> str:
+    def state(self) -> str:
+        """All that the tokens of a text depend on, as JSON."""
         state = json.loads(self.tokenizer.backend_tokenizer.to_str())
         # What the last call asked for; ours asks for the same each time.
         del state["truncation"], state["padding"]
-        digest = xxhash.xxh3_128(json.dumps([state, self.max_length, self.eos_token_id]).encode())
+        return json.dumps([state, self.max_length, self.eos_token_id])
+
+    def _fingerprint(self, texts: Sequence[str]) -> str:
+        digest = xxhash.xxh3_128(self.state().encode())
         for text in texts:
             # No text holds this byte.
             digest.update(text.encode("utf-8", "surrogatepass") + b"\xff")

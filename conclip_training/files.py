@@ -1,0 +1,27 @@
+"""The folder of a run: writable, and never with half a file."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from conclip_training.failures import UsageError
+
+
+def writable_folder(output_dir: str) -> Path:
+    """
+    Raises:
+        UsageError: the folder cannot be made or written to; found now, not after training.
+    """
+    try:
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output_dir):
+            pass
+    except OSError as error:
+        raise UsageError(f"--output_dir {output_dir}: cannot write there: {error.strerror}.") from error
+    return Path(output_dir)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    unfinished = path.with_name(f"unfinished-{path.name}")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
