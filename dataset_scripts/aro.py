@@ -21,7 +21,7 @@ _FILES = (
 # As listed in the official notebook, "Replicate ARO! VG-Relation, VG-Attribution.ipynb", which drops them from the
 # mean over relations and calls them symmetric, though many are not. What is left is averaged whatever its count.
 SYMMETRIC = frozenset(
-    name.strip()
+    " ".join(name.split())
     for name in """
     adjusting, attached to, between, bigger than, biting, boarding, brushing, chewing, cleaning, climbing, close to,
     coming from, coming out of, contain, crossing, dragging, draped over, drinking, drinking from, driving, driving

@@ -4,7 +4,7 @@ retrieval asks for no order (Yuksekgonul et al., ICLR 2023). The official code i
 `pre_caption` in `dataset_zoo/retrieval.py` of https://github.com/mertyg/vision-language-models-are-bows.
 
 As there: the four shuffles; nouns change places among nouns and adjectives among adjectives, told by the tags of
-spaCy's en_core_web_sm on the caption as it stands; captions are lower-cased, without the characters . ! " ( ) * # : ; ~
+spaCy's en_core_web_sm on the caption as it stands; captions are lower-cased, without the characters .!"()*#:;~
 and at most 30 words long.
 
 Other than there:
