@@ -20,6 +20,7 @@ setup(
         "modeling_conclip",
         "dataset_scripts",
         "conclip_training",
+        "conclip_evaluation",
         "conclip_metrics",
         "conclip_metrics.pair_accuracy",
     ],

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 NOT_OURS = {"build", "dist", "outputs", "site-packages"}
 STDLIB = sys.stdlib_module_names
-PACKAGES = {"modeling_conclip", "dataset_scripts", "conclip_training", "conclip_metrics"}
+PACKAGES = {"modeling_conclip", "dataset_scripts", "conclip_training", "conclip_evaluation", "conclip_metrics"}
 # The entry scripts stand on top of everything: only tests look into them.
 TOP = {"train_accelerate", "run_benchmarks"}
 PROJECT = PACKAGES | TOP | {"tests", "benchmarks"}
