@@ -5,11 +5,10 @@ The arithmetic is the plain function `pair_accuracy`; `PairAccuracy` lets `evalu
 
 from __future__ import annotations
 
-import numbers
-
 import datasets
 import evaluate
-import numpy as np
+
+from .checks import check_rows, finite_scores, rows_by_category
 
 CHANCE = 0.5
 
@@ -23,6 +22,9 @@ Args:
     true_scores (one `float` a pair): the score of the true caption, e.g. its cosine similarity with the image.
     false_scores (one `float` a pair): the score of the false caption with the same image.
     categories (one `str` a pair, optional): the category the pair belongs to; for all pairs or for none.
+    left_out (names of categories, optional, `compute` only): categories that the macro mean leaves out.
+    min_count (`int`, default 1, `compute` only): a category with fewer pairs is left out of the macro mean as well.
+    return_items (`bool`, default False, `compute` only): give each pair's outcome too.
 
 Returns:
     accuracy (`float`): correct / count, from 0 to 1.
@@ -31,7 +33,10 @@ Returns:
     count (`int`): all pairs.
     chance (`float`): 0.5, what a random score gets.
     categories (`dict`, with categories): name -> accuracy, correct, ties and count of that category, sorted by name.
-    macro_accuracy (`float`, with categories): the mean of the categories' accuracies.
+    macro_accuracy (`float`, with categories): the mean of the accuracies of the categories that count; None if none
+        does.
+    macro_categories (`int`, with categories): how many count.
+    items (`dict`, with return_items): correct and tie, one `bool` a pair each, in order.
 
 Examples:
     >>> import evaluate
@@ -56,7 +61,7 @@ _CITATION = """
 """
 
 
-def pair_accuracy(true_scores, false_scores, categories=None) -> dict:
+def pair_accuracy(true_scores, false_scores, categories=None, *, left_out=(), min_count=1, return_items=False) -> dict:
     """Strict accuracy of true over false captions: the score of CC-Neg, SugarCrepe, ARO's pairs and VALSE.
 
     Args:
@@ -64,11 +69,17 @@ def pair_accuracy(true_scores, false_scores, categories=None) -> dict:
             array or a tensor; compared as float64, which holds every float16, bfloat16 and float32 exactly.
         false_scores: (N,) numbers, the score of each pair's false caption, in the same unit.
         categories: (N,) non-empty str, the category of each pair, or None for no categories.
+        left_out: names of categories that the macro mean leaves out, as ARO VG-Relation leaves out the symmetric
+            relations; a name that does not occur is no error, for a subset may lack it.
+        min_count: a category with fewer pairs is left out of the macro mean as well (ARO VG-Attribution: 25).
+        return_items: give each pair's outcome too.
 
     Returns:
         A dict of plain Python numbers, ready for JSON: `accuracy` (float, correct / count), `correct`, `ties`, `count`
         (int) and `chance` (float, 0.5). With categories also `categories`, a dict name -> {`accuracy`, `correct`,
-        `ties`, `count`} sorted by name, and `macro_accuracy` (float), the plain mean of the categories' accuracies.
+        `ties`, `count`} of all of them, sorted by name; `macro_accuracy`, the plain mean of the accuracies of the
+        categories that count (float; None if none does); and `macro_categories`, how many count (int). With
+        `return_items` also `items`: {`correct`, `tie`}, lists of N bool in the order of the pairs.
 
     Raises:
         ValueError: columns of different lengths, no pairs, a score that is not a finite number, or a category that is
@@ -81,73 +92,44 @@ def pair_accuracy(true_scores, false_scores, categories=None) -> dict:
         (0.3333333333333333, 1)
         >>> result["categories"]["object"]
         {'accuracy': 0.5, 'correct': 1, 'ties': 1, 'count': 2}
-        >>> result["macro_accuracy"]
-        0.25
+        >>> result["macro_accuracy"], result["macro_categories"]
+        (0.25, 2)
     """
+    if isinstance(left_out, str):
+        raise ValueError(f"left_out is {left_out!r}: give a list of category names.")
+    left_out = set(left_out)
     true_scores, false_scores, categories = _columns(true_scores, false_scores, categories)
     correct = true_scores > false_scores
     ties = true_scores == false_scores
-    result = _entry(np.count_nonzero(correct), np.count_nonzero(ties), len(correct)) | {"chance": CHANCE}
-    if categories is None:
-        return result
-
-    names = sorted(set(categories))
-    index = {name: i for i, name in enumerate(names)}
-    group = np.fromiter((index[category] for category in categories), dtype=np.intp, count=len(categories))  # (N,)
-    counts = [np.bincount(group[rows], minlength=len(names)) for rows in (correct, ties, slice(None))]
-    result["categories"] = {name: _entry(*row) for name, *row in zip(names, *counts, strict=True)}
-    result["macro_accuracy"] = sum(entry["accuracy"] for entry in result["categories"].values()) / len(names)
+    result = _entry(correct, ties) | {"chance": CHANCE}
+    if categories is not None:
+        entries = {name: _entry(correct[rows], ties[rows]) for name, rows in rows_by_category(categories).items()}
+        counted = [
+            entry["accuracy"]
+            for name, entry in entries.items()
+            if name not in left_out and entry["count"] >= min_count
+        ]
+        result["categories"] = entries
+        result["macro_accuracy"] = sum(counted) / len(counted) if counted else None
+        result["macro_categories"] = len(counted)
+    if return_items:
+        result["items"] = {"correct": correct.tolist(), "tie": ties.tolist()}
     return result
 
 
-def _entry(correct, ties, count) -> dict:
-    correct, ties, count = int(correct), int(ties), int(count)
-    return {"accuracy": correct / count, "correct": correct, "ties": ties, "count": count}
+def _entry(correct, ties) -> dict:
+    hits, count = int(correct.sum()), len(correct)
+    return {"accuracy": hits / count, "correct": hits, "ties": int(ties.sum()), "count": count}
 
 
 def _columns(true_scores, false_scores, categories, first_row=0):
-    """Check the three columns; return (N,) float64, (N,) float64 and a list of N str or None.
-
-    `first_row` is added to the row numbers in messages: the rows that came in earlier batches.
-    """
-    true_scores = _scores("true_scores", true_scores, first_row)
-    false_scores = _scores("false_scores", false_scores, first_row)
-    lengths = {"true_scores": len(true_scores), "false_scores": len(false_scores)}
-    if categories is not None:
-        # str() drops numpy's own string type, which JSON and Arrow would take but a reader of the result would see.
-        categories = [str(value) if isinstance(value, str) else value for value in categories]
-        lengths["categories"] = len(categories)
-    if len(set(lengths.values())) > 1:
-        counts = ", ".join(f"{count} {name}" for name, count in lengths.items())
-        raise ValueError(f"Every pair needs one value in each column, got {counts}.")
-    if not len(true_scores):
-        raise ValueError("There are no pairs to score: true_scores and false_scores are empty.")
-    for row, value in enumerate(categories or (), start=first_row):
-        if not isinstance(value, str) or not value:
-            raise ValueError(f"Row {row} of categories is {value!r}: a category must be a non-empty string.")
-    return true_scores, false_scores, categories
-
-
-def _scores(name, values, first_row) -> np.ndarray:
-    if values is None:
-        raise ValueError(f"{name} is missing.")
-    if hasattr(values, "detach"):
-        # A torch tensor may carry a gradient, lie on an accelerator or hold bfloat16: numpy takes none of these.
-        values = values.detach().cpu().double().numpy()
-    scores = np.asarray(values)
-    if scores.ndim != 1:
-        raise ValueError(f"{name} must be one-dimensional, one score a pair, got shape {scores.shape}.")
-    if scores.dtype.kind not in "biuf":
-        # numpy would read "0.5" as a number and None as NaN.
-        for row, value in enumerate(scores.tolist(), start=first_row):
-            if not isinstance(value, numbers.Real):
-                raise ValueError(f"Row {row} of {name} is {value!r}: a score must be a finite number.")
-    scores = scores.astype(np.float64)
-    refused = np.flatnonzero(~np.isfinite(scores))
-    if len(refused):
-        row = int(refused[0])
-        raise ValueError(f"Row {first_row + row} of {name} is {scores[row]}: a score must be a finite number.")
-    return scores
+    """Check the three columns; return (N,) float64, (N,) float64 and a list of N str or None."""
+    columns = {
+        name: finite_scores(name, values, (), "one-dimensional, one score a pair", first_row)
+        for name, values in (("true_scores", true_scores), ("false_scores", false_scores))
+    }
+    categories = check_rows(columns, categories, ("pair", "pairs"), first_row)
+    return *columns.values(), categories
 
 
 @evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
@@ -181,5 +163,5 @@ class PairAccuracy(evaluate.Metric):
         categories = categories or [""] * len(true_scores)
         super().add_batch(true_scores=true_scores, false_scores=false_scores, categories=categories)
 
-    def _compute(self, true_scores, false_scores, categories):
-        return pair_accuracy(true_scores, false_scores, categories if any(categories) else None)
+    def _compute(self, true_scores, false_scores, categories, **options):
+        return pair_accuracy(true_scores, false_scores, categories if any(categories) else None, **options)
