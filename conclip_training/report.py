@@ -7,14 +7,16 @@ Fills the results of a model card from those of a run:
 """
 
 import json
-import os
 import platform
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from conclip_evaluation.card import eval_result, read_card, replace_section, with_eval_results, without_results
+from conclip_evaluation.pictures import save_figure
+from dataset_scripts.whole_files import write_whole
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "peft", "evaluate")
 RESULTS_START, RESULTS_END = "<!-- results: written by train_accelerate.py -->", "<!-- end of results -->"
@@ -71,12 +73,6 @@ def verdict(rows: list[dict], loss: str) -> str:
     return f"Lower after the {loss} loss: {'; '.join(falls)}."
 
 
-def write_atomically(path: Path, text: str) -> None:
-    unfinished = path.with_name(f"unfinished-{path.name}")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
-
-
 def draw_scores(results: dict, margins: dict[str, dict[str, np.ndarray]], path: Path) -> None:
     """
     Bars of each metric before and after with its chance level and, for pair metrics, the margins' distribution.
@@ -84,15 +80,12 @@ def draw_scores(results: dict, margins: dict[str, dict[str, np.ndarray]], path: 
     Args:
         margins: "before" and "after" -> metric -> float, (pairs,): cosine of the true minus that of the false caption.
     """
-    # Only here: a training process that draws nothing needs no matplotlib.
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    # Only here: a training process that draws nothing needs no matplotlib. Without pyplot, no window system is sought.
+    from matplotlib.figure import Figure
 
     rows = [row for row in table_rows(results["before"], results["after"])]
-    figure, axes = pyplot.subplots(1, 1 + len(margins["after"]), figsize=(6 + 4 * len(margins["after"]), 4.5))
-    bars, *plots = np.atleast_1d(axes)
+    figure = Figure(figsize=(6 + 4 * len(margins["after"]), 4.5))
+    bars, *plots = figure.subplots(1, 1 + len(margins["after"]), squeeze=False)[0]
     at = np.arange(len(rows))[::-1]
     for side, offset, colour in (("before", 0.2, "#9aa5b1"), ("after", -0.2, "#1f6feb")):
         values = [100 * row[side] for row in rows]
@@ -116,10 +109,7 @@ def draw_scores(results: dict, margins: dict[str, dict[str, np.ndarray]], path: 
         plot.legend(fontsize=8)
     figure.suptitle(results["title"], fontsize=10)
     figure.tight_layout()
-    unfinished = path.with_name(f"unfinished-{path.name}")
-    figure.savefig(unfinished, dpi=130)
-    pyplot.close(figure)
-    os.replace(unfinished, path)
+    save_figure(figure, path)
 
 
 def results_markdown(results: dict) -> str:
@@ -141,47 +131,38 @@ def results_markdown(results: dict) -> str:
 
 def fill_card(template: str, results: dict, model_name: str) -> str:
     """
-    The model card with its results section and the Hub's `model-index` filled from a run's results.
+    The model card with its results section and the Hub's `model-index` filled from a run's results. What other tools
+    measured of the same model stays; what was measured of another model goes.
 
     Args:
         template: the text of model_card.md, filled before or not.
         results: as in results.json.
         model_name: name under which the Hub lists the results.
+
+    Raises:
+        ValueError: the card has no section of results, or cannot be read.
     """
-    start, found, rest = template.partition(RESULTS_START)
-    _, end_found, end = rest.partition(RESULTS_END)
-    if not (found and end_found):
-        raise ValueError(f"The model card has no section between {RESULTS_START!r} and {RESULTS_END!r}.")
-    body = f"{start}{RESULTS_START}\n{results_markdown(results)}\n{RESULTS_END}{end}"
-    card = ModelCard(body)
-    card.data = ModelCardData(
-        **{key: value for key, value in card.data.to_dict().items() if key not in ("model-index", "model_name")},
-        model_name=model_name,
-        eval_results=[
-            EvalResult(
-                task_type="zero-shot-image-classification",
-                dataset_type=results["dataset"],
-                dataset_name=results["dataset"],
-                dataset_split=results["split"],
-                metric_type="accuracy" if "accuracy" in name else "recall",
-                metric_name=name,
-                metric_value=round(metric["value"], 6),
-            )
-            for name, metric in results["after"].items()
-        ],
-    )
-    return str(card)
+    if read_card(template).data.model_name != model_name:
+        template = without_results(template)
+    entries = [
+        eval_result(results["dataset"], results["dataset"], results["split"], name, metric["value"])
+        for name, metric in results["after"].items()
+    ]
+    body = replace_section(template, RESULTS_START, RESULTS_END, results_markdown(results))
+    return with_eval_results(body, entries, model_name)
 
 
 def write_report(results: dict, margins: dict, template: Path, output_dir: Path) -> None:
     """results.json, scores.png and README.md (the filled model card) in `output_dir`, each whole or not at all."""
-    write_atomically(output_dir / "results.json", json.dumps(results, indent=2) + "\n")
+    write_whole(output_dir / "results.json", f"{json.dumps(results, indent=2)}\n".encode())
     draw_scores(results, margins, output_dir / "scores.png")
-    write_atomically(output_dir / "README.md", fill_card(template.read_text("utf-8"), results, output_dir.name))
+    # The template may be filled, and its model even of the same name: of these weights nothing else was measured yet.
+    card = fill_card(without_results(template.read_text("utf-8")), results, output_dir.name)
+    write_whole(output_dir / "README.md", card.encode())
 
 
 if __name__ == "__main__":
     results_file, card_file = map(Path, sys.argv[1:])
     run_results = json.loads(results_file.read_text("utf-8"))
     filled = fill_card(card_file.read_text("utf-8"), run_results, results_file.parent.name)
-    write_atomically(card_file, filled)
+    write_whole(card_file, filled.encode())

@@ -1,0 +1,169 @@
+"""
+Results in a model card, where the Hub reads them: the metadata's `model-index`, and a section of the text.
+
+Fills a card with the results of benchmarks:
+
+    python -m conclip_evaluation.card outputs/benchmarks/benchmarks.json model_card.md --model conclip-scenes
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import yaml
+from huggingface_hub import EvalResult, ModelCard
+
+from conclip_evaluation.results import BenchmarkReport, Line, read_report
+from conclip_evaluation.table import markdown_table, notes
+from dataset_scripts.whole_files import write_whole
+
+BENCHMARKS_START, BENCHMARKS_END = "<!-- benchmarks: written by run_benchmarks.py -->", "<!-- end of benchmarks -->"
+NOT_MEASURED = "Not measured yet."
+
+
+def read_card(card_text: str) -> ModelCard:
+    """
+    Raises:
+        ValueError: its metadata cannot be read.
+    """
+    try:
+        return ModelCard(card_text)
+    except (yaml.YAMLError, ValueError) as error:
+        detail = " ".join(str(error).split())
+        raise ValueError(
+            f"The model card's metadata, between its first two lines of ---, is damaged: {detail}"
+        ) from error
+
+
+def eval_result(dataset: str, title: str, split: str, metric: str, value: float) -> EvalResult:
+    """
+    One entry of `model-index`, whose form is that of https://github.com/huggingface/hub-docs/blob/main/modelcard.md.
+
+    Args:
+        dataset: an identifier.
+        title: of the dataset, for readers.
+        metric: its name; the Hub's identifier of the metric is "recall" or "accuracy", whichever the name says.
+        value: share of 1.
+    """
+    return EvalResult(
+        task_type="zero-shot-image-classification",
+        dataset_type=dataset,
+        dataset_name=title,
+        dataset_split=split or None,
+        metric_type="recall" if "recall" in metric else "accuracy",
+        metric_name=metric,
+        metric_value=round(value, 6),
+    )
+
+
+def with_eval_results(card_text: str, results: list[EvalResult], model_name: str) -> str:
+    """
+    The card with these entries in its `model-index`: each takes the place of the one of the same dataset, split and
+    metric; other entries stay.
+
+    Raises:
+        ValueError: the card's metadata cannot be read.
+    """
+    card = read_card(card_text)
+    new, entries = {_identity(result): result for result in results}, []
+    replaced = set(new)
+    for entry in card.data.eval_results or []:
+        if _identity(entry) not in replaced:
+            entries.append(entry)
+        elif _identity(entry) in new:
+            entries.append(new.pop(_identity(entry)))
+    card.data.model_name, card.data.eval_results = model_name, [*entries, *new.values()]
+    return str(card)
+
+
+def without_results(card_text: str) -> str:
+    """The card as that of another model: no `model-index`, and an empty section of benchmarks where it has one."""
+    card = read_card(card_text)
+    card.data.model_name = card.data.eval_results = None
+    text = str(card)
+    if BENCHMARKS_START in text:
+        text = replace_section(text, BENCHMARKS_START, BENCHMARKS_END, NOT_MEASURED)
+    return text
+
+
+def replace_section(text: str, start: str, end: str, body: str) -> str:
+    """
+    Args:
+        start, end: the lines of the section that stay.
+
+    Raises:
+        ValueError: one of them is missing.
+    """
+    before, found, rest = text.partition(start)
+    _, end_found, after = rest.partition(end)
+    if not (found and end_found):
+        raise ValueError(f"The model card has no section between {start!r} and {end!r}.")
+    return f"{before}{start}\n{body}\n{end}{after}"
+
+
+def fill_card_with_benchmarks(card_text: str, report: BenchmarkReport, label: str) -> str:
+    """
+    The model card with its section of benchmarks, made at the end where there is none, and the Hub's `model-index`
+    filled from a run's results. Entries of other datasets, splits and metrics stay.
+
+    Args:
+        label: of the model the card is about; the table shows the others beside it.
+
+    Raises:
+        ValueError: no such model in the report, or the card is damaged.
+    """
+    if label not in report.models:
+        raise ValueError(f"The results have no model {label!r}, but {', '.join(map(repr, report.models))}.")
+    if BENCHMARKS_START not in card_text:
+        card_text = f"{card_text.rstrip()}\n\n## Benchmarks\n\n{BENCHMARKS_START}\n{BENCHMARKS_END}\n"
+    text = replace_section(card_text, BENCHMARKS_START, BENCHMARKS_END, benchmarks_markdown(report))
+    results = [
+        eval_result(line.benchmark, line.title, line.split, _metric_name(line), line.values[label])
+        for line in report.headlines
+        if line.values[label] is not None
+    ]
+    return with_eval_results(text, results, read_card(card_text).data.model_name or label)
+
+
+def benchmarks_markdown(report: BenchmarkReport) -> str:
+    text = [markdown_table(report.lines, report.labels), "", f"Bold: {notes(report.lines, report.labels)}", ""]
+    for label, facts in report.models.items():
+        told = ", ".join(f"{name} `{value}`" for name, value in facts.items() if value is not None)
+        text.append(f"- {label}: {told}")
+    versions = ", ".join(f"{package} {version}" for package, version in report.versions.items())
+    text += ["", f"Seed {report.seed}; {versions}. Command:", "", "```bash", report.command, "```"]
+    return "\n".join(text)
+
+
+def _metric_name(line: Line) -> str:
+    """A score of some of the items must not pass for one of all."""
+    return f"{line.name} ({line.count:,} of {line.count + line.left_out:,} items)" if line.left_out else line.name
+
+
+def _identity(entry: EvalResult) -> tuple:
+    # A score of all items takes the place of one of some.
+    metric = (entry.metric_name or entry.metric_type).partition(" (")[0]
+    return entry.dataset_type, entry.dataset_split, entry.metric_type, metric
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Fills a model card with the results of benchmarks.")
+    parser.add_argument("results", type=Path, help="benchmarks.json of evaluate/run_benchmarks.py")
+    parser.add_argument("card", type=Path, help="model_card.md or README.md, filled before or not")
+    parser.add_argument("--model", help="label of the card's model in the results; needed where there are several")
+    arguments = parser.parse_args(argv)
+    try:
+        report = read_report(arguments.results)
+        if arguments.model is None and len(report.models) > 1:
+            raise ValueError(f"--model is needed, one of {', '.join(report.models)}.")
+        label = arguments.model or report.labels[0]
+        filled = fill_card_with_benchmarks(arguments.card.read_text("utf-8"), report, label)
+        write_whole(arguments.card, filled.encode())
+    except (ValueError, OSError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
