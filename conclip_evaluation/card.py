@@ -143,7 +143,7 @@ def _metric_name(line: Line) -> str:
 def _identity(entry: EvalResult) -> tuple:
     # A score of all items takes the place of one of some.
     metric = (entry.metric_name or entry.metric_type).partition(" (")[0]
-    return entry.dataset_type, entry.dataset_split, entry.metric_type, metric
+    return entry.dataset_type, entry.dataset_config, entry.dataset_split, entry.metric_type, metric
 
 
 def main(argv: list[str] | None = None) -> int:
