@@ -13,11 +13,10 @@ from conclip_training.arguments import Arguments
 from conclip_training.data import ImageColumn, require_columns, text_lists
 from conclip_training.failures import UsageError
 from conclip_training.image_tensors import ImageEmbedder
+from conclip_training.retrieval import recall
 from conclip_training.text_embeddings import embed_texts
 from dataset_scripts.tokens import TextTokens
 from modeling_conclip import ConCLIPModel
-
-QUERIES_AT_A_TIME = 1_000
 
 
 @dataclass
@@ -76,22 +75,18 @@ def recall_at_1(text_embeds: torch.Tensor, image_embeds: torch.Tensor, groups: n
         groups: int, (N,). Images of the same group as the text are all right answers (rows with the same caption).
 
     Returns:
-        `value`: share of texts whose best right image scores strictly above every other; `ties`: texts where they
-        are equal, counted as errors; `count`: N; `chance`: the mean share of right images.
+        `value`, `count`, `ties`, `chance`.
     """
-    groups = torch.from_numpy(groups)
-    right = ties = positives = 0
-    for start in range(0, len(text_embeds), QUERIES_AT_A_TIME):
-        chunk = slice(start, start + QUERIES_AT_A_TIME)
-        scores = text_embeds[chunk] @ image_embeds.T
-        positive = groups[chunk, None] == groups[None, :]
-        best = scores.masked_fill(~positive, -torch.inf).amax(dim=1)
-        rival = scores.masked_fill(positive, -torch.inf).amax(dim=1)
-        right += (best > rival).sum().item()
-        ties += (best == rival).sum().item()
-        positives += positive.sum().item()
-    count = len(text_embeds)
-    return {"value": right / count, "count": count, "ties": ties, "chance": positives / count**2}
+    members = [[] for _ in range(groups.max() + 1)]
+    for row, group in enumerate(groups):
+        members[group].append(row)
+    result = recall(text_embeds, np.arange(len(groups)), image_embeds, [members[group] for group in groups], ks=[1])
+    return {
+        "value": result["recall_at_1"],
+        "count": result["count"],
+        "ties": result["ties"],
+        "chance": result["chance_at_1"],
+    }
 
 
 class Evaluator:

@@ -1,6 +1,5 @@
-"""The folder of a run: writable, and never with half a file."""
+"""The folder of a run."""
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -19,9 +18,3 @@ def writable_folder(output_dir: str) -> Path:
     except OSError as error:
         raise UsageError(f"--output_dir {output_dir}: cannot write there: {error.strerror}.") from error
     return Path(output_dir)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    unfinished = path.with_name(f"unfinished-{path.name}")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)

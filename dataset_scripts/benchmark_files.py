@@ -18,8 +18,9 @@ def read_json(path: Path, source: str):
     Raises:
         BenchmarkError: no such file, or no JSON in it.
     """
+    text = _text(path, source)
     try:
-        return json.loads(_text(path, source))
+        return json.loads(text)
     except ValueError as error:
         raise BenchmarkError(f"{path} is damaged ({error}). {source}") from error
 

@@ -55,6 +55,7 @@ class Benchmark:
         kind: what competes in an item.
         read: takes the folder of `--data_dir` and gives items, each a dict of `ITEM`, in the order of the files.
             Raises `BenchmarkError`. Whether the images are there is not its business.
+        drawn: `read` also takes a `seed`, by which it draws.
         source: a sentence that says where annotations and images are to be had and where they belong under
             `--data_dir`.
         split: of the annotations, e.g. "val".
@@ -69,9 +70,10 @@ class Benchmark:
     name: str
     title: str
     kind: Kind
-    read: Callable[[Path], Iterator[dict]]
+    read: Callable[..., Iterator[dict]]
     source: str
     split: str
+    drawn: bool = False
     groups: dict[str, Iterable[str]] | None = None
     macro: bool = False
     left_out: frozenset[str] = frozenset()

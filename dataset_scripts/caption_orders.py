@@ -150,6 +150,7 @@ def _benchmark(
         title=title,
         kind=kind,
         read=partial(read, split=split),
+        drawn=True,
         source=f'{split.source} Shuffling takes pip install "conclip[spacy]".',
         split="Karpathy test",
     )

@@ -5,7 +5,7 @@ Images are handed on encoded, one row at a time.
 """
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from datasets import Image
@@ -14,7 +14,7 @@ from .benchmark_files import dataset_rows, encoded_image, field, texts
 from .benchmark_schema import Benchmark, BenchmarkError, Kind, item
 from .scenes import load_scenes
 
-SCENES = "scenes, split test"
+SCENES_SPLIT = "scenes, split test"
 SCENES_SOURCE = "The scenes are drawn on first use; nothing is to be fetched."
 CCNEG_SOURCE = (
     "Write the folder ccneg with `python -m dataset_scripts.ccneg` from the files of CC-Neg's authors "
@@ -111,11 +111,11 @@ def _together(row: dict, names: list[str], path: Path | str, index: int) -> Iter
     return zip(*columns, strict=True)
 
 
-def _scenes(name: str, title: str, kind: Kind, items) -> Benchmark:
-    def read(data_dir: Path) -> Iterator[dict]:
-        return items(scenes_rows(), SCENES)
+def _scenes(name: str, title: str, kind: Kind, items: Callable[..., Iterator[dict]], drawn: bool = False) -> Benchmark:
+    def read(data_dir: Path, **options) -> Iterator[dict]:
+        return items(scenes_rows(), SCENES_SPLIT, **options)
 
-    return Benchmark(name=name, title=title, kind=kind, read=read, source=SCENES_SOURCE, split="test")
+    return Benchmark(name=name, title=title, kind=kind, read=read, source=SCENES_SOURCE, split="test", drawn=drawn)
 
 
 def read_ccneg(data_dir: Path) -> Iterator[dict]:
@@ -124,8 +124,9 @@ def read_ccneg(data_dir: Path) -> Iterator[dict]:
 
 SCENES_PAIRS = _scenes("scenes-pairs", "Scenes, pairs", Kind.CAPTIONS, pairs)
 SCENES_TRUE_NEGATION = _scenes("scenes-true-negation", "Scenes, true negation", Kind.CAPTIONS, true_negations)
-SCENES_CHOICE = _scenes("scenes-choice", "Scenes, multiple choice", Kind.CAPTIONS, choices)
+SCENES_CHOICE = _scenes("scenes-choice", "Scenes, multiple choice", Kind.CAPTIONS, choices, drawn=True)
 SCENES_RETRIEVAL = _scenes("scenes-retrieval", "Scenes, retrieval", Kind.RETRIEVAL, retrieval)
+SCENES = (SCENES_PAIRS, SCENES_TRUE_NEGATION, SCENES_CHOICE, SCENES_RETRIEVAL)
 
 CCNEG = Benchmark(
     name="ccneg",

@@ -5,7 +5,7 @@ import pytest
 import torch
 from runs import command, log, run, weights, write_inputs
 
-import conclip_training.evaluation as evaluation
+import conclip_training.retrieval as retrieval
 from conclip_training.evaluation import recall_at_1
 from modeling_conclip import ConCLIPModel
 
@@ -31,7 +31,7 @@ def test_every_image_of_the_same_caption_is_right():
 
 
 def test_recall_against_a_plain_loop_in_chunks(monkeypatch):
-    monkeypatch.setattr(evaluation, "QUERIES_AT_A_TIME", 7)
+    monkeypatch.setattr(retrieval, "QUERIES_AT_A_TIME", 7)
     rng = np.random.default_rng(0)
     texts, images = (torch.from_numpy(rng.normal(size=(50, 6)).round(0)).float() for _ in range(2))
     groups = rng.integers(0, 30, size=50)

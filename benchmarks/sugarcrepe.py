@@ -1,0 +1,127 @@
+"""
+SugarCrepe by `evaluate/run_benchmarks.py`'s own parts against the usual loop over its files:
+
+    python -m benchmarks.sugarcrepe --data_dir data --tokenizer_name openai/clip-vit-base-patch32
+
+The loop takes one item at a time, both captions at 77 tokens, and the image again for every item; of so many items
+that it is timed over some, spread over the files, and the seconds an item are compared. Ours scores all items from an
+empty cache. Where pictures are missing, those of `--pictures` stand in for them in turn, each file with bytes of its
+own, so that as many distinct images are embedded as the files name. Before it times, it checks that both give the
+loop's items the same scores.
+"""
+
+import argparse
+import sys
+import tempfile
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from transformers import AutoTokenizer, CLIPModel
+
+from benchmarks.models import SIZES, image_processor, make_model
+from benchmarks.paired import as_text, machine, time_in_turns, write_json
+from conclip_evaluation.items import ItemReader
+from conclip_evaluation.scorer import clip_scorer
+from conclip_evaluation.scoring import score_items
+from conclip_training.host_memory import return_large_blocks
+from conclip_training.image_tensors import ImageEmbedder
+from dataset_scripts.collate import PairCollator
+from dataset_scripts.sugarcrepe import SUGARCREPE
+from dataset_scripts.tokens import TextTokenizer
+from modeling_conclip import ConCLIPModel
+
+MOST_DIFFERENCE = 1e-5
+
+
+def stand_ins(data_dir: Path, pictures: Path, folder: Path) -> Path:
+    """The annotations of `data_dir` with a picture for every file they name."""
+    (folder / "val2017").mkdir(parents=True)
+    (folder / "sugarcrepe").symlink_to((data_dir / "sugarcrepe").resolve())
+    names = sorted({Path(item["images"][0]).name for item in SUGARCREPE.read(folder)})
+    files = cycle(sorted(pictures.glob("*.jpg")))
+    for name, file in zip(names, files, strict=False):
+        # What follows the end of a JPEG is not read.
+        (folder / "val2017" / name).write_bytes(file.read_bytes() + name.encode())
+    return folder
+
+
+@torch.no_grad()
+def usual_loop(model: CLIPModel, tokenizer, items: list[dict]) -> np.ndarray:
+    """float64, (items, 2): cosines of the image with its captions."""
+    processor, scores = image_processor(), []
+    for item in items:
+        image = Image.open(item["images"][0]).convert("RGB")
+        pixels = processor(image, return_tensors="pt")["pixel_values"].to(model.device)
+        tokens = tokenizer(
+            item["captions"], padding="max_length", truncation=True, max_length=77, return_tensors="pt"
+        ).to(model.device)
+        image_embeds = model.get_image_features(pixel_values=pixels).pooler_output
+        text_embeds = model.get_text_features(**tokens).pooler_output
+        cosines = torch.nn.functional.cosine_similarity(image_embeds, text_embeds)
+        scores.append(cosines.double().cpu().numpy())
+    return np.stack(scores)
+
+
+def ours(model: ConCLIPModel, tokenizer, reader: ItemReader, accelerator: Accelerator, batch_size: int) -> np.ndarray:
+    """The same of all items, from an empty cache."""
+    config, found = model.config.text_config, []
+    with tempfile.TemporaryDirectory() as cache:
+        collator = PairCollator(image_processor(), batch_size)
+        embedder = ImageEmbedder(collator, accelerator, batch_size, 0, Path(cache))
+        own_tokenizer = TextTokenizer(tokenizer, config.max_position_embeddings, config.eos_token_id)
+        scorer = clip_scorer(model, own_tokenizer, embedder, batch_size)
+        score_items(reader, scorer, lambda items, scores: found.extend(scores))
+    return np.concatenate(found)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="vit-base-patch32", choices=SIZES)
+    parser.add_argument("--data_dir", type=Path, default=Path("data"), help="As of run_benchmarks.py.")
+    parser.add_argument("--pictures", type=Path, help="Folder of JPEGs that stand in for COCO's.")
+    parser.add_argument("--tokenizer_name", required=True, help="Of CLIP.")
+    parser.add_argument("--loop_items", type=int, default=100)
+    parser.add_argument("--batch_size", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", default="outputs/benchmarks/sugarcrepe.json")
+    options = parser.parse_args(argv)
+    return_large_blocks()
+    accelerator, folder = Accelerator(), tempfile.TemporaryDirectory()
+    data_dir = options.data_dir
+    if options.pictures:
+        data_dir = stand_ins(data_dir, options.pictures, Path(folder.name) / "data")
+    reader = ItemReader(SUGARCREPE, data_dir)
+    items = list(reader)
+    some = np.linspace(0, len(items) - 1, options.loop_items).astype(int)
+    tokenizer = AutoTokenizer.from_pretrained(options.tokenizer_name)
+    plain = make_model(options.model).to(accelerator.device).eval()
+    model = ConCLIPModel(plain.config).to(accelerator.device).eval()
+    model.load_state_dict(plain.state_dict())
+    expected = usual_loop(plain, tokenizer, [items[at] for at in some])
+    difference = np.abs(ours(model, tokenizer, reader, accelerator, options.batch_size)[some] - expected).max()
+    images = len({item["images"][0] for item in items})
+    print(f"{len(items):,} items, {images:,} images; largest difference of {expected.size} scores {difference:.1e}")
+    if difference > MOST_DIFFERENCE:
+        sys.exit("The two do not compute the same.")
+    times = time_in_turns(
+        lambda: ours(model, tokenizer, reader, accelerator, options.batch_size),
+        lambda: usual_loop(plain, tokenizer, [items[at] for at in some]),
+        options.rounds,
+        accelerator.device.type,
+    )
+    # Seconds of all items each.
+    times["reference_s"] = [seconds * len(items) / len(some) for seconds in times["reference_s"]]
+    ratios = sorted(a / b for a, b in zip(times["reference_s"], times["ours_s"], strict=True))
+    times["ratio"] = {"min": ratios[0], "median": float(np.median(ratios)), "max": ratios[-1]}
+    print(f"{options.model}, SugarCrepe: the usual loop takes {as_text(times['ratio'])} as long as ours")
+    result = {"options": {name: str(value) for name, value in vars(options).items()}, "items": len(items)}
+    result |= {"images": images, "largest_difference": difference, **machine(accelerator.device.type), **times}
+    write_json(result, options.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""All benchmarks, by name."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from conclip_training.failures import UsageError
+from dataset_scripts.aro import VG_ATTRIBUTION, VG_RELATION
+from dataset_scripts.benchmark_schema import Benchmark
+from dataset_scripts.caption_orders import (
+    COCO_ORDER,
+    COCO_SHUFFLED_RETRIEVAL,
+    FLICKR30K_ORDER,
+    FLICKR30K_SHUFFLED_RETRIEVAL,
+)
+from dataset_scripts.captions_retrieval import COCO_RETRIEVAL, COCO_VAL2017_RETRIEVAL, FLICKR30K_RETRIEVAL
+from dataset_scripts.classification import CLASSIFICATION, class_folder
+from dataset_scripts.negbench import (
+    NEGBENCH_MCQ_COCO,
+    NEGBENCH_MCQ_SYNTHETIC,
+    NEGBENCH_MCQ_VOC,
+    NEGBENCH_RETRIEVAL_COCO,
+)
+from dataset_scripts.negrefcocog import NEGREFCOCOG
+from dataset_scripts.own_benchmarks import CCNEG, SCENES
+from dataset_scripts.sugarcrepe import SUGARCREPE, SUGARCREPE_PP
+from dataset_scripts.two_by_two import WINOGROUND, two_by_two
+from dataset_scripts.valse import VALSE_EXISTENCE, VALSE_EXISTENCE_UNFILTERED
+
+BENCHMARKS = (
+    *SCENES,
+    CCNEG,
+    SUGARCREPE,
+    SUGARCREPE_PP,
+    VALSE_EXISTENCE,
+    VALSE_EXISTENCE_UNFILTERED,
+    VG_RELATION,
+    VG_ATTRIBUTION,
+    COCO_ORDER,
+    FLICKR30K_ORDER,
+    NEGBENCH_MCQ_COCO,
+    NEGBENCH_MCQ_VOC,
+    NEGBENCH_MCQ_SYNTHETIC,
+    NEGBENCH_RETRIEVAL_COCO,
+    COCO_RETRIEVAL,
+    COCO_VAL2017_RETRIEVAL,
+    FLICKR30K_RETRIEVAL,
+    COCO_SHUFFLED_RETRIEVAL,
+    FLICKR30K_SHUFFLED_RETRIEVAL,
+    WINOGROUND,
+    NEGREFCOCOG,
+    *CLASSIFICATION,
+)
+
+
+def choose_benchmarks(names: list[str]) -> list[Benchmark]:
+    """
+    Args:
+        names: of benchmarks, or the beginnings of several (`scenes`, `negbench`); `all`.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    if names == ["all"]:
+        return list(BENCHMARKS)
+    chosen = []
+    for name in names:
+        chosen += [benchmark for benchmark in benchmarks_named(name) if benchmark not in chosen]
+    return chosen
+
+
+def benchmarks_named(name: str) -> list[Benchmark]:
+    kind, _, folder = name.partition(":")
+    if folder and kind in ("classes", "two_by_two"):
+        make = class_folder if kind == "classes" else two_by_two
+        return [make(Path(folder).name, Path(folder))]
+    found = [benchmark for benchmark in BENCHMARKS if benchmark.name == name]
+    found = found or [benchmark for benchmark in BENCHMARKS if benchmark.name.startswith(f"{name}-")]
+    if not found:
+        known = [benchmark.name for benchmark in BENCHMARKS]
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
+        raise UsageError(f"--benchmarks {name}: no such benchmark; {hint}")
+    return found
+
+
+def list_benchmarks() -> str:
+    return "\n".join(f"{benchmark.name}: {benchmark.title}. {benchmark.source}" for benchmark in BENCHMARKS)

@@ -1,0 +1,132 @@
+"""Retrieval and zero-shot classification: every query against one pool of images, captions or classes."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from conclip_evaluation.items import ITEMS_AT_A_TIME, ItemImages, ItemReader, distinct_images
+from conclip_evaluation.scorer import EmbeddingScorer
+from conclip_evaluation.scoring import Score
+from conclip_metrics.choice_accuracy.choice_accuracy import ChoiceAccuracy
+from conclip_training.retrieval import QUERIES_AT_A_TIME, recall
+
+KS = (1, 5, 10)
+
+
+@dataclass
+class Condition:
+    """
+    The captions under one condition.
+
+    Args:
+        texts: distinct, sorted.
+        images: for each text, the images it describes, ascending.
+        queries: one entry a caption of an image: the index of its text.
+    """
+
+    texts: list[str]
+    images: list[list[int]]
+    queries: np.ndarray
+
+
+def score_retrieval(reader: ItemReader, scorer: EmbeddingScorer) -> list[Score]:
+    """Text to image under every condition, image to text under the first."""
+    images, conditions = read_pool(reader)
+    image_embeds = scorer.images(images)
+    scores = []
+    for number, (name, condition) in enumerate(conditions.items()):
+        part = name if len(conditions) > 1 else ""
+        text_embeds = scorer.texts(condition.texts)
+        result = recall(text_embeds, condition.queries, image_embeds, condition.images, KS)
+        scores += recall_scores("text-to-image", part, result)
+        if number == 0:
+            captions = [[] for _ in range(len(images))]
+            for text, own in enumerate(condition.images):
+                for image in own:
+                    captions[image].append(text)
+            queries = np.array([image for image, own in enumerate(captions) if own])
+            scores += recall_scores("image-to-text", part, recall(image_embeds, queries, text_embeds, captions, KS))
+    return scores
+
+
+def read_pool(reader: ItemReader) -> tuple[ItemImages, dict[str, Condition]]:
+    """All images, and the captions by condition, in the order of the files."""
+    pairs: dict[str, list[tuple[str, int]]] = {}
+    images, image_at = distinct_images(noting_captions(reader, pairs), reader.benchmark.title)
+    conditions = {}
+    for name, captions in pairs.items():
+        texts = {text: at for at, text in enumerate(sorted({text for text, _ in captions}))}
+        own = [set() for _ in texts]
+        for text, item in captions:
+            own[texts[text]].update(image_at[item])
+        queries = np.array([texts[text] for text, _ in captions])
+        conditions[name] = Condition(list(texts), [sorted(some) for some in own], queries)
+    return images, conditions
+
+
+def noting_captions(reader: ItemReader, pairs: dict[str, list[tuple[str, int]]]) -> Iterator[dict]:
+    """Passes the items on and puts down their captions: condition -> (caption, number of the item)."""
+    for number, item in enumerate(reader):
+        pairs.setdefault(item["category"], []).extend((text, number) for text in item["captions"])
+        yield item
+
+
+def recall_scores(direction: str, part: str, result: dict) -> list[Score]:
+    count, ties = result["count"], result["ties"]
+    return [
+        Score(
+            f"{direction} recall@{k}",
+            part,
+            result[f"recall_at_{k}"],
+            count,
+            result[f"chance_at_{k}"],
+            ties,
+            headline=k == 1 and direction == "text-to-image",
+        )
+        for k in KS
+    ]
+
+
+def score_classes(reader: ItemReader, scorer: EmbeddingScorer) -> list[Score]:
+    """Top-1 under each condition: an image against the mean of the embeddings of each class's prompts."""
+    classes = reader.benchmark.classes(reader.data_dir)
+    embeds = {condition: class_embeds(prompts, scorer) for condition, prompts in classes.items()}
+    scores = []
+    with tempfile.TemporaryDirectory() as folder:
+        modules = {
+            condition: ChoiceAccuracy(cache_dir=folder, experiment_id=str(number))
+            for number, condition in enumerate(embeds)
+        }
+        for chunk in reader.chunks(ITEMS_AT_A_TIME):
+            images, answers = scorer.images(chunk.images), np.array([item["answer"] for item in chunk.items])
+            image_at = np.array(chunk.image_at)[:, 0]
+            for start in range(0, len(image_at), QUERIES_AT_A_TIME):
+                some = slice(start, start + QUERIES_AT_A_TIME)
+                own = images[image_at[some]].double()
+                for condition, module in modules.items():
+                    module.add_batch(scores=(own @ embeds[condition].T).float().numpy(), answers=answers[some])
+        for number, (condition, module) in enumerate(modules.items()):
+            result = module.compute()
+            scores.append(
+                Score(
+                    "top-1",
+                    condition,
+                    result["accuracy"],
+                    result["count"],
+                    result["chance"],
+                    result["ties"],
+                    headline=number == 0,
+                )
+            )
+    return scores
+
+
+def class_embeds(prompts: list[list[str]], scorer: EmbeddingScorer) -> torch.Tensor:
+    """float64, (classes, d), unit rows."""
+    texts = {text: at for at, text in enumerate(sorted({text for own in prompts for text in own}))}
+    embeds = scorer.texts(list(texts))
+    means = torch.stack([embeds[[texts[text] for text in own]].double().mean(dim=0) for own in prompts])
+    return torch.nn.functional.normalize(means, dim=1)

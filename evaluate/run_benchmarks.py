@@ -1,0 +1,17 @@
+"""
+Scores CLIP models, and those people compare them with, on the compositional benchmarks: one command, one table.
+
+    python evaluate/run_benchmarks.py --model outputs/conclip-scenes
+    python evaluate/run_benchmarks.py --model openai/clip-vit-base-patch32 me/conclip \\
+        --benchmarks sugarcrepe negbench --data_dir data
+
+Several processes: `accelerate launch --multi_gpu evaluate/run_benchmarks.py …`. Embeddings are kept on disk: a run
+that was stopped goes on from those it has.
+"""
+
+import sys
+
+from conclip_evaluation.run import main
+
+if __name__ == "__main__":
+    sys.exit(main())
