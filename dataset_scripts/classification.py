@@ -152,7 +152,8 @@ def _download(class_set: ClassSet) -> Path:
     files = f"{class_set.hub_split}-*.parquet"
     try:
         return Path(snapshot_download(class_set.hub, repo_type="dataset", allow_patterns=[files, f"*/{files}"]))
-    except OSError as error:
+    # The client lets errors of its HTTP library through, which differs with its version.
+    except Exception as error:
         raise BenchmarkError(
             f"{class_set.hub} cannot be fetched from the Hub ({type(error).__name__}). {class_set.source}"
         ) from error
