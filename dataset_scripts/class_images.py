@@ -96,12 +96,14 @@ def _rows(files: list[Path], image: str, label: str) -> Iterator[Row]:
     row = 0
     for file in files:
         try:
-            # As Arrow, images stay undecoded, and no copy of them is made on disk.
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=64, columns=[image, label]):
-                for record in batch.to_pylist():
-                    place = f"{file.name}, row {row} of the split"
-                    yield str(row), _stored(record[image], place), record[label], place
-                    row += 1
+            # As Arrow, images stay undecoded, and no copy of them is made on disk; buffered, all of a file that was
+            # read stays in memory.
+            with pq.ParquetFile(file, pre_buffer=False) as table:
+                for batch in table.iter_batches(batch_size=64, columns=[image, label]):
+                    for record in batch.to_pylist():
+                        place = f"{file.name}, row {row} of the split"
+                        yield str(row), _stored(record[image], place), record[label], place
+                        row += 1
         except (OSError, pa.ArrowException) as error:
             raise BenchmarkError(f"{file} is damaged ({error}); fetch it again.") from error
 

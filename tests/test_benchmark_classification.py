@@ -1,8 +1,11 @@
 """Classification sets are read in the formats they come in, their classes named well, and faults said."""
 
 import io
+import random
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value
 from huggingface_hub import errors
@@ -216,6 +219,18 @@ class TestParquet:
         assert [(row["id"], row["answer"]) for row in rows] == [("0", 1), ("1", 0)]
         assert [row["images"][0]["bytes"] for row in rows] == [picture(0), picture(1)]
         assert all(ITEM.encode_example(row) for row in rows)
+
+    def test_memory_does_not_hold_the_file(self, tmp_path):
+        features = Features({"image": Image(), "label": ClassLabel(names=["cat"])})
+        path = tmp_path / "test.parquet"
+        with pq.ParquetWriter(path, features.arrow_schema) as writer:
+            for group in range(200):
+                noise = random.Random(group).randbytes(10_000)
+                rows = {"image": [{"bytes": noise, "path": None}] * 2, "label": [0, 0]}
+                writer.write_table(pa.table(rows, schema=features.arrow_schema))
+        before = pa.total_allocated_bytes()
+        held = [pa.total_allocated_bytes() - before for _ in class_folder("x", tmp_path).read(tmp_path)]
+        assert len(held) == 400 and max(held) < path.stat().st_size
 
     def test_shards_are_one_split(self, tmp_path):
         for shard, labels in enumerate(([0, 1], [1])):
