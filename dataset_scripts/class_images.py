@@ -93,19 +93,20 @@ def _of_parquet(root: Path, files: list[Path], label: str) -> ClassImages:
 
 
 def _rows(files: list[Path], image: str, label: str) -> Iterator[Row]:
-    row = 0
-    for file in files:
-        try:
-            # As Arrow, images stay undecoded, and no copy of them is made on disk; buffered, all of a file that was
-            # read stays in memory.
-            with pq.ParquetFile(file, pre_buffer=False) as table:
-                for batch in table.iter_batches(batch_size=64, columns=[image, label]):
-                    for record in batch.to_pylist():
-                        place = f"{file.name}, row {row} of the split"
-                        yield str(row), _stored(record[image], place), record[label], place
-                        row += 1
-        except (OSError, pa.ArrowException) as error:
-            raise BenchmarkError(f"{file} is damaged ({error}); fetch it again.") from error
+    records = ((file, record) for file in files for record in _records(file, [image, label]))
+    for row, (file, record) in enumerate(records):
+        place = f"{file.name}, row {row} of the split"
+        yield str(row), _stored(record[image], place), record[label], place
+
+
+def _records(file: Path, columns: list[str]) -> Iterator[dict]:
+    try:
+        # As Arrow, images stay undecoded and no copy of them is made on disk; a buffered file would stay in memory.
+        with pq.ParquetFile(file, pre_buffer=False) as table:
+            for batch in table.iter_batches(batch_size=64, columns=columns):
+                yield from batch.to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise BenchmarkError(f"{file} is damaged ({error}); fetch it again.") from error
 
 
 def _stored(image: dict | None, place: str) -> dict | str:
