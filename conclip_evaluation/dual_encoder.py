@@ -18,19 +18,22 @@ class DualEncoder(torch.nn.Module):
     """
     A model of another family than CLIP. As it stands, ALIGN; other families differ in a method or two.
 
-    Each image and each text has the embedding that it has alone, whatever it is batched with.
+    It is in eval mode: each image and each text has the embedding that it has alone, whatever it is batched with.
 
     Args:
-        model: in eval mode, as a batch norm would otherwise mix the images of a batch.
+        model: transformers' class for the family.
+        image_processor, tokenizer: that belong to it.
     """
 
     def __init__(
         self, model: PreTrainedModel, image_processor: BaseImageProcessor, tokenizer: PreTrainedTokenizerBase
     ):
         super().__init__()
-        self.model = model.eval()
+        self.model = model
         self.image_processor = image_processor
         self.tokenizer = tokenizer
+        # Batch norms would mix the images of a batch.
+        self.eval()
 
     @property
     def config(self) -> PreTrainedConfig:

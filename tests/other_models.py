@@ -56,7 +56,7 @@ def _align():
     text = {**TOWER, "vocab_size": len(WORDS), "max_position_embeddings": 64, "pad_token_id": 0}
     vision = {
         **{"image_size": 32, "width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 64},
-        **{"kernel_sizes": [3, 3], "in_channels": [8, 8], "out_channels": [8, 16], "strides": [1, 2]},
+        **{"kernel_sizes": [3, 3], "in_channels": [32, 8], "out_channels": [8, 16], "strides": [1, 2]},
         **{"num_block_repeats": [1, 1], "expand_ratios": [1, 2]},
     }
     model = AlignModel(AlignConfig(text_config=text, vision_config=vision, projection_dim=16))
@@ -76,6 +76,7 @@ def _flava():
         text_config=text,
         image_config={**VISION, "vocab_size": 8},
         multimodal_config=TOWER,
+        hidden_size=32,
         projection_dim=16,
         init_codebook=False,
     )

@@ -42,7 +42,7 @@ def logit(family, model, processor, image, text):
         value = model(**tokens, **pixels).logits_per_image
         return value, value * model.temperature
     if family == "flava":
-        value = model(**tokens, **pixels).contrastive_logits_per_image
+        value = model(**tokens, **pixels, return_loss=False).contrastive_logits_per_image
         return value, value / model.flava.logit_scale.exp()
     tokens.pop("token_type_ids")
     value = model(**tokens, **pixels, use_itm_head=False).itm_score
