@@ -59,7 +59,7 @@ CLASS_SETS = (
     ClassSet(
         "imagenet",
         "ImageNet-1k",
-        "val (50,000)",
+        "val",
         "ILSVRC/imagenet-1k",
         hub_split="validation",
         splits=("val", "validation"),
@@ -73,23 +73,23 @@ CLASS_SETS = (
         },
         note=" after you have accepted its terms on the Hub and logged in with `hf auth login`",
     ),
-    ClassSet("cifar10", "CIFAR-10", "test (10,000)", "uoft-cs/cifar10"),
-    ClassSet("cifar100", "CIFAR-100", "test (10,000)", "uoft-cs/cifar100", label="fine_label"),
-    ClassSet("stanford-cars", "Stanford Cars", "test (8,041)", "tanganke/stanford_cars"),
+    ClassSet("cifar10", "CIFAR-10", "test", "uoft-cs/cifar10"),
+    ClassSet("cifar100", "CIFAR-100", "test", "uoft-cs/cifar100", label="fine_label"),
+    ClassSet("stanford-cars", "Stanford Cars", "test", "tanganke/stanford_cars"),
     # There is no official split: as in torchvision, all images count, and the folder of clutter is no class.
     ClassSet(
         "caltech101",
         "Caltech-101",
-        "all (8,677), or test where the folder has one; no background class",
+        "all",
         "flwrlabs/caltech101",
         hub_split="train",
         splits=("test", "train"),
         left_out=frozenset({"background google"}),
     ),
     # Its authors call test what the Hub calls validation.
-    ClassSet("food101", "Food-101", "test (25,250)", "ethz/food101", hub_split="validation"),
-    ClassSet("flowers102", "Flowers-102", "test (6,149)", "dpdl-benchmark/oxford_flowers102"),
-    ClassSet("oxford-pets", "Oxford Pets", "test (3,669)", "timm/oxford-iiit-pet"),
+    ClassSet("food101", "Food-101", "test", "ethz/food101", hub_split="validation"),
+    ClassSet("flowers102", "Flowers-102", "test", "dpdl-benchmark/oxford_flowers102"),
+    ClassSet("oxford-pets", "Oxford Pets", "test", "timm/oxford-iiit-pet"),
 )
 
 
