@@ -1,21 +1,11 @@
-"""Pair accuracy against an independent loop, literal cases, the `evaluate` machinery and the card's own examples."""
+"""Pair accuracy against an independent loop and literal cases; test_metric_inputs.py has what holds of all metrics."""
 
-import json
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
-import evaluate
 import numpy as np
 import pytest
-import torch
 
 from conclip_metrics.pair_accuracy.pair_accuracy import PairAccuracy, pair_accuracy
-
-ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "evaluate" / "pair_accuracy"
 
 
 @pytest.fixture
@@ -23,7 +13,7 @@ def metric(tmp_path):
     return PairAccuracy(cache_dir=str(tmp_path))
 
 
-def reference(true_scores, false_scores, categories=None):
+def reference(true_scores, false_scores, categories=None, left_out=(), min_count=1):
     """The definition, pair by pair, with no numpy and no code of the metric."""
 
     def entry(pairs):
@@ -40,8 +30,13 @@ def reference(true_scores, false_scores, categories=None):
         for pair, category in zip(pairs, categories, strict=True):
             grouped.setdefault(str(category), []).append(pair)
         result["categories"] = {name: entry(group) for name, group in grouped.items()}
-        accuracies = [value["accuracy"] for value in result["categories"].values()]
-        result["macro_accuracy"] = pytest.approx(sum(accuracies) / len(accuracies), abs=1e-9)
+        accuracies = []
+        for name, value in result["categories"].items():
+            if name in left_out or value["count"] < min_count:
+                continue
+            accuracies.append(value["accuracy"])
+        mean = pytest.approx(sum(accuracies) / len(accuracies), abs=1e-9) if accuracies else None
+        result |= {"macro_accuracy": mean, "macro_categories": len(accuracies)}
     return result
 
 
@@ -78,6 +73,7 @@ def test_literal_case():
             "b": {"accuracy": 2 / 3, "correct": 2, "ties": 0, "count": 3},
         },
         "macro_accuracy": 1 / 3,
+        "macro_categories": 2,
     }
     assert list(result["categories"]) == ["a", "b"]
 
@@ -106,18 +102,49 @@ def test_ties_of_a_coarser_type_are_kept(dtype):
     assert pair_accuracy(scores, scores.copy())["ties"] == 50
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_tensors_with_gradient_and_bfloat16(dtype):
-    true_scores = torch.tensor([0.5, 0.25, 1.0], dtype=dtype, requires_grad=True)
-    false_scores = torch.tensor([0.25, 0.25, 2.0], dtype=dtype)
-    assert pair_accuracy(true_scores, false_scores) == reference([0.5, 0.25, 1.0], [0.25, 0.25, 2.0])
+def test_items_are_each_pairs_outcome():
+    result = pair_accuracy([3, 1, 2, 0], [1, 3, 2, 0], return_items=True)
+    assert result["items"] == {"correct": [True, False, False, False], "tie": [False, False, True, True]}
 
 
-def test_result_is_json():
-    result = pair_accuracy(*random_pairs(40))
-    assert json.loads(json.dumps(result)) == result
-    assert {type(result[key]) for key in ("correct", "ties", "count")} == {int}
-    assert {type(name) for name in result["categories"]} == {str}
+# --- the mean over categories ---
+
+
+@pytest.mark.parametrize("options", [{"left_out": ["swap"]}, {"min_count": 40}, {"left_out": "", "min_count": 10**6}])
+def test_macro_leaves_out_what_it_is_told_to(metric, options):
+    options = options | {"left_out": list(options.get("left_out", ()))}
+    true_scores, false_scores, categories = random_pairs(500)
+    expected = reference(true_scores, false_scores, categories, **options)
+    assert expected["macro_categories"] < 4
+    assert pair_accuracy(true_scores, false_scores, categories, **options) == expected
+    metric.add_batch(true_scores=true_scores, false_scores=false_scores, categories=categories)
+    assert metric.compute(**options) == expected
+
+
+def test_macro_by_hand():
+    """As ARO does it: 'near' is symmetric; 'on' has three pairs, 'in' two, 'under' one."""
+    categories = ["near", "on", "on", "on", "in", "in", "under"]
+    columns = ([9, 9, 9, 0, 9, 0, 9], [1, 1, 1, 1, 1, 1, 1], categories)
+    means = [
+        ({}, (1 + 2 / 3 + 1 / 2 + 1) / 4, 4),
+        ({"left_out": {"near"}}, (2 / 3 + 1 / 2 + 1) / 3, 3),
+        ({"left_out": iter(["near", "beside"]), "min_count": 2}, (2 / 3 + 1 / 2) / 2, 2),
+        ({"min_count": 3}, 2 / 3, 1),
+        ({"min_count": 4}, None, 0),
+        ({"left_out": categories}, None, 0),
+    ]
+    for options, mean, count in means:
+        result = pair_accuracy(*columns, **options)
+        assert result["macro_accuracy"] == (None if mean is None else pytest.approx(mean, abs=1e-9))
+        assert result["macro_categories"] == count
+        # The others stay in everything else.
+        assert result["accuracy"] == 5 / 7
+        assert set(result["categories"]) == {"near", "on", "in", "under"}
+
+
+def test_one_name_in_place_of_a_list_of_names_is_refused():
+    with pytest.raises(ValueError, match="left_out is 'near': give a list"):
+        pair_accuracy([1], [0], ["near"], left_out="near")
 
 
 NAN, INF = float("nan"), float("inf")
@@ -156,63 +183,6 @@ def test_refuses_in_one_sentence_that_names_the_row(columns, message, metric):
 # --- through the `evaluate` library ---
 
 
-@pytest.mark.parametrize("convert", [list, np.asarray, np.float32, torch.as_tensor])
-def test_metric_equals_function(metric, convert):
-    true_scores, false_scores, categories = random_pairs(64)
-    for column in (None, list(categories), categories):
-        result = metric.compute(
-            true_scores=convert(true_scores), false_scores=convert(false_scores), categories=column
-        )
-        assert result == reference(true_scores, false_scores, column)
-
-
-def test_metric_keeps_float64(metric):
-    false_scores = np.random.default_rng(0).random(100)
-    result = metric.compute(true_scores=np.nextafter(false_scores, 2.0), false_scores=false_scores)
-    assert (result["correct"], result["ties"]) == (100, 0)
-
-
-@pytest.mark.parametrize("with_categories", [True, False])
-def test_add_batch_and_add_in_pieces_equal_one_call(metric, with_categories):
-    true_scores, false_scores, categories = random_pairs(100)
-    columns = {"true_scores": true_scores, "false_scores": false_scores}
-    if with_categories:
-        columns["categories"] = list(categories)
-    expected = metric.compute(**columns)
-    for start, stop in ((0, 1), (1, 40), (40, 97)):
-        metric.add_batch(**{name: column[start:stop] for name, column in columns.items()})
-    for row in range(97, 100):
-        metric.add(**{name: column[row] for name, column in columns.items()})
-    assert metric.compute() == expected
-    assert expected["count"] == 100
-
-
-def test_refused_batch_leaves_the_earlier_ones(metric):
-    metric.add_batch(true_scores=[1, 2], false_scores=[0, 2])
-    with pytest.raises(ValueError, match="Row 3 of false_scores is nan"):
-        metric.add_batch(true_scores=[1, 2], false_scores=[0, NAN])
-    assert metric.compute() == reference([1, 2], [0, 2])
-
-
-def test_categories_for_some_batches_only_are_refused(metric):
-    metric.add_batch(true_scores=[1, 2], false_scores=[0, 2], categories=["a", "b"])
-    metric.add_batch(true_scores=[1, 2], false_scores=[0, 2])
-    with pytest.raises(ValueError, match="Row 2 of categories is ''"):
-        metric.compute()
-
-
-def test_combine(tmp_path):
-    names = ["first", "second"]
-    combined = evaluate.combine({name: PairAccuracy(cache_dir=str(tmp_path / name)) for name in names})
-    true_scores, false_scores, categories = random_pairs(30)
-    columns = {"true_scores": true_scores, "false_scores": false_scores, "categories": list(categories)}
-    expected = reference(true_scores, false_scores, categories)
-    together = {f"{name}_{key}": value for name in names for key, value in expected.items()}
-    assert combined.compute(**columns) == together
-    combined.add_batch(**columns)
-    assert combined.compute() == together
-
-
 def test_all_of_ccneg_takes_seconds(metric):
     rng = np.random.default_rng(0)
     true_scores, false_scores = rng.standard_normal((2, 228_246))
@@ -220,51 +190,3 @@ def test_all_of_ccneg_takes_seconds(metric):
     result = metric.compute(true_scores=true_scores, false_scores=false_scores)
     assert time.perf_counter() - start < 8  # 1 s on two cores; row by row it would be a minute
     assert result["correct"] == int(sum((true_scores > false_scores).tolist()))
-
-
-SCRIPT = """
-import doctest, json, pathlib, re, socket, sys
-
-def no_network(*args, **kwargs):
-    raise AssertionError("the metric asked for the network")
-
-socket.socket.connect = socket.getaddrinfo = no_network
-import evaluate
-
-metric = evaluate.load("./evaluate/pair_accuracy")
-module = sys.modules[type(metric).__module__]
-outcome = {"result": metric.compute(true_scores=[1.0, 2.0], false_scores=[0.0, 2.0], categories=["a", "b"])}
-
-card = pathlib.Path("evaluate/pair_accuracy/README.md").read_text(encoding="utf-8")
-texts = {
-    "card": "\\n".join(re.findall("```python\\n(.*?)```", card, flags=re.DOTALL)),
-    "class": type(metric).__doc__,
-    "function": module.pair_accuracy.__doc__,
-}
-for name, text in texts.items():
-    example = doctest.DocTestParser().get_doctest(text, {"pair_accuracy": module.pair_accuracy}, name, None, 0)
-    tried = doctest.DocTestRunner().run(example, out=sys.stderr.write)
-    outcome[name] = {"examples": tried.attempted, "wrong": tried.failed}
-print("OUTCOME", json.dumps(outcome))
-"""
-
-
-def test_loads_by_path_offline_and_documented_examples_print_what_they_say(tmp_path):
-    """One process for all of it, because importing `evaluate` takes seconds."""
-    env = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "HF_EVALUATE_OFFLINE": "1"}
-    for name in ("HF_MODULES_CACHE", "HF_METRICS_CACHE", "HF_EVALUATE_CACHE"):
-        env.pop(name, None)
-    done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    outcome = json.loads(done.stdout.split("OUTCOME ")[1])
-    assert outcome["result"] == reference([1.0, 2.0], [0.0, 2.0], ["a", "b"])
-    for name, least in (("card", 7), ("class", 3), ("function", 4)):
-        assert outcome[name]["examples"] >= least, f"the examples of the {name} were not found"
-        assert outcome[name]["wrong"] == 0, done.stderr
-
-
-def test_card_has_the_front_matter_of_a_metric():
-    _, front_matter, body = (FOLDER / "README.md").read_text(encoding="utf-8").split("---\n", 2)
-    assert "- evaluate\n- metric\n" in front_matter
-    assert "title: Pair Accuracy\n" in front_matter
-    assert body.lstrip().startswith("# Metric Card for Pair Accuracy")
