@@ -1,4 +1,4 @@
-"""Choice accuracy against an independent loop and literal cases; test_metric_inputs.py has what holds of all metrics."""
+"""Choice accuracy against a loop and literal cases; test_metric_inputs.py has what holds of every metric."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def reference(scores, answers, categories=None):
 
 def random_items(count, options, seed):
     rng = np.random.default_rng(seed)
-    scores = rng.integers(0, 9, (count, options)) / 8
+    scores = rng.integers(0, 9 + 2 * options, (count, options)) / 8
     return scores, rng.integers(0, options, count), rng.choice(["a", "b", "c"], count, p=[0.7, 0.2, 0.1]).tolist()
 
 

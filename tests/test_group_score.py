@@ -1,4 +1,4 @@
-"""Group score against an independent loop and literal cases; test_metric_inputs.py has what holds of all metrics."""
+"""Group score against a loop and literal cases; test_metric_inputs.py has what holds of every metric."""
 
 import itertools
 
@@ -50,7 +50,7 @@ def test_equals_the_independent_loop(seed, levels):
     categories = rng.choice(["object", "relation", "both"], 500).tolist()
     expected = reference(scores, categories)
     assert group_score(scores, categories) == expected
-    assert len({expected[f"{name}_correct"] for name in ("text", "image", "group")}) == 3
+    assert 0 < expected["group_correct"] < min(expected["text_correct"], expected["image_correct"])
 
 
 def test_literal_case():

@@ -1,4 +1,4 @@
-"""ITT and TOT against an independent loop and literal cases; test_metric_inputs.py has what holds of all metrics."""
+"""ITT and TOT against a loop and literal cases; test_metric_inputs.py has what holds of every metric."""
 
 import itertools
 

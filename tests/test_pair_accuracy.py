@@ -1,4 +1,4 @@
-"""Pair accuracy against an independent loop and literal cases; test_metric_inputs.py has what holds of all metrics."""
+"""Pair accuracy against a loop and literal cases; test_metric_inputs.py has what holds of every metric."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Recall@k against an independent loop and literal cases; test_metric_inputs.py has what holds of all metrics."""
+"""Recall@k against a loop and literal cases; test_metric_inputs.py has what holds of every metric."""
 
 import itertools
 import math
@@ -20,7 +20,7 @@ def metric(tmp_path):
 
 
 def reference(scores, positives, ks, categories=None):
-    """The definition, query by query, with no numpy and no code of the metric; the rank as a pessimistic sort gives it."""
+    """The definition, query by query, with no numpy and no code of the metric; the rank is a pessimistic sort's."""
 
     def entry(queries):
         ranks, ties = [], 0
