@@ -2,6 +2,7 @@
 
 import copy
 import json
+import tracemalloc
 
 import evaluate
 import numpy as np
@@ -91,11 +92,23 @@ def test_inputs_are_left_as_they_were(name, function, metric):
         assert np.array_equal(value, before[key]) if key in SHAPES[name] else list(value) == list(before[key])
 
 
+@pytest.mark.parametrize("wide", ["choice_accuracy", "retrieval_recall"])
+def test_a_wide_matrix_is_not_copied_as_a_whole(wide):
+    scores = np.random.default_rng(0).random((4000, 2000)).astype(np.float16)  # 16 MB, and 64 MB as float64
+    second = [0] * 4000 if wide == "choice_accuracy" else [[0]] * 4000
+    tracemalloc.start()
+    METRICS[wide][1](scores, second)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32e6
+
+
 # --- results ---
 
 
-def test_result_is_json_of_plain_numbers(name, function):
-    result = function(**random_columns(name, 40), return_items=True)
+def test_result_is_json_of_plain_values(name, function):
+    columns = random_columns(name, 40)
+    result = function(**columns | {"categories": np.array(columns["categories"])}, return_items=True)
     assert json.loads(json.dumps(result)) == result
     assert {type(leaf) for leaf in leaves(result)} <= {str, int, float, bool}
     assert {type(value) for key, value in result.items() if key.endswith(("correct", "ties", "count"))} == {int}
