@@ -75,15 +75,14 @@ def noting_captions(reader: ItemReader, pairs: dict[str, list[tuple[str, int]]])
 
 
 def recall_scores(direction: str, part: str, result: dict) -> list[Score]:
-    count, ties = result["count"], result["ties"]
     return [
         Score(
             f"{direction} recall@{k}",
             part,
             result[f"recall_at_{k}"],
-            count,
+            result["count"],
             result[f"chance_at_{k}"],
-            ties,
+            result[f"ties_at_{k}"],
             headline=k == 1 and direction == "text-to-image",
         )
         for k in KS

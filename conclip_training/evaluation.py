@@ -84,7 +84,7 @@ def recall_at_1(text_embeds: torch.Tensor, image_embeds: torch.Tensor, groups: n
     return {
         "value": result["recall_at_1"],
         "count": result["count"],
-        "ties": result["ties"],
+        "ties": result["ties_at_1"],
         "chance": result["chance_at_1"],
     }
 

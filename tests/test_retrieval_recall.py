@@ -23,19 +23,21 @@ def reference(scores, positives, ks, categories=None):
     """The definition, query by query, with no numpy and no code of the metric; the rank is a pessimistic sort's."""
 
     def entry(queries):
-        ranks, ties = [], 0
+        ranks, best_ranks = [], []
         chances = {k: [] for k in ks}
         for row, right in queries:
             # Best first; among equals the wrong ones first.
             order = sorted(range(len(row)), key=lambda i: (-row[i], i in right))
             ranks.append(1 + min(place for place, i in enumerate(order) if i in right))
-            ties += max(row[i] for i in right) in [value for i, value in enumerate(row) if i not in right]
+            order = sorted(range(len(row)), key=lambda i: (-row[i], i not in right))
+            best_ranks.append(1 + min(place for place, i in enumerate(order) if i in right))
             for k in ks:
                 missed = math.comb(len(row) - len(right), k) / math.comb(len(row), k) if k <= len(row) else 0
                 chances[k].append(1 - missed)
-        result = {"median_rank": statistics.median(ranks), "ties": ties, "count": len(ranks)}
+        result = {"median_rank": statistics.median(ranks), "count": len(ranks)}
         for k in ks:
             result[f"recall_at_{k}"] = pytest.approx(sum(rank <= k for rank in ranks) / len(ranks), abs=1e-9)
+            result[f"ties_at_{k}"] = sum(best <= k < rank for best, rank in zip(best_ranks, ranks, strict=True))
             result[f"chance_at_{k}"] = pytest.approx(sum(chances[k]) / len(ranks), abs=1e-9)
         return result
 
@@ -62,7 +64,7 @@ def test_equals_the_independent_loop(seed, pool, levels):
     scores, positives, categories = random_queries(150, pool, seed, levels)
     ks = (1, 2, 5, 10, 60)
     expected = reference(scores, positives, ks, categories)
-    assert (expected["ties"] > 0) == (levels < 10**6)
+    assert (expected["ties_at_1"] > 0) == (levels < 10**6)
     assert retrieval_recall(scores, positives, ks, categories) == expected
 
 
@@ -89,7 +91,7 @@ def test_literal_case():
     result = retrieval_recall(scores, positives, (1, 2, 4), list("aaaabbb"), return_items=True)
     assert result.pop("items") == {
         "rank": [1, 2, 2, 2, 1, 4, 4],
-        "tie": [False, False, True, True, False, False, True],
+        "tied": [0, 0, 1, 1, 0, 0, 3],
     }
     categories = result.pop("categories")
     # One right of four: 1/4, 2/4, 1. Two right of four: 1/2, and two drawn miss both in 1 of 6 draws.
@@ -101,11 +103,13 @@ def test_literal_case():
         "chance_at_2": pytest.approx((5 / 2 + 2 * 5 / 6) / 7, abs=1e-12),
         "chance_at_4": 1.0,
         "median_rank": 2.0,
-        "ties": 3,
+        "ties_at_1": 3,
+        "ties_at_2": 1,
+        "ties_at_4": 0,
         "count": 7,
     }
     assert categories["a"]["median_rank"] == 2.0
-    assert (categories["b"]["recall_at_1"], categories["b"]["ties"], categories["b"]["count"]) == (1 / 3, 1, 3)
+    assert (categories["b"]["recall_at_1"], categories["b"]["ties_at_1"], categories["b"]["count"]) == (1 / 3, 1, 3)
 
 
 def test_chance_is_what_all_orders_give():

@@ -37,17 +37,18 @@ Returns:
         candidates that score at least as high as the best right one.
     chance_at_<k> (`float`): what random scores get.
     median_rank (`float`): the median of the ranks, from 1.
-    ties (`int`): queries in which a wrong candidate scores as high as the best right one.
+    ties_at_<k> (`int`): queries that only wrong candidates as high as the best right one keep out of the k best.
     count (`int`): all queries.
     categories (`dict`, with categories): name -> the values above for that category, sorted by name.
-    items (`dict`, with return_items): rank (`int`) and tie (`bool`), one of each a query, in order.
+    items (`dict`, with return_items): rank and tied (`int`), the number of wrong candidates that score as high as the
+        best right one; one of each a query, in order.
 
 Examples:
     >>> import evaluate
     >>> metric = evaluate.load("./evaluate/retrieval_recall")
     >>> metric.compute(scores=[[0.3, 0.1, 0.2, 0.0], [0.2, 0.2, 0.1, 0.0]], positives=[[0], [1]], ks=[1, 2])
-    {'recall_at_1': 0.5, 'recall_at_2': 1.0, 'chance_at_1': 0.25, 'chance_at_2': 0.5, 'median_rank': 1.5, 'ties': 1, \
-'count': 2}
+    {'recall_at_1': 0.5, 'recall_at_2': 1.0, 'chance_at_1': 0.25, 'chance_at_2': 0.5, 'ties_at_1': 1, \
+'ties_at_2': 0, 'median_rank': 1.5, 'count': 2}
 """
 
 _CITATION = """
@@ -82,11 +83,11 @@ def retrieval_recall(scores, positives, ks=(1, 5, 10), categories=None, return_i
     Returns:
         A dict of plain Python numbers, ready for JSON. For each k `recall_at_<k>` (float, the share of queries with
         rank <= k) and `chance_at_<k>` (float, the mean over the queries of 1 - C(N - p, k) / C(N, k) for p right
-        candidates, what random scores get); `median_rank` (float), `ties` (int, queries in which a wrong candidate
-        scores as high as the best right one) and `count` (int). The rank is 1 + the number of wrong candidates that
-        score at least as high as the best right one: ties go against the model. With categories also `categories`, a
-        dict name -> the same, sorted by name. With `return_items` also `items`: {`rank`, `tie`}, a list of Q int and
-        one of Q bool, in the order of the queries.
+        candidates, what random scores get) and `ties_at_<k>` (int, queries with a rank above k that would not have it
+        without the candidates that tie); `median_rank` (float) and `count` (int). The rank is 1 + the number of wrong
+        candidates that score at least as high as the best right one: ties go against the model. With categories also
+        `categories`, a dict name -> the same, sorted by name. With `return_items` also `items`: {`rank`, `tied`},
+        lists of Q int in the order of the queries; `tied` counts the wrong candidates as high as the best right one.
 
     Raises:
         ValueError: columns of different lengths, no queries, a query without a right candidate, a column that does not
@@ -95,7 +96,7 @@ def retrieval_recall(scores, positives, ks=(1, 5, 10), categories=None, return_i
 
     Example:
         >>> result = retrieval_recall([[0.3, 0.1, 0.2], [0.2, 0.2, 0.1]], [[0], [1]], (1, 2), ["plain", "negated"])
-        >>> result["recall_at_1"], result["ties"]
+        >>> result["recall_at_1"], result["ties_at_1"]
         (0.5, 1)
         >>> result["categories"]["plain"]["recall_at_1"], result["categories"]["negated"]["median_rank"]
         (1.0, 2.0)
@@ -110,7 +111,7 @@ def _result(ranked, categories, ks, return_items) -> dict:
         rows = rows_by_category(categories)
         result["categories"] = {name: _entry(ranked[row], ks) for name, row in rows.items()}
     if return_items:
-        result["items"] = {"rank": ranked[:, 0].tolist(), "tie": (ranked[:, 1] > 0).tolist()}
+        result["items"] = {"rank": ranked[:, 0].tolist(), "tied": ranked[:, 1].tolist()}
     return result
 
 
@@ -119,8 +120,8 @@ def _entry(ranked, ks) -> dict:
     return {
         **{f"recall_at_{k}": int(np.count_nonzero(ranks <= k)) / len(ranks) for k in ks},
         **{f"chance_at_{k}": _chance(k, np.stack(sizes, axis=1)) for k in ks},
+        **{f"ties_at_{k}": int(np.count_nonzero((ranks > k) & (ranks - tied <= k))) for k in ks},
         "median_rank": float(np.median(ranks)),
-        "ties": int(tied.sum()),
         "count": len(ranks),
     }
 
@@ -145,7 +146,7 @@ def _ks(ks) -> list[int]:
 
 
 def _ranked(scores, positives, categories, first_row=0):
-    """Check the columns; return (Q, 4) int64, each query's rank, tie (0 or 1), number of right candidates and pool
+    """Check the columns; return (Q, 4) int64, each query's rank, candidates that tie, right candidates and pool
     size, and the categories, Q str or None.
 
     `first_row` is added to the row numbers in messages: the rows that came in earlier batches.
@@ -173,7 +174,7 @@ def _ranked(scores, positives, categories, first_row=0):
 
 
 def _ranks(values, right, counts):
-    """(rows, N) scores, the right columns row by row, how many in each row -> rank and tie, (rows,) each."""
+    """(rows, N) scores, the right columns row by row, how many in each row -> rank and ties, (rows,) each."""
     rows = np.repeat(np.arange(len(values)), counts)
     starts = np.cumsum(counts) - counts
     best = np.maximum.reduceat(values[rows, right], starts)
@@ -181,7 +182,7 @@ def _ranks(values, right, counts):
     equal = np.count_nonzero(values == best[:, None], axis=1)
     # No right candidate is higher than the best of them, but several may be equal to it.
     equal -= np.add.reduceat((values[rows, right] == best[rows]).astype(np.int64), starts)
-    return 1 + higher + equal, equal > 0
+    return 1 + higher + equal, equal
 
 
 def _flat(positives, first_row):
@@ -217,8 +218,8 @@ class RetrievalRecall(evaluate.Metric):
             description=_DESCRIPTION,
             citation=_CITATION,
             inputs_description=_KWARGS_DESCRIPTION,
-            # Not the inputs but what is stored of them, under their names: of a query's scores its rank and whether
-            # there is a tie, of its positives how many of how many candidates. The scores would fill the disk.
+            # Not the inputs but what is stored of them, under their names: of a query's scores its rank and how
+            # many tie, of its positives how many of how many candidates. The scores would fill the disk.
             features=datasets.Features(
                 {
                     "scores": datasets.Sequence(datasets.Value("int64")),
