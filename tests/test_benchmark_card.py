@@ -48,6 +48,27 @@ model-index:
     - type: f1
       value: 0.2
       name: pair accuracy
+  - task:
+      type: zero-shot-image-classification
+    dataset:
+      name: Pairs
+      type: pairs
+      split: test
+    metrics:
+    - type: accuracy
+      value: 0.3
+      name: pair accuracy
+  - task:
+      type: zero-shot-image-classification
+    dataset:
+      name: Pairs
+      type: pairs
+      config: hard
+      split: val
+    metrics:
+    - type: accuracy
+      value: 0.4
+      name: pair accuracy
 ---
 # Mine
 
@@ -58,9 +79,10 @@ TOYS = "<!-- results: written by train_accelerate.py -->\n<!-- end of results --
 
 
 def entries(card):
-    """(dataset, split, type, name) -> value, by the library."""
+    """(dataset, its configuration if any and split, type, name) -> value, by the library."""
     found = ModelCard(card).data.eval_results or []
-    keys = [(entry.dataset_type, entry.dataset_split, entry.metric_type, entry.metric_name) for entry in found]
+    splits = [" ".join(filter(None, (entry.dataset_config, entry.dataset_split))) for entry in found]
+    keys = [(e.dataset_type, split, e.metric_type, e.metric_name) for e, split in zip(found, splits, strict=True)]
     assert len(set(keys)) == len(keys)
     return {key: entry.metric_value for key, entry in zip(keys, found, strict=True)}
 
@@ -68,9 +90,11 @@ def entries(card):
 def test_entries_hold_the_headlines_and_leave_others_alone():
     filled = fill_card_with_benchmarks(CARD, FULL, "tuned")
     assert entries(filled) == {
-        ("toys", "test", "accuracy", "pair accuracy"): 0.9,
+        ("toys", "small test", "accuracy", "pair accuracy"): 0.9,
         ("pairs", "val", "accuracy", "pair accuracy"): 0.91234,
         ("pairs", "val", "f1", "pair accuracy"): 0.2,
+        ("pairs", "test", "accuracy", "pair accuracy"): 0.3,
+        ("pairs", "hard val", "accuracy", "pair accuracy"): 0.4,
         ("two true", "val", "accuracy", "TOT (2,000 of 3,234 items)"): 0.3,
         ("search", "val", "recall", "recall@5, plain"): 0.7,
         ("search", "val", "recall", "recall@5, negated"): 0.75,
