@@ -46,7 +46,7 @@ class KarpathyTest:
         path = _first_file(data_dir, self.annotations)
         data = read_json(path, self.source)
         folder = image_folder(data_dir, *self.folders)
-        whole = isinstance(data, dict)
+        whole = not isinstance(data, list)
         for index, row in enumerate(_rows(data, "images", path, self.source) if whole else data):
             if whole and field(row, "split", str, path, index) != "test":
                 continue

@@ -30,7 +30,7 @@ COCO = {
         "Dogs.",
         "Man riding a motor bike on a dirt road on the countryside.",
     ],
-    "COCO_val2014_000000060623.jpg": ["A young girl inhales with the intent of blowing out a big candle."],
+    "COCO_val2014_000000060623.jpg": ["A young girl is blowing out a big candle on the table."],
 }
 
 
@@ -63,7 +63,7 @@ def other(word):
     return {"big": "small", "small": "big", "dog": "cat", "cat": "dog"}[word]
 
 
-@pytest.mark.parametrize(("shuffle", "count"), zip(SHUFFLES, (3, 5, 35, 5), strict=True))
+@pytest.mark.parametrize(("shuffle", "count"), list(zip(SHUFFLES, (3, 5, 35, 5), strict=True)))
 def test_every_order_and_no_other(shuffle, count):
     drawn = [shuffles(WORDS, TAGS, random.Random(seed))[shuffle] for seed in range(1_000)]
     expected = every_order(shuffle)
@@ -155,7 +155,7 @@ def test_order_items(tmp_path):
     assert [(one["id"], one["captions"][0]) for one in items] == [
         ("COCO_val2014_000000391895.jpg#0", "a man with a red helmet on a small moped on a dirt road"),
         ("COCO_val2014_000000391895.jpg#2", "man riding a motor bike on a dirt road on the countryside"),
-        ("COCO_val2014_000000060623.jpg#0", "a young girl inhales with the intent of blowing out a big candle"),
+        ("COCO_val2014_000000060623.jpg#0", "a young girl is blowing out a big candle on the table"),
     ]
     for one in items:
         true, *others = one["captions"]
@@ -163,14 +163,14 @@ def test_order_items(tmp_path):
         assert all(sorted(text.split()) == sorted(true.split()) for text in others)
         assert one["images"] == [str(tmp_path / "coco" / "val2014" / one["id"].split("#")[0])]
         assert (one["answer"], one["category"], one["boxes"]) == (0, "", [])
-    # Nouns (girl, intent, candle) and adjectives (young, big) among their like; the rest in place, and the reverse.
+    # Nouns (girl, candle, table) and adjectives (young, big) among their like; the rest in place, and the reverse.
     true, swapped, rest, *_ = (text.split() for text in items[2]["captions"])
-    nouns, adjectives = [2, 6, 11], [1, 10]
+    nouns, adjectives = [2, 8, 11], [1, 7]
     kept = [index for index in range(12) if index not in nouns + adjectives]
     assert [swapped[index] for index in kept] == [true[index] for index in kept]
-    assert {swapped[index] for index in nouns} == {"girl", "intent", "candle"}
+    assert {swapped[index] for index in nouns} == {"girl", "candle", "table"}
     assert {swapped[index] for index in adjectives} == {"young", "big"}
-    assert [rest[index] for index in nouns + adjectives] == ["girl", "intent", "candle", "young", "big"]
+    assert [rest[index] for index in nouns + adjectives] == ["girl", "candle", "table", "young", "big"]
     assert COCO_ORDER.kind == FLICKR30K_ORDER.kind == Kind.CAPTIONS
     assert ITEM.encode_example(items[0])["captions"] == items[0]["captions"]
 
