@@ -165,7 +165,9 @@ def test_conditions_over_other_images_are_refused(tmp_path):
         "['A man.', ' ']",
         "['A man.', 3]",
         "{'A man.'}",
-        "[" * 5_000,  # deeper than the parser goes
+        # Deeper than the parser and than the reading of its tree go.
+        "[" * 5_000,
+        "-" * 5_000 + "1",
         "[open('stolen', 'w')]",  # read, never run
     ],
 )

@@ -144,6 +144,7 @@ def test_cleaning():
         ["a", "t v", "dog", ",", "don't", "1", "-"],
         ["tag0", "tag1", "tag3", "tag5", "tag7", "tag8", "tag10"],
     )
+    assert cleaned(list('.!"()*#:;~'), ["."] * 10) == ([], [])
     words, kept = cleaned([".", *map(str, range(40))], ["."] * 41)
     assert words == [str(number) for number in range(30)] and len(kept) == 30
 
@@ -186,6 +187,17 @@ def test_a_draw_depends_on_seed_and_caption_alone(tmp_path):
     assert alone["captions"] == first[f"{name}#2"]
     (other_seed,) = COCO_ORDER.read(tmp_path, seed=1)
     assert other_seed["captions"] != alone["captions"] and other_seed["captions"][0] == alone["captions"][0]
+
+
+def test_captions_of_one_shape_are_drawn_apart():
+    captions = [(f"a dog and {number} cats", number) for number in range(50)]
+    drawn = {others["trigrams"].replace(str(number), "n") for _, others, number in shuffled_captions(captions, 0)}
+    assert drawn == {"n cats a dog and"}
+    within = [
+        others["within trigrams"].replace(str(number), "n") for _, others, number in shuffled_captions(captions, 0)
+    ]
+    # Of 6 * 2 - 1 orders.
+    assert len(set(within)) > 8
 
 
 def test_shuffled_retrieval_has_all_captions_under_each_condition(tmp_path):
