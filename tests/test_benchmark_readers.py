@@ -21,7 +21,6 @@ from dataset_scripts.negrefcocog import NEGREFCOCOG as NEGREFCOCOG_BENCHMARK
 from dataset_scripts.sugarcrepe import SUGARCREPE as SUGARCREPE_BENCHMARK
 from dataset_scripts.sugarcrepe import SUGARCREPE_PP as SUGARCREPE_PP_BENCHMARK
 from dataset_scripts.two_by_two import WINOGROUND as WINOGROUND_BENCHMARK
-from dataset_scripts.two_by_two import two_by_two
 from dataset_scripts.valse import VALSE_EXISTENCE, VALSE_EXISTENCE_UNFILTERED
 
 
@@ -107,38 +106,6 @@ def test_negrefcocog_boxes_are_corners_and_the_right_one_is_found(tmp_path):
     assert first["captions"] == ["a without hairy brown color teddy bear"]
     assert second["boxes"] == [[149.5, 0, 499.5, 288.5], [1, 2, 4, 6], [10, 20, 40, 60]]
     assert (len(second["images"]), second["answer"]) == (3, 2)
-
-
-def test_winoground_from_a_folder(tmp_path):
-    write(tmp_path / "winoground" / "examples.jsonl", WINOGROUND)
-    items = read(WINOGROUND_BENCHMARK, tmp_path)
-    images = tmp_path / "winoground" / "images"
-    assert items[0] == {
-        "id": "0",
-        "category": "Object",
-        "images": [str(images / "ex_0_img_0.png"), str(images / "ex_0_img_1.png")],
-        "boxes": [],
-        "captions": ["an old person kisses a young person", "a young person kisses an old person"],
-        "answer": 0,
-    }
-    assert items[1]["images"] == [str(images / "left.jpg"), str(images / "ex_1_img_1.png")]
-    assert items[1]["category"] == ""
-    assert items[1]["captions"][0] == "the taller person\u2028hugs the shorter"
-
-
-def test_a_set_of_ones_own(tmp_path):
-    write(tmp_path / "mine" / "examples.jsonl", WINOGROUND[:1])
-    benchmark = two_by_two("two_by_two:mine", "mine")
-    assert (benchmark.name, benchmark.kind) == ("two_by_two:mine", Kind.TWO_BY_TWO)
-    [item] = read(benchmark, tmp_path)
-    assert item["images"][0] == str(tmp_path / "mine" / "images" / "ex_0_img_0.png")
-    with pytest.raises(BenchmarkError, match="elsewhere must hold examples.jsonl"):
-        list(two_by_two("x", "elsewhere").read(tmp_path))
-
-
-def test_winoground_without_folder_or_network_says_what_to_do(tmp_path):
-    with pytest.raises(BenchmarkError, match="accept its terms on https://huggingface.co/.*`hf auth login`.*examples"):
-        list(WINOGROUND_BENCHMARK.read(tmp_path))
 
 
 FILES = {
