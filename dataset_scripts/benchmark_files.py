@@ -40,7 +40,7 @@ def read_rows(path: Path, source: str) -> Iterator[tuple[str | int, object]]:
 
 
 def dataset_rows(
-    name: str, source: str, columns: list[str], images: Iterable[str], **options
+    name: str, source: str, columns: list[str], images: Iterable[str], options: dict
 ) -> Iterator[tuple[int, dict]]:
     """
     (index, row) of `datasets.load_dataset(name, **options)`, one row at a time.

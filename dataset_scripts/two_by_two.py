@@ -50,7 +50,7 @@ def read_winoground(data_dir: Path) -> Iterator[dict]:
         yield from read_folder(data_dir, "winoground", SOURCE)
         return
     columns = ["id", *IMAGES, *CAPTIONS, "collapsed_tag"]
-    for index, row in dataset_rows(HUB_ID, SOURCE, columns, IMAGES, split="test"):
+    for index, row in dataset_rows(HUB_ID, SOURCE, columns, IMAGES, {"split": "test"}):
         yield _item(row, [encoded_image(row, name, HUB_ID, index) for name in IMAGES], HUB_ID, index)
 
 
