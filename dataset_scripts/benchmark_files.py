@@ -1,6 +1,7 @@
 """Reads annotation files of benchmarks; what is wrong with one is said in a sentence that names file and row."""
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -70,7 +71,7 @@ def read_csv(path: Path, source: str, columns: Iterable[str]) -> list[dict[str, 
     Raises:
         BenchmarkError: no such file, a column is missing, or a row is cut off.
     """
-    lines = csv.DictReader(_text(path, source).splitlines(keepends=True))
+    lines = csv.DictReader(io.StringIO(_text(path, source), newline=""))
     rows = list(lines)
     absent = [name for name in columns if name not in (lines.fieldnames or ())]
     if absent:
