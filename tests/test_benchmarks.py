@@ -7,8 +7,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
+from test_run_benchmarks import data  # noqa: F401 (a fixture)
+from tiny import tiny_tokenizer
 
-from benchmarks import epochs, gpu_recipe, launch, memory, models, training_step
+from benchmarks import epochs, gpu_recipe, launch, memory, models, sugarcrepe, training_step
 from benchmarks.captions import drawn_pairs
 from benchmarks.paired import time_in_turns
 from modeling_conclip.loss_conclip import l2_normalize
@@ -63,6 +65,21 @@ def test_epochs_put_the_parts_together_by_the_formula(tmp_path):
     for name, images_a_row in (("0.63", 1 + 118_287 / 188_246), ("1.00", 2)):
         expected = 3 * seconds["paper_row"] / (images_a_row * seconds["picture"] + 3 * seconds["our_row"])
         assert found["ratio"][f"{name} distinct distractors a row"]["median"] == pytest.approx(expected)
+
+
+def test_sugarcrepe_against_the_usual_loop(tmp_path, data, monkeypatch):  # noqa: F811
+    tiny_tokenizer().save_pretrained(tmp_path / "tokenizer")
+    few = ["--loop_items", "12", "--rounds", "1", "--tokenizer_name", str(tmp_path / "tokenizer")]
+    argv = [*few, "--data_dir", str(data), "--pictures", str(data / "coco" / "val2017")]
+    sugarcrepe.main([*argv, "--output", str(tmp_path / "found.json")])
+    found = written(tmp_path / "found.json")
+    assert (found["items"], found["images"]) == (70, 9) and found["largest_difference"] < 1e-5
+    (ratio,) = (a / b for a, b in zip(found["reference_s"], found["ours_s"], strict=True))
+    assert found["ratio"]["median"] == pytest.approx(ratio)
+    plain = sugarcrepe.usual_loop
+    monkeypatch.setattr(sugarcrepe, "usual_loop", lambda *inputs: plain(*inputs) + 1e-4)
+    with pytest.raises(SystemExit, match="do not compute the same"):
+        sugarcrepe.main([*argv, "--output", str(tmp_path / "wrong.json")])
 
 
 def test_memory_counts_pieces():
