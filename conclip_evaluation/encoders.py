@@ -133,6 +133,9 @@ def _load_processors(
         tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, revision=revision)
     except (OSError, ValueError):
         tokenizer = None
+    except ImportError as error:
+        # SigLIP's; transformers' own words are a page.
+        raise UsageError(f"{blame}: its tokenizer needs more packages: pip install sentencepiece protobuf") from error
     # Without files transformers makes a tokenizer that knows nothing but its special tokens.
     if tokenizer is None or len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise UsageError(

@@ -9,6 +9,7 @@ from other_models import FAMILIES, LETTERS, SIGLIP_LENGTH, TEXTS, save_other, so
 from tiny import save_tiny
 from transformers import AutoProcessor, BlipForConditionalGeneration, BlipModel, CLIPModel
 
+from conclip_evaluation import encoders
 from conclip_evaluation.blip import BlipMatcher
 from conclip_evaluation.encoders import load_encoder
 from conclip_training.failures import UsageError
@@ -156,6 +157,14 @@ def test_refuses_a_folder_without_its_processor(saved, tmp_path, family, files):
     for name in files:
         (tmp_path / "model" / name).unlink(missing_ok=True)
     assert "needs the files of its processor" in refused(tmp_path / "model")
+
+
+def test_names_the_packages_that_siglips_tokenizer_needs(saved, monkeypatch):
+    def refuse(*_, **__):
+        raise ImportError("SiglipTokenizer requires the SentencePiece library\nbut it was not found")
+
+    monkeypatch.setattr(encoders.AutoTokenizer, "from_pretrained", refuse)
+    assert "pip install sentencepiece protobuf" in refused(saved["siglip"][0])
 
 
 def test_refuses_weights_that_do_not_fill_the_model(saved, tmp_path):
