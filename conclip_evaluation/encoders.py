@@ -1,7 +1,5 @@
 """Models that people compare CLIP with: SigLIP and SigLIP 2, ALIGN, FLAVA, BLIP, through transformers' own classes."""
 
-from pathlib import Path
-
 import torch
 from transformers import (
     AutoImageProcessor,
@@ -10,15 +8,13 @@ from transformers import (
     BaseImageProcessor,
     BatchEncoding,
     BlipForImageTextRetrieval,
-    PreTrainedConfig,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
 
 from conclip_evaluation.blip import BlipMatcher
 from conclip_evaluation.dual_encoder import DualEncoder
-from conclip_training.failures import UsageError, one_line
+from conclip_training.failures import UsageError
+from conclip_training.models import loading_of, model_type, require_all_weights
 
 
 class SiglipEncoder(DualEncoder):
@@ -82,47 +78,20 @@ def load_encoder(model_name_or_path: str, revision: str | None = None) -> DualEn
         UsageError: there is no whole model of a supported family with its processors.
     """
     blame = f"--model {model_name_or_path}"
-    is_path = model_name_or_path.startswith((".", "/", "~")) or model_name_or_path.count("/") > 1
-    if is_path and not Path(model_name_or_path).is_dir():
-        raise UsageError(f"{blame}: there is no such folder.")
-    verbosity = logging.get_verbosity()
-    # What does not fit is said below, in a sentence instead of a table.
-    logging.set_verbosity_error()
-    try:
-        config, _ = PreTrainedConfig.get_config_dict(model_name_or_path, revision=revision)
-        if not config:
-            raise UsageError(f"{blame}: no model there (config.json missing).")
-        if config.get("model_type") not in FAMILIES:
-            supported = ", ".join(FAMILIES)
-            raise UsageError(f"{blame}: a {config.get('model_type')} model; supported are clip, {supported}.")
-        loader, encoder = FAMILIES[config["model_type"]]
-        model = _load_weights(loader, model_name_or_path, revision, blame)
-        return encoder(model, *_load_processors(model_name_or_path, revision, blame))
-    except UsageError:
-        raise
-    # Each of the formats inside (json, safetensors, torch) and the Hub's client has error types of its own.
-    except Exception as error:
-        raise UsageError(f"{blame} cannot be loaded: {one_line(error)}") from error
-    finally:
-        logging.set_verbosity(verbosity)
-
-
-def _load_weights(loader: type, model_name_or_path: str, revision: str | None, blame: str) -> PreTrainedModel:
-    model, loading = loader.from_pretrained(
-        model_name_or_path,
-        revision=revision,
-        dtype=torch.float32,
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-    )
-    absent = sorted([*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])])
-    if absent:
-        others = f" and {len(absent) - 1} more are" if len(absent) > 1 else " is"
-        raise UsageError(
-            f"{blame}: its weights do not fill a {type(model).__name__}: {absent[0]}{others} missing or of another "
-            "shape."
+    with loading_of(model_name_or_path, blame):
+        family = model_type(model_name_or_path, revision, blame)
+        if family not in FAMILIES:
+            raise UsageError(f"{blame}: a {family} model; supported are clip, {', '.join(FAMILIES)}.")
+        loader, encoder = FAMILIES[family]
+        model, loading = loader.from_pretrained(
+            model_name_or_path,
+            revision=revision,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
-    return model
+        require_all_weights(loading, blame)
+        return encoder(model, *_load_processors(model_name_or_path, revision, blame))
 
 
 def _load_processors(

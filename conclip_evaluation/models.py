@@ -15,7 +15,7 @@ from conclip_evaluation.scorer import EmbeddingScorer, MatchingScorer, clip_scor
 from conclip_training.arguments import DataArguments, ModelArguments
 from conclip_training.failures import UsageError, one_line
 from conclip_training.image_tensors import ImageEmbedder, embedding_cache_dir
-from conclip_training.models import load_model, text_tokenizer
+from conclip_training.models import load_model, model_type, text_tokenizer
 from dataset_scripts.collate import PairCollator
 from modeling_conclip import ConCLIPModel
 
@@ -52,8 +52,9 @@ def load_scorers(
         cache_dir = embedding_cache_dir(DataArguments(embedding_cache_dir=arguments.embedding_cache_dir))
         return ImageEmbedder(collator, accelerator, batch_size, workers, cache_dir)
 
-    base = adapted_base(name_or_path, arguments.revision)
-    if base or model_type(name_or_path, arguments.revision) in ("clip", None):
+    family = family_of(name_or_path, arguments.revision)
+    base = None if family else adapted_base(name_or_path, arguments.revision)
+    if family in ("clip", None):
         model, processor = load_clip(name_or_path, base, arguments.revision)
         warning = quick_gelu_warning(base or name_or_path, model.config, model, None if base else arguments.revision)
         model.to(accelerator.device).eval()
@@ -72,18 +73,16 @@ def load_scorers(
         yield Loaded(label, encoder_scorer(encoder, own, batch_size), told)
 
 
-def model_type(name_or_path: str, revision: str | None) -> str | None:
-    """As its config.json says; `None` where there is none to be read, which loading says in words."""
+def family_of(name_or_path: str, revision: str | None) -> str | None:
+    """Its `model_type`; `None` where there is none to be read, as of adapters, or as loading says in words."""
     try:
-        return PreTrainedConfig.get_config_dict(name_or_path, revision=revision)[0].get("model_type")
+        return model_type(name_or_path, revision, blame=name_or_path)
     except (OSError, ValueError):
         return None
 
 
 def adapted_base(name_or_path: str, revision: str | None) -> str | None:
     """Of a folder or repository that holds adapters alone, the model they belong to."""
-    if model_type(name_or_path, revision):
-        return None
     try:
         return PeftConfig.from_pretrained(name_or_path, revision=revision).base_model_name_or_path
     # As it says of whatever holds none.

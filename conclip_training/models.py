@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -29,18 +31,9 @@ def load_model(
         UsageError: the path or Hub id holds no whole CLIP with its processor.
     """
     blame = f"{option} {model_name_or_path}"
-    is_path = model_name_or_path.startswith((".", "/", "~")) or model_name_or_path.count("/") > 1
-    if is_path and not Path(model_name_or_path).is_dir():
-        raise UsageError(f"{blame}: there is no such folder.")
-    verbosity = logging.get_verbosity()
-    # What does not fit is said below, in a sentence instead of a table.
-    logging.set_verbosity_error()
-    try:
-        config, _ = PreTrainedConfig.get_config_dict(model_name_or_path, revision=arguments.revision)
-        if not config:
-            raise UsageError(f"{blame}: no model there (config.json missing).")
-        if config.get("model_type") != "clip":
-            raise UsageError(f"{blame}: a {config.get('model_type')} model, not a CLIP.")
+    with loading_of(model_name_or_path, blame):
+        if (found := model_type(model_name_or_path, arguments.revision, blame)) != "clip":
+            raise UsageError(f"{blame}: a {found} model, not a CLIP.")
         model, loading = ConCLIPModel.from_pretrained(
             model_name_or_path,
             revision=arguments.revision,
@@ -53,6 +46,27 @@ def load_model(
             output_loading_info=True,
         )
         processor = load_processor(arguments, model_name_or_path, blame)
+        require_all_weights(loading, blame)
+    return model, processor
+
+
+@contextmanager
+def loading_of(model_name_or_path: str, blame: str) -> Iterator[None]:
+    """
+    Args:
+        blame: how a message begins.
+
+    Raises:
+        UsageError: there is no such folder, or whatever the libraries raise inside.
+    """
+    is_path = model_name_or_path.startswith((".", "/", "~")) or model_name_or_path.count("/") > 1
+    if is_path and not Path(model_name_or_path).is_dir():
+        raise UsageError(f"{blame}: there is no such folder.")
+    verbosity = logging.get_verbosity()
+    # What does not fit is said in a sentence instead of a table.
+    logging.set_verbosity_error()
+    try:
+        yield
     except UsageError:
         raise
     # Each of the formats inside (json, safetensors, torch) and the Hub's client has error types of its own.
@@ -60,6 +74,24 @@ def load_model(
         raise UsageError(f"{blame} cannot be loaded: {one_line(error)}") from error
     finally:
         logging.set_verbosity(verbosity)
+
+
+def model_type(model_name_or_path: str, revision: str | None, blame: str) -> str | None:
+    """As its config.json says."""
+    config, _ = PreTrainedConfig.get_config_dict(model_name_or_path, revision=revision)
+    if not config:
+        raise UsageError(f"{blame}: no model there (config.json missing).")
+    return config.get("model_type")
+
+
+def require_all_weights(loading: dict, blame: str) -> None:
+    """
+    Args:
+        loading: as `from_pretrained` gives with `output_loading_info`.
+
+    Raises:
+        UsageError: weights that the model has were not in the files.
+    """
     absent = sorted([*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])])
     if absent:
         others = f" and {len(absent) - 1} more are" if len(absent) > 1 else " is"
@@ -67,7 +99,6 @@ def load_model(
             f"{blame}: its weights do not fill the model of its config.json: {absent[0]}{others} missing or of "
             "another shape."
         )
-    return model, processor
 
 
 def load_processor(arguments: ModelArguments, model_name_or_path: str, blame: str) -> ProcessorMixin:
@@ -82,7 +113,10 @@ def load_processor(arguments: ModelArguments, model_name_or_path: str, blame: st
         processor = AutoProcessor.from_pretrained(model_name_or_path, revision=arguments.revision)
     except (OSError, ValueError):
         processor = None
-    if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
+    tokenizer = getattr(processor, "tokenizer", None)
+    # Without its files transformers makes one that knows the special tokens alone.
+    is_empty = tokenizer is None or len(tokenizer) <= len(tokenizer.all_special_tokens)
+    if is_empty or not hasattr(processor, "image_processor"):
         raise UsageError(
             f"{blame}: needs the files of a CLIPProcessor (preprocessor_config.json and the tokenizer's) beside the "
             "weights."

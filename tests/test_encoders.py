@@ -174,4 +174,4 @@ def test_refuses_weights_that_do_not_fill_the_model(saved, tmp_path):
     for cls in (BlipForConditionalGeneration, BlipModel):
         cls(model.config).save_pretrained(tmp_path / "captions")
         message = refused(tmp_path / "captions")
-        assert "do not fill a BlipForImageTextRetrieval" in message and "more are missing" in message
+        assert "do not fill the model of its config.json" in message and "more are missing" in message
