@@ -5,9 +5,9 @@ SugarCrepe by `evaluate/run_benchmarks.py`'s own parts against the usual loop ov
 
 The loop takes one item at a time, both captions at 77 tokens, and the image again for every item; of so many items
 that it is timed over some, spread over the files, and the seconds an item are compared. Ours scores all items from an
-empty cache. Where pictures are missing, those of `--pictures` stand in for them in turn, each file with bytes of its
-own, so that as many distinct images are embedded as the files name. Before it times, it checks that both give the
-loop's items the same scores.
+empty cache. Where pictures are missing, those of `--pictures` stand in for them in turn; with `--distinct` each file
+has bytes of its own, so that as many images are embedded as the files name, 1,560, and not as many as there are
+pictures. Before it times, it checks that both give the loop's items the same scores.
 """
 
 import argparse
@@ -38,15 +38,16 @@ from modeling_conclip import ConCLIPModel
 MOST_DIFFERENCE = 1e-5
 
 
-def stand_ins(data_dir: Path, pictures: Path, folder: Path) -> Path:
+def stand_ins(data_dir: Path, pictures: Path, folder: Path, distinct: bool) -> Path:
     """The annotations of `data_dir` with a picture for every file they name."""
     (folder / "val2017").mkdir(parents=True)
     (folder / "sugarcrepe").symlink_to((data_dir / "sugarcrepe").resolve())
     names = sorted({Path(item["images"][0]).name for item in SUGARCREPE.read(folder)})
     files = cycle(sorted(pictures.glob("*.jpg")))
     for name, file in zip(names, files, strict=False):
-        # What follows the end of a JPEG is not read.
-        (folder / "val2017" / name).write_bytes(file.read_bytes() + name.encode())
+        # What follows the end of a JPEG is not decoded.
+        own = name.encode() if distinct else b""
+        (folder / "val2017" / name).write_bytes(file.read_bytes() + own)
     return folder
 
 
@@ -130,6 +131,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", default="vit-base-patch32", choices=SIZES)
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="As of run_benchmarks.py.")
     parser.add_argument("--pictures", type=Path, help="Folder of JPEGs that stand in for COCO's.")
+    parser.add_argument("--distinct", action="store_true", help="Every file of --pictures counts as another picture.")
     parser.add_argument("--tokenizer_name", required=True, help="Of CLIP.")
     parser.add_argument("--loop_items", type=int, default=100)
     parser.add_argument("--batch_size", type=int, default=256)
@@ -140,7 +142,7 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         data_dir = options.data_dir
         if options.pictures:
-            data_dir = stand_ins(data_dir, options.pictures, Path(folder) / "data")
+            data_dir = stand_ins(data_dir, options.pictures, Path(folder) / "data", options.distinct)
         both = load(options, data_dir)
         items = list(both.reader)
         some = np.linspace(0, len(items) - 1, options.loop_items).astype(int)
