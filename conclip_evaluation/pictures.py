@@ -1,12 +1,11 @@
 """The picture of a benchmark run: bars, and a radar as in the paper (arXiv 2403.20312)."""
 
-import io
 import math
 from pathlib import Path
 from textwrap import fill
 
 from conclip_evaluation.results import BenchmarkReport, Line
-from dataset_scripts.whole_files import write_whole
+from conclip_training.figures import save_figure
 
 # The first model, mostly the base of the others, is grey.
 COLOURS = ("#9aa5b1", "#1f6feb", "#e8590c", "#2b8a3e", "#ae3ec9", "#c92a2a", "#0c8599", "#5c3d2e")
@@ -14,18 +13,6 @@ BAR_ROWS = 14
 # Makes numbers readable where a line passes.
 BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
 CHANCE = {"color": "black", "lw": 1, "ls": ":"}
-
-
-def save_figure(figure, path: Path) -> None:
-    """
-    The matplotlib figure as PNG, whole or not at all.
-
-    Raises:
-        CannotWrite: the folder cannot be made or written to.
-    """
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=130)
-    write_whole(path, content.getvalue())
 
 
 def draw_benchmarks(report: BenchmarkReport, path: Path) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from conclip_evaluation.card import eval_result, read_card, replace_section, with_eval_results, without_results
-from conclip_evaluation.pictures import save_figure
+from conclip_training.cards import eval_result, read_card, replace_section, with_eval_results, without_results
+from conclip_training.figures import save_figure
 from dataset_scripts.whole_files import write_whole
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "peft", "evaluate")

@@ -12,7 +12,8 @@ from benchmark_lines import LINES, line, report
 from huggingface_hub import ModelCard
 from test_report import RESULTS
 
-from conclip_evaluation.card import BENCHMARKS_END, BENCHMARKS_START, fill_card_with_benchmarks, main, without_results
+from conclip_evaluation.card import fill_card_with_benchmarks, main
+from conclip_training.cards import BENCHMARKS_END, BENCHMARKS_START, without_results
 from conclip_training.report import fill_card
 from conclip_training.report import write_report as write_training_report
 

@@ -52,6 +52,8 @@ def allowed(path, level, module):
         return flat if level else root not in PROJECT
     if folder == "dataset_scripts":
         return level < len(path.parts) if level else root not in PROJECT - {"dataset_scripts"}
+    if folder in ("conclip_training", "train_accelerate.py"):
+        return root not in {"conclip_evaluation", "benchmarks"}
     if folder == "evaluate" and len(path.parts) > 2:
         return flat if level else root in STDLIB | {"evaluate", "datasets", "numpy"}
     return True
@@ -96,6 +98,8 @@ def test_imports_go_one_way():
         ("evaluate/run_benchmarks.py", "import torch, modeling_conclip, dataset_scripts", True),
         ("evaluate/run_benchmarks.py", "from train_accelerate import main", False),
         ("conclip_training/loop.py", "import modeling_conclip, dataset_scripts, conclip_metrics", True),
+        ("conclip_training/loop.py", "from conclip_evaluation.card import main", False),
+        ("conclip_evaluation/card.py", "import conclip_training, conclip_metrics, dataset_scripts", True),
         ("conclip_training/loop.py", "import importlib\nimportlib.import_module('train_accelerate')", False),
         ("conclip_training/loop.py", "from conclip_metrics import run_benchmarks", False),
         ("train_accelerate.py", "import conclip_training, modeling_conclip, dataset_scripts", True),
