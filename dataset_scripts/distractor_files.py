@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+import xxhash
 
-from dataset_scripts.whole_files import write_whole
+from dataset_scripts.unit_rows import ROWS_AT_A_TIME, read_rows
+from dataset_scripts.whole_files import DamagedFile, checksum, read_mapped, with_checksum, write_whole
 
 COCO_NAME = re.compile(r"(?:COCO_\w+_)?(\d{12})\.jpg")
 SUFFIXES = (".pt", ".parquet")
+# To be raised whenever the same inputs are to give something else.
+VERSION = 1
 
 
 class DistractorError(ValueError):
@@ -34,6 +39,20 @@ class Embeddings:
     rows: np.ndarray
     names: list[str] | None = None
     keys: np.ndarray | None = None
+
+
+@dataclass
+class Distractors:
+    """
+    Args:
+        indices: int64, (n, k), of the pool; -1 where it has no more.
+        scores: float32, (n, k), dot products; -inf where there are no more.
+        agrees: bool, (n, k), whether the negated caption is true of it, as far as its texts tell.
+    """
+
+    indices: np.ndarray
+    scores: np.ndarray
+    agrees: np.ndarray
 
 
 def read_embeddings(path: Path) -> Embeddings:
@@ -165,3 +184,47 @@ def write_distractors(path: Path, indices: np.ndarray, scores: np.ndarray, agree
         }
         pq.write_table(pa.table(table), buffer)
     write_whole(path, buffer.getvalue())
+
+
+class Parts:
+    """
+    Finished blocks of rows, in a folder beside the output: a file each, whole or not there.
+
+    Args:
+        key: of everything the result depends on; blocks of another key are not read.
+    """
+
+    def __init__(self, folder: Path, key: str):
+        self.folder, self.key = folder, key
+
+    def _path(self, start: int) -> Path:
+        return self.folder / f"{self.key}-{start:09d}.safetensors"
+
+    def read(self, start: int, count: int) -> Distractors | None:
+        """`None` if it is not there, or damaged."""
+        try:
+            tensors, recorded = read_mapped(self._path(start))
+        except (FileNotFoundError, DamagedFile):
+            return None
+        if tensors.keys() != Distractors.__annotations__.keys() or checksum(tensors) != recorded:
+            return None
+        return Distractors(**{name: tensor.numpy() for name, tensor in tensors.items()})
+
+    def write(self, start: int, part: Distractors) -> None:
+        tensors = {name: torch.from_numpy(array) for name, array in vars(part).items()}
+        write_whole(self._path(start), with_checksum(tensors))
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def key_of(queries: Embeddings, pool: Embeddings, *settings) -> str:
+    """Of the content of the embeddings and keys, and of settings that JSON can hold."""
+    hasher = xxhash.xxh3_128(json.dumps([VERSION, queries is pool, *settings]))
+    for embeddings in (queries, pool):
+        hasher.update(repr((embeddings.rows.shape, embeddings.keys is None)))
+        for start in range(0, len(embeddings.rows), ROWS_AT_A_TIME):
+            hasher.update(read_rows(embeddings.rows, start, start + ROWS_AT_A_TIME).numpy())
+        if embeddings.keys is not None:
+            hasher.update(np.ascontiguousarray(embeddings.keys))
+    return hasher.hexdigest()

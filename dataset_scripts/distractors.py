@@ -12,46 +12,27 @@ caption is true; where fewer than k are, the nearest others follow them. Stopped
 
 import argparse
 import json
-import shutil
 import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-import xxhash
 from tqdm.auto import tqdm
 
 from dataset_scripts.agreement import Agreement
 from dataset_scripts.distractor_files import (
     DistractorError,
+    Distractors,
     Embeddings,
+    Parts,
     check_output,
+    key_of,
     read_embeddings,
     read_texts,
     write_distractors,
 )
 from dataset_scripts.nearest import BACKENDS, ROWS_A_BLOCK, Search
-from dataset_scripts.unit_rows import read_rows
-from dataset_scripts.whole_files import CannotWrite, DamagedFile, checksum, read_mapped, with_checksum, write_whole
-
-# To be raised whenever the same inputs are to give something else.
-VERSION = 1
-
-
-@dataclass
-class Distractors:
-    """
-    Args:
-        indices: int64, (n, k), of the pool; -1 where it has no more.
-        scores: float32, (n, k), dot products; -inf where there are no more.
-        agrees: bool, (n, k), whether the negated caption is true of it, as far as its texts tell.
-    """
-
-    indices: np.ndarray
-    scores: np.ndarray
-    agrees: np.ndarray
+from dataset_scripts.whole_files import CannotWrite, write_whole
 
 
 def find_distractors(
@@ -59,7 +40,7 @@ def find_distractors(
     pool,
     k: int,
     agreement: Agreement | None = None,
-    parts: "Parts | None" = None,
+    parts: Parts | None = None,
     progress: bool = False,
     **options,
 ) -> Distractors:
@@ -106,50 +87,6 @@ def _search(plain: Search, agreeing: Search | None, rows: np.ndarray) -> Distrac
             indices[row, have : have + count] = other[new][:count]
             scores[row, have : have + count] = score[new][:count]
     return Distractors(indices, scores, agrees)
-
-
-class Parts:
-    """
-    Finished blocks of rows, in a folder beside the output: a file each, whole or not there.
-
-    Args:
-        key: of everything the result depends on; blocks of another key are not read.
-    """
-
-    def __init__(self, folder: Path, key: str):
-        self.folder, self.key = folder, key
-
-    def _path(self, start: int) -> Path:
-        return self.folder / f"{self.key}-{start:09d}.safetensors"
-
-    def read(self, start: int, count: int) -> Distractors | None:
-        """`None` if it is not there, or damaged."""
-        try:
-            tensors, recorded = read_mapped(self._path(start))
-        except (FileNotFoundError, DamagedFile):
-            return None
-        if tensors.keys() != Distractors.__annotations__.keys() or checksum(tensors) != recorded:
-            return None
-        return Distractors(**{name: tensor.numpy() for name, tensor in tensors.items()})
-
-    def write(self, start: int, part: Distractors) -> None:
-        tensors = {name: torch.from_numpy(array) for name, array in vars(part).items()}
-        write_whole(self._path(start), with_checksum(tensors))
-
-    def remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def key_of(queries: Embeddings, pool: Embeddings, *settings) -> str:
-    """Of the content of the embeddings and keys, and of settings that JSON can hold."""
-    hasher = xxhash.xxh3_128(json.dumps([VERSION, queries is pool, *settings]))
-    for embeddings in (queries, pool):
-        hasher.update(repr((embeddings.rows.shape, embeddings.keys is None)))
-        for start in range(0, len(embeddings.rows), ROWS_A_BLOCK):
-            hasher.update(read_rows(embeddings.rows, start, start + ROWS_A_BLOCK).numpy())
-        if embeddings.keys is not None:
-            hasher.update(np.ascontiguousarray(embeddings.keys))
-    return hasher.hexdigest()
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -199,11 +136,12 @@ def write_file(args: argparse.Namespace) -> dict:
         args.output.with_name(f"{args.output.name}.parts"),
         key_of(queries, pool, args.top_k, args.duplicate_similarity, texts),
     )
+    agreement = Agreement(*texts) if texts else None
     found = find_distractors(
         queries.rows,
         pool.rows,
         args.top_k,
-        Agreement(*texts) if texts else None,
+        agreement,
         parts,
         progress=True,
         duplicate_similarity=args.duplicate_similarity,
@@ -217,8 +155,8 @@ def write_file(args: argparse.Namespace) -> dict:
             f"The pool has only {(found.indices[short[0]] >= 0).sum()} images for row {short[0]} that are not the "
             f"image itself ({len(short)} such rows): add images, or lower --top_k."
         )
-    report = make_report(found, len(pool.rows), Agreement(*texts).has_target if texts else None)
-    write_distractors(args.output, found.indices, found.scores, found.agrees if texts else None)
+    report = make_report(found, len(pool.rows), agreement and agreement.has_target)
+    write_distractors(args.output, found.indices, found.scores, found.agrees if agreement else None)
     write_whole(args.output.with_suffix(".json"), (json.dumps(report, indent=2) + "\n").encode())
     parts.remove()
     return report

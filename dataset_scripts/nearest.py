@@ -77,10 +77,7 @@ class Search:
         for keys, rows, what in ((self.query_keys, self.queries, "queries"), (self.pool_keys, self.pool, "pool")):
             if keys is not None and (len(keys) != len(rows) or keys.ndim != 2 or keys.dtype != np.uint8):
                 raise ValueError(f"The keys of the {what} must be uint8, ({len(rows)}, 16), got {keys.shape}.")
-        if self.backend not in BACKENDS or (self.backend == "faiss" and self.allowed):
-            raise ValueError(f"The backend must be one of {', '.join(BACKENDS)}, and not faiss with a filter.")
-        if self.backend == "auto":
-            self.backend = "faiss" if importlib.util.find_spec("faiss") and not self.allowed else "torch"
+        self._choose_backend()
         self._ids = image_ids(self.query_keys, self.pool_keys)
         # |computed - true| <= d u |x| |y|, u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, 3.1);
         # the rest is for the rounding of the score itself.
@@ -88,6 +85,15 @@ class Search:
         width = min(COLUMNS_A_TILE, len(self.pool)) // (4 * self.k)
         self._chunk = min(WIDEST_CHUNK, 1 << max(0, width.bit_length() - 1))
         self._buffer = torch.empty(0)
+
+    def _choose_backend(self) -> None:
+        has_faiss = importlib.util.find_spec("faiss") is not None
+        if self.backend not in BACKENDS or (self.backend == "faiss" and self.allowed):
+            raise ValueError(f"The backend must be one of {', '.join(BACKENDS)}, and not faiss with a filter.")
+        if self.backend == "faiss" and not has_faiss:
+            raise ValueError("The backend faiss is not installed: pip install faiss-cpu, or choose torch.")
+        if self.backend == "auto":
+            self.backend = "faiss" if has_faiss and not self.allowed else "torch"
 
     def rows(self, rows: np.ndarray) -> Found:
         """
@@ -98,7 +104,13 @@ class Search:
             indices int64 and scores float32, (r, k), best first; -1 and -inf where there are no more.
         """
         block = as_float32(self.queries[rows])
-        return self._by_faiss(block, rows) if self.backend == "faiss" else self._by_torch(block, rows)
+        precision = torch.get_float32_matmul_precision()
+        # The bound on the error is float32's, not that of the bfloat16 a process may have asked for.
+        torch.set_float32_matmul_precision("highest")
+        try:
+            return self._by_faiss(block, rows) if self.backend == "faiss" else self._by_torch(block, rows)
+        finally:
+            torch.set_float32_matmul_precision(precision)
 
     def _by_torch(self, block: torch.Tensor, rows: np.ndarray) -> Found:
         # The k largest chunk maxima so far. They belong to k pairs, so the k-th best pair is no worse than the last.
@@ -118,7 +130,8 @@ class Search:
         """First column, and rows padded with zeros to a multiple of the chunk."""
         for start in range(0, len(self.pool), COLUMNS_A_TILE):
             columns = read_rows(self.pool, start, start + COLUMNS_A_TILE)
-            yield start, torch.nn.functional.pad(columns, (0, 0, 0, -len(columns) % self._chunk))
+            missing = -len(columns) % self._chunk
+            yield start, torch.nn.functional.pad(columns, (0, 0, 0, missing)) if missing else columns
 
     def _tile(self, block, rows, columns, start, best) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Updates `best`, and returns query, column and score of the pairs that may be among the best k."""

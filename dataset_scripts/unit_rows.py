@@ -13,7 +13,8 @@ LENGTH_TOLERANCE = 0.01
 
 def as_float32(rows) -> torch.Tensor:
     """(n, d) of an array or tensor, float32 and contiguous, on the CPU."""
-    rows = rows if isinstance(rows, torch.Tensor) else torch.from_numpy(np.array(rows))
+    # A copy only of what is mapped for reading.
+    rows = rows if isinstance(rows, torch.Tensor) else torch.from_numpy(np.require(rows, requirements="W"))
     return rows.detach().to("cpu", torch.float32).contiguous()
 
 
