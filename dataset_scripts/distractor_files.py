@@ -220,9 +220,9 @@ class Parts:
 
 def key_of(queries: Embeddings, pool: Embeddings, *settings) -> str:
     """Of the content of the embeddings and keys, and of settings that JSON can hold."""
-    hasher = xxhash.xxh3_128(json.dumps([VERSION, queries is pool, *settings]))
+    hasher = xxhash.xxh3_128(json.dumps([VERSION, queries is pool, *settings]).encode())
     for embeddings in (queries, pool):
-        hasher.update(repr((embeddings.rows.shape, embeddings.keys is None)))
+        hasher.update(repr((embeddings.rows.shape, embeddings.keys is None)).encode())
         for start in range(0, len(embeddings.rows), ROWS_AT_A_TIME):
             hasher.update(read_rows(embeddings.rows, start, start + ROWS_AT_A_TIME).numpy())
         if embeddings.keys is not None:

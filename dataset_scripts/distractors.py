@@ -151,6 +151,7 @@ def write_file(args: argparse.Namespace) -> dict:
     )
     short = np.flatnonzero(found.indices[:, -1] < 0)
     if len(short):
+        parts.remove()
         raise DistractorError(
             f"The pool has only {(found.indices[short[0]] >= 0).sum()} images for row {short[0]} that are not the "
             f"image itself ({len(short)} such rows): add images, or lower --top_k."

@@ -47,7 +47,7 @@ def check_unit_rows(source, what: str) -> int:
         ValueError: no rows, not (n, d), or a row whose length is not 1.
     """
     if not len(source):
-        raise ValueError(f"The {what} hold no embedding at all.")
+        raise ValueError(f"There is no embedding in the {what}.")
     for start in range(0, len(source), ROWS_AT_A_TIME):
         rows = read_rows(source, start, start + ROWS_AT_A_TIME)
         if rows.dim() != 2:
