@@ -75,10 +75,9 @@ def image_ids(query_keys: np.ndarray | None, pool_keys: np.ndarray | None) -> tu
         return None
     both = np.ascontiguousarray(np.concatenate([query_keys, pool_keys]))
     ids = np.unique(both.view(f"S{both.shape[1]}").ravel(), return_inverse=True)[1].astype(np.int64)
-    unknown = ~both.any(axis=1)
     queries, pool = np.split(ids, [len(query_keys)])
-    unknown_queries, unknown_pool = np.split(unknown, [len(query_keys)])
-    return np.where(unknown_queries, -1, queries), np.where(unknown_pool, -2, pool)
+    # Enough on one side.
+    return queries, np.where(pool_keys.any(axis=1), pool, -1)
 
 
 def parts_of(count: int) -> Iterator[slice]:

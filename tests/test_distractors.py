@@ -28,6 +28,7 @@ from look_alikes import (
 from dataset_scripts import distractors
 from dataset_scripts.agreement import Agreement, head_of
 from dataset_scripts.ccneg import CCNeg
+from dataset_scripts.distractor_files import Embeddings, key_of
 from dataset_scripts.distractors import find_distractors, main
 
 ROOT = Path(__file__).parents[1]
@@ -40,9 +41,9 @@ tiles = pytest.fixture(name="tiles", params=TILES)(cut_into_tiles)
 
 
 def test_those_that_agree_come_first_and_the_nearest_others_follow(queries, pool, texts, targets, tiles):
-    # Of which but two images agree with the first target, and none with the fifth.
-    texts = [["a dog"] if "dog" not in " ".join(of_image) else of_image for of_image in texts]
-    texts[50] = texts[60] = ["a lake"]
+    # So few that many of them are among the nearest anyway. Two agree with the first target, none with the fifth.
+    pool, texts = pool[:30], [["a dog"] if "dog" not in " ".join(of_image) else of_image for of_image in texts[:30]]
+    texts[10] = texts[20] = ["a lake"]
     targets = [["dogs", "zebra"] if target == ["the dog"] else target for target in targets]
     targets = [["lakes", "dog"] if target == ["a man"] else target for target in targets]
     expected, agreeing = expected_agreeing(queries, pool, texts, targets, 3)
@@ -158,7 +159,7 @@ distractors.ROWS_A_BLOCK = 20
 name = sys.argv.pop()
 write = distractor_files.Parts.write
 def write_two(parts, start, part):
-    if start == 40:
+    if start == 60:
         os.kill(os.getpid(), getattr(signal, name))
     write(parts, start, part)
 distractors.Parts.write = write_two
@@ -172,17 +173,19 @@ def test_a_killed_run_goes_on_to_the_same_file(command, files, monkeypatch):
     for name, status in (("SIGINT", 130), ("SIGKILL", -signal.SIGKILL)):
         done = subprocess.run([sys.executable, "-c", STOPPED, *argv, name], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == status, done.stderr
-        assert len(list((files / "out.parquet.parts").iterdir())) == 2
+        assert len(list((files / "out.parquet.parts").iterdir())) == 3
         assert not (files / "out.parquet").exists()
         assert ("the same command goes on" in done.stderr) is (name == "SIGINT")
     monkeypatch.setattr(distractors, "ROWS_A_BLOCK", 20)
     searched = []
     search = distractors._search
     monkeypatch.setattr(distractors, "_search", lambda *args: searched.append(args[2][0]) or search(*args))
-    # A block that was damaged since is searched again.
-    (files / "out.parquet.parts" / next(p.name for p in (files / "out.parquet.parts").glob("*20.*"))).write_bytes(b"x")
+    first, second, _ = sorted((files / "out.parquet.parts").iterdir())
+    # Cut short, and whole but for one byte.
+    first.write_bytes(first.read_bytes()[:-1])
+    second.write_bytes(second.read_bytes()[:-1] + bytes([second.read_bytes()[-1] ^ 1]))
     assert command(**AGREEING)[0] == 0
-    assert searched == [20, 40, 60, 80]
+    assert searched == [0, 20, 60, 80]
     assert not (files / "out.parquet.parts").exists()
     assert command("whole.parquet", **AGREEING)[0] == 0
     assert searched[4:] == [0, 20, 40, 60, 80]
@@ -208,6 +211,12 @@ def test_blocks_of_other_inputs_are_not_taken_up(command, files, monkeypatch, ch
     options = [f"--{change}", {"top_k": 2}.get(change, 0.9)] if change in ("top_k", "duplicate_similarity") else []
     assert command("out.parquet", *options, **AGREEING)[0] == 0
     assert len(searched) == (change != "nothing")
+
+
+def test_a_copy_of_the_queries_is_another_pool(queries):
+    """Of which an image may find itself."""
+    one, other = Embeddings(queries), Embeddings(queries.copy())
+    assert key_of(one, one) == key_of(other, other) != key_of(one, other)
 
 
 def refused(command, says, *options, **replaced):

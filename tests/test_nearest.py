@@ -84,16 +84,30 @@ def test_rounding_of_the_product_does_not_decide(monkeypatch):
     monkeypatch.setattr(Search, "_product", with_error)
     assert Search(queries, pool, 3)._error < 5e-6
     assert_found(nearest(queries, pool, 3, backend="torch"), brute_force(queries, pool, 3))
+    # A threshold among scores that differ as little.
+    threshold = float(np.median(brute_force(queries, pool, 500)[1][7]))
+    options = {"duplicate_similarity": threshold}
+    expected = brute_force(queries, pool, 3, **options)
+    assert (expected[0][7] >= 0).all() and expected[1][7, 0] > threshold - 1e-5
+    assert_found(nearest(queries, pool, 3, backend="torch", **options), expected)
 
 
-def test_an_asked_for_bfloat16_product_is_not_used(queries, pool):
+def test_an_asked_for_bfloat16_product_is_not_used(queries, pool, monkeypatch):
+    """Whether torch computes one depends on the processor: it is looked at what was asked for."""
+    asked, product = [], Search._product
+
+    def noted(*args):
+        asked.append(torch.get_float32_matmul_precision())
+        return product(*args)
+
+    monkeypatch.setattr(Search, "_product", noted)
     torch.set_float32_matmul_precision("medium")
     try:
-        found = nearest(queries, pool, 3, backend="torch")
+        nearest(queries, pool, 3, backend="torch")
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
-    assert_found(found, brute_force(queries, pool, 3))
+    assert set(asked) == {"highest"}
 
 
 def test_the_same_whatever_holds_the_rows(queries, pool, tmp_path):
