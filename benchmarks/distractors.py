@@ -57,7 +57,7 @@ def parse_args() -> argparse.Namespace:
     add("--top_k", type=int, default=3)
     add("--backend", choices=BACKENDS, default="auto")
     add(
-        "--reference_tile", type=int, nargs=2, default=(1_024, 4_096), help="rows and columns (default: as the search)"
+        "--reference_tile", type=int, nargs=2, default=(4_096, 4_096), help="rows and columns (default: as the search)"
     )
     add("--rounds", type=int, default=7)
     add("--output", default="outputs/benchmarks/distractors.json")

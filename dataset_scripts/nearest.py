@@ -23,13 +23,14 @@ from dataset_scripts.unit_rows import (
     check_unit_rows,
     image_ids,
     pair_scores,
+    pairs_of_equals,
     parts_of,
     read_rows,
 )
 
-ROWS_A_BLOCK = 4_096
-# A tile of the product is small enough to be looked through before it leaves the processor's cache.
-ROWS_A_TILE, COLUMNS_A_TILE = 1_024, 4_096
+# 64 MB of scores at a time. Smaller tiles stay in the processor's cache, but gain nothing by it, and threads that wait
+# for each other more often lose much where the machine is shared.
+ROWS_A_BLOCK = COLUMNS_A_TILE = 4_096
 WIDEST_CHUNK = 64
 MOST_CANDIDATES = 1 << 22
 # FAISS proposes so many more than asked for, in case some of them are excluded.
@@ -88,12 +89,12 @@ class Search:
 
     def _choose_backend(self) -> None:
         has_faiss = importlib.util.find_spec("faiss") is not None
-        if self.backend not in BACKENDS or (self.backend == "faiss" and self.allowed):
-            raise ValueError(f"The backend must be one of {', '.join(BACKENDS)}, and not faiss with a filter.")
-        if self.backend == "faiss" and not has_faiss:
-            raise ValueError("The backend faiss is not installed: pip install faiss-cpu, or choose torch.")
         if self.backend == "auto":
             self.backend = "faiss" if has_faiss and not self.allowed else "torch"
+        if self.backend not in BACKENDS or (self.backend == "faiss" and (self.allowed or not has_faiss)):
+            raise ValueError(
+                f"The backend must be one of {', '.join(BACKENDS)}; faiss installed, and without a filter."
+            )
 
     def rows(self, rows: np.ndarray) -> Found:
         """
@@ -117,10 +118,7 @@ class Search:
         best = torch.full((len(rows), self.k), -torch.inf)
         found = []
         for start, columns in self._pool_blocks():
-            for at in range(0, len(rows), ROWS_A_TILE):
-                tile = slice(at, at + ROWS_A_TILE)
-                pairs = self._tile(block[tile], rows[tile], columns, start, best[tile])
-                found.append((pairs[0] + at, pairs[1], pairs[2]))
+            found.append(self._tile(block, rows, columns, start, best))
             if sum(len(part[0]) for part in found) > MOST_CANDIDATES:
                 found = [self._keep_best(block, best, found)]
         query, column, scores = self._keep_best(block, best, found)
@@ -167,13 +165,8 @@ class Search:
             query = np.flatnonzero((rows >= start) & (rows < stop))
             column = rows[query] - start
         if self._ids is not None:
-            ids = self._ids[1][start:stop]
-            order = np.argsort(ids, kind="stable")
-            first, last = (np.searchsorted(ids[order], self._ids[0][rows], side=side) for side in ("left", "right"))
-            counts = last - first
-            offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-            query = np.concatenate([query, np.repeat(np.arange(len(rows)), counts)])
-            column = np.concatenate([column, order[np.repeat(first, counts) + offsets]])
+            of_key = pairs_of_equals(self._ids[0][rows], self._ids[1][start:stop])
+            query, column = np.concatenate([query, of_key[0]]), np.concatenate([column, of_key[1]])
         return torch.from_numpy(query), torch.from_numpy(column)
 
     def _drop_duplicates(self, block, columns, chunks, maxima) -> None:

@@ -80,6 +80,15 @@ def image_ids(query_keys: np.ndarray | None, pool_keys: np.ndarray | None) -> tu
     return queries, np.where(pool_keys.any(axis=1), pool, -1)
 
 
+def pairs_of_equals(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The positions in `left` and in `right`, both (pairs,), wherever the two hold the same."""
+    order = np.argsort(right, kind="stable")
+    first, last = (np.searchsorted(right[order], left, side=side) for side in ("left", "right"))
+    counts = last - first
+    offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(np.arange(len(left)), counts), order[np.repeat(first, counts) + offsets]
+
+
 def parts_of(count: int) -> Iterator[slice]:
     return (slice(start, start + PAIRS_AT_A_TIME) for start in range(0, count, PAIRS_AT_A_TIME))
 

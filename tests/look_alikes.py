@@ -31,7 +31,7 @@ def make_pool():
 def cut_into_tiles(request, monkeypatch):
     """Of a fixture with the parameters `TILES`."""
     if request.param == "many tiles":
-        for name, size in {"ROWS_A_BLOCK": 30, "ROWS_A_TILE": 16, "COLUMNS_A_TILE": 64, "MOST_CANDIDATES": 50}.items():
+        for name, size in {"ROWS_A_BLOCK": 30, "COLUMNS_A_TILE": 64, "MOST_CANDIDATES": 50}.items():
             monkeypatch.setattr(module, name, size)
 
 
