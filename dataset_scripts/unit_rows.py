@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 ROWS_AT_A_TIME = 4_096
-PAIRS_AT_A_TIME = 8_192
+# Few enough for the cache: more take twice the time.
+PAIRS_AT_A_TIME = 512
 # How far from 1 the length of a row may be: float16 rounds it by less than 0.0005.
 LENGTH_TOLERANCE = 0.01
 
