@@ -2,9 +2,11 @@
 
 from .choose import choose
 from .filters import REASONS, reject, reject_caption
-from .form import deny, deny_absent, hybrid
+from .form import deny
+from .frames import deny_absent, hybrid, is_absent
 from .maker import GrammarMaker, load_spacy
-from .parse import Pair, Parsed, Token, object_nouns, parse
+from .parse import object_nouns, parse
+from .parsed import Pair, Parsed
 from .rows import KINDS, PRODUCTS, STRATEGIES, Negation, Result
 from .swap import swap
 
@@ -18,11 +20,11 @@ __all__ = [
     "Pair",
     "Parsed",
     "Result",
-    "Token",
     "choose",
     "deny",
     "deny_absent",
     "hybrid",
+    "is_absent",
     "load_spacy",
     "object_nouns",
     "parse",

@@ -2,7 +2,8 @@
 
 import random
 
-from .parse import Pair, Parsed
+from .parsed import Pair, Parsed
+from .rows import STRATEGIES
 
 
 def choose(parsed: Parsed, strategy: str, rng: random.Random) -> Pair | None:
@@ -10,4 +11,7 @@ def choose(parsed: Parsed, strategy: str, rng: random.Random) -> Pair | None:
 
     Returns None if the caption has none of that kind. Raises `ValueError` if `strategy` is not in `rows.STRATEGIES`.
     """
-    raise NotImplementedError
+    if strategy not in STRATEGIES:
+        raise ValueError(f"strategy is {strategy!r}; it has to be one of {', '.join(STRATEGIES)}.")
+    pairs = parsed.pairs if strategy == "random" else [pair for pair in parsed.pairs if pair.kind == strategy]
+    return pairs[int(rng.random() * len(pairs))] if pairs else None

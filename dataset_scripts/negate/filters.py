@@ -1,9 +1,11 @@
 """Stage 4: which captions and negations are left out, and why."""
 
+import re
 from collections.abc import Callable
 
-from .parse import Parsed
+from .parsed import Parsed
 from .rows import Negation
+from .words import NEGATIONS
 
 NOTHING = "nothing to negate"
 NEGATED = "caption already negated"
@@ -17,10 +19,28 @@ REASONS = (NOTHING, NEGATED, DOUBLE, LONG, UNCHANGED, DUPLICATE, DOUBT, NOT_ABSE
 
 CountTokens = Callable[[str], int]
 
+_WORD = re.compile(r"[\w'’-]+")
+# Marks of links, markup and cut-off text, of which the parse says little.
+_ODD = re.compile(r"[\[\]{}<>|\\*_=~^\n\t]|https?:|www\.|\.\.")
+
+
+def count_negations(text: str) -> int:
+    """How many words of `text` negate: "no", "without", "isn't", "nobody" …"""
+    return sum(word in NEGATIONS or word.endswith(("n't", "n’t")) for word in _WORD.findall(text.lower()))
+
 
 def reject_caption(parsed: Parsed) -> str | None:
     """Why nothing is made of this caption; None if something may be."""
-    raise NotImplementedError
+    caption = parsed.caption
+    if count_negations(caption):
+        return NEGATED
+    if (
+        not any(token.tag[:2] == "NN" for token in parsed.tokens)
+        or caption.count('"') % 2
+        or _ODD.search(caption.strip())
+    ):
+        return DOUBT
+    return None if parsed.pairs else NOTHING
 
 
 def reject(caption: str, negation: Negation, count_tokens: CountTokens | None = None, limit: int = 77) -> str | None:
@@ -28,4 +48,10 @@ def reject(caption: str, negation: Negation, count_tokens: CountTokens | None = 
 
     `count_tokens(text)` counts with the begin and end marks; without it no text is too long.
     """
-    raise NotImplementedError
+    if negation.text.split() == caption.split():
+        return UNCHANGED
+    if count_negations(negation.text) != (negation.product != "swap"):
+        return DOUBLE
+    if count_tokens is not None and count_tokens(negation.text) > limit:
+        return LONG
+    return None

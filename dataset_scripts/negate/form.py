@@ -2,24 +2,274 @@
 
 import random
 
-from .parse import Pair, Parsed
+from . import words
+from .frames import deny_object
+from .morphology import is_person
+from .parse import is_plural
+from .parsed import Pair, Parsed
 from .rows import Negation
+from .text import Edit, apply, comma, fit_articles, fit_case
+
+Form = tuple[str, list[Edit]]  # rule, edits of the caption
+
+_CONTRACTIONS = {
+    word: word + "n't" for word in ("is", "are", "was", "were", "has", "have", "does", "do", "did", "could", "would")
+}
+_DO = {"VBZ": "does", "VBP": "do", "VB": "do", "VBD": "did"}
+_DETERMINERS = frozenset({"a", "an", "some", "the", "another"}) | words.QUANTIFIERS
 
 
 def deny(parsed: Parsed, pair: Pair, rng: random.Random) -> Negation | None:
     """A false negation (CC-Neg's c'): the caption with `pair` denied, in one of the forms that fit, drawn by `rng`."""
-    raise NotImplementedError
+    if pair.kind == "object":
+        return deny_object(parsed, pair, rng)
+    found = forms(parsed, pair)
+    if not found:
+        return None
+    rule, edits = found[int(rng.random() * len(found))]
+    caption = parsed.caption
+    text = fit_case(fit_articles(apply(caption, edits), caption), caption)
+    return Negation(text, "false", pair.kind, rule, parsed.text(pair.span), pair.span, False)
 
 
-def deny_absent(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, Negation] | None:
-    """A true negation and its foil: one frame, filled with `absent` and with an object of the caption's.
-
-    The frame is what the caption says without that object. False negations of objects (`deny`) come from the same
-    frames, so that nothing but the content tells true from false.
-    """
-    raise NotImplementedError
+def forms(parsed: Parsed, pair: Pair) -> list[Form]:
+    """Every form that fits `pair`; one that is drawn more often stands in the list more often."""
+    return _FORMS[pair.construction](parsed, pair)
 
 
-def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, Negation] | None:
-    """A true hybrid ("a dog but no frisbee") and a false one ("a frisbee but no dog", or "a dog but no ball")."""
-    raise NotImplementedError
+def _auxiliary(parsed: Parsed, pair: Pair) -> list[Form]:
+    auxiliary = parsed.tokens[pair.token]
+    low = auxiliary.text.lower()
+    verb = auxiliary.i if pair.construction == "copula" else auxiliary.head
+    scope = _scope(parsed, verb)
+    found = []
+    if not _is_quantified(parsed, pair.head):
+        long = (auxiliary.start, auxiliary.end, "cannot") if low == "can" else (auxiliary.end, auxiliary.end, " not")
+        found += [("not-auxiliary", [long, *scope])] * 4
+        if low in _CONTRACTIONS and comma(parsed.caption) == ",":
+            found.append(("contraction", [(auxiliary.start, auxiliary.end, _CONTRACTIONS[low]), *scope]))
+    return found + _no_subject(parsed, pair, scope)
+
+
+def _finite(parsed: Parsed, pair: Pair) -> list[Form]:
+    verb = parsed.tokens[pair.token]
+    scope = _scope(parsed, verb.i)
+    found = []
+    if not _is_quantified(parsed, pair.head):
+        start = parsed.tokens[_before_adverbs(parsed, verb.i)].start
+        between = parsed.caption[start : verb.start]
+        do = _DO[verb.tag]
+        rest = f" {between}{verb.lemma}"
+        found += [("do-not", [(start, verb.end, f"{do} not{rest}"), *scope])] * 4
+        if comma(parsed.caption) == ",":
+            found.append(("contraction", [(start, verb.end, f"{_CONTRACTIONS[do]}{rest}"), *scope]))
+    return found + _no_subject(parsed, pair, scope)
+
+
+def _participle(parsed: Parsed, pair: Pair) -> list[Form]:
+    token = parsed.tokens[pair.token]
+    verb = token.head if token.dep == "auxpass" else token.i
+    start = parsed.tokens[_before_adverbs(parsed, verb, token.i)].start
+    scope = _scope(parsed, verb)
+    found = [("not-participle", [(start, start, "not "), *scope])]
+    relative = _relative(parsed, pair.head)
+    if pair.construction == "participle" and relative:
+        found.append(("who-is-not", [(start, start, f"{relative} not "), *scope]))
+    return found
+
+
+def _adverbial(parsed: Parsed, pair: Pair) -> list[Form]:
+    verb = parsed.tokens[pair.token]
+    scope = _scope(parsed, verb.i)
+    return [(rule, [(verb.start, verb.start, text), *scope]) for rule, text in _ADVERBIAL]
+
+
+_ADVERBIAL = (("without-doing", "without "), ("without-doing", "without "), ("not-participle", "not "))
+
+
+def _conjunct(parsed: Parsed, pair: Pair) -> list[Form]:
+    verb = parsed.tokens[pair.token]
+    cc = parsed.tokens[verb.i - 1]
+    scope = _scope(parsed, verb.i)
+    return [
+        ("and-not", [(verb.start, verb.start, "not "), *scope]),
+        ("but-not", [(cc.start, verb.start, "but not "), *scope]),
+    ]
+
+
+def _with(parsed: Parsed, pair: Pair) -> list[Form]:
+    tokens = parsed.tokens
+    preposition = tokens[pair.token]
+    noun = parsed.kid(preposition.i, "pobj")
+    scope = _either(parsed, noun)
+    without = (preposition.start, preposition.end, "without")
+    first = tokens[tokens[noun].left]
+    low = first.text.lower()
+    if low in ("both", "all", "each", "only", "other", "no", "just", "about", "at", "over", "more", "less"):
+        return []
+    counted = first.dep == "nummod" or low in words.QUANTIFIERS
+    found = []
+    if not counted:
+        some = [(first.start, first.end, "any")] if low == "some" else []
+        found += [("without", [without, *some, *scope])] * 3
+    if low in ("a", "an", "some") or counted:
+        if not scope and (first.dep == "det" or first.head == noun):
+            found.append(("with-no", [(first.start, first.end, "no")]))
+    elif first.i == noun and not scope and first.tag == "NNS":
+        found.append(("with-no", [(first.start, first.start, "no ")]))
+    return found
+
+
+def _noun_preposition(parsed: Parsed, pair: Pair) -> list[Form]:
+    start = pair.span[0]
+    found = [("not-preposition", [(start, start, "not ")])]
+    relative = _relative(parsed, pair.head)
+    if relative:
+        found.append(("who-is-not", [(start, start, f"{relative} not ")]))
+    return found
+
+
+def _verb_preposition(parsed: Parsed, pair: Pair) -> list[Form]:
+    start = pair.span[0]
+    mark = comma(parsed.caption)
+    found = [("but-not", [(start, start, "but not ")])]
+    if parsed.caption[start - 1] == " ":
+        found.append(("but-not", [(start - 1, start, f"{mark} but not ")]))
+    return found
+
+
+def _adjective(parsed: Parsed, pair: Pair) -> list[Form]:
+    tokens = parsed.tokens
+    noun = tokens[pair.head]
+    phrase = parsed.text(pair.span)
+    start, end = pair.span
+    remove = (start, end + 1, "")
+    is_are = "are" if is_plural(parsed, noun.i) else "is"
+    person = is_person(noun.lemma.lower())
+    following = [k for k in parsed.children[noun.i] if k > noun.i and tokens[k].dep != "punct"]
+    if any(tokens[k].dep in ("conj", "cc") or tokens[k].text.lower() == "of" for k in following):
+        return []
+    phrase = phrase[0].lower() + phrase[1:]
+    first = tokens[noun.left]
+    insert = noun.end
+    if following or first.tag in ("PRP$", "POS") or first.dep == "poss":
+        mark = comma(parsed.caption)
+        close = "" if tokens[noun.i + 1].text == "," else mark
+        if _is_last(parsed, noun.i):
+            close = ""
+        clause = f"{mark} {'who' if person else 'which'} {is_are} not {phrase}{close}"
+    else:
+        clause = f" {'who' if person else 'that'} {is_are} not {phrase}"
+    return [("that-is-not", [remove, (insert, insert, clause)])]
+
+
+_FORMS = {
+    "auxiliary": _auxiliary,
+    "copula": _auxiliary,
+    "finite": _finite,
+    "participle": _participle,
+    "bare": _participle,
+    "adverbial": _adverbial,
+    "conjunct": _conjunct,
+    "with": _with,
+    "noun-prep": _noun_preposition,
+    "verb-prep": _verb_preposition,
+    "adjective": _adjective,
+}
+
+
+def _is_last(parsed: Parsed, token: int) -> bool:
+    return all(t.dep == "punct" or t.tag == "_SP" for t in parsed.tokens[token + 1 :])
+
+
+def _before_adverbs(parsed: Parsed, verb: int, first: int | None = None) -> int:
+    """Index of the first of the adverbs that stand right before the verb (or before `first`, its auxiliary)."""
+    first = verb if first is None else first
+    while first and parsed.tokens[first - 1].dep == "advmod" and parsed.tokens[first - 1].head == verb:
+        if parsed.tokens[first - 1].tag != "RB" or parsed.tokens[first - 1].left != first - 1:
+            break
+        first -= 1
+    return first
+
+
+def _scope(parsed: Parsed, verb: int) -> list[Edit]:
+    """What changes behind a "not": "some" becomes "any", and "and" before a verb that stays true becomes "but"."""
+    tokens = parsed.tokens
+    edits = []
+    conjuncts = [k for k in parsed.children[verb] if tokens[k].dep == "conj" and k > verb]
+    stop = tokens[conjuncts[0]].left if conjuncts else tokens[verb].right + 1
+    for token in tokens[verb + 1 : stop]:
+        if token.dep == "det" and token.text == "some":
+            edits.append((token.start, token.end, "any"))
+    if len(conjuncts) == 1 and tokens[conjuncts[0]].tag[:2] == "VB":
+        kid = tokens[conjuncts[0]]
+        alone = parsed.kid(kid.i, "nsubj", "nsubjpass", "expl", "conj") < 0
+        for k in parsed.children[verb]:
+            if tokens[k].dep == "cc" and tokens[k].text == "and" and verb < k < kid.i and alone:
+                edits.append((tokens[k].start, tokens[k].end, "but"))
+    return edits
+
+
+def _either(parsed: Parsed, noun: int) -> list[Edit]:
+    """ "and" among the things a "without" takes away becomes "or"."""
+    tokens = parsed.tokens
+    return [
+        (tokens[k].start, tokens[k].end, "or")
+        for k in parsed.children[noun]
+        if tokens[k].dep == "cc" and tokens[k].text == "and" and k > noun
+    ]
+
+
+def _relative(parsed: Parsed, noun: int) -> str | None:
+    """ "who is", "that are" … for a noun that a relative clause can safely follow."""
+    token = parsed.tokens[noun]
+    low = token.lemma.lower()
+    if noun < 0 or token.tag not in ("NN", "NNS") or token.dep not in ("ROOT", "nsubj", "nsubjpass", "dobj", "pobj"):
+        return None
+    person = is_person(low)
+    if not person and token.dep not in ("ROOT", "nsubj") or low in words.NO_OBJECT:
+        return None
+    if any(parsed.tokens[k].dep in ("conj", "relcl") for k in parsed.children[noun]):
+        return None
+    return f"{'who' if person else 'that'} {'are' if is_plural(parsed, noun) else 'is'}"
+
+
+def _is_quantified(parsed: Parsed, noun: int) -> bool:
+    """Whether "not" after this subject could leave the sentence true: "some dogs are not running"."""
+    if noun < 0:
+        return False
+    if parsed.tokens[noun].text.lower() in words.INDEFINITE_PRONOUNS:
+        return True
+    return any(
+        parsed.tokens[k].text.lower() in words.QUANTIFIERS
+        for k in parsed.children[noun]
+        if k < noun and parsed.tokens[k].dep in ("det", "amod", "nummod", "predet")
+    )
+
+
+def _no_subject(parsed: Parsed, pair: Pair, scope: list[Edit]) -> list[Form]:
+    tokens = parsed.tokens
+    if pair.head < 0 or tokens[pair.head].dep not in ("nsubj", "nsubjpass"):
+        return []
+    noun = tokens[pair.head]
+    low = noun.text.lower()
+    if low in words.INDEFINITE_PRONOUNS:
+        return [("no-subject", [(noun.start, noun.end, words.INDEFINITE_PRONOUNS[low]), *scope])]
+    if noun.tag not in ("NN", "NNS") or noun.lemma in words.NO_OBJECT:
+        return []
+    if any(tokens[k].dep in ("conj", "poss") for k in parsed.children[noun.i]):
+        return []
+    first, last = tokens[noun.left], noun.left
+    while tokens[last].text.lower() in words.QUANTIFIERS or tokens[last].text.lower() in ("a", "an", "the"):
+        last += 1
+    if first.text.lower() == "the" or last > noun.i:
+        return []
+    if last > first.i:
+        edit = (first.start, tokens[last - 1].end, "no")
+    elif first.dep == "nummod":
+        edit = (first.start, first.end, "no")
+    elif noun.tag == "NNS":
+        edit = (first.start, first.end, f"no {first.text.lower()}")
+    else:
+        return []
+    return [("no-subject", [edit, *scope])]

