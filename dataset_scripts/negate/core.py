@@ -39,7 +39,11 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
     if cut is None:
         return None
     keep_first, keep_last, first, last, is_with = cut
+    if first <= last:
+        last = _take_along(parsed, last)
     kept = [t for t in tokens[keep_first : keep_last + 1] if not first <= t.i <= last and t.dep != "punct"]
+    if first <= last < len(tokens) - 1 and (tokens[last + 1].dep == "mark" or first == 0):
+        return None
     if not kept or kept[-1].tag in _DANGLING or not _stands_without(kept, name):
         return None
     caption = parsed.caption
@@ -102,6 +106,20 @@ def _cut(parsed: Parsed, noun: int) -> tuple[int, int, int, int, bool] | None:
     if token.dep == "conj":
         return _without_conjunct(parsed, token)
     return None
+
+
+def _take_along(parsed: Parsed, last: int) -> int:
+    """What only the removed thing bore out goes with it: "(a stick) in its mouth", "(a pack) on"."""
+    tokens = parsed.tokens
+    if last + 1 >= len(tokens) or tokens[last + 1].tag not in ("IN", "RP") or tokens[last + 1].dep == "mark":
+        return last
+    after = tokens[last + 1]
+    noun = parsed.kid(after.i, "pobj")
+    if after.left == after.right == after.i and after.text in ("on", "off"):
+        return after.i
+    if noun >= 0 and tokens[noun].lemma in words.NO_OBJECT and parsed.kid(noun, "poss") >= 0:
+        return after.right
+    return last
 
 
 def _without_verb(parsed: Parsed, verb) -> tuple[int, int, int, int, bool] | None:

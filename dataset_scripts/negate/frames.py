@@ -8,7 +8,8 @@ import random
 from dataclasses import dataclass
 
 from .core import Core, find_core
-from .names import any_of, counted, is_many, is_scenery, may_be_one, some
+from .morphology import article
+from .names import any_of, counted, goes_along, is_many, is_unique, may_be_one, some
 from .parsed import Pair, Parsed
 from .rows import Negation
 from .text import comma, fit_case, split_end
@@ -43,14 +44,14 @@ _BARE_FRAMES = (
     ("no-is-in", "no {no} {be} in the {p}"),
     ("no-can-be-seen", "no {no} can be seen in the {p}"),
     ("shows-no", "the {p} shows no {no}"),
-    ("picture-without", "a {p} without {a}"),
-    ("picture-with-no", "a {p} with no {no}"),
+    ("picture-without", "{a_p} without {a}"),
+    ("picture-with-no", "{a_p} with no {no}"),
 )
 _HYBRID_FRAMES = (
     ("but-no", "{one} but no {no}"),
     ("but-no", "{one}{comma} but no {no}"),
     ("and-no", "{one} and no {no}"),
-    ("no-but", "no {no} but {one}"),
+    ("no-but-there-is", "there {be} no {no}{comma} but there {one_be} {one}"),
     ("there-is-but-no", "there {one_be} {one} but no {no}"),
     ("shows-but-no", "the {p} shows {one} but no {no}"),
 )
@@ -97,8 +98,11 @@ def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, N
     pair = things[int(rng.random() * len(things))]
     others = [other for other in things if not may_be_one(other.name, pair.name)]
     frames = _HYBRID_FRAMES
-    if not any(map(is_scenery, (pair.name, absent, *(other.name for other in others)))):
+    if all(map(goes_along, (pair.name, absent, *(other.name for other in others)))):
         frames += _HYBRID_WITHOUT_FRAMES
+    if any(is_unique(name) for name in (pair.name, absent)):
+        # "There is the sky" is no English.
+        frames = tuple(frame for frame in frames if "{one_be}" not in frame[1])
     rule, template = frames[int(rng.random() * len(frames))]
     frame = Frame(rule, template, None, rng.random() < _PLURAL_SHARE, _PICTURES[int(rng.random() * 4)])
     many = parsed.tokens[pair.token].tag[-1] == "S"
@@ -124,17 +128,40 @@ def is_absent(parsed: Parsed, noun: str) -> bool:
 def _draw_frame(parsed: Parsed, pair: Pair, name: str, rng: random.Random) -> Frame:
     """`name` is what fills the frame beside `pair`: a frame has to suit both."""
     bare, which, number, picture = rng.random(), rng.random(), rng.random(), rng.random()
-    core = find_core(parsed, pair.token, pair.name) if bare >= _BARE_SHARE else None
+    core = None
+    if bare >= _BARE_SHARE:
+        core = find_core(parsed, pair.token, pair.name) or _other_thing(parsed, pair, rng)
     if core is None:
         frames = _BARE_FRAMES
     else:
         frames = _CLAUSE_FRAMES if core.is_clause else _NOUN_FRAMES
-        if not is_scenery(pair.name) and not is_scenery(name):
+        if " with " in core.text:
+            frames = tuple(frame for frame in frames if " with " not in frame[1])
+        elif goes_along(pair.name) and goes_along(name):
             frames += _WITHOUT_FRAMES
             if core.place and core.place[1]:
                 frames += _PLACE_FRAMES
     rule, template = frames[int(which * len(frames))]
     return Frame(rule, template, core, number < _PLURAL_SHARE, _PICTURES[int(picture * 4)])
+
+
+def _other_thing(parsed: Parsed, pair: Pair, rng: random.Random) -> Core | None:
+    """Another thing of the caption's, to stand for the rest of it where it cannot stand without `pair`."""
+    others = [
+        other
+        for other in parsed.pairs
+        if other.kind == "object" and not may_be_one(other.name, pair.name) and not _is_owned(parsed, other.token)
+    ]
+    if not others:
+        return None
+    other = others[int(rng.random() * len(others))]
+    text = parsed.text(parsed.phrase(other.token))
+    return None if any(may_be_one(word, pair.name) for word in text.lower().split()) else Core(text, False)
+
+
+def _is_owned(parsed: Parsed, noun: int) -> bool:
+    """ "His hat" needs somebody before it."""
+    return any(parsed.tokens[k].dep == "poss" for k in parsed.children[noun])
 
 
 def _fill(
@@ -153,6 +180,7 @@ def _fill(
         one=one,
         one_be="are" if one_many else "is",
         p=frame.picture,
+        a_p=f"{article(frame.picture)} {frame.picture}",
     )
     truth = product in ("true", "hybrid")
     text = fit_case(text, caption) + split_end(caption)[1]

@@ -22,13 +22,14 @@ def may_be_one(first: str, second: str) -> bool:
     return not _GROUPS.get(one, set()).isdisjoint(_GROUPS.get(other, set()))
 
 
-def is_scenery(name: str) -> bool:
-    return name.rpartition(" ")[2] in words.SCENERY
+def goes_along(name: str) -> bool:
+    """Whether things and people can be "with" or "without" it: a ball, and no street."""
+    return name.rpartition(" ")[2] not in words.SCENERY and not is_person(name)
 
 
 def is_many(name: str, many: bool) -> bool:
     """Whether a phrase of `name` is plural, where `many` is what was wished."""
-    return is_plural_only(name) or many and not is_mass(name)
+    return is_plural_only(name) or many and not is_mass(name) and not is_unique(name)
 
 
 def counted(name: str, many: bool) -> str:
@@ -36,11 +37,15 @@ def counted(name: str, many: bool) -> str:
     return plural(name) if is_many(name, many) else name
 
 
+def is_unique(name: str) -> bool:
+    return name in words.UNIQUE
+
+
 def some(name: str, many: bool) -> str:
     """ "a dog", "dogs", "the sky", "water"."""
     if is_many(name, many):
         return plural(name)
-    if name in words.UNIQUE:
+    if is_unique(name):
         return f"the {name}"
     return name if is_mass(name) else f"{article(name)} {name}"
 

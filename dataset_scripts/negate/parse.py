@@ -1,7 +1,7 @@
 """Stage 1, relation parsing: caption -> subjects, objects and predicate-object pairs (paper, section on CC-Neg)."""
 
 from . import words
-from .morphology import singular
+from .morphology import PLURAL_ONLY, singular
 from .parsed import Pair, Parsed
 from .tree import read_tokens
 
@@ -228,6 +228,10 @@ def _object(parsed: Parsed, noun) -> Pair | None:
         if k >= noun.i:
             continue
         kid = tokens[k]
+        if kid.dep == "det" and kid.text.lower() in ("a", "an") and noun.tag == "NNS" and low not in PLURAL_ONLY:
+            return None
+        if kid.dep == "compound" and kid.text.lower() in words.COLORS:
+            break
         if kid.dep == "compound" and k == first - 1 and kid.text.isalpha() and kid.left == k:
             first = k
         elif kid.text.lower() in words.UNREAL or (kid.text.lower(), head) in words.FIXED_NAMES:

@@ -1,8 +1,10 @@
 """NegCLIP's hard negatives: two nouns, adjectives, verbs or noun phrases of the caption change places."""
 
 import random
+import re
 
 from . import words
+from .morphology import is_mass
 from .names import may_be_one
 from .parse import is_plural
 from .parsed import Parsed
@@ -11,6 +13,7 @@ from .text import apply, fit_articles, fit_case
 
 # What stands on both sides of these may change places and the caption stays true.
 _SYMMETRIC = frozenset("and or next near beside with by alongside between to around among against".split())
+_DOUBLED = re.compile(r"\b([a-z]+) \1\b", re.I)
 _NOUN_DEPS = frozenset({"ROOT", "nsubj", "nsubjpass", "dobj", "pobj", "attr"})
 
 
@@ -33,6 +36,8 @@ def swap(parsed: Parsed, rng: random.Random) -> Negation | None:
     caption = parsed.caption
     text = apply(caption, [(*one, _lower_first(parsed, other)), (*other, _lower_first(parsed, one))])
     text = fit_case(fit_articles(text, caption), caption)
+    if _DOUBLED.search(text):
+        return None
     target = f"{parsed.text(one)} / {parsed.text(other)}"
     return Negation(text, "swap", kind, rule, target, (one[0], other[1]), False)
 
@@ -40,15 +45,20 @@ def swap(parsed: Parsed, rng: random.Random) -> Negation | None:
 def _lower_first(parsed: Parsed, span: Span) -> str:
     """The words of `span`, without the capital that only a sentence's beginning gave them."""
     text = parsed.text(span)
-    is_first = span[0] == parsed.tokens[0].start and parsed.tokens[0].tag[:3] != "NNP"
-    return text[0].lower() + text[1:] if is_first and not text[:2].isupper() else text
+    is_first = span[0] == parsed.tokens[0].start and (
+        parsed.tokens[0].tag[:3] != "NNP" or parsed.tokens[0].text.lower() in words.COLORS
+    )
+    return text[0].lower() + text[1:] if is_first and not text.partition(" ")[0][1:].isupper() else text
 
 
 def _pick(parsed: Parsed) -> list:
     return [
         t
         for t in parsed.tokens
-        if t.tag in ("NN", "NNS") and t.dep in _NOUN_DEPS and len(t.text) > 2 and t.lemma not in words.NO_OBJECT
+        if t.tag in ("NN", "NNS")
+        and t.dep in _NOUN_DEPS
+        and len(t.text) > 2
+        and t.lemma not in words.NO_OBJECT | words.PRONOUNS
     ]
 
 
@@ -58,7 +68,12 @@ def _pairs(tokens: list, fits) -> list[tuple]:
 
 def _nouns(parsed: Parsed) -> list[tuple[Span, Span]]:
     def fits(a, b) -> bool:
-        if a.tag != b.tag or _fixed(parsed, a, b) or _determiner(parsed, a) != _determiner(parsed, b):
+        if (
+            a.tag != b.tag
+            or is_mass(a.lemma) != is_mass(b.lemma)
+            or _fixed(parsed, a, b)
+            or _determiner(parsed, a) != _determiner(parsed, b)
+        ):
             return False
         return parsed.kid(a.i, "compound") < 0 and parsed.kid(b.i, "compound") < 0
 
@@ -111,7 +126,9 @@ def _adjectives(parsed: Parsed) -> list[tuple[Span, Span]]:
         t
         for t in tokens
         if t.tag == "JJ" and t.dep == "amod" and t.left == t.i == t.right and t.text.isalpha()
-        if t.text.lower() not in words.NOT_PREDICATIVE and tokens[t.head].lemma not in words.NO_OBJECT
+        if t.text.lower() not in words.NOT_PREDICATIVE
+        and t.text.lower() not in ("dark", "light", "bright")
+        and tokens[t.head].lemma not in words.NO_OBJECT
     ]
     return [((a.start, a.end), (b.start, b.end)) for a, b in _pairs(found, fits)]
 

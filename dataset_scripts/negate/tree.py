@@ -33,15 +33,12 @@ class Token(NamedTuple):
 
 def read_tokens(doc) -> tuple[list[Token], list[list[int]]]:
     """The tokens of a `spacy.tokens.Doc` and the indices of each token's children, in order."""
-    tags = [token.tag_ for token in doc]
-    deps = [token.dep_ for token in doc]
-    heads = [token.head.i for token in doc]
-    texts = [token.text for token in doc]
-    lemmas = [token.lemma_ for token in doc]
+    read = [(token.text, token.idx, token.tag_, token.lemma_, token.dep_, token.head.i) for token in doc]
+    texts, starts, tags, lemmas, deps, heads = map(list, zip(*read, strict=True)) if read else ([] for _ in range(6))
     for i, text in enumerate(texts):
         if tags[i] in _VERB_LIKE and text in _TAKEN_FOR_NOUNS:
             _mend_verb(i, texts, tags, lemmas, deps, heads)
-    left, right = list(range(len(doc))), list(range(len(doc)))
+    left, right = list(range(len(read))), list(range(len(read)))
     children: list[list[int]] = [[] for _ in texts]
     for i, head in enumerate(heads):
         if head != i:
@@ -55,8 +52,8 @@ def read_tokens(doc) -> tuple[list[Token], list[list[int]]]:
                 break
             head = heads[head]
     tokens = [
-        Token(i, text, token.idx, token.idx + len(text), tags[i], lemmas[i], deps[i], heads[i], left[i], right[i])
-        for i, (token, text) in enumerate(zip(doc, texts, strict=True))
+        Token(i, text, start, start + len(text), tags[i], lemmas[i], deps[i], heads[i], left[i], right[i])
+        for i, (text, start) in enumerate(zip(texts, starts, strict=True))
     ]
     return tokens, children
 

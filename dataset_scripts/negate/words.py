@@ -14,15 +14,15 @@ CHILDREN = _words(
 ANYONE = _words(
     "person people human adult individual crowd audience team family couple friend worker player rider driver dancer "
     "skier surfer skater skateboarder snowboarder climber hiker runner swimmer biker cyclist bicyclist artist actor "
-    "performer musician singer guitarist drummer athlete performer vendor shopper spectator onlooker bystander fan "
-    "pedestrian passenger student teacher doctor nurse soldier officer policeman police cop fireman firefighter chef "
-    "cook waiter waitress bartender businessman lawyer farmer fisherman hunter cowboy clown referee umpire coach "
-    "catcher pitcher batter goalie quarterback cheerleader gymnast wrestler boxer racer jockey model photographer "
-    "politician president author writer customer tourist visitor guest member patient employee construction senior "
-    "elder parent grandmother grandfather relative sibling twin acrobat skydiver diver kayaker canoeist rower sailor "
-    "motorcyclist bmxer stuntman protester marcher celebrity comedian rapper footballer basketballer cricketer "
-    "monk priest nun pilot guard sunbather jogger camper backpacker walker teammate opponent participant competitor "
-    "contestant instructor trainer hockey-player leader caller someone somebody"
+    "performer musician singer guitarist drummer athlete vendor shopper spectator onlooker bystander fan pedestrian "
+    "passenger student teacher doctor nurse soldier officer policeman police cop fireman firefighter chef cook waiter "
+    "waitress bartender businessman lawyer farmer fisherman hunter cowboy clown referee umpire coach catcher pitcher "
+    "batter goalie quarterback cheerleader gymnast wrestler boxer racer jockey model photographer politician "
+    "president author writer customer tourist visitor guest member patient employee construction senior elder parent "
+    "grandmother grandfather relative sibling twin acrobat skydiver diver kayaker canoeist rower sailor motorcyclist "
+    "bmxer stuntman protester marcher celebrity comedian rapper footballer basketballer cricketer monk priest nun "
+    "pilot guard sunbather jogger camper backpacker walker teammate opponent participant competitor contestant "
+    "instructor trainer leader someone somebody"
 )
 PERSONS = MALE | FEMALE | CHILDREN | ANYONE
 ANIMALS = _words(
@@ -92,21 +92,24 @@ NO_OBJECT = _words(
     "thing something anything everything nothing one other another each area place spot location height speed shape "
     "size color colour style look pose position posture expression attention turn move movement jump run walk ride "
     "trick stunt flip practice training race game match sport competition performance show party play work job trip "
-    "hand arm leg foot head face eye mouth nose ear hair body shoulder knee back neck lap chest finger toe tail paw "
-    "tongue teeth tooth lip skin belly stomach waist hip wrist elbow chin cheek cell week month year hour minute "
-    "moment love peace joy use help sort amount crowd's mid daytime nighttime summer winter spring fall autumn season "
-    "weather picture photo image photograph photography portrait painting drawing illustration concept idea "
-    "shade shadow light sunlight darkness sun attire clothing gear equipment stuff item object thing material pattern "
-    "design version collection selection range pile stack array circle formation stance conversation talk meeting "
-    "celebration wedding birthday holiday vacation tour visit journey process state country city world town "
-    "name word letter number date song music sound voice noise smile laugh smirk frown grin cry shout "
-    "gesture attempt effort try goal point score fight battle dance step level length width depth surface "
-    "space room-view stand stop start finish step hold catch throw swing dive kick hit leap splash climb slide glide "
-    "swim bath shower rest break nap sleep breath bite sip drag chase bit wearing playing riding lay lunch-break "
-    "red blue green white black brown yellow pink purple gray grey tan orange silver gold blond blonde brunette "
-    "left right inside outside outdoors indoors front-yard left-hand right-hand purpose reason result case example "
-    "member setting pass shot jumping running standing climbing hiking swimming surfing skiing fishing shopping "
-    "traffic-view downtown uphill downhill total full second first third variety"
+    "hand arm leg foot head face eye mouth nose ear hair body shoulder knee neck lap chest finger toe tail paw tongue "
+    "teeth tooth lip skin belly stomach waist hip wrist elbow chin cheek cell week month year hour minute moment love "
+    "peace joy use help amount daytime nighttime summer winter spring fall autumn season weather picture "
+    "photo image photograph photography portrait painting drawing illustration concept idea shade shadow light "
+    "sunlight darkness sun attire clothing gear equipment stuff item object material pattern design version "
+    "collection selection range pile stack array circle formation stance conversation talk meeting celebration "
+    "wedding birthday holiday vacation tour visit journey process state country city world town name word letter date "
+    "song music sound voice noise smile laugh smirk frown grin cry shout thumb ankle fist fingernail beard mustache "
+    "moustache eyebrow forehead gesture attempt effort try goal point score fight battle dance step level length "
+    "width depth surface space stand stop start finish hold catch throw swing dive kick hit leap splash "
+    "climb slide glide swim bath shower break nap sleep breath bite sip drag chase bit wearing playing riding lay "
+    "lunch-break headfirst closeup close-up blowup frame camera possession cover enjoyment flight excitement "
+    "happiness anger fear danger safety interest concentration anticipation preparation need order charge unison "
+    "contact soccer tennis hockey golf volleyball polo rugby karate yoga chess lacrosse cricket angle perspective "
+    "chore task activity routine red blue green white black brown yellow pink purple gray grey tan orange silver gold "
+    "blond blonde brunette left right inside outside outdoors indoors front-yard left-hand right-hand purpose reason "
+    "result case example member setting pass shot jumping running standing climbing hiking swimming surfing skiing "
+    "fishing shopping downtown uphill downhill total full second first third"
 )
 MASS = _words(
     "water snow grass sand food ice dirt mud traffic furniture luggage clothing hair smoke fire rain wood foliage "
@@ -115,9 +118,10 @@ MASS = _words(
     "vegetation greenery shrubbery scenery artwork fabric cloth cardboard plastic wire foam fog mist dust steam oil "
     "paint chalk wax soil clay brush ivy moss seaweed corn wheat lettuce broccoli spinach bacon ham chicken fish "
     "seafood sushi butter sauce ketchup cream popcorn candy sugar salt trash garbage rubbish litter debris laundry "
-    "footage merchandise produce surf spray lightning rubble pavement underwear footwear headgear sunshine electricity "
-    "cattle police wildlife livestock confetti string thread tape leather denim lace silk wool fur lava whitewater"
-) - _words("cattle police glass paper fire brush cake pizza wire art brick fish chicken salad string")
+    "footage merchandise produce surf spray lightning rubble pavement underwear footwear headgear sunshine "
+    "electricity terrain cattle police wildlife livestock confetti string thread tape leather denim lace silk wool "
+    "fur lava whitewater"
+) - _words("cattle police glass paper fire brush cake pizza wire brick fish chicken salad string")
 PLURAL_ONLY = {
     "pants": "pants",
     "jeans": "jeans",
@@ -151,11 +155,11 @@ SCENERY = _words(
     "track fence stage court pond stream shore lawn pavement slope kitchen bathroom bedroom office store shop "
     "restaurant market stadium arena gym station airport desert jungle cave creek wave waterfall ice hallway "
     "playground pier dock alley driveway garage porch deck balcony roof ceiling window door stair stairs steps "
-    "classroom church crowd island valley canyon farm pasture meadow foliage vegetation puddle wood parking "
-    "wood gravel cloud zoo museum mall cafe bar hotel school tunnel ramp horizon rail railing ledge curb highway "
-    "lot backyard harbor coast bank plaza square concert village downtown runway intersection corner"
+    "classroom church crowd island valley canyon farm pasture meadow foliage vegetation puddle wood parking gravel "
+    "cloud zoo museum mall cafe bar hotel school tunnel ramp horizon rail railing ledge curb highway lot backyard "
+    "harbor coast bank plaza square concert village downtown runway intersection corner"
 )
-UNIQUE = _words("sky sun moon ocean sea horizon ground internet world camera beach")
+UNIQUE = _words("sky sun moon ocean sea horizon")
 
 # Said of a noun, these make another thing of it or cannot stand after "is".
 NOT_PREDICATIVE = _words(
@@ -165,20 +169,20 @@ NOT_PREDICATIVE = _words(
     "outdoor indoor outside inside public private professional local international national american african asian "
     "chinese japanese indian british english french german italian mexican european western eastern northern southern "
     "olympic military medical musical political social physical electric electronic digital solar nuclear atomic "
-    "elderly live mere utter sheer chief principal daily annual fellow fake toy stuffed hot polar grand high low "
-    "long short deep half full due ready able about above mid midair general common original special particular "
-    "favorite favourite traditional cultural historic historical ancient modern romantic sexual natural commercial "
-    "industrial residential urban rural tropical aerial underwater close distant far remote teenage adult male female "
-    "lone sole many-colored hard soft swimming running sleeping racing fishing dining living parking skating "
-    "climbing diving riding shopping washing sewing walking skiing surfing boxing wrestling hunting hiking "
-    "cutting ironing rocking baking frying driving landing bowling dancing playing cooking jumping training "
-    "following surrounding remaining existing leading good great best better old-fashioned wild sweet still "
-    "sweat dress ice fire ice-cream high-heeled bare naked nude tank plus-size middle-aged semi-professional "
-    "construction cell army police bmx soccer football baseball tennis hockey basketball wedding street country "
-    "mountain-bike pick-up motor rugby military-style civil real true false extra additional involved past present "
-    "future late early new-born newborn pet dirt cowboy business stop red-carpet lacrosse cross cross-country "
-    "martial acoustic mini fair brunette blond blonde half-naked asian-looking oriental caucasian hispanic "
-    "overgrown shallow mock fresh collegiate fellow underground free freestyle"
+    "elderly live mere utter sheer chief principal daily annual fellow fake toy stuffed hot polar grand high low long "
+    "short deep half full due ready able about above mid midair general common original special particular favorite "
+    "favourite traditional cultural historic historical ancient modern romantic sexual natural commercial industrial "
+    "residential urban rural tropical aerial underwater close distant far remote teenage adult male female light lone "
+    "sole many-colored hard soft swimming running sleeping racing fishing dining living parking skating climbing "
+    "diving riding shopping washing sewing walking skiing surfing boxing wrestling hunting hiking cutting ironing "
+    "rocking baking frying driving landing bowling dancing playing cooking jumping training following surrounding "
+    "remaining existing leading good great best better old-fashioned wild sweet still sweat dress ice fire ice-cream "
+    "high-heeled bare naked nude tank plus-size middle-aged semi-professional construction cell army police bmx "
+    "soccer football baseball tennis hockey basketball wedding street country mountain-bike pick-up motor rugby "
+    "military-style civil real true false extra additional involved past present future late early new-born newborn "
+    "pet dirt cowboy business stop red-carpet lacrosse cross cross-country martial acoustic mini fair brunette blond "
+    "blonde half-naked asian-looking oriental caucasian hispanic overgrown shallow mock fresh collegiate underground "
+    "free freestyle"
 ) - _words("shallow short long low elderly hard soft hot public bare wild blond blonde brunette modern fresh ancient")
 FIXED_NAMES = frozenset(
     {
@@ -218,8 +222,11 @@ FIXED_NAMES = frozenset(
     }
 )
 COLORS = _words(
-    "red blue green white black brown yellow pink purple gray grey tan orange silver gold golden blond blonde beige "
-    "maroon turquoise violet teal navy"
+    "headfirst closeup close-up blowup frame camera height winter possession cover enjoyment flight training "
+    "excitement happiness anger fear danger safety interest peace concentration anticipation preparation need order "
+    "charge unison contact celebration soccer tennis hockey golf volleyball polo rugby karate yoga chess lacrosse "
+    "cricket angle perspective climb chore task activity routine red blue green white black brown yellow pink purple "
+    "gray grey tan orange silver gold golden blond blonde beige maroon turquoise violet teal navy"
 )
 
 # A noun with one of these on it is no such thing, or may not be there.
@@ -227,9 +234,7 @@ UNREAL = _words(
     "toy fake stuffed inflatable imaginary painted carved plush mock model hot cartoon animated artificial"
 )
 # What hangs on these may not be in the picture.
-UNSEEN_PREPOSITIONS = _words(
-    "like as for than about except despite without to-be unlike per since during after before"
-)
+UNSEEN_PREPOSITIONS = _words("like as for than about except despite without unlike per since during after before")
 PICTURES = _words("picture photo image statue painting drawing photograph portrait sculpture mural poster cartoon toy")
 
 # Prepositions whose phrase says what the noun or verb is, not where or with what.
@@ -241,22 +246,23 @@ PLACE = _words(
 
 # These say the same with their place phrase left out.
 FREE_VERBS = _words(
-    "sit stand walk run jump play lie sleep swim eat smile pose wait work talk fly surf ski ride dance sing rest relax "
-    "crawl climb hike skate skateboard snowboard jog race wade splash travel drive sail fish swing slide roll kneel "
-    "crouch squat lean perform practice shop march gather dig drink read laugh cry scream yell float dive leap hop "
-    "bike paddle row fight wrestle bark graze camp cook chat converse celebrate compete exercise stretch skip "
+    "sit stand walk run jump play lie sleep swim eat smile pose wait work talk fly surf ski ride dance sing rest "
+    "relax crawl climb hike skate skateboard snowboard jog race wade splash travel drive sail fish swing slide roll "
+    "kneel crouch squat lean perform practice shop march gather dig drink read laugh cry scream yell float dive leap "
+    "hop bike paddle row fight wrestle bark graze camp cook chat converse celebrate compete exercise stretch skip "
     "gallop trot stroll wander sunbathe paint draw write hang perch nap snowboarding kayak canoe bounce land fall "
     "watch speak kiss hug bathe yawn bend lounge rollerblade sled soar hover parachute juggle bat pitch catch throw "
     "kick hit carry hold wear push pull chase"
 )
 BINDING_VERBS = _words(
-    "put place set lay lean belong consist depend give hand stare gaze cover fill look point attach"
+    "have make take keep let get be become seem put place set lay lean belong consist depend give hand stare gaze "
+    "cover fill look point attach"
 )
 
 # Said inside what is denied, these turn the sense round or leave it open.
 SCOPE_ADVERBS = _words(
-    "still already also too only almost barely hardly just even always sometimes often usually possibly perhaps "
-    "maybe probably apparently never not no yet nearly anymore currently"
+    "still already also too only almost barely hardly just even always sometimes often usually possibly perhaps maybe "
+    "probably apparently never not no yet nearly anymore currently"
 )
 QUANTIFIERS = _words("some several many most all every each both few various numerous any multiple")
 INDEFINITE_PRONOUNS = {
