@@ -138,10 +138,11 @@ def _verb_preposition(parsed: Parsed, pair: Pair) -> list[Form]:
     return found
 
 
-def _adjective(parsed: Parsed, pair: Pair) -> list[Form]:
+def adjective_forms(parsed: Parsed, pair: Pair, word: str = "") -> list[Form]:
+    """The forms of `forms` for an adjective; `word` is said in its place."""
     tokens = parsed.tokens
     noun = tokens[pair.head]
-    phrase = parsed.text(pair.span)
+    phrase = word or parsed.text(pair.span)
     start, end = pair.span
     remove = (start, end + 1, "")
     is_are = "are" if is_plural(parsed, noun.i) else "is"
@@ -154,9 +155,7 @@ def _adjective(parsed: Parsed, pair: Pair) -> list[Form]:
     insert = noun.end
     if following or first.tag in ("PRP$", "POS") or first.dep == "poss":
         mark = comma(parsed.caption)
-        close = "" if tokens[noun.i + 1].text == "," else mark
-        if _is_last(parsed, noun.i):
-            close = ""
+        close = "" if _is_last(parsed, noun.i) or tokens[noun.i + 1].text == "," else mark
         clause = f"{mark} {'who' if person else 'which'} {is_are} not {phrase}{close}"
     else:
         clause = f" {'who' if person else 'that'} {is_are} not {phrase}"
@@ -174,7 +173,7 @@ _FORMS = {
     "with": _with,
     "noun-prep": _noun_preposition,
     "verb-prep": _verb_preposition,
-    "adjective": _adjective,
+    "adjective": adjective_forms,
 }
 
 

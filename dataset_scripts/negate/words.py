@@ -287,3 +287,67 @@ NEGATIONS = _words(
     "werent didnt wont don't doesn't isn't aren't wasn't weren't didn't can't won't couldn't hasn't haven't hardly "
     "barely scarcely noone non lacking lacks devoid absent unable minus sans empty-handed n’t don’t doesn’t isn’t"
 )
+
+_COLOR_FAMILIES = (
+    "red pink orange maroon",
+    "blue turquoise navy",
+    "green",
+    "yellow gold golden",
+    "black",
+    "white beige",
+)
+_OPPOSITES = (
+    ("small little tiny", "large big huge"),
+    ("young", "old"),
+    ("wet", "dry"),
+    ("tall", "short"),
+    ("open", "closed"),
+    ("new", "old"),
+    ("happy smiling", "sad crying"),
+    ("narrow", "wide"),
+    ("thin", "fat"),
+    ("clean", "dirty muddy"),
+    ("wooden", "metal plastic"),
+    ("snowy", "grassy sandy"),
+    ("grassy", "snowy sandy"),
+    ("sandy", "snowy grassy"),
+    ("empty", "crowded"),
+)
+
+
+def _contraries() -> dict[str, tuple[str, ...]]:
+    """Adjective -> adjectives that are not true of what it is true of."""
+    common = "red blue green yellow black white pink".split()
+    found = {
+        color: tuple(other for other in common if other not in family.split())
+        for family in _COLOR_FAMILIES
+        for color in family.split()
+    }
+    found["brown"] = ("red", "blue", "green", "white", "black", "yellow", "pink")
+    found["purple"] = ("red", "green", "yellow", "black", "white")
+    for one, other in _OPPOSITES:
+        for words, others in ((one, other), (other, one)):
+            for word in words.split():
+                found.setdefault(word, tuple(others.split()))
+    return found
+
+
+CONTRARIES = _contraries()
+# Verb -> what one does not do at the same time.
+OTHER_ACTIONS = {
+    "run": ("sit", "stand", "swim", "sleep", "climb", "lie"),
+    "walk": ("sit", "run", "swim", "stand", "climb", "jump", "lie"),
+    "sit": ("stand", "run", "walk", "jump", "swim", "climb", "dance"),
+    "stand": ("sit", "run", "swim", "jump", "walk", "lie", "climb"),
+    "lie": ("stand", "run", "walk", "jump", "sit", "climb"),
+    "lay": ("stand", "run", "walk", "jump", "sit", "climb"),
+    "sleep": ("run", "walk", "stand", "jump", "play", "swim"),
+    "jump": ("sit", "stand", "sleep", "walk", "swim", "lie"),
+    "leap": ("sit", "stand", "sleep", "walk", "swim", "lie"),
+    "climb": ("sit", "run", "swim", "dance", "sleep"),
+    "swim": ("run", "walk", "stand", "sit", "climb", "jump"),
+    "dance": ("sit", "sleep", "swim", "climb", "lie"),
+    "play": ("sleep",),
+    "fly": ("swim", "sit", "sleep"),
+    "kneel": ("stand", "run", "jump", "walk", "swim"),
+}
