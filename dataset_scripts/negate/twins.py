@@ -6,11 +6,12 @@ caption says rules out ("not blue", of a red shirt; "not sitting", of a man who 
 
 import random
 from collections.abc import Sequence
+from functools import lru_cache
 
 from . import words
 from .form import adjective_forms, forms
 from .morphology import gerund, is_person
-from .names import any_of, counted, goes_along, is_many, some
+from .names import any_of, counted, is_many, some
 from .parsed import Pair, Parsed
 from .rows import Negation
 from .text import Edit, apply, fit_articles, fit_case
@@ -50,7 +51,9 @@ def _adjective(parsed: Parsed, pair: Pair, rng: random.Random):
 
 def _action(parsed: Parsed, pair: Pair, rng: random.Random):
     verb = parsed.tokens[_verb(parsed, pair)]
-    contraries = words.OTHER_ACTIONS.get(verb.lemma)
+    contraries = words.OTHER_ACTIONS.get(verb.lemma, ())
+    if any(parsed.tokens[k].text.lower() in words.PATHS for k in parsed.children[verb.i]):
+        contraries = [other for other in contraries if other in words.MOVING]
     if not contraries or verb.tag not in ("VBZ", "VBP", "VBD", "VBG") or parsed.kid(verb.i, "prt", "xcomp") >= 0:
         return None
     found = [n for n, (rule, _) in enumerate(forms(parsed, pair)) if rule in _VERB_RULES]
@@ -69,7 +72,9 @@ def _action(parsed: Parsed, pair: Pair, rng: random.Random):
 
 def _object(parsed: Parsed, pair: Pair, noun: int, nouns: Sequence[str], rng: random.Random):
     thing = next((other for other in parsed.pairs if other.kind == "object" and other.token == noun), None)
-    absent = next((name for name in nouns if thing and _alike(thing.name, name)), None)
+    head = parsed.tokens[noun].head
+    predicate = parsed.tokens[head].lemma.lower() if pair.kind == "verb" else parsed.tokens[head].text.lower()
+    absent = next((name for name in nouns if thing and _fits(predicate, thing.name, name)), None)
     if absent is None:
         return None
     found = [form for form in forms(parsed, pair) if form[0] not in ("with-no", "no-subject")]
@@ -89,13 +94,35 @@ def _object(parsed: Parsed, pair: Pair, noun: int, nouns: Sequence[str], rng: ra
     return _two(parsed, pair, rule, put(absent), put(thing.name), absent, thing.name)
 
 
-def _alike(one: str, other: str) -> bool:
-    """Whether one name can stand where the other does: a place for a place, a person for a person."""
-    return (
-        goes_along(one) == goes_along(other)
-        and is_person(one) == is_person(other)
-        and is_many(one, False) == (is_many(other, False))
-    )
+def _fits(predicate: str, one: str, other: str) -> bool:
+    """Whether `other` can stand where the caption has `one` behind this verb or preposition."""
+    sort = _sort(one)
+    if sort != _sort(other) or is_many(one, False) != is_many(other, False):
+        return False
+    if sort == "place":
+        head = other.rpartition(" ")[2]
+        if predicate in words.INTO:
+            return head in words.INSIDE
+        if predicate in words.UPON:
+            return head in words.ONTO
+        return predicate in words.PLACE
+    return sort != "thing" or predicate in words.GENERAL
+
+
+@lru_cache(maxsize=1 << 16)
+def _sort(name: str) -> str:
+    head = name.rpartition(" ")[2]
+    if is_person(name):
+        return "person"
+    for sort, heads in (
+        ("clothes", words.CLOTHES),
+        ("vehicle", words.VEHICLES),
+        ("place", words.SCENERY),
+        ("animal", words.ANIMALS),
+    ):
+        if head in heads:
+            return sort
+    return "thing"
 
 
 def _two(parsed: Parsed, pair: Pair, rule: str, true: list[Edit], false: list[Edit], absent: str, present: str):

@@ -12,17 +12,17 @@ CHILDREN = _words(
 )
 # May be a man or a woman, old or young: no caption that names one tells which.
 ANYONE = _words(
-    "person people human adult individual crowd audience team family couple friend worker player rider driver dancer "
-    "skier surfer skater skateboarder snowboarder climber hiker runner swimmer biker cyclist bicyclist artist actor "
-    "performer musician singer guitarist drummer athlete vendor shopper spectator onlooker bystander fan pedestrian "
-    "passenger student teacher doctor nurse soldier officer policeman police cop fireman firefighter chef cook waiter "
-    "waitress bartender businessman lawyer farmer fisherman hunter cowboy clown referee umpire coach catcher pitcher "
-    "batter goalie quarterback cheerleader gymnast wrestler boxer racer jockey model photographer politician "
-    "president author writer customer tourist visitor guest member patient employee construction senior elder parent "
-    "grandmother grandfather relative sibling twin acrobat skydiver diver kayaker canoeist rower sailor motorcyclist "
-    "bmxer stuntman protester marcher celebrity comedian rapper footballer basketballer cricketer monk priest nun "
-    "pilot guard sunbather jogger camper backpacker walker teammate opponent participant competitor contestant "
-    "instructor trainer leader someone somebody"
+    "person people human adult individual crowd audience team family couple friend worker player rider driver "
+    "dancer skier surfer skater skateboarder snowboarder climber hiker runner swimmer biker cyclist bicyclist "
+    "artist actor performer musician singer guitarist drummer athlete vendor shopper spectator onlooker bystander "
+    "fan pedestrian passenger student teacher doctor nurse soldier officer policeman police cop fireman firefighter "
+    "chef cook waiter waitress bartender businessman lawyer farmer fisherman hunter cowboy clown referee umpire "
+    "coach catcher pitcher batter goalie quarterback cheerleader gymnast wrestler boxer racer jockey model "
+    "photographer politician president author writer customer tourist visitor guest member patient employee "
+    "construction senior elder parent grandmother grandfather relative sibling twin acrobat skydiver diver kayaker "
+    "canoeist rower sailor motorcyclist bmxer stuntman protester marcher celebrity comedian rapper footballer "
+    "basketballer cricketer monk priest nun pilot guard sunbather jogger camper backpacker walker teammate opponent "
+    "participant competitor contestant instructor trainer leader someone somebody"
 )
 PERSONS = MALE | FEMALE | CHILDREN | ANYONE
 ANIMALS = _words(
@@ -86,30 +86,30 @@ SYNONYMS = (
 
 # Heads that name no thing one can see by itself.
 NO_OBJECT = _words(
-    "group couple pair bunch lot number piece row line set series kind type sort variety part half rest middle center "
-    "centre side front back top bottom edge end corner distance background foreground view scene direction way day "
-    "night time morning evening afternoon sunset sunrise dusk dawn air midair mid-air action motion fun life event "
-    "thing something anything everything nothing one other another each area place spot location height speed shape "
-    "size color colour style look pose position posture expression attention turn move movement jump run walk ride "
-    "trick stunt flip practice training race game match sport competition performance show party play work job trip "
-    "hand arm leg foot head face eye mouth nose ear hair body shoulder knee neck lap chest finger toe tail paw tongue "
-    "teeth tooth lip skin belly stomach waist hip wrist elbow chin cheek cell week month year hour minute moment love "
-    "peace joy use help amount daytime nighttime summer winter spring fall autumn season weather picture "
-    "photo image photograph photography portrait painting drawing illustration concept idea shade shadow light "
-    "sunlight darkness sun attire clothing gear equipment stuff item object material pattern design version "
+    "group couple pair bunch lot number piece row line set series kind type sort variety part half rest middle "
+    "center centre side front back top bottom edge end corner distance background foreground view scene direction "
+    "way day night time morning evening afternoon sunset sunrise dusk dawn air midair mid-air action motion fun "
+    "life event thing something anything everything nothing one other another each area place spot location height "
+    "speed shape size color colour style look pose position posture expression attention turn move movement jump "
+    "run walk ride trick stunt flip practice training race game match sport competition performance show party play "
+    "work job trip hand arm leg foot head face eye mouth nose ear hair body shoulder knee neck lap chest finger toe "
+    "tail paw tongue teeth tooth lip skin belly stomach waist hip wrist elbow chin cheek cell week month year hour "
+    "minute moment love peace joy use help amount daytime nighttime summer winter spring fall autumn season weather "
+    "picture photo image photograph photography portrait painting drawing illustration concept idea shade shadow "
+    "light sunlight darkness sun attire clothing gear equipment stuff item object material pattern design version "
     "collection selection range pile stack array circle formation stance conversation talk meeting celebration "
-    "wedding birthday holiday vacation tour visit journey process state country city world town name word letter date "
-    "song music sound voice noise smile laugh smirk frown grin cry shout thumb ankle fist fingernail beard mustache "
-    "moustache eyebrow forehead gesture attempt effort try goal point score fight battle dance step level length "
-    "width depth surface space stand stop start finish hold catch throw swing dive kick hit leap splash "
+    "wedding birthday holiday vacation tour visit journey process state country city world town name word letter "
+    "date song music sound voice noise smile laugh smirk frown grin cry shout thumb ankle fist fingernail beard "
+    "mustache moustache eyebrow forehead gesture attempt effort try goal point score fight battle dance step level "
+    "length width depth surface space stand stop start finish hold catch throw swing dive kick hit leap splash "
     "climb slide glide swim bath shower break nap sleep breath bite sip drag chase bit wearing playing riding lay "
     "lunch-break headfirst closeup close-up blowup frame camera possession cover enjoyment flight excitement "
     "happiness anger fear danger safety interest concentration anticipation preparation need order charge unison "
     "contact soccer tennis hockey golf volleyball polo rugby karate yoga chess lacrosse cricket angle perspective "
-    "chore task activity routine red blue green white black brown yellow pink purple gray grey tan orange silver gold "
-    "blond blonde brunette left right inside outside outdoors indoors front-yard left-hand right-hand purpose reason "
-    "result case example member setting pass shot jumping running standing climbing hiking swimming surfing skiing "
-    "fishing shopping downtown uphill downhill total full second first third"
+    "chore task activity routine red blue green white black brown yellow pink purple gray grey tan orange silver "
+    "gold blond blonde brunette left right inside outside outdoors indoors front-yard left-hand right-hand purpose "
+    "reason result case example member setting pass shot jumping running standing climbing hiking swimming surfing "
+    "skiing fishing shopping downtown uphill downhill total full second first third"
 )
 MASS = _words(
     "water snow grass sand food ice dirt mud traffic furniture luggage clothing hair smoke fire rain wood foliage "
@@ -150,10 +150,10 @@ PLURAL_ONLY = {
 }
 # A dog runs "without a tree" is no English; "and there is no tree" is.
 SCENERY = _words(
-    "grass field street road beach water snow mountain hill sky park building wall house tree forest woods ocean sea "
-    "lake river pool yard garden sidewalk path trail ground floor room city town sand dirt mud rock cliff bridge "
-    "track fence stage court pond stream shore lawn pavement slope kitchen bathroom bedroom office store shop "
-    "restaurant market stadium arena gym station airport desert jungle cave creek wave waterfall ice hallway "
+    "grass field street road beach water snow mountain hill sky park building wall house tree forest woods ocean "
+    "sea lake river pool yard garden sidewalk path trail ground floor room city town sand dirt mud rock cliff "
+    "bridge track fence stage court pond stream shore lawn pavement slope kitchen bathroom bedroom office store "
+    "shop restaurant market stadium arena gym station airport desert jungle cave creek wave waterfall ice hallway "
     "playground pier dock alley driveway garage porch deck balcony roof ceiling window door stair stairs steps "
     "classroom church crowd island valley canyon farm pasture meadow foliage vegetation puddle wood parking gravel "
     "cloud zoo museum mall cafe bar hotel school tunnel ramp horizon rail railing ledge curb highway lot backyard "
@@ -167,22 +167,22 @@ NOT_PREDICATIVE = _words(
     "certain different another similar single multiple numerous double entire whole total first second third fourth "
     "final top bottom left right front back upper lower inner outer middle central rear opposite nearby overhead "
     "outdoor indoor outside inside public private professional local international national american african asian "
-    "chinese japanese indian british english french german italian mexican european western eastern northern southern "
-    "olympic military medical musical political social physical electric electronic digital solar nuclear atomic "
-    "elderly live mere utter sheer chief principal daily annual fellow fake toy stuffed hot polar grand high low long "
-    "short deep half full due ready able about above mid midair general common original special particular favorite "
-    "favourite traditional cultural historic historical ancient modern romantic sexual natural commercial industrial "
-    "residential urban rural tropical aerial underwater close distant far remote teenage adult male female light lone "
-    "sole many-colored hard soft swimming running sleeping racing fishing dining living parking skating climbing "
-    "diving riding shopping washing sewing walking skiing surfing boxing wrestling hunting hiking cutting ironing "
-    "rocking baking frying driving landing bowling dancing playing cooking jumping training following surrounding "
-    "remaining existing leading good great best better old-fashioned wild sweet still sweat dress ice fire ice-cream "
-    "high-heeled bare naked nude tank plus-size middle-aged semi-professional construction cell army police bmx "
-    "soccer football baseball tennis hockey basketball wedding street country mountain-bike pick-up motor rugby "
-    "military-style civil real true false extra additional involved past present future late early new-born newborn "
-    "pet dirt cowboy business stop red-carpet lacrosse cross cross-country martial acoustic mini fair brunette blond "
-    "blonde half-naked asian-looking oriental caucasian hispanic overgrown shallow mock fresh collegiate underground "
-    "free freestyle"
+    "chinese japanese indian british english french german italian mexican european western eastern northern "
+    "southern olympic military medical musical political social physical electric electronic digital solar nuclear "
+    "atomic elderly live mere utter sheer chief principal daily annual fellow fake toy stuffed hot polar grand high "
+    "low long short deep half full due ready able about above mid midair general common original special particular "
+    "favorite favourite traditional cultural historic historical ancient modern romantic sexual natural commercial "
+    "industrial residential urban rural tropical aerial underwater close distant far remote teenage adult male "
+    "female light lone sole many-colored hard soft swimming running sleeping racing fishing dining living parking "
+    "skating climbing diving riding shopping washing sewing walking skiing surfing boxing wrestling hunting hiking "
+    "cutting ironing rocking baking frying driving landing bowling dancing playing cooking jumping training "
+    "following surrounding remaining existing leading good great best better old-fashioned wild sweet still sweat "
+    "dress ice fire ice-cream high-heeled bare naked nude tank plus-size middle-aged semi-professional construction "
+    "cell army police bmx soccer football baseball tennis hockey basketball wedding street country mountain-bike "
+    "pick-up motor rugby military-style civil real true false extra additional involved past present future late "
+    "early new-born newborn pet dirt cowboy business stop red-carpet lacrosse cross cross-country martial acoustic "
+    "mini fair brunette blond blonde half-naked asian-looking oriental caucasian hispanic overgrown shallow mock "
+    "fresh collegiate underground free freestyle"
 ) - _words("shallow short long low elderly hard soft hot public bare wild blond blonde brunette modern fresh ancient")
 FIXED_NAMES = frozenset(
     {
@@ -225,8 +225,8 @@ COLORS = _words(
     "headfirst closeup close-up blowup frame camera height winter possession cover enjoyment flight training "
     "excitement happiness anger fear danger safety interest peace concentration anticipation preparation need order "
     "charge unison contact celebration soccer tennis hockey golf volleyball polo rugby karate yoga chess lacrosse "
-    "cricket angle perspective climb chore task activity routine red blue green white black brown yellow pink purple "
-    "gray grey tan orange silver gold golden blond blonde beige maroon turquoise violet teal navy"
+    "cricket angle perspective climb chore task activity routine red blue green white black brown yellow pink "
+    "purple gray grey tan orange silver gold golden blond blonde beige maroon turquoise violet teal navy"
 )
 
 # A noun with one of these on it is no such thing, or may not be there.
@@ -248,11 +248,11 @@ PLACE = _words(
 FREE_VERBS = _words(
     "sit stand walk run jump play lie sleep swim eat smile pose wait work talk fly surf ski ride dance sing rest "
     "relax crawl climb hike skate skateboard snowboard jog race wade splash travel drive sail fish swing slide roll "
-    "kneel crouch squat lean perform practice shop march gather dig drink read laugh cry scream yell float dive leap "
-    "hop bike paddle row fight wrestle bark graze camp cook chat converse celebrate compete exercise stretch skip "
-    "gallop trot stroll wander sunbathe paint draw write hang perch nap snowboarding kayak canoe bounce land fall "
-    "watch speak kiss hug bathe yawn bend lounge rollerblade sled soar hover parachute juggle bat pitch catch throw "
-    "kick hit carry hold wear push pull chase"
+    "kneel crouch squat lean perform practice shop march gather dig drink read laugh cry scream yell float dive "
+    "leap hop bike paddle row fight wrestle bark graze camp cook chat converse celebrate compete exercise stretch "
+    "skip gallop trot stroll wander sunbathe paint draw write hang perch nap snowboarding kayak canoe bounce land "
+    "fall watch speak kiss hug bathe yawn bend lounge rollerblade sled soar hover parachute juggle bat pitch catch "
+    "throw kick hit carry hold wear push pull chase"
 )
 BINDING_VERBS = _words(
     "have make take keep let get be become seem put place set lay lean belong consist depend give hand stare gaze "
@@ -261,8 +261,8 @@ BINDING_VERBS = _words(
 
 # Said inside what is denied, these turn the sense round or leave it open.
 SCOPE_ADVERBS = _words(
-    "still already also too only almost barely hardly just even always sometimes often usually possibly perhaps maybe "
-    "probably apparently never not no yet nearly anymore currently"
+    "still already also too only almost barely hardly just even always sometimes often usually possibly perhaps "
+    "maybe probably apparently never not no yet nearly anymore currently"
 )
 QUANTIFIERS = _words("some several many most all every each both few various numerous any multiple")
 INDEFINITE_PRONOUNS = {
@@ -274,8 +274,8 @@ INDEFINITE_PRONOUNS = {
     "everything": "nothing",
 }
 PRONOUNS = _words(
-    "i you he she it we they him her me us them himself herself itself themselves who which that this these those one "
-    "someone somebody everyone everybody anyone there what"
+    "i you he she it we they him her me us them himself herself itself themselves who which that this these those "
+    "one someone somebody everyone everybody anyone there what"
 )
 # Past forms that, without an object, are participles in captions ("a woman dressed in red").
 STATIVE = _words(
@@ -288,66 +288,69 @@ NEGATIONS = _words(
     "barely scarcely noone non lacking lacks devoid absent unable minus sans empty-handed n’t don’t doesn’t isn’t"
 )
 
-_COLOR_FAMILIES = (
-    "red pink orange maroon",
-    "blue turquoise navy",
-    "green",
-    "yellow gold golden",
-    "black",
-    "white beige",
+# Words that rule each other out, about as often as captions use them: were one denied truly far more often than
+# falsely ("not old", for captions say "young"), the word alone would tell.
+_COLORS = "black black black white white white red red blue blue brown green yellow orange pink".split()
+_LIKE_COLORS = (
+    *("red pink orange maroon", "blue turquoise navy purple", "green", "yellow gold golden orange blond blonde"),
+    *("black navy", "white beige silver", "brown tan maroon orange", "pink red purple", "orange red yellow"),
 )
-_OPPOSITES = (
-    ("small little tiny", "large big huge"),
-    ("young", "old"),
-    ("wet", "dry"),
-    ("tall", "short"),
-    ("open", "closed"),
-    ("new", "old"),
-    ("happy smiling", "sad crying"),
-    ("narrow", "wide"),
-    ("thin", "fat"),
-    ("clean", "dirty muddy"),
-    ("wooden", "metal plastic"),
-    ("snowy", "grassy sandy"),
-    ("grassy", "snowy sandy"),
-    ("sandy", "snowy grassy"),
-    ("empty", "crowded"),
-)
-
-
-def _contraries() -> dict[str, tuple[str, ...]]:
-    """Adjective -> adjectives that are not true of what it is true of."""
-    common = "red blue green yellow black white pink".split()
-    found = {
-        color: tuple(other for other in common if other not in family.split())
-        for family in _COLOR_FAMILIES
-        for color in family.split()
-    }
-    found["brown"] = ("red", "blue", "green", "white", "black", "yellow", "pink")
-    found["purple"] = ("red", "green", "yellow", "black", "white")
-    for one, other in _OPPOSITES:
-        for words, others in ((one, other), (other, one)):
-            for word in words.split():
-                found.setdefault(word, tuple(others.split()))
-    return found
-
-
-CONTRARIES = _contraries()
+CONTRARIES = {
+    **{
+        families.split()[0]: tuple(color for color in _COLORS if color not in families.split())
+        for families in _LIKE_COLORS
+    },
+    "small": ("large", "big"),
+    "large": ("small",),
+    "big": ("small",),
+    "tall": ("short",),
+    "short": ("tall",),
+    "snowy": ("grassy", "sandy"),
+    "grassy": ("snowy", "sandy"),
+    "sandy": ("snowy", "grassy"),
+}
 # Verb -> what one does not do at the same time.
 OTHER_ACTIONS = {
-    "run": ("sit", "stand", "swim", "sleep", "climb", "lie"),
-    "walk": ("sit", "run", "swim", "stand", "climb", "jump", "lie"),
-    "sit": ("stand", "run", "walk", "jump", "swim", "climb", "dance"),
-    "stand": ("sit", "run", "swim", "jump", "walk", "lie", "climb"),
-    "lie": ("stand", "run", "walk", "jump", "sit", "climb"),
-    "lay": ("stand", "run", "walk", "jump", "sit", "climb"),
-    "sleep": ("run", "walk", "stand", "jump", "play", "swim"),
-    "jump": ("sit", "stand", "sleep", "walk", "swim", "lie"),
-    "leap": ("sit", "stand", "sleep", "walk", "swim", "lie"),
-    "climb": ("sit", "run", "swim", "dance", "sleep"),
-    "swim": ("run", "walk", "stand", "sit", "climb", "jump"),
-    "dance": ("sit", "sleep", "swim", "climb", "lie"),
-    "play": ("sleep",),
-    "fly": ("swim", "sit", "sleep"),
-    "kneel": ("stand", "run", "jump", "walk", "swim"),
+    "run": ("sit", "sit", "sit", "stand", "stand", "stand", "walk", "swim", "climb"),
+    "walk": ("run", "run", "run", "sit", "sit", "jump", "jump", "climb", "swim"),
+    "sit": ("run", "run", "run", "stand", "stand", "stand", "jump", "jump", "walk", "walk", "climb"),
+    "stand": ("run", "run", "run", "sit", "sit", "sit", "jump", "jump", "walk", "swim"),
+    "lie": ("run", "stand", "jump", "sit", "walk"),
+    "sleep": ("run", "stand", "jump", "walk"),
+    "jump": ("stand", "stand", "sit", "sit", "walk", "lie", "sleep", "swim"),
+    "climb": ("run", "sit", "swim", "sleep"),
+    "swim": ("run", "walk", "stand", "sit", "climb"),
 }
+
+# Sorts of things: where a caption names one, another of the sort can stand in its place.
+CLOTHES = _words(
+    "shirt t-shirt jersey sweater sweatshirt blouse jacket coat uniform suit dress pants jeans trousers shorts hat "
+    "cap helmet goggles glasses sunglasses shoe boot sneaker sandal scarf glove mask costume skirt vest robe tie "
+    "apron bikini swimsuit bathing-suit hoodie headband bandana overalls necklace backpack gown kimono raincoat "
+    "wetsuit tuxedo sari leotard tutu headphones watch sock life-jacket outfit"
+)
+VEHICLES = _words(
+    "bike bicycle motorcycle motorbike scooter horse skateboard snowboard surfboard car truck bus train boat canoe "
+    "kayak raft ship van tractor wagon cart sled tricycle unicycle camel elephant donkey pony wakeboard jet-ski atv"
+)
+INSIDE = _words(
+    "field water snow park street room forest woods pool lake ocean river pond yard garden kitchen city store sand "
+    "grass mud shop restaurant market stadium arena gym desert jungle cave creek stream hallway playground airport "
+    "station classroom church office bedroom bathroom alley tunnel parking zoo museum mall cafe bar school meadow "
+    "puddle sea"
+)
+ONTO = _words(
+    "beach street road sidewalk hill mountain grass snow sand field path trail stage bridge track court rock cliff "
+    "dock pier roof stair stairs steps wall fence ramp deck porch lawn ice pavement driveway ground floor balcony "
+    "log slope"
+)
+# What one does not sit, lie or stand.
+PATHS = _words("through across down up along over into around past toward towards onto off after behind")
+MOVING = _words("run walk jump climb")
+INTO = _words("in into inside through within")
+UPON = _words("on onto over across along down up upon atop off")
+# With these any thing may be.
+GENERAL = _words(
+    "hold carry have watch see grab lift show approach touch push pull photograph paint draw drop clean wash hug "
+    "chase with near beside next behind by"
+)
