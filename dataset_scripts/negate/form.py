@@ -4,7 +4,7 @@ import random
 
 from . import words
 from .frames import deny_object
-from .morphology import is_person
+from .morphology import takes_who
 from .parse import is_plural
 from .parsed import Pair, Parsed
 from .rows import Negation
@@ -102,10 +102,24 @@ def _with(parsed: Parsed, pair: Pair) -> list[Form]:
     preposition = tokens[pair.token]
     noun = parsed.kid(preposition.i, "pobj")
     scope = _either(parsed, noun)
+    scope += [(t.start, t.end, "any") for t in tokens[noun : tokens[noun].right + 1] if t.text == "some"]
     without = (preposition.start, preposition.end, "without")
     first = tokens[tokens[noun].left]
     low = first.text.lower()
-    if low in ("both", "all", "each", "only", "other", "no", "just", "about", "at", "over", "more", "less"):
+    if tokens[noun].lemma in ("lot", "lots", "number", "bunch", "couple") or low in (
+        "both",
+        "all",
+        "each",
+        "only",
+        "other",
+        "no",
+        "just",
+        "about",
+        "at",
+        "over",
+        "more",
+        "less",
+    ):
         return []
     counted = first.dep == "nummod" or low in words.QUANTIFIERS
     found = []
@@ -146,7 +160,7 @@ def adjective_forms(parsed: Parsed, pair: Pair, word: str = "") -> list[Form]:
     start, end = pair.span
     remove = (start, end + 1, "")
     is_are = "are" if is_plural(parsed, noun.i) else "is"
-    person = is_person(noun.lemma.lower())
+    person = takes_who(noun.lemma.lower())
     following = [k for k in parsed.children[noun.i] if k > noun.i and tokens[k].dep != "punct"]
     if any(tokens[k].dep in ("conj", "cc") or tokens[k].text.lower() == "of" for k in following):
         return []
@@ -212,11 +226,15 @@ def _scope(parsed: Parsed, verb: int) -> list[Edit]:
 def _either(parsed: Parsed, noun: int) -> list[Edit]:
     """ "and" among the things a "without" takes away becomes "or"."""
     tokens = parsed.tokens
-    return [
-        (tokens[k].start, tokens[k].end, "or")
-        for k in parsed.children[noun]
-        if tokens[k].dep == "cc" and tokens[k].text == "and" and k > noun
-    ]
+    edits = []
+    while noun >= 0:
+        edits += [
+            (tokens[k].start, tokens[k].end, "or")
+            for k in parsed.children[noun]
+            if tokens[k].dep == "cc" and tokens[k].text == "and" and k > noun
+        ]
+        noun = parsed.kid(noun, "conj")
+    return edits
 
 
 def _relative(parsed: Parsed, noun: int) -> str | None:
@@ -225,7 +243,7 @@ def _relative(parsed: Parsed, noun: int) -> str | None:
     low = token.lemma.lower()
     if noun < 0 or token.tag not in ("NN", "NNS") or token.dep not in ("ROOT", "nsubj", "nsubjpass", "dobj", "pobj"):
         return None
-    person = is_person(low)
+    person = takes_who(low)
     if not person and token.dep not in ("ROOT", "nsubj") or low in words.NO_OBJECT:
         return None
     if any(parsed.tokens[k].dep in ("conj", "relcl") for k in parsed.children[noun]):

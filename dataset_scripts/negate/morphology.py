@@ -3,7 +3,7 @@
 import re
 from functools import lru_cache
 
-from .words import MASS, PERSONS, PLURAL_ONLY
+from .words import COLLECTIVES, MASS, PERSONS, PLURAL_ONLY
 
 _IRREGULAR_PLURALS = {
     "man": "men",
@@ -102,6 +102,11 @@ def is_plural_only(name: str) -> bool:
 def is_person(name: str) -> bool:
     head = name.rpartition(" ")[2]
     return head in PERSONS or bool(re.search(r"(?:[^o]man|woman|boy|girl|person)$", head)) and head != "human"
+
+
+def takes_who(name: str) -> bool:
+    """Whether "who" stands for it; a team is "that"."""
+    return is_person(name) and name not in COLLECTIVES
 
 
 def gerund(verb: str) -> str:

@@ -128,7 +128,7 @@ def _finite(parsed: Parsed, verb, subject: int) -> str | None:
         return None
     if tokens[subject].tag[:2] == "NN":
         several = is_plural(parsed, subject)
-        collective = tokens[subject].lemma in words.NO_OBJECT or tokens[subject].lemma in words.ANYONE
+        collective = tokens[subject].lemma in words.COLLECTIVES
         if verb.tag == "VBZ" and several and tokens[subject].tag == "NNS":
             return None
         if verb.tag in ("VBP", "VB") and not several and not collective:
@@ -159,7 +159,10 @@ def _participle(parsed: Parsed, verb, subject: int) -> str | None:
 def _relation(parsed: Parsed, prep) -> Pair | None:
     tokens = parsed.tokens
     word = prep.text.lower()
-    if prep.dep != "prep" or parsed.kid(prep.i, "pobj") < 0:
+    noun = parsed.kid(prep.i, "pobj")
+    if prep.dep != "prep" or noun < 0 or tokens[noun].tag == "PRP":
+        return None
+    if prep.i and tokens[prep.i - 1].dep == "pobj" and tokens[prep.i - 1].tag[:2] not in ("NN", "PR"):
         return None
     base = prep
     if tokens[prep.head].text.lower() in ("next", "close", "adjacent") and word == "to":
@@ -170,7 +173,7 @@ def _relation(parsed: Parsed, prep) -> Pair | None:
     if governor.i > base.i or governor.i == base.i:
         return None
     if governor.tag[:2] == "NN":
-        if governor.lemma in words.NO_OBJECT and governor.lemma not in ("group", "couple", "pair", "hair", "gear"):
+        if governor.lemma in words.NO_OBJECT and governor.lemma not in words.COLLECTIVES | {"hair", "gear"}:
             return None
         construction = "with" if word == "with" else "noun-prep"
     elif governor.tag[:2] == "VB" and governor.lemma != "be":
@@ -179,7 +182,6 @@ def _relation(parsed: Parsed, prep) -> Pair | None:
         construction = "with" if word == "with" else "verb-prep"
     else:
         return None
-    noun = parsed.kid(prep.i, "pobj")
     predicate = (tokens[base.left].start if base is not prep else base.start, prep.end)
     head = governor.i
     return Pair(
@@ -209,6 +211,10 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
         return None
     if any(tokens[k].dep in ("poss", "appos") for k in parsed.children[noun.i] if k > adjective.i):
         return None
+    if tokens[noun.i + 1 : noun.i + 2] and tokens[noun.i + 1].tag[:2] == "NN" and tokens[noun.i + 1].dep != "appos":
+        return None
+    if tokens[adjective.right].tag not in ("JJ", "VBN", "VBG", "VBD") or tokens[adjective.left - 1].tag == "HYPH":
+        return None
     span = parsed.subtree(adjective.i)
     if span[1] > noun.start or not all(t.text[0].isalpha() or t.text == "-" for t in tokens[adjective.left : noun.i]):
         return None
@@ -221,6 +227,10 @@ def _object(parsed: Parsed, noun) -> Pair | None:
     if noun.dep not in _OBJECT_DEPS or len(low) < 3 or not low.replace("-", "").isalpha():
         return None
     if noun.tag[:3] == "NNP" and not noun.text.islower():
+        return None
+    if low.endswith("ing") and low not in words.THINGS_IN_ING:
+        return None
+    if tokens[noun.i + 1 : noun.i + 2] and tokens[noun.i + 1].tag[:2] == "NN" and tokens[noun.i + 1].dep != "appos":
         return None
     head = singular(low) if noun.tag[-1] == "S" and low not in words.NO_OBJECT else low
     if head in words.NO_OBJECT or low in words.NO_OBJECT or head in words.PRONOUNS:

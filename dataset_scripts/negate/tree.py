@@ -13,7 +13,19 @@ _TAKEN_FOR_NOUNS = frozenset(
     "balances stretches shakes attempts tries prepares licks bites barks sniffs grabs lifts shows plays covers "
     "overlooks faces enters leaves moves speaks".split()
 )
-_BASES = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "goes": "go"}
+_BASES = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "zzes": "zz", "oes": "o"}
+_SHORT_BASES = {
+    "is": "be",
+    "'s": "be",
+    "has": "have",
+    "lies": "lie",
+    "ties": "tie",
+    "dies": "die",
+    "does": "do",
+    "aches": "ache",
+    "shoes": "shoe",
+    "toes": "toe",
+}
 
 
 class Token(NamedTuple):
@@ -36,8 +48,11 @@ def read_tokens(doc) -> tuple[list[Token], list[list[int]]]:
     read = [(token.text, token.idx, token.tag_, token.lemma_, token.dep_, token.head.i) for token in doc]
     texts, starts, tags, lemmas, deps, heads = map(list, zip(*read, strict=True)) if read else ([] for _ in range(6))
     for i, text in enumerate(texts):
-        if tags[i] in _VERB_LIKE and text in _TAKEN_FOR_NOUNS:
+        if tags[i] in _VERB_LIKE and (text in _TAKEN_FOR_NOUNS or tags[i] == "NNS" and text.endswith("s")):
             _mend_verb(i, texts, tags, lemmas, deps, heads)
+        elif text.endswith("s") and (tags[i] == "VBZ" or tags[i] in ("VBP", "VB") and lemmas[i] != text.lower()):
+            # The lemmatizer makes "rid" of "rides".
+            tags[i], lemmas[i] = "VBZ", _base(text.lower())
     left, right = list(range(len(read))), list(range(len(read)))
     children: list[list[int]] = [[] for _ in texts]
     for i, head in enumerate(heads):
@@ -59,6 +74,8 @@ def read_tokens(doc) -> tuple[list[Token], list[list[int]]]:
 
 
 def _base(verb: str) -> str:
+    if verb in _SHORT_BASES:
+        return _SHORT_BASES[verb]
     for ending, base in _BASES.items():
         if verb.endswith(ending):
             return verb[: -len(ending)] + base

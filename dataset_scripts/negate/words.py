@@ -24,6 +24,9 @@ ANYONE = _words(
     "basketballer cricketer monk priest nun pilot guard sunbather jogger camper backpacker walker teammate opponent "
     "participant competitor contestant instructor trainer leader someone somebody"
 )
+COLLECTIVES = _words(
+    "group couple pair bunch crowd team family number lot line row band police audience herd flock pack"
+)
 PERSONS = MALE | FEMALE | CHILDREN | ANYONE
 ANIMALS = _words(
     "dog puppy cat kitten horse cow bird animal bear elephant giraffe zebra sheep goat duck pet lion tiger"
@@ -173,7 +176,7 @@ NOT_PREDICATIVE = _words(
     "low long short deep half full due ready able about above mid midair general common original special particular "
     "favorite favourite traditional cultural historic historical ancient modern romantic sexual natural commercial "
     "industrial residential urban rural tropical aerial underwater close distant far remote teenage adult male "
-    "female light lone sole many-colored hard soft swimming running sleeping racing fishing dining living parking "
+    "female opposing lead matching identical walk light lone sole many-colored hard soft swimming running sleeping racing fishing dining living parking "
     "skating climbing diving riding shopping washing sewing walking skiing surfing boxing wrestling hunting hiking "
     "cutting ironing rocking baking frying driving landing bowling dancing playing cooking jumping training "
     "following surrounding remaining existing leading good great best better old-fashioned wild sweet still sweat "
