@@ -17,7 +17,7 @@ class Core:
 
     Attributes:
         text (`str`): without the caption's end.
-        is_clause (`bool`): whether it has a finite verb.
+        is_clause (`bool`): whether a clause fits behind it: it has a finite verb, or ends in a participle.
         place (`tuple[str, str] | None`): if the thing stood in a "with …" phrase, the text before and after it.
     """
 
@@ -42,8 +42,10 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
     if first <= last:
         last = _take_along(parsed, last)
     kept = [t for t in tokens[keep_first : keep_last + 1] if not first <= t.i <= last and t.dep != "punct"]
-    if first <= last < len(tokens) - 1 and (tokens[last + 1].dep == "mark" or first == 0):
-        return None
+    if first <= last < len(tokens) - 1:
+        after = tokens[last + 1]
+        if after.dep == "mark" or first == 0 or (tokens[first].dep == "cc" and after.tag in ("VBG", "VBN")):
+            return None
     if not kept or kept[-1].tag in _DANGLING or not _stands_without(kept, name):
         return None
     caption = parsed.caption
@@ -54,7 +56,9 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
     else:
         before, after = caption[begin : tokens[first].start], caption[tokens[last].end : stop]
     root = roots[0]
-    is_clause = root in kept and _is_finite(parsed, root) and keep_first == 0
+    # "A dog running and no ball" halts; "a dog running, but there is no ball" does not.
+    ends_in_verb = kept[-1].tag in ("VBG", "VBN", "RB", "RP")
+    is_clause = ends_in_verb or root in kept and _is_finite(parsed, root) and keep_first == 0
     place = (before.rstrip(), after.lstrip()) if is_with else None
     return Core(tidy(f"{before} {after}"), is_clause, place)
 

@@ -34,11 +34,8 @@ def reject_caption(parsed: Parsed) -> str | None:
     caption = parsed.caption
     if count_negations(caption):
         return NEGATED
-    if (
-        not any(token.tag[:2] == "NN" for token in parsed.tokens)
-        or caption.count('"') % 2
-        or _ODD.search(caption.strip())
-    ):
+    odd = _ODD.search(caption.strip()) or caption.count('"') % 2 or (caption.isupper() and len(caption) > 3)
+    if odd or not any(token.tag[:2] == "NN" for token in parsed.tokens):
         return DOUBT
     return None if parsed.pairs else NOTHING
 

@@ -10,6 +10,9 @@ from .parsed import Pair, Parsed
 from .rows import Negation
 from .text import Edit, apply, comma, fit_articles, fit_case
 
+# "Without both hands" may be true of one who uses one.
+_UNDENIED = frozenset("both all each only other no just about at over more less".split())
+
 Form = tuple[str, list[Edit]]  # rule, edits of the caption
 
 _CONTRACTIONS = {
@@ -106,20 +109,9 @@ def _with(parsed: Parsed, pair: Pair) -> list[Form]:
     without = (preposition.start, preposition.end, "without")
     first = tokens[tokens[noun].left]
     low = first.text.lower()
-    if tokens[noun].lemma in ("lot", "lots", "number", "bunch", "couple") or low in (
-        "both",
-        "all",
-        "each",
-        "only",
-        "other",
-        "no",
-        "just",
-        "about",
-        "at",
-        "over",
-        "more",
-        "less",
-    ):
+    if tokens[noun].lemma in ("lot", "lots", "number", "bunch", "couple"):
+        return []
+    if low in _UNDENIED:
         return []
     counted = first.dep == "nummod" or low in words.QUANTIFIERS
     found = []

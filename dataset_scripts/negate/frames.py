@@ -57,6 +57,7 @@ _HYBRID_FRAMES = (
 )
 _HYBRID_WITHOUT_FRAMES = (("without", "{one} without {a}"),)
 _PICTURES = ("picture", "image", "photo", "scene")
+_POINTING = frozenset("other another same such these those this that own".split())
 # Negations that say nothing else of the picture, of those that could say more.
 _BARE_SHARE = 0.3
 _PLURAL_SHARE = 0.4
@@ -150,7 +151,7 @@ def _other_thing(parsed: Parsed, pair: Pair, rng: random.Random) -> Core | None:
     others = [
         other
         for other in parsed.pairs
-        if other.kind == "object" and not may_be_one(other.name, pair.name) and not _is_owned(parsed, other.token)
+        if other.kind == "object" and not may_be_one(other.name, pair.name) and _stands_alone(parsed, other.token)
     ]
     if not others:
         return None
@@ -159,9 +160,10 @@ def _other_thing(parsed: Parsed, pair: Pair, rng: random.Random) -> Core | None:
     return None if any(may_be_one(word, pair.name) for word in text.lower().split()) else Core(text, False)
 
 
-def _is_owned(parsed: Parsed, noun: int) -> bool:
-    """ "His hat" needs somebody before it."""
-    return any(parsed.tokens[k].dep == "poss" for k in parsed.children[noun])
+def _stands_alone(parsed: Parsed, noun: int) -> bool:
+    """ "His hat" needs somebody before it, "other boats" something else."""
+    tokens = parsed.tokens
+    return not any(tokens[k].dep == "poss" or tokens[k].text.lower() in _POINTING for k in parsed.children[noun])
 
 
 def _fill(

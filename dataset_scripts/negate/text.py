@@ -56,8 +56,6 @@ def fit_articles(text: str, caption: str) -> str:
 
 
 def fit_case(text: str, caption: str) -> str:
-    """Begins as the caption does; all capitals if the caption is."""
-    if caption.isupper() and len(caption) > 3:
-        return text.upper()
+    """Begins as the caption does."""
     first = caption.lstrip()[:1]
     return text[:1].upper() + text[1:] if first.isupper() else text[:1].lower() + text[1:] if first.islower() else text

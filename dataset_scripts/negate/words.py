@@ -24,6 +24,10 @@ ANYONE = _words(
     "basketballer cricketer monk priest nun pilot guard sunbather jogger camper backpacker walker teammate opponent "
     "participant competitor contestant instructor trainer leader someone somebody"
 )
+THINGS_IN_ING = _words(
+    "building ceiling railing string ring wing king swing sling awning earring crossing duckling stocking icing "
+    "pudding sibling frosting"
+)
 COLLECTIVES = _words(
     "group couple pair bunch crowd team family number lot line row band police audience herd flock pack"
 )
@@ -106,24 +110,25 @@ NO_OBJECT = _words(
     "mustache moustache eyebrow forehead gesture attempt effort try goal point score fight battle dance step level "
     "length width depth surface space stand stop start finish hold catch throw swing dive kick hit leap splash "
     "climb slide glide swim bath shower break nap sleep breath bite sip drag chase bit wearing playing riding lay "
-    "lunch-break headfirst closeup close-up blowup frame camera possession cover enjoyment flight excitement "
-    "happiness anger fear danger safety interest concentration anticipation preparation need order charge unison "
-    "contact soccer tennis hockey golf volleyball polo rugby karate yoga chess lacrosse cricket angle perspective "
-    "chore task activity routine red blue green white black brown yellow pink purple gray grey tan orange silver "
-    "gold blond blonde brunette left right inside outside outdoors indoors front-yard left-hand right-hand purpose "
-    "reason result case example member setting pass shot jumping running standing climbing hiking swimming surfing "
-    "skiing fishing shopping downtown uphill downhill total full second first third"
+    "lunch-break headfirst closeup close-up blowup frame camera display fleet herd flock pack possession cover "
+    "enjoyment flight excitement happiness anger fear danger safety interest concentration anticipation preparation "
+    "need order charge unison contact soccer tennis hockey golf volleyball polo rugby karate yoga chess lacrosse "
+    "cricket angle perspective chore task activity routine red blue green white black brown yellow pink purple gray "
+    "grey tan orange silver gold blond blonde brunette left right inside outside outdoors indoors front-yard "
+    "left-hand right-hand purpose reason result case example member setting pass shot jumping running standing "
+    "climbing hiking swimming surfing skiing fishing shopping downtown uphill downhill total full second first "
+    "third"
 )
 MASS = _words(
-    "water snow grass sand food ice dirt mud traffic furniture luggage clothing hair smoke fire rain wood foliage "
-    "gravel bread rice meat fruit coffee tea beer wine milk juice cheese chocolate pasta salad soup equipment gear "
-    "machinery paper money jewelry makeup graffiti art glass metal concrete cement brick cake pizza hay cotton "
-    "vegetation greenery shrubbery scenery artwork fabric cloth cardboard plastic wire foam fog mist dust steam oil "
-    "paint chalk wax soil clay brush ivy moss seaweed corn wheat lettuce broccoli spinach bacon ham chicken fish "
-    "seafood sushi butter sauce ketchup cream popcorn candy sugar salt trash garbage rubbish litter debris laundry "
-    "footage merchandise produce surf spray lightning rubble pavement underwear footwear headgear sunshine "
-    "electricity terrain cattle police wildlife livestock confetti string thread tape leather denim lace silk wool "
-    "fur lava whitewater"
+    "clutter alcohol cereal lemonade soda champagne bamboo terrain art water snow grass sand food ice dirt mud "
+    "traffic furniture luggage clothing hair smoke fire rain wood foliage gravel bread rice meat fruit coffee tea "
+    "beer wine milk juice cheese chocolate pasta salad soup equipment gear machinery paper money jewelry makeup "
+    "graffiti glass metal concrete cement brick cake pizza hay cotton vegetation greenery shrubbery scenery artwork "
+    "fabric cloth cardboard plastic wire foam fog mist dust steam oil paint chalk wax soil clay brush ivy moss "
+    "seaweed corn wheat lettuce broccoli spinach bacon ham chicken fish seafood sushi butter sauce ketchup cream "
+    "popcorn candy sugar salt trash garbage rubbish litter debris laundry footage merchandise produce surf spray "
+    "lightning rubble pavement underwear footwear headgear sunshine electricity cattle police wildlife livestock "
+    "confetti string thread tape leather denim lace silk wool fur lava whitewater"
 ) - _words("cattle police glass paper fire brush cake pizza wire brick fish chicken salad string")
 PLURAL_ONLY = {
     "pants": "pants",
@@ -176,16 +181,16 @@ NOT_PREDICATIVE = _words(
     "low long short deep half full due ready able about above mid midair general common original special particular "
     "favorite favourite traditional cultural historic historical ancient modern romantic sexual natural commercial "
     "industrial residential urban rural tropical aerial underwater close distant far remote teenage adult male "
-    "female opposing lead matching identical walk light lone sole many-colored hard soft swimming running sleeping racing fishing dining living parking "
-    "skating climbing diving riding shopping washing sewing walking skiing surfing boxing wrestling hunting hiking "
-    "cutting ironing rocking baking frying driving landing bowling dancing playing cooking jumping training "
-    "following surrounding remaining existing leading good great best better old-fashioned wild sweet still sweat "
-    "dress ice fire ice-cream high-heeled bare naked nude tank plus-size middle-aged semi-professional construction "
-    "cell army police bmx soccer football baseball tennis hockey basketball wedding street country mountain-bike "
-    "pick-up motor rugby military-style civil real true false extra additional involved past present future late "
-    "early new-born newborn pet dirt cowboy business stop red-carpet lacrosse cross cross-country martial acoustic "
-    "mini fair brunette blond blonde half-naked asian-looking oriental caucasian hispanic overgrown shallow mock "
-    "fresh collegiate underground free freestyle"
+    "female opposing lead matching identical walk light lone sole many-colored hard soft swimming running sleeping "
+    "racing fishing dining living parking skating climbing diving riding shopping washing sewing walking skiing "
+    "surfing boxing wrestling hunting hiking cutting ironing rocking baking frying driving landing bowling dancing "
+    "playing cooking jumping training following surrounding remaining existing leading good great best better "
+    "old-fashioned wild sweet still sweat dress ice fire ice-cream high-heeled bare naked nude tank plus-size "
+    "middle-aged semi-professional construction cell army police bmx soccer football baseball tennis hockey "
+    "basketball wedding street country mountain-bike pick-up motor rugby military-style civil real true false extra "
+    "additional involved past present future late early new-born newborn pet dirt cowboy business stop red-carpet "
+    "lacrosse cross cross-country martial acoustic mini fair brunette blond blonde half-naked asian-looking "
+    "oriental caucasian hispanic overgrown shallow mock fresh collegiate underground free freestyle"
 ) - _words("shallow short long low elderly hard soft hot public bare wild blond blonde brunette modern fresh ancient")
 FIXED_NAMES = frozenset(
     {
@@ -225,11 +230,8 @@ FIXED_NAMES = frozenset(
     }
 )
 COLORS = _words(
-    "headfirst closeup close-up blowup frame camera height winter possession cover enjoyment flight training "
-    "excitement happiness anger fear danger safety interest peace concentration anticipation preparation need order "
-    "charge unison contact celebration soccer tennis hockey golf volleyball polo rugby karate yoga chess lacrosse "
-    "cricket angle perspective climb chore task activity routine red blue green white black brown yellow pink "
-    "purple gray grey tan orange silver gold golden blond blonde beige maroon turquoise violet teal navy"
+    "red blue green white black brown yellow pink purple gray grey tan orange silver gold golden blond blonde beige "
+    "maroon turquoise violet teal navy"
 )
 
 # A noun with one of these on it is no such thing, or may not be there.
