@@ -262,6 +262,10 @@ def _no_subject(parsed: Parsed, pair: Pair, scope: list[Edit]) -> list[Form]:
         return []
     noun = tokens[pair.head]
     low = noun.text.lower()
+    if any(text == "but" for _, _, text in scope):
+        if not _is_quantified(parsed, pair.head):
+            return []
+        scope = [edit for edit in scope if edit[2] != "but"]
     if low in words.INDEFINITE_PRONOUNS:
         return [("no-subject", [(noun.start, noun.end, words.INDEFINITE_PRONOUNS[low]), *scope])]
     if noun.tag not in ("NN", "NNS") or noun.lemma in words.NO_OBJECT:

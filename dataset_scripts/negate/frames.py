@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .core import Core, find_core
 from .morphology import article
-from .names import any_of, counted, goes_along, is_many, is_unique, may_be_one, some
+from .names import any_of, counted, goes_along, is_many, is_place, is_unique, may_be_one, some
 from .parsed import Pair, Parsed
 from .rows import Negation
 from .text import comma, fit_case, split_end
@@ -118,12 +118,7 @@ def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, N
 
 def is_absent(parsed: Parsed, noun: str) -> bool:
     """Whether the caption names nothing that `noun` may be said of."""
-    head = noun.rpartition(" ")[2]
-    return not any(
-        token.lemma == head or may_be_one(token.lemma, noun)
-        for token in parsed.tokens
-        if token.tag[:2] == "NN" or token.tag == "JJ"
-    )
+    return not any(may_be_one(token.lemma, noun) for token in parsed.tokens if token.tag[0] in "NJ")
 
 
 def _draw_frame(parsed: Parsed, pair: Pair, name: str, rng: random.Random) -> Frame:
@@ -170,7 +165,8 @@ def _fill(
     parsed: Parsed, frame: Frame, pair: Pair, name: str, product: str, one: str = "", one_many: bool = False
 ) -> Negation:
     caption = parsed.caption
-    core, many = frame.core, frame.many
+    # "No beaches" is said of many pictures, "no beach" of one.
+    core, many = frame.core, frame.many and not is_place(name)
     text = frame.template.format(
         core=core.text if core else "",
         before=core.place[0] if core and core.place else "",

@@ -22,9 +22,13 @@ def may_be_one(first: str, second: str) -> bool:
     return not _GROUPS.get(one, set()).isdisjoint(_GROUPS.get(other, set()))
 
 
+def is_place(name: str) -> bool:
+    return name.rpartition(" ")[2] in words.SCENERY
+
+
 def goes_along(name: str) -> bool:
     """Whether things and people can be "with" or "without" it: a ball, and no street."""
-    return name.rpartition(" ")[2] not in words.SCENERY and not is_person(name)
+    return not is_place(name) and not is_person(name)
 
 
 def is_many(name: str, many: bool) -> bool:

@@ -14,6 +14,7 @@ from .text import apply, fit_articles, fit_case
 # What stands on both sides of these may change places and the caption stays true.
 _SYMMETRIC = frozenset("and or next near beside with by alongside between to around among against".split())
 _DOUBLED = re.compile(r"\b([a-z]+) \1\b", re.I)
+_AGREE = ("nsubj", "nsubjpass")
 _NOUN_DEPS = frozenset({"ROOT", "nsubj", "nsubjpass", "dobj", "pobj", "attr"})
 
 
@@ -96,7 +97,8 @@ def _phrases(parsed: Parsed) -> list[tuple[Span, Span]]:
             return False
         if any(tokens[k].dep == "conj" for n in (a, b) for k in parsed.children[n.i]):
             return False
-        alike = is_plural(parsed, a.i) == is_plural(parsed, b.i)
+        agrees = a.dep in _AGREE or b.dep in _AGREE
+        alike = not agrees or is_plural(parsed, a.i) == is_plural(parsed, b.i)
         # "his" and "their" would point at nothing.
         owned = any(t.tag == "PRP$" for n in (a, b) for t in tokens[n.left : n.i])
         return alike and not owned
@@ -147,7 +149,7 @@ def _verbs(parsed: Parsed) -> list[tuple[Span, Span]]:
         return own if own >= 0 else verb.head
 
     def fits(a, b) -> bool:
-        return a.tag == b.tag and a.lemma != b.lemma and subject(a) != subject(b) and b.head != a.i
+        return a.tag == b.tag and a.lemma != b.lemma and subject(a) != subject(b)
 
     found = [
         t

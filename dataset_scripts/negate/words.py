@@ -181,7 +181,7 @@ NOT_PREDICATIVE = _words(
     "low long short deep half full due ready able about above mid midair general common original special particular "
     "favorite favourite traditional cultural historic historical ancient modern romantic sexual natural commercial "
     "industrial residential urban rural tropical aerial underwater close distant far remote teenage adult male "
-    "female opposing lead matching identical walk light lone sole many-colored hard soft swimming running sleeping "
+    "female opposing lead matching identical walk light lone sole many-colored hard soft swimming running "
     "racing fishing dining living parking skating climbing diving riding shopping washing sewing walking skiing "
     "surfing boxing wrestling hunting hiking cutting ironing rocking baking frying driving landing bowling dancing "
     "playing cooking jumping training following surrounding remaining existing leading good great best better "
@@ -194,6 +194,7 @@ NOT_PREDICATIVE = _words(
 ) - _words("shallow short long low elderly hard soft hot public bare wild blond blonde brunette modern fresh ancient")
 FIXED_NAMES = frozenset(
     {
+        ("sleeping", "bag"),
         ("hot", "dog"),
         ("hot", "air"),
         ("hot", "tub"),
