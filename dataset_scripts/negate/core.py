@@ -44,7 +44,12 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
     kept = [t for t in tokens[keep_first : keep_last + 1] if not first <= t.i <= last and t.dep != "punct"]
     if first <= last < len(tokens) - 1:
         after = tokens[last + 1]
-        if after.dep == "mark" or first == 0 or tokens[last].dep == "cc" or (tokens[first].dep == "cc" and after.tag in ("VBG", "VBN")):
+        if (
+            after.dep == "mark"
+            or first == 0
+            or tokens[last].dep == "cc"
+            or (tokens[first].dep == "cc" and after.tag in ("VBG", "VBN"))
+        ):
             return None
     if not kept or kept[-1].tag in _DANGLING or not _stands_without(kept, name):
         return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .core import Core, find_core
 from .morphology import article
-from .names import any_of, counted, goes_along, is_many, is_place, is_unique, may_be_one, some
+from .names import any_of, counted, goes_along, is_implied, is_many, is_place, is_unique, may_be_one, some
 from .parsed import Pair, Parsed
 from .rows import Negation
 from .text import comma, fit_case, split_end
@@ -117,8 +117,8 @@ def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, N
 
 
 def is_absent(parsed: Parsed, noun: str) -> bool:
-    """Whether the caption names nothing that `noun` may be said of."""
-    return not any(may_be_one(token.lemma, noun) for token in parsed.tokens if token.tag[0] in "NJ")
+    """Whether the caption names nothing that `noun` may be said of, and nothing that brings it along."""
+    return not any(may_be_one(token.lemma, noun) or is_implied(token.lemma, noun) for token in parsed.tokens)
 
 
 def _draw_frame(parsed: Parsed, pair: Pair, name: str, rng: random.Random) -> Frame:
@@ -152,6 +152,8 @@ def _other_thing(parsed: Parsed, pair: Pair, rng: random.Random) -> Core | None:
         return None
     other = others[int(rng.random() * len(others))]
     text = parsed.text(parsed.phrase(other.token))
+    if any(token.tag == "PRP$" for token in parsed.tokens[parsed.tokens[other.token].left : other.token]):
+        return None
     return None if any(may_be_one(word, pair.name) for word in text.lower().split()) else Core(text, False)
 
 

@@ -37,8 +37,14 @@ _IRREGULAR_PLURALS = {
     "photo": "photos",
     "piano": "pianos",
     "bus": "buses",
+    "ski": "skis",
+    "taxi": "taxis",
     "quiz": "quizzes",
 }
+_PERSON = re.compile(
+    r"(?:[^o]man|woman|boy|girl|person|(?:cycl|art|guitar|tour|pian|journal|violin|motor)ist|boarder|rider|player|worker"
+    r"|mobiler|maker|keeper|climber|jumper|dancer|singer|racer|diver|fighter|rower|pedaler|goer)$"
+)
 _SINGULARS = {plural: singular for singular, plural in _IRREGULAR_PLURALS.items() if plural != singular}
 # Said with another sound than spelt.
 _AN = re.compile(
@@ -101,7 +107,7 @@ def is_plural_only(name: str) -> bool:
 
 def is_person(name: str) -> bool:
     head = name.rpartition(" ")[2]
-    return head in PERSONS or bool(re.search(r"(?:[^o]man|woman|boy|girl|person)$", head)) and head != "human"
+    return head in PERSONS or bool(_PERSON.search(head)) and head not in ("human", "scooter", "trailer")
 
 
 def takes_who(name: str) -> bool:

@@ -22,6 +22,11 @@ def may_be_one(first: str, second: str) -> bool:
     return not _GROUPS.get(one, set()).isdisjoint(_GROUPS.get(other, set()))
 
 
+def is_implied(word: str, noun: str) -> bool:
+    """Whether what a caption names goes with `noun`: a cyclist with a bike, swimming with water."""
+    return noun.rpartition(" ")[2] in words.IMPLIED.get(word, ())
+
+
 def is_place(name: str) -> bool:
     return name.rpartition(" ")[2] in words.SCENERY
 

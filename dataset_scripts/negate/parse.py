@@ -1,7 +1,7 @@
 """Stage 1, relation parsing: caption -> subjects, objects and predicate-object pairs (paper, section on CC-Neg)."""
 
 from . import words
-from .morphology import PLURAL_ONLY, singular
+from .morphology import PLURAL_ONLY, is_person, singular
 from .parsed import Pair, Parsed
 from .tree import read_tokens
 
@@ -177,7 +177,7 @@ def _relation(parsed: Parsed, prep) -> Pair | None:
             return None
         construction = "with" if word == "with" else "noun-prep"
     elif governor.tag[:2] == "VB" and governor.lemma != "be":
-        if word == "with" and governor.tag == "VBN":
+        if governor.tag == "VBN" and (word == "with" or governor.lemma in ("dress", "cover", "fill", "seat")):
             return None
         construction = "with" if word == "with" else "verb-prep"
     else:
@@ -250,7 +250,7 @@ def _object(parsed: Parsed, noun) -> Pair | None:
             return None
         elif kid.text.lower() == "no":
             return None
-    if _unseen(parsed, noun):
+    if _unseen(parsed, noun) or (first < noun.i and is_person(tokens[first].text.lower())):
         return None
     if first < noun.i - 2:
         return None

@@ -4,8 +4,8 @@ import random
 import re
 
 from . import words
-from .morphology import is_mass
-from .names import may_be_one
+from .morphology import is_mass, is_person
+from .names import is_place, may_be_one
 from .parse import is_plural
 from .parsed import Parsed
 from .rows import Negation, Span
@@ -13,6 +13,7 @@ from .text import apply, fit_articles, fit_case
 
 # What stands on both sides of these may change places and the caption stays true.
 _SYMMETRIC = frozenset("and or next near beside with by alongside between to around among against".split())
+_UNMOVED = words.NO_OBJECT | words.PRONOUNS
 _DOUBLED = re.compile(r"\b([a-z]+) \1\b", re.I)
 _AGREE = ("nsubj", "nsubjpass")
 _NOUN_DEPS = frozenset({"ROOT", "nsubj", "nsubjpass", "dobj", "pobj", "attr"})
@@ -59,8 +60,16 @@ def _pick(parsed: Parsed) -> list:
         if t.tag in ("NN", "NNS")
         and t.dep in _NOUN_DEPS
         and len(t.text) > 2
-        and t.lemma not in words.NO_OBJECT | words.PRONOUNS
+        and t.lemma not in _UNMOVED
+        and not _leads_on(parsed, t)
     ]
+
+
+def _leads_on(parsed: Parsed, noun) -> bool:
+    """Whether what stands beside it belongs to the noun's name: "fire hydrant", "cup of tea"."""
+    after = parsed.tokens[noun.i + 1 : noun.i + 2]
+    before = noun.i > noun.left and is_person(parsed.tokens[noun.i - 1].text.lower())
+    return before or bool(after) and (after[0].tag[:2] == "NN" or after[0].text.lower() == "of")
 
 
 def _pairs(tokens: list, fits) -> list[tuple]:
@@ -82,11 +91,13 @@ def _nouns(parsed: Parsed) -> list[tuple[Span, Span]]:
 
 
 def _determiner(parsed: Parsed, noun) -> str:
-    """A noun may stand where another stood if both have an article, or both have none."""
+    """A noun may stand where another stood if both have the same kind of article, or both have none."""
     first = parsed.tokens[noun.left]
     if first.i == noun.i or first.dep not in ("det", "poss", "nummod"):
         return "none"
-    return "article" if first.dep in ("det", "poss") else "number"
+    if first.dep == "nummod":
+        return "number"
+    return "a" if first.text.lower() in ("a", "an") else "the"
 
 
 def _phrases(parsed: Parsed) -> list[tuple[Span, Span]]:
@@ -113,6 +124,11 @@ def _fixed(parsed: Parsed, a, b) -> bool:
         return True
     if tokens[b.head].text.lower() == "of" or tokens[a.head].text.lower() == "of":
         return True
+    if a.dep == b.dep == "pobj":
+        prepositions = {tokens[a.head].text.lower(), tokens[b.head].text.lower()}
+        # "In the water at the beach" says the same either way round.
+        if len(prepositions) == 1 or (is_place(a.lemma) and is_place(b.lemma)):
+            return True
     links = {t.text.lower() for t in tokens[a.i + 1 : b.left] if t.tag[:2] != "NN"}
     verbs = any(t.tag[:2] == "VB" and t.lemma not in ("be", "stand", "sit") for t in tokens[a.i + 1 : b.left])
     return bool(links & _SYMMETRIC) and not verbs
@@ -128,7 +144,8 @@ def _adjectives(parsed: Parsed) -> list[tuple[Span, Span]]:
         t
         for t in tokens
         if t.tag == "JJ" and t.dep == "amod" and t.left == t.i == t.right and t.text.isalpha()
-        if t.text.lower() not in words.NOT_PREDICATIVE
+        if t.i + 1 == t.head
+        and t.text.lower() not in words.NOT_PREDICATIVE
         and t.text.lower() not in ("dark", "light", "bright")
         and tokens[t.head].lemma not in words.NO_OBJECT
     ]

@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+from .morphology import is_person
+from .words import ANIMALS
+
 _VERB_LIKE = frozenset({"NNS", "NN", "NNPS", "NNP"})
 # Third-person verbs that the tagger takes for plural nouns after a noun ("a red scarf smiles").
 _TAKEN_FOR_NOUNS = frozenset(
@@ -90,6 +93,7 @@ def _mend_verb(i: int, texts: list[str], tags: list[str], lemmas: list[str], dep
         return
     noun = i - 1
     singular = any(deps[k] == "det" and texts[k].lower() in ("a", "an") for k in kids)
+    singular = singular or (noun >= 0 and is_person(texts[noun].lower()) or texts[noun].lower() in ANIMALS)
     if noun < 0 or heads[noun] != i or deps[noun] != "compound" or tags[noun] not in ("NN", "NNP") or not singular:
         return
     if deps[i] not in ("ROOT", "pobj", "dobj", "conj"):

@@ -110,14 +110,14 @@ NO_OBJECT = _words(
     "mustache moustache eyebrow forehead gesture attempt effort try goal point score fight battle dance step level "
     "length width depth surface space stand stop start finish hold catch throw swing dive kick hit leap splash "
     "climb slide glide swim bath shower break nap sleep breath bite sip drag chase bit wearing playing riding lay "
-    "lunch-break headfirst closeup close-up blowup frame camera display fleet herd flock pack possession cover "
-    "enjoyment flight excitement happiness anger fear danger safety interest concentration anticipation preparation "
-    "need order charge unison contact soccer tennis hockey golf volleyball polo rugby karate yoga chess lacrosse "
-    "cricket angle perspective chore task activity routine red blue green white black brown yellow pink purple gray "
-    "grey tan orange silver gold blond blonde brunette left right inside outside outdoors indoors front-yard "
-    "left-hand right-hand purpose reason result case example member setting pass shot jumping running standing "
-    "climbing hiking swimming surfing skiing fishing shopping downtown uphill downhill total full second first "
-    "third"
+    "lunch-break read chew power clothes font headfirst closeup close-up blowup frame camera display fleet herd "
+    "flock pack possession cover enjoyment flight excitement happiness anger fear danger safety interest "
+    "concentration anticipation preparation need order charge unison contact soccer tennis hockey golf volleyball "
+    "polo rugby karate yoga chess lacrosse cricket angle perspective chore task activity routine red blue green "
+    "white black brown yellow pink purple gray grey tan orange silver gold blond blonde brunette left right inside "
+    "outside outdoors indoors front-yard left-hand right-hand purpose reason result case example member setting "
+    "pass shot jumping running standing climbing hiking swimming surfing skiing fishing shopping downtown uphill "
+    "downhill total full second first third"
 )
 MASS = _words(
     "clutter alcohol cereal lemonade soda champagne bamboo terrain art water snow grass sand food ice dirt mud "
@@ -181,16 +181,16 @@ NOT_PREDICATIVE = _words(
     "low long short deep half full due ready able about above mid midair general common original special particular "
     "favorite favourite traditional cultural historic historical ancient modern romantic sexual natural commercial "
     "industrial residential urban rural tropical aerial underwater close distant far remote teenage adult male "
-    "female opposing lead matching identical walk light lone sole many-colored hard soft swimming running "
-    "racing fishing dining living parking skating climbing diving riding shopping washing sewing walking skiing "
-    "surfing boxing wrestling hunting hiking cutting ironing rocking baking frying driving landing bowling dancing "
-    "playing cooking jumping training following surrounding remaining existing leading good great best better "
-    "old-fashioned wild sweet still sweat dress ice fire ice-cream high-heeled bare naked nude tank plus-size "
-    "middle-aged semi-professional construction cell army police bmx soccer football baseball tennis hockey "
-    "basketball wedding street country mountain-bike pick-up motor rugby military-style civil real true false extra "
-    "additional involved past present future late early new-born newborn pet dirt cowboy business stop red-carpet "
-    "lacrosse cross cross-country martial acoustic mini fair brunette blond blonde half-naked asian-looking "
-    "oriental caucasian hispanic overgrown shallow mock fresh collegiate underground free freestyle"
+    "female opposing lead matching identical walk light lone sole many-colored hard soft swimming running racing "
+    "fishing dining living parking skating climbing diving riding shopping washing sewing walking skiing surfing "
+    "boxing wrestling hunting hiking cutting ironing rocking baking frying driving landing bowling dancing playing "
+    "cooking jumping training following surrounding remaining existing leading good great best better old-fashioned "
+    "wild sweet still sweat dress ice fire ice-cream high-heeled bare naked nude tank plus-size middle-aged "
+    "semi-professional construction cell army police bmx soccer football baseball tennis hockey basketball wedding "
+    "street country mountain-bike pick-up motor rugby military-style civil real true false extra additional "
+    "involved past present future late early new-born newborn pet dirt cowboy business stop red-carpet lacrosse "
+    "cross cross-country martial acoustic mini fair brunette blond blonde half-naked asian-looking oriental "
+    "caucasian hispanic overgrown shallow mock fresh collegiate underground free freestyle"
 ) - _words("shallow short long low elderly hard soft hot public bare wild blond blonde brunette modern fresh ancient")
 FIXED_NAMES = frozenset(
     {
@@ -360,3 +360,26 @@ GENERAL = _words(
     "hold carry have watch see grab lift show approach touch push pull photograph paint draw drop clean wash hug "
     "chase with near beside next behind by"
 )
+
+_BIKES = "bike bicycle motorcycle motorbike scooter horse helmet vehicle"
+_BALLS = "ball racket bat basketball football baseball soccer goal glove net uniform player team"
+_WATERS = "water ocean sea lake river pool wave pond surf beach surfboard"
+_SNOW = "snow ski snowboard slope hill mountain ice"
+# What a word of a caption brings along, named or not: "a cyclist, but no bike" is no true negation.
+_BRINGS = (
+    ("cyclist biker bicyclist rider motorcyclist racer ride bmx", _BIKES),
+    ("soccer tennis baseball basketball football volleyball hockey golf rugby cricket", _BALLS),
+    ("player batter pitcher catcher goalie play game match bat", _BALLS),
+    ("swim swimmer pool lake river ocean sea boat canoe kayak kayaker dive splash", _WATERS),
+    ("surf surfer surfboard wave pond raft fish float wade shore dock", _WATERS),
+    ("ski skier snowboard snowboarder sled snow snowy slope", _SNOW),
+    ("skate skater skateboarder skateboarding ollie", "skateboard board ramp rail"),
+    ("grassy lawn meadow", "grass field lawn"),
+    ("wooded wood woods forest jungle", "tree wood woods forest branch leaf"),
+    ("beach sandy", f"{_WATERS} sand shore coast"),
+    ("mountain cliff climb climber rocky", "rock cliff mountain rope boulder"),
+    ("kitchen", "stove sink counter cabinet oven refrigerator table"),
+    ("bathroom", "toilet sink tub mirror towel"),
+    ("city street road town traffic downtown", "building street road car vehicle sidewalk city"),
+)
+IMPLIED = {word: _words(things) for names, things in _BRINGS for word in names.split()}
