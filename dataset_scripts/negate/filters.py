@@ -26,7 +26,12 @@ _ODD = re.compile(r"[\[\]{}<>|\\*_=~^\n\t]|https?:|www\.|\.\.")
 
 def count_negations(text: str) -> int:
     """How many words of `text` negate: "no", "without", "isn't", "nobody" …"""
-    return sum(word in NEGATIONS or word.endswith(("n't", "n’t")) for word in _WORD.findall(text.lower()))
+    low = text.lower()
+    words = _WORD.findall(low)
+    found = sum(map(NEGATIONS.__contains__, words))
+    if "n't" in low or "n’t" in low:
+        found += sum(word.endswith(("n't", "n’t")) and word not in NEGATIONS for word in words)
+    return found
 
 
 def reject_caption(parsed: Parsed) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .core import Core, find_core
 from .morphology import article
-from .names import any_of, counted, goes_along, is_implied, is_many, is_place, is_unique, may_be_one, some
+from .names import any_of, contradicts, counted, goes_along, is_many, is_place, is_unique, may_be_one, some
 from .parsed import Pair, Parsed
 from .rows import Negation
 from .text import comma, fit_case, split_end
@@ -57,7 +57,7 @@ _HYBRID_FRAMES = (
 )
 _HYBRID_WITHOUT_FRAMES = (("without", "{one} without {a}"),)
 _PICTURES = ("picture", "image", "photo", "scene")
-_POINTING = frozenset("other another same such these those this that own".split())
+_POINTING = frozenset("only just other another same such these those this that own".split())
 # Negations that say nothing else of the picture, of those that could say more.
 _BARE_SHARE = 0.3
 _PLURAL_SHARE = 0.4
@@ -118,7 +118,7 @@ def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, N
 
 def is_absent(parsed: Parsed, noun: str) -> bool:
     """Whether the caption names nothing that `noun` may be said of, and nothing that brings it along."""
-    return not any(may_be_one(token.lemma, noun) or is_implied(token.lemma, noun) for token in parsed.tokens)
+    return not any([contradicts(token.lemma, noun) for token in parsed.tokens])
 
 
 def _draw_frame(parsed: Parsed, pair: Pair, name: str, rng: random.Random) -> Frame:

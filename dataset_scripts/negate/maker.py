@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import repeat
 
 from . import filters
@@ -20,8 +21,12 @@ _TRIES = 4
 _MOST_NOUNS = 16
 
 
+@lru_cache(maxsize=1)
 def load_spacy(name: str = SPACY_MODEL):
-    """spaCy's pipeline with only the parts the maker needs. Raises `ValueError` if the model is not installed."""
+    """spaCy's pipeline with only the parts the maker needs, loaded once.
+
+    Raises `ValueError` if spaCy or the model is not installed.
+    """
     try:
         import spacy
 
@@ -64,17 +69,11 @@ class GrammarMaker:
         self.seed, self.strategy, self.fallback = seed, strategy, fallback
         self.products = frozenset(product.removesuffix("_foil") for product in products)
         self.count_tokens, self.batch_size = count_tokens, batch_size
-        self._nlp = None
 
     @property
     def nlp(self):
-        # Loaded where it is used first: a maker travels to other processes without its model.
-        if self._nlp is None:
-            self._nlp = load_spacy()
-        return self._nlp
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_nlp": None}
+        # Loaded where it is used first, once a process: a maker travels to other processes without its model.
+        return load_spacy()
 
     def negate(
         self,

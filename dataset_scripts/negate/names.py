@@ -22,9 +22,16 @@ def may_be_one(first: str, second: str) -> bool:
     return not _GROUPS.get(one, set()).isdisjoint(_GROUPS.get(other, set()))
 
 
+@lru_cache(maxsize=1 << 18)
+def contradicts(word: str, noun: str) -> bool:
+    """Whether "no `noun`" may be false where a caption has `word`."""
+    return may_be_one(word, noun) or is_implied(word, noun)
+
+
 def is_implied(word: str, noun: str) -> bool:
-    """Whether what a caption names goes with `noun`: a cyclist with a bike, swimming with water."""
-    return noun.rpartition(" ")[2] in words.IMPLIED.get(word, ())
+    """Whether what a caption names goes with `noun`: a cyclist with a bike, a man with shoes, swimming with water."""
+    head = noun.rpartition(" ")[2]
+    return head in words.IMPLIED.get(word, ()) or (head in words.WORN and is_person(word))
 
 
 def is_place(name: str) -> bool:

@@ -54,6 +54,9 @@ def _action(parsed: Parsed, pair: Pair, rng: random.Random):
     contraries = words.OTHER_ACTIONS.get(verb.lemma, ())
     if any(parsed.tokens[k].text.lower() in words.PATHS for k in parsed.children[verb.i]):
         contraries = [other for other in contraries if other in words.MOVING]
+    subject = parsed.tokens[pair.head].lemma.lower() if pair.head >= 0 else ""
+    if not (is_person(subject) or subject in words.ANIMALS | words.COLLECTIVES):
+        return None
     if not contraries or verb.tag not in ("VBZ", "VBP", "VBD", "VBG") or parsed.kid(verb.i, "prt", "xcomp") >= 0:
         return None
     found = [n for n, (rule, _) in enumerate(forms(parsed, pair)) if rule in _VERB_RULES]

@@ -8,7 +8,8 @@ def _words(text: str) -> frozenset[str]:
 MALE = _words("man guy gentleman boy male lad dude father dad son brother husband groom king prince")
 FEMALE = _words("woman lady girl female mother mom daughter sister wife bride queen princess")
 CHILDREN = _words(
-    "child kid boy girl toddler baby infant youngster teen teenager newborn youth daughter son schoolboy schoolgirl"
+    "child kid boy girl toddler baby infant youngster teen teenager adolescent newborn youth daughter son schoolboy "
+    "schoolgirl"
 )
 # May be a man or a woman, old or young: no caption that names one tells which.
 ANYONE = _words(
@@ -41,7 +42,11 @@ SYNONYMS = (
     MALE,
     FEMALE,
     CHILDREN,
-    _words("dog puppy pup hound canine terrier labrador lab poodle retriever shepherd collie dachshund greyhound"),
+    _words(
+        "dog puppy pup hound canine terrier labrador lab poodle retriever shepherd collie dachshund greyhound beagle "
+        "spaniel dalmatian bulldog husky boxer chihuahua mutt chow rottweiler corgi pug mastiff pitbull setter "
+        "whippet doberman malamute pomeranian"
+    ),
     _words("cat kitten kitty"),
     _words("bike bicycle motorcycle motorbike cycle dirtbike"),
     _words("car vehicle automobile truck taxi cab van suv jeep"),
@@ -76,7 +81,7 @@ SYNONYMS = (
     _words("computer laptop"),
     _words("table desk counter"),
     _words("flag banner sign"),
-    _words("animal pet dog cat horse cow bird bear elephant giraffe zebra sheep goat duck puppy kitten bull pony"),
+    *(frozenset({"animal", "pet", name}) for name in ANIMALS | {"pony", "bull"}),
     _words("horse pony bronco"),
     _words("cow bull cattle steer"),
     _words("fence railing rail gate barrier"),
@@ -110,19 +115,19 @@ NO_OBJECT = _words(
     "mustache moustache eyebrow forehead gesture attempt effort try goal point score fight battle dance step level "
     "length width depth surface space stand stop start finish hold catch throw swing dive kick hit leap splash "
     "climb slide glide swim bath shower break nap sleep breath bite sip drag chase bit wearing playing riding lay "
-    "lunch-break read chew power clothes font headfirst closeup close-up blowup frame camera display fleet herd "
-    "flock pack possession cover enjoyment flight excitement happiness anger fear danger safety interest "
-    "concentration anticipation preparation need order charge unison contact soccer tennis hockey golf volleyball "
-    "polo rugby karate yoga chess lacrosse cricket angle perspective chore task activity routine red blue green "
-    "white black brown yellow pink purple gray grey tan orange silver gold blond blonde brunette left right inside "
-    "outside outdoors indoors front-yard left-hand right-hand purpose reason result case example member setting "
-    "pass shot jumping running standing climbing hiking swimming surfing skiing fishing shopping downtown uphill "
-    "downhill total full second first third"
+    "lunch-break read chew power clothes font headfirst underwater open tug sync watch closeup close-up blowup "
+    "frame camera display fleet herd flock pack possession cover enjoyment flight excitement happiness anger fear "
+    "danger safety interest concentration anticipation preparation need order charge unison contact soccer tennis "
+    "hockey golf volleyball polo rugby karate yoga chess lacrosse cricket angle perspective chore task activity "
+    "routine red blue green white black brown yellow pink purple gray grey tan orange silver gold blond blonde "
+    "brunette left right inside outside outdoors indoors front-yard left-hand right-hand purpose reason result case "
+    "example member setting pass shot jumping running standing climbing hiking swimming surfing skiing fishing "
+    "shopping downtown uphill downhill total full second first third"
 )
 MASS = _words(
-    "clutter alcohol cereal lemonade soda champagne bamboo terrain art water snow grass sand food ice dirt mud "
-    "traffic furniture luggage clothing hair smoke fire rain wood foliage gravel bread rice meat fruit coffee tea "
-    "beer wine milk juice cheese chocolate pasta salad soup equipment gear machinery paper money jewelry makeup "
+    "earth clutter alcohol cereal lemonade soda champagne bamboo terrain art water snow grass sand food ice dirt "
+    "mud traffic furniture luggage clothing hair smoke fire rain wood foliage gravel bread rice meat fruit coffee "
+    "tea beer wine milk juice cheese chocolate pasta salad soup equipment gear machinery paper money jewelry makeup "
     "graffiti glass metal concrete cement brick cake pizza hay cotton vegetation greenery shrubbery scenery artwork "
     "fabric cloth cardboard plastic wire foam fog mist dust steam oil paint chalk wax soil clay brush ivy moss "
     "seaweed corn wheat lettuce broccoli spinach bacon ham chicken fish seafood sushi butter sauce ketchup cream "
@@ -155,6 +160,7 @@ PLURAL_ONLY = {
     "bleachers": "bleachers",
     "fireworks": "fireworks",
     "groceries": "groceries",
+    "belongings": "belongings",
 }
 # A dog runs "without a tree" is no English; "and there is no tree" is.
 SCENERY = _words(
@@ -382,4 +388,5 @@ _BRINGS = (
     ("bathroom", "toilet sink tub mirror towel"),
     ("city street road town traffic downtown", "building street road car vehicle sidewalk city"),
 )
+WORN = _words("shirt pants trousers jeans shoe sock clothes top")
 IMPLIED = {word: _words(things) for names, things in _BRINGS for word in names.split()}
