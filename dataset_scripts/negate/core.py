@@ -62,7 +62,7 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
         before, after = caption[begin : tokens[first].start], caption[tokens[last].end : stop]
     root = roots[0]
     # "A dog running and no ball" halts; "a dog running, but there is no ball" does not.
-    ends_in_verb = kept[-1].tag in ("VBG", "VBN", "RB", "RP")
+    ends_in_verb = kept[-1].tag in ("VBG", "VBN", "RB", "RP") or kept[-1].text.endswith("ing")
     is_clause = ends_in_verb or root in kept and _is_finite(parsed, root) and keep_first == 0
     place = (before.rstrip(), after.lstrip()) if is_with else None
     return Core(tidy(f"{before} {after}"), is_clause, place)

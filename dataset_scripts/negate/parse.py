@@ -211,14 +211,24 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
         return None
     if any(tokens[k].dep in ("poss", "appos") for k in parsed.children[noun.i] if k > adjective.i):
         return None
-    if tokens[noun.i + 1 : noun.i + 2] and tokens[noun.i + 1].tag[:2] == "NN" and tokens[noun.i + 1].dep != "appos":
+    if _leads_on(tokens, noun):
         return None
     if tokens[adjective.right].tag not in ("JJ", "VBN", "VBG", "VBD") or tokens[adjective.left - 1].tag == "HYPH":
+        return None
+    if low in words.COLORS and is_person(noun.lemma):
         return None
     span = parsed.subtree(adjective.i)
     if span[1] > noun.start or not all(t.text[0].isalpha() or t.text == "-" for t in tokens[adjective.left : noun.i]):
         return None
     return Pair("attribute", "adjective", parsed.phrase(noun.i), span, None, (), span, adjective.i, noun.i)
+
+
+def _leads_on(tokens: list, noun) -> bool:
+    """Whether the next word belongs to the noun's name, or makes it part of a description."""
+    if noun.i + 1 >= len(tokens):
+        return False
+    after = tokens[noun.i + 1]
+    return after.text.lower() in words.DESCRIBING or (after.tag[:2] == "NN" and after.dep != "appos")
 
 
 def _object(parsed: Parsed, noun) -> Pair | None:
@@ -230,7 +240,7 @@ def _object(parsed: Parsed, noun) -> Pair | None:
         return None
     if low.endswith("ing") and low not in words.THINGS_IN_ING:
         return None
-    if tokens[noun.i + 1 : noun.i + 2] and tokens[noun.i + 1].tag[:2] == "NN" and tokens[noun.i + 1].dep != "appos":
+    if _leads_on(tokens, noun):
         return None
     head = singular(low) if noun.tag[-1] == "S" and low not in words.NO_OBJECT else low
     if head in words.NO_OBJECT or low in words.NO_OBJECT or head in words.PRONOUNS:

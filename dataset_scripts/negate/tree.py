@@ -48,7 +48,7 @@ class Token(NamedTuple):
 
 def read_tokens(doc) -> tuple[list[Token], list[list[int]]]:
     """The tokens of a `spacy.tokens.Doc` and the indices of each token's children, in order."""
-    read = [(token.text, token.idx, token.tag_, token.lemma_, token.dep_, token.head.i) for token in doc]
+    read = [(token.text, token.idx, token.tag_, token.lemma_.lower(), token.dep_, token.head.i) for token in doc]
     texts, starts, tags, lemmas, deps, heads = map(list, zip(*read, strict=True)) if read else ([] for _ in range(6))
     for i, text in enumerate(texts):
         if tags[i] in _VERB_LIKE and (text in _TAKEN_FOR_NOUNS or tags[i] == "NNS" and text.endswith("s")):

@@ -294,6 +294,8 @@ STATIVE = _words(
     "dress park seat cover fill surround make locate decorate paint light stack load attach tie prepare design "
     "illuminate build line tuck wrap bundle equip frame mount position strap clothe crowd pile litter tangle"
 )
+# After a noun, these make it part of a description: "tiger striped", "fire hydrant" where the tagger stumbles.
+DESCRIBING = _words("striped print printed shaped style styled like themed colored hydrant can cans sized")
 NEGATIONS = _words(
     "no not n't nt without nobody none never nothing neither nor nowhere cannot cant dont doesnt isnt arent wasnt "
     "werent didnt wont don't doesn't isn't aren't wasn't weren't didn't can't won't couldn't hasn't haven't hardly "
@@ -368,7 +370,7 @@ GENERAL = _words(
 )
 
 _BIKES = "bike bicycle motorcycle motorbike scooter horse helmet vehicle"
-_BALLS = "ball racket bat basketball football baseball soccer goal glove net uniform player team"
+_BALLS = "ball racket bat basketball football baseball soccer goal glove net uniform player team field court grass"
 _WATERS = "water ocean sea lake river pool wave pond surf beach surfboard"
 _SNOW = "snow ski snowboard slope hill mountain ice"
 # What a word of a caption brings along, named or not: "a cyclist, but no bike" is no true negation.
