@@ -5,6 +5,7 @@ the rest of the caption, the words of the denial and singular or plural are the 
 """
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .core import Core, find_core
@@ -116,9 +117,15 @@ def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, N
     return _fill(parsed, frame, pair, absent, "hybrid", one, is_many(pair.name, many)), foil
 
 
+def absent_nouns(parsed: Parsed, nouns: Iterable[str]) -> list[str]:
+    """Those of `nouns` that the caption neither names, under this or another name, nor brings along."""
+    said = {token.lemma for token in parsed.tokens if token.tag[0] in "NJV"}
+    return [noun for noun in nouns if not any([contradicts(word, noun) for word in said])]
+
+
 def is_absent(parsed: Parsed, noun: str) -> bool:
-    """Whether the caption names nothing that `noun` may be said of, and nothing that brings it along."""
-    return not any([contradicts(token.lemma, noun) for token in parsed.tokens])
+    """Whether the caption leaves room for `noun` to be absent: see `absent_nouns`."""
+    return bool(absent_nouns(parsed, (noun,)))
 
 
 def _draw_frame(parsed: Parsed, pair: Pair, name: str, rng: random.Random) -> Frame:

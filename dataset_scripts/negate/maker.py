@@ -9,7 +9,7 @@ from . import filters
 from .choose import choose
 from .filters import CountTokens
 from .form import deny
-from .frames import deny_absent, hybrid, is_absent
+from .frames import absent_nouns, deny_absent, hybrid
 from .parse import object_nouns, parse
 from .parsed import Parsed
 from .rows import PRODUCTS, STRATEGIES, Negation, Result
@@ -107,7 +107,7 @@ class GrammarMaker:
             result.reasons.update(dict.fromkeys(self._asked(), reason))
             return result
         seen = {" ".join(parsed.caption.lower().split())}
-        nouns = [name for name in absent[:_MOST_NOUNS] if is_absent(parsed, name)]
+        nouns = absent_nouns(parsed, absent[:_MOST_NOUNS])
         makers = {
             "false": self._false,
             "true": lambda parsed, rng: self._true(parsed, nouns, rng) if nouns else filters.NOT_ABSENT,

@@ -115,14 +115,14 @@ NO_OBJECT = _words(
     "mustache moustache eyebrow forehead gesture attempt effort try goal point score fight battle dance step level "
     "length width depth surface space stand stop start finish hold catch throw swing dive kick hit leap splash "
     "climb slide glide swim bath shower break nap sleep breath bite sip drag chase bit wearing playing riding lay "
-    "lunch-break read chew power clothes font headfirst underwater open tug sync watch closeup close-up blowup "
-    "frame camera display fleet herd flock pack possession cover enjoyment flight excitement happiness anger fear "
-    "danger safety interest concentration anticipation preparation need order charge unison contact soccer tennis "
-    "hockey golf volleyball polo rugby karate yoga chess lacrosse cricket angle perspective chore task activity "
-    "routine red blue green white black brown yellow pink purple gray grey tan orange silver gold blond blonde "
-    "brunette left right inside outside outdoors indoors front-yard left-hand right-hand purpose reason result case "
-    "example member setting pass shot jumping running standing climbing hiking swimming surfing skiing fishing "
-    "shopping downtown uphill downhill total full second first third"
+    "lunch-break read chew power clothes font headfirst badminton softball beauty launch underwater open tug sync "
+    "watch closeup close-up blowup frame camera display fleet herd flock pack possession cover enjoyment flight "
+    "excitement happiness anger fear danger safety interest concentration anticipation preparation need order "
+    "charge unison contact soccer tennis hockey golf volleyball polo rugby karate yoga chess lacrosse cricket angle "
+    "perspective chore task activity routine red blue green white black brown yellow pink purple gray grey tan "
+    "orange silver gold blond blonde brunette left right inside outside outdoors indoors front-yard left-hand "
+    "right-hand purpose reason result case example member setting pass shot jumping running standing climbing "
+    "hiking swimming surfing skiing fishing shopping downtown uphill downhill total full second first third"
 )
 MASS = _words(
     "earth clutter alcohol cereal lemonade soda champagne bamboo terrain art water snow grass sand food ice dirt "
@@ -295,7 +295,7 @@ STATIVE = _words(
     "illuminate build line tuck wrap bundle equip frame mount position strap clothe crowd pile litter tangle"
 )
 # After a noun, these make it part of a description: "tiger striped", "fire hydrant" where the tagger stumbles.
-DESCRIBING = _words("striped print printed shaped style styled like themed colored hydrant can cans sized")
+DESCRIBING = _words("striped built print printed shaped style styled like themed colored hydrant can cans sized")
 NEGATIONS = _words(
     "no not n't nt without nobody none never nothing neither nor nowhere cannot cant dont doesnt isnt arent wasnt "
     "werent didnt wont don't doesn't isn't aren't wasn't weren't didn't can't won't couldn't hasn't haven't hardly "
