@@ -3,17 +3,17 @@
 import random
 
 from . import words
+from .clauses import Form, before_adverbs, either_edits, is_last, is_quantified, no_subject, relative, scope_edits
 from .frames import deny_object
 from .morphology import takes_who
 from .parse import is_plural
 from .parsed import Pair, Parsed
 from .rows import Negation
-from .text import Edit, apply, comma, fit_articles, fit_case
+from .text import apply, comma, fit_articles, fit_case
 
 # "Without both hands" may be true of one who uses one.
 _UNDENIED = frozenset("both all each only other no just about at over more less".split())
 
-Form = tuple[str, list[Edit]]  # rule, edits of the caption
 
 _CONTRACTIONS = {
     word: word + "n't" for word in ("is", "are", "was", "were", "has", "have", "does", "do", "did", "could", "would")
@@ -44,46 +44,46 @@ def _auxiliary(parsed: Parsed, pair: Pair) -> list[Form]:
     auxiliary = parsed.tokens[pair.token]
     low = auxiliary.text.lower()
     verb = auxiliary.i if pair.construction == "copula" else auxiliary.head
-    scope = _scope(parsed, verb)
+    scope = scope_edits(parsed, verb)
     found = []
-    if not _is_quantified(parsed, pair.head):
+    if not is_quantified(parsed, pair.head):
         long = (auxiliary.start, auxiliary.end, "cannot") if low == "can" else (auxiliary.end, auxiliary.end, " not")
         found += [("not-auxiliary", [long, *scope])] * 4
         if low in _CONTRACTIONS and comma(parsed.caption) == ",":
             found.append(("contraction", [(auxiliary.start, auxiliary.end, _CONTRACTIONS[low]), *scope]))
-    return found + _no_subject(parsed, pair, scope)
+    return found + no_subject(parsed, pair, scope)
 
 
 def _finite(parsed: Parsed, pair: Pair) -> list[Form]:
     verb = parsed.tokens[pair.token]
-    scope = _scope(parsed, verb.i)
+    scope = scope_edits(parsed, verb.i)
     found = []
-    if not _is_quantified(parsed, pair.head):
-        start = parsed.tokens[_before_adverbs(parsed, verb.i)].start
+    if not is_quantified(parsed, pair.head):
+        start = parsed.tokens[before_adverbs(parsed, verb.i)].start
         between = parsed.caption[start : verb.start]
         do = _DO[verb.tag]
         rest = f" {between}{verb.lemma}"
         found += [("do-not", [(start, verb.end, f"{do} not{rest}"), *scope])] * 4
         if comma(parsed.caption) == ",":
             found.append(("contraction", [(start, verb.end, f"{_CONTRACTIONS[do]}{rest}"), *scope]))
-    return found + _no_subject(parsed, pair, scope)
+    return found + no_subject(parsed, pair, scope)
 
 
 def _participle(parsed: Parsed, pair: Pair) -> list[Form]:
     token = parsed.tokens[pair.token]
     verb = token.head if token.dep == "auxpass" else token.i
-    start = parsed.tokens[_before_adverbs(parsed, verb, token.i)].start
-    scope = _scope(parsed, verb)
+    start = parsed.tokens[before_adverbs(parsed, verb, token.i)].start
+    scope = scope_edits(parsed, verb)
     found = [("not-participle", [(start, start, "not "), *scope])]
-    relative = _relative(parsed, pair.head)
-    if pair.construction == "participle" and relative:
-        found.append(("who-is-not", [(start, start, f"{relative} not "), *scope]))
+    who_is = relative(parsed, pair.head)
+    if pair.construction == "participle" and who_is:
+        found.append(("who-is-not", [(start, start, f"{who_is} not "), *scope]))
     return found
 
 
 def _adverbial(parsed: Parsed, pair: Pair) -> list[Form]:
     verb = parsed.tokens[pair.token]
-    scope = _scope(parsed, verb.i)
+    scope = scope_edits(parsed, verb.i)
     return [(rule, [(verb.start, verb.start, text), *scope]) for rule, text in _ADVERBIAL]
 
 
@@ -93,7 +93,7 @@ _ADVERBIAL = (("without-doing", "without "), ("without-doing", "without "), ("no
 def _conjunct(parsed: Parsed, pair: Pair) -> list[Form]:
     verb = parsed.tokens[pair.token]
     cc = parsed.tokens[verb.i - 1]
-    scope = _scope(parsed, verb.i)
+    scope = scope_edits(parsed, verb.i)
     return [
         ("and-not", [(verb.start, verb.start, "not "), *scope]),
         ("but-not", [(cc.start, verb.start, "but not "), *scope]),
@@ -104,7 +104,7 @@ def _with(parsed: Parsed, pair: Pair) -> list[Form]:
     tokens = parsed.tokens
     preposition = tokens[pair.token]
     noun = parsed.kid(preposition.i, "pobj")
-    scope = _either(parsed, noun)
+    scope = either_edits(parsed, noun)
     scope += [(t.start, t.end, "any") for t in tokens[noun : tokens[noun].right + 1] if t.text == "some"]
     without = (preposition.start, preposition.end, "without")
     first = tokens[tokens[noun].left]
@@ -129,9 +129,9 @@ def _with(parsed: Parsed, pair: Pair) -> list[Form]:
 def _noun_preposition(parsed: Parsed, pair: Pair) -> list[Form]:
     start = pair.span[0]
     found = [("not-preposition", [(start, start, "not ")])]
-    relative = _relative(parsed, pair.head)
-    if relative:
-        found.append(("who-is-not", [(start, start, f"{relative} not ")]))
+    who_is = relative(parsed, pair.head)
+    if who_is:
+        found.append(("who-is-not", [(start, start, f"{who_is} not ")]))
     return found
 
 
@@ -161,7 +161,7 @@ def adjective_forms(parsed: Parsed, pair: Pair, word: str = "") -> list[Form]:
     insert = noun.end
     if following or first.tag in ("PRP$", "POS") or first.dep == "poss":
         mark = comma(parsed.caption)
-        close = "" if _is_last(parsed, noun.i) or tokens[noun.i + 1].text == "," else mark
+        close = "" if is_last(parsed, noun.i) or tokens[noun.i + 1].text == "," else mark
         clause = f"{mark} {'who' if person else 'which'} {is_are} not {phrase}{close}"
     else:
         clause = f" {'who' if person else 'that'} {is_are} not {phrase}"
@@ -181,108 +181,3 @@ _FORMS = {
     "verb-prep": _verb_preposition,
     "adjective": adjective_forms,
 }
-
-
-def _is_last(parsed: Parsed, token: int) -> bool:
-    return all(t.dep == "punct" or t.tag == "_SP" for t in parsed.tokens[token + 1 :])
-
-
-def _before_adverbs(parsed: Parsed, verb: int, first: int | None = None) -> int:
-    """Index of the first of the adverbs that stand right before the verb (or before `first`, its auxiliary)."""
-    first = verb if first is None else first
-    while first and parsed.tokens[first - 1].dep == "advmod" and parsed.tokens[first - 1].head == verb:
-        if parsed.tokens[first - 1].tag != "RB" or parsed.tokens[first - 1].left != first - 1:
-            break
-        first -= 1
-    return first
-
-
-def _scope(parsed: Parsed, verb: int) -> list[Edit]:
-    """What changes behind a "not": "some" becomes "any", and "and" before a verb that stays true becomes "but"."""
-    tokens = parsed.tokens
-    edits = []
-    conjuncts = [k for k in parsed.children[verb] if tokens[k].dep == "conj" and k > verb]
-    stop = tokens[conjuncts[0]].left if conjuncts else tokens[verb].right + 1
-    for token in tokens[verb + 1 : stop]:
-        if token.dep == "det" and token.text == "some":
-            edits.append((token.start, token.end, "any"))
-    if len(conjuncts) == 1 and tokens[conjuncts[0]].tag[:2] == "VB":
-        kid = tokens[conjuncts[0]]
-        alone = parsed.kid(kid.i, "nsubj", "nsubjpass", "expl", "conj") < 0
-        for k in parsed.children[verb]:
-            if tokens[k].dep == "cc" and tokens[k].text == "and" and verb < k < kid.i and alone:
-                edits.append((tokens[k].start, tokens[k].end, "but"))
-    return edits
-
-
-def _either(parsed: Parsed, noun: int) -> list[Edit]:
-    """ "and" among the things a "without" takes away becomes "or"."""
-    tokens = parsed.tokens
-    edits = []
-    while noun >= 0:
-        edits += [
-            (tokens[k].start, tokens[k].end, "or")
-            for k in parsed.children[noun]
-            if tokens[k].dep == "cc" and tokens[k].text == "and" and k > noun
-        ]
-        noun = parsed.kid(noun, "conj")
-    return edits
-
-
-def _relative(parsed: Parsed, noun: int) -> str | None:
-    """ "who is", "that are" … for a noun that a relative clause can safely follow."""
-    token = parsed.tokens[noun]
-    low = token.lemma.lower()
-    if noun < 0 or token.tag not in ("NN", "NNS") or token.dep not in ("ROOT", "nsubj", "nsubjpass", "dobj", "pobj"):
-        return None
-    person = takes_who(low)
-    if not person and token.dep not in ("ROOT", "nsubj") or low in words.NO_OBJECT:
-        return None
-    if any(parsed.tokens[k].dep in ("conj", "relcl") for k in parsed.children[noun]):
-        return None
-    return f"{'who' if person else 'that'} {'are' if is_plural(parsed, noun) else 'is'}"
-
-
-def _is_quantified(parsed: Parsed, noun: int) -> bool:
-    """Whether "not" after this subject could leave the sentence true: "some dogs are not running"."""
-    if noun < 0:
-        return False
-    if parsed.tokens[noun].text.lower() in words.INDEFINITE_PRONOUNS:
-        return True
-    return any(
-        parsed.tokens[k].text.lower() in words.QUANTIFIERS
-        for k in parsed.children[noun]
-        if k < noun and parsed.tokens[k].dep in ("det", "amod", "nummod", "predet")
-    )
-
-
-def _no_subject(parsed: Parsed, pair: Pair, scope: list[Edit]) -> list[Form]:
-    tokens = parsed.tokens
-    if pair.head < 0 or tokens[pair.head].dep not in ("nsubj", "nsubjpass"):
-        return []
-    noun = tokens[pair.head]
-    low = noun.text.lower()
-    if any(text == "but" for _, _, text in scope):
-        if not _is_quantified(parsed, pair.head):
-            return []
-        scope = [edit for edit in scope if edit[2] != "but"]
-    if low in words.INDEFINITE_PRONOUNS:
-        return [("no-subject", [(noun.start, noun.end, words.INDEFINITE_PRONOUNS[low]), *scope])]
-    if noun.tag not in ("NN", "NNS") or noun.lemma in words.NO_OBJECT:
-        return []
-    if any(tokens[k].dep in ("conj", "poss") for k in parsed.children[noun.i]):
-        return []
-    first, last = tokens[noun.left], noun.left
-    while tokens[last].text.lower() in words.QUANTIFIERS or tokens[last].text.lower() in ("a", "an", "the"):
-        last += 1
-    if first.text.lower() == "the" or last > noun.i:
-        return []
-    if last > first.i:
-        edit = (first.start, tokens[last - 1].end, "no")
-    elif first.dep == "nummod":
-        edit = (first.start, first.end, "no")
-    elif noun.tag == "NNS":
-        edit = (first.start, first.end, f"no {first.text.lower()}")
-    else:
-        return []
-    return [("no-subject", [edit, *scope])]

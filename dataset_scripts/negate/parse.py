@@ -1,14 +1,14 @@
 """Stage 1, relation parsing: caption -> subjects, objects and predicate-object pairs (paper, section on CC-Neg)."""
 
 from . import words
-from .morphology import PLURAL_ONLY, is_person, singular
+from .morphology import is_person
 from .parsed import Pair, Parsed
+from .things import leads_on, object_pair
 from .tree import read_tokens
 
 FINITE = frozenset({"VBZ", "VBP", "VBD"})
 NOUNS = frozenset({"NN", "NNS"})
 _SUBJECTS = ("nsubj", "nsubjpass", "expl")
-_OBJECT_DEPS = frozenset({"ROOT", "nsubj", "nsubjpass", "dobj", "pobj", "conj", "attr", "dative", "appos", "oprd"})
 # Clauses that are not said of the subject here and now ("before diving", "if …").
 _MARKS = frozenset("as because if before after until when although though since so that".split())
 
@@ -30,7 +30,7 @@ def parse(doc) -> Parsed:
         elif tag == "JJ":
             pair = _attribute(parsed, token) if token.dep == "amod" else None
         elif tag in NOUNS or tag in ("NNP", "NNPS"):
-            pair = _object(parsed, token)
+            pair = object_pair(parsed, token)
             if token.dep in _SUBJECTS or token.dep == "ROOT":
                 subjects.append(parsed.phrase(token.i))
         if pair is not None:
@@ -211,7 +211,7 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
         return None
     if any(tokens[k].dep in ("poss", "appos") for k in parsed.children[noun.i] if k > adjective.i):
         return None
-    if _leads_on(tokens, noun):
+    if leads_on(tokens, noun):
         return None
     if tokens[adjective.right].tag not in ("JJ", "VBN", "VBG", "VBD") or tokens[adjective.left - 1].tag == "HYPH":
         return None
@@ -221,65 +221,3 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
     if span[1] > noun.start or not all(t.text[0].isalpha() or t.text == "-" for t in tokens[adjective.left : noun.i]):
         return None
     return Pair("attribute", "adjective", parsed.phrase(noun.i), span, None, (), span, adjective.i, noun.i)
-
-
-def _leads_on(tokens: list, noun) -> bool:
-    """Whether the next word belongs to the noun's name, or makes it part of a description."""
-    if noun.i + 1 >= len(tokens):
-        return False
-    after = tokens[noun.i + 1]
-    return after.text.lower() in words.DESCRIBING or (after.tag[:2] == "NN" and after.dep != "appos")
-
-
-def _object(parsed: Parsed, noun) -> Pair | None:
-    tokens = parsed.tokens
-    low = noun.text.lower()
-    if noun.dep not in _OBJECT_DEPS or len(low) < 3 or not low.replace("-", "").isalpha():
-        return None
-    if noun.tag[:3] == "NNP" and not noun.text.islower():
-        return None
-    if low.endswith("ing") and low not in words.THINGS_IN_ING:
-        return None
-    if _leads_on(tokens, noun):
-        return None
-    head = singular(low) if noun.tag[-1] == "S" and low not in words.NO_OBJECT else low
-    if head in words.NO_OBJECT or low in words.NO_OBJECT or head in words.PRONOUNS:
-        return None
-    first = noun.i
-    for k in reversed(parsed.children[noun.i]):
-        if k >= noun.i:
-            continue
-        kid = tokens[k]
-        if kid.dep == "det" and kid.text.lower() in ("a", "an") and noun.tag == "NNS" and low not in PLURAL_ONLY:
-            return None
-        if kid.dep == "compound" and kid.text.lower() in words.COLORS:
-            break
-        if kid.dep == "compound" and k == first - 1 and kid.text.isalpha() and kid.left == k:
-            first = k
-        elif kid.text.lower() in words.UNREAL or (kid.text.lower(), head) in words.FIXED_NAMES:
-            return None
-        elif kid.text.lower() == "no":
-            return None
-    if _unseen(parsed, noun) or (first < noun.i and is_person(tokens[first].text.lower())):
-        return None
-    if first < noun.i - 2:
-        return None
-    name = " ".join([tokens[k].text.lower() for k in range(first, noun.i)] + [head])
-    span = (tokens[first].start, noun.end)
-    return Pair("object", "noun", parsed.phrase(noun.i), None, None, (), span, noun.i, noun.head, name)
-
-
-def _unseen(parsed: Parsed, noun) -> bool:
-    """Whether the caption does not say that the thing is there: "looking for food", "a statue of a man"."""
-    tokens = parsed.tokens
-    while noun.head != noun.i:
-        head = tokens[noun.head]
-        if noun.dep == "pobj":
-            if head.text.lower() in words.UNSEEN_PREPOSITIONS:
-                return True
-            if head.text.lower() == "of" and tokens[head.head].lemma in words.PICTURES:
-                return tokens[head.head].dep != "ROOT" or tokens[head.head].lemma in ("statue", "sculpture", "toy")
-        if noun.tag == "VB" and any(tokens[k].tag == "TO" for k in parsed.children[noun.i]):
-            return True
-        noun = head
-    return False

@@ -61,6 +61,7 @@ def _pick(parsed: Parsed) -> list:
         and t.dep in _NOUN_DEPS
         and len(t.text) > 2
         and t.lemma not in _UNMOVED
+        and (not t.text.endswith("ing") or t.lemma in words.THINGS_IN_ING)
         and not _leads_on(parsed, t)
     ]
 
@@ -138,6 +139,9 @@ def _adjectives(parsed: Parsed) -> list[tuple[Span, Span]]:
     tokens = parsed.tokens
 
     def fits(a, b) -> bool:
+        colored = a.text.lower() in words.COLORS or b.text.lower() in words.COLORS
+        if colored and (is_person(tokens[a.head].lemma) or is_person(tokens[b.head].lemma)):
+            return False
         return a.head != b.head and a.text.lower() != b.text.lower() and not _same_name(parsed, a.head, b.head)
 
     found = [
