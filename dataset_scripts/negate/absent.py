@@ -70,9 +70,7 @@ class AbsentNouns:
         scale (`np.ndarray`, *optional*): float, (V,). What `fit` found; without it, 1.
     """
 
-    def __init__(
-        self, names: Sequence[str], totals: np.ndarray, pairs: np.ndarray, scale: np.ndarray | None = None
-    ):
+    def __init__(self, names: Sequence[str], totals: np.ndarray, pairs: np.ndarray, scale: np.ndarray | None = None):
         self.names, self.totals, self.pairs = list(names), np.asarray(totals), np.asarray(pairs)
         self.share = (self.totals / max(1, self.totals.sum())).astype(np.float32)
         counted = self.totals[:, None].astype(np.float32)
@@ -92,7 +90,7 @@ class AbsentNouns:
         return [number for head, numbers in self._of_head.items() if holds(head) for number in numbers]
 
     def draw(self, nouns: Sequence[str], captions: Sequence[str], labels: Sequence[str], seed: int, row: int):
-        """Up to 16 names (`list[str]`) of things that nothing said of the image mentions, drawn, the first drawn first.
+        """Up to 16 names (`list[str]`) of things that nothing said of the image mentions, the first drawn first.
 
         Args:
             nouns: what the row's caption names; decides what is likely.
@@ -112,8 +110,8 @@ class AbsentNouns:
     def fit(self, sample: Iterable[tuple[Sequence[str], Sequence[str], Sequence[str]]]) -> None:
         """Finds the scale at which the nouns drawn first are as frequent as those that captions name.
 
-        `sample` holds (nouns, captions, labels), as `draw` takes them, of some thousand rows; 4 V bytes of memory each. By
-        iterative proportional fitting: a noun that is drawn too rarely, because it is seldom absent, gets more weight.
+        `sample` holds (nouns, captions, labels), as `draw` takes them, of some thousand rows; 4 V bytes of memory
+        each. Iterative proportional fitting: a noun drawn too rarely, since it is seldom absent, gets more weight.
         """
         weights = np.array([self._weights(*row) for row in sample], np.float32)
         weights = weights[weights.any(axis=1)] if len(weights) else weights
@@ -156,8 +154,10 @@ class AbsentNouns:
     def _find(self, word: str) -> list[int]:
         parts = {word, *word.split("-")} if "-" in word else {word}
         said = {form for part in parts for form in (part, singular(part))}
-        said |= {thing for form in list(said) for thing in IMPLIED_BY.get(form, ())}
-        return sorted({number for form in said for number in self._may_be(form)})
+        numbers = {number for form in said for number in self._may_be(form)}
+        for thing in {thing for form in said for thing in IMPLIED_BY.get(form, ())}:
+            numbers.update(self._people if thing == "person" else self._of_head.get(thing, ()))
+        return sorted(numbers)
 
     def _may_be(self, noun: str) -> list[int]:
         if noun not in self._of_head and noun not in _SYNONYMS and not is_person(noun):

@@ -1,7 +1,7 @@
 """Words that put a thing in the picture without naming it, for the check of what is absent."""
 
-# What is there -> the words (singular, as said) that tell. Made by reading which things captions of one image name
-# when another caption of it does not.
+# What is there (one thing a word) -> the words (singular, as said) that tell. Made by reading which things
+# captions of an image name when another caption of it does not.
 _TOLD_BY = {
     "snow": "snowy ski skis skiing skier snowboard snowboarding snowboarder sled sledding snowball snowman snowmobile",
     "ski": "skiing skier",
@@ -14,8 +14,10 @@ _TOLD_BY = {
     "wave": "surf surfing surfer",
     "surfboard": "surf surfing surfer",
     "pool": "swim swimming swimmer diving poolside underwater",
-    "boat": "sail sailing rowing rower kayaking kayaker canoeing rafting rapids paddling dock harbor marina",
-    "bike": "biker biking cyclist cycling bicyclist motorcyclist bmx bmxer rider riding ride rides pedals wheelie",
+    "boat canoe kayak raft": "sail sailing rowing rower kayaking kayaker canoeing rafting rapids paddling dock "
+    "harbor marina",
+    "bike bicycle motorcycle motorbike": "biker biking cyclist cycling bicyclist motorcyclist bmx bmxer rider "
+    "riding ride rides pedals wheelie",
     "horse": "rider riding ride rides jockey rodeo equestrian cowboy bronco saddle gallop",
     "skateboard": "skateboarding skateboarder skater skating skateboards",
     "skate": "skater skating",
@@ -23,9 +25,9 @@ _TOLD_BY = {
     "grass": "grassy lawn field meadow pasture yard backyard park",
     "sand": "sandy beach shore dune desert volleyball",
     "beach": "sandy ocean sea surf shore seaside wave",
-    "ocean": "beach shore seaside surf surfing surfer coast wave",
-    "tree": "wooded forest woods jungle park leafy orchard",
-    "forest": "wooded tree trail",
+    "ocean sea": "beach shore seaside surf surfing surfer coast wave",
+    "tree woods": "wooded forest woods jungle park leafy orchard",
+    "forest woods": "wooded tree trail",
     "rock": "rocky cliff climber climbing climb stony",
     "cliff": "climber climbing climb rocky",
     "rope": "climber climbing tug rappel rappelling",
@@ -84,6 +86,6 @@ _TOLD_BY = {
 PRONOUNS = frozenset("he she his her hers him who someone anyone somebody".split())
 
 IMPLIED_BY: dict[str, tuple[str, ...]] = {}
-for _thing, _told in _TOLD_BY.items():
+for _things, _told in _TOLD_BY.items():
     for _word in _told.split():
-        IMPLIED_BY[_word] = (*IMPLIED_BY.get(_word, ()), _thing)
+        IMPLIED_BY[_word] = (*IMPLIED_BY.get(_word, ()), *_things.split())
