@@ -33,7 +33,11 @@ _SURE = 3
 
 _CLOTHES = frozenset("shirt jacket dress uniform outfit coat clothes suit jersey pants costume sweater".split())
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-_SYNONYMS = frozenset().union(*words.SYNONYMS)
+# Word -> those it shares a set of synonyms with.
+_NEAR = {
+    word: frozenset().union(*(names for names in words.SYNONYMS if word in names))
+    for word in frozenset().union(*words.SYNONYMS)
+}
 _ANIMALS = words.ANIMALS.union(*(names for names in words.SYNONYMS if "dog" in names))
 
 
@@ -82,6 +86,7 @@ class AbsentNouns:
         for number, name in enumerate(self.names):
             self._of_head.setdefault(name.rpartition(" ")[2], []).append(number)
         self._of_word: dict[str, list[int]] = {}
+        self._person_heads = {head for head in self._of_head if is_person(head)}
         self._people = self._numbers(is_person)
         self._people_set = frozenset(self._people)
         self._clothes = self._numbers(_CLOTHES.__contains__)
@@ -160,9 +165,10 @@ class AbsentNouns:
         return sorted(numbers)
 
     def _may_be(self, noun: str) -> list[int]:
-        if noun not in self._of_head and noun not in _SYNONYMS and not is_person(noun):
-            return []
-        return [number for head, numbers in self._of_head.items() if may_be_one(noun, head) for number in numbers]
+        near = {noun, *_NEAR.get(noun, ())}
+        if is_person(noun):
+            near |= self._person_heads
+        return [number for head in near if may_be_one(noun, head) for number in self._of_head.get(head, ())]
 
     def save(self, path: Path) -> None:
         np.savez(path, names=np.array(self.names), totals=self.totals, pairs=self.pairs, scale=self.scale)

@@ -66,7 +66,7 @@ class Parser(argparse.ArgumentParser):
 def make_parser() -> Parser:
     parser = Parser(
         "python -m dataset_scripts.negate",
-        description="Captions in, a folder of negations out, in CC-Neg's layout for load_dataset and train_accelerate.py",
+        description="Captions in, a folder of negations in CC-Neg's layout out",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
