@@ -46,10 +46,12 @@ def write_source(path: Path, images: int = IMAGES) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def small_units(monkeypatch):
-    monkeypatch.setattr(work, "UNIT", 16)
-    monkeypatch.setattr(run, "UNIT", 16)
+@pytest.fixture(scope="module", autouse=True)
+def small_units():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work, "UNIT", 16)
+        patch.setattr(run, "UNIT", 16)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +196,8 @@ def test_other_numbers_of_processes_and_a_kill_give_the_same_files(folder, sourc
     """Killed for good as soon as a shard is there; gone on with, with two processes; every file as of one run."""
     output = tmp_path / "out"
     program = (
-        "from dataset_scripts.negate import run, work; run.UNIT = work.UNIT = 16\n"
-        "from dataset_scripts.negate.__main__ import main; import sys\n"
-        "if __name__ == '__main__': sys.exit(main(sys.argv[1:]))\n"
+        "import sys\nfrom dataset_scripts.negate import run, work\nfrom dataset_scripts.negate.__main__ import main\n"
+        "run.UNIT = work.UNIT = 16\nif __name__ == '__main__':\n    sys.exit(main(sys.argv[1:]))\n"
     )
     script = tmp_path / "negate.py"
     script.write_text(program)
@@ -210,8 +211,11 @@ def test_other_numbers_of_processes_and_a_kill_give_the_same_files(folder, sourc
     process.kill()
     process.wait()
     assert not (output / "README.md").exists() and (output / ".work").is_dir()
-    first = next(iter(sorted(output.glob("data/train-*.parquet"))))
-    before = first.stat().st_mtime_ns
+    kept = {
+        path: path.stat().st_mtime_ns
+        for path in output.glob("data/train-*.parquet")
+        if (output / ".work" / f"{path.stem}.json").exists()
+    }
     deadline = time.monotonic() + 20
     while _session_lives(process.pid):
         assert time.monotonic() < deadline, "its processes outlive it"
@@ -219,8 +223,7 @@ def test_other_numbers_of_processes_and_a_kill_give_the_same_files(folder, sourc
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert contents(output) == contents(folder)
-    if (output / "data" / "train-00001-of-00004.parquet").stat().st_mtime_ns != before:
-        assert first.name.startswith("train-00000")
+    assert all(path.stat().st_mtime_ns == written for path, written in kept.items())
 
 
 def _session_lives(session: int) -> bool:
@@ -360,7 +363,7 @@ def test_too_long_texts_are_left_out(negate, tmp_path):
 
     letters = Tokenizer(models.WordLevel({"?": 0}, "?"))
     letters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    PreTrainedTokenizerFast(letters, unk_token="?").save_pretrained(tmp_path / "letters")
+    PreTrainedTokenizerFast(tokenizer_object=letters, unk_token="?").save_pretrained(tmp_path / "letters")
     long = "a man with a long coat stands beside the very old and rather crooked wooden fence near a dog"
     (tmp_path / "data.csv").write_text(f"caption\n{long}\na man with a hat\n")
     options = ("--tokenizer_name", tmp_path / "letters", "--products", "false", "--strategy", "verb")

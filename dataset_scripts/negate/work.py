@@ -6,6 +6,7 @@ Imports neither datasets nor transformers: a process of its own starts with this
 import json
 import os
 import signal
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -124,6 +125,8 @@ def _start(*settings) -> None:
     global _worker
     # One thread each: the processes are the parallelism.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # spaCy imports torch where there is one, and needs it for nothing here: seconds and 200 MB of each process.
+    sys.modules.setdefault("torch", None)
     # A process whose parent was killed would wait for work for ever.
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
     _worker = Worker(*settings)
