@@ -1,0 +1,71 @@
+"""The answers of a language model on disk, so that a run that was stopped asks nothing twice."""
+
+import json
+import os
+import threading
+from pathlib import Path
+
+
+class AnswerFile:
+    """Answers by key, one JSON object a line, only ever appended to.
+
+    What a stopped run left half written is passed over. Several processes may write to one file; each sees what was
+    there when it began and what it wrote itself. In memory there is a key and a place for each answer, some 200 bytes.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._places: dict[bytes, int] = {}
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._read()
+
+    def _read(self) -> None:
+        place, line = 0, b"\n"
+        with open(self.path, "rb") as file:
+            for line in file:
+                record = _parse(line)
+                if record:
+                    self._places[bytes.fromhex(record["key"])] = place
+                place += len(line)
+        if not line.endswith(b"\n"):
+            # Or the next answer would be lost with the half of a line that it would end.
+            os.write(self._file, b"\n")
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def get(self, key: str) -> str | None:
+        place = self._places.get(bytes.fromhex(key))
+        if place is None:
+            return None
+        with self._lock, open(self.path, "rb") as file:
+            file.seek(place)
+            record = _parse(file.readline())
+        return record["answer"] if record and record["key"] == key else None
+
+    def add(self, key: str, answer: str, **notes: str) -> None:
+        """`notes` (model, prompt, caption) are for those who read the file."""
+        line = (
+            json.dumps({"key": key, **notes, "answer": answer}, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        )
+        with self._lock:
+            os.write(self._file, line)
+            # The file's position is where this line ends, whoever else wrote meanwhile.
+            self._places[bytes.fromhex(key)] = os.lseek(self._file, 0, os.SEEK_CUR) - len(line)
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def _parse(line: bytes) -> dict | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        record = json.loads(line)
+        return record if len(bytes.fromhex(record["key"])) == 16 and isinstance(record["answer"], str) else None
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,156 @@
+"""What is asked of a language model, and what comes back, wherever the model runs."""
+
+import hashlib
+import json
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+PROMPTS = Path(__file__).parent / "prompts"
+NO_ANSWER = "no answer from the model"
+MALFORMED = "answer not in the form asked for"
+
+# An answer that is not in the form asked for is asked for again so many times, then drawn at this temperature:
+# the same greedy answer would come again.
+ASK_AGAIN = 2
+ASK_AGAIN_TEMPERATURE = 0.7
+
+
+class BudgetReached(RuntimeError):
+    """No more requests or tokens may be spent. What is done is kept."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A task for the model, read from a JSON file.
+
+    Attributes:
+        name (`str`): what rows record as their rule.
+        instruction (`str`): stands before the first example.
+        input (`list[str]`): lines with places such as `{caption}`; a line whose value is empty is left out.
+        fields (`list[str]`): of the JSON object to answer with, each a sentence.
+        examples (`list[dict]`): values of the places, and under "answer" the object.
+    """
+
+    name: str
+    instruction: str
+    input: list[str]
+    fields: list[str]
+    examples: list[dict]
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Prompt":
+        """Raises `ValueError` if the file is missing or is no prompt."""
+        try:
+            prompt = cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+            for example in prompt.examples:
+                prompt._show(example)
+                if sorted(example["answer"]) != sorted(prompt.fields):
+                    raise ValueError(f"the fields of an example's answer are not {', '.join(prompt.fields)}")
+        except (OSError, TypeError, KeyError, ValueError) as error:
+            raise ValueError(f"{path} is no prompt: {error}.") from error
+        return prompt
+
+    @cached_property
+    def schema(self) -> dict:
+        """JSON schema of an answer."""
+        return {
+            "type": "object",
+            "properties": {field: {"type": "string"} for field in self.fields},
+            "required": list(self.fields),
+            "additionalProperties": False,
+        }
+
+    def messages(self, values: dict[str, str]) -> list[dict[str, str]]:
+        """The chat. The instruction is part of the first turn: some models' templates know no system role."""
+        turns = []
+        for example in self.examples:
+            turns.append({"role": "user", "content": self._show(example)})
+            turns.append({"role": "assistant", "content": json.dumps(example["answer"], ensure_ascii=False)})
+        turns.append({"role": "user", "content": self._show(values)})
+        turns[0]["content"] = f"{self.instruction}\n\n{turns[0]['content']}"
+        return turns
+
+    def _show(self, values: dict[str, str]) -> str:
+        lines = (line.format(**values) for line in self.input)
+        return "\n".join(line for line in lines if not line.endswith(": "))
+
+    def read(self, text: object) -> dict[str, str] | None:
+        """The first JSON object in `text` that has every field, each a sentence; None if there is none."""
+        if not isinstance(text, str):
+            return None
+        # Reasoning models think aloud first, at times in JSON.
+        text = text.rpartition("</think>")[2]
+        start = text.find("{")
+        while start >= 0:
+            try:
+                found, _ = json.JSONDecoder().raw_decode(text, start)
+            except (ValueError, RecursionError):
+                found = None
+            if isinstance(found, dict):
+                answer = {field: found.get(field) for field in self.fields}
+                if all(isinstance(value, str) and value.strip() for value in answer.values()):
+                    return answer
+            start = text.find("{", start + 1)
+        return None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One task: a prompt and what stands in its places."""
+
+    prompt: Prompt
+    values: dict[str, str]
+
+    @cached_property
+    def messages(self) -> list[dict[str, str]]:
+        return self.prompt.messages(self.values)
+
+    def key(self, settings: dict) -> str:
+        """Of this chat put to a model with these settings (32 hexadecimal digits)."""
+        asked = [settings, self.prompt.name, self.prompt.fields, self.messages]
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """`answer` by field, or the reason why there is none."""
+
+    answer: dict[str, str] | None
+    reason: str | None = None
+
+
+class Spent:
+    """Counts requests and tokens of one process, and stops them at a limit. Threads may share it.
+
+    `max_tokens` bounds prompts and answers together. It is looked at before a request is sent: those under way then
+    still come in.
+    """
+
+    def __init__(self, max_requests: int | None = None, max_tokens: int | None = None):
+        self.max_requests, self.max_tokens = max_requests, max_tokens
+        self.requests = self.tokens = self.retries = self.cached = 0
+        self._lock = threading.Lock()
+
+    def start(self, retry: bool = False) -> None:
+        """Counts one request. Raises `BudgetReached` if it may not be sent."""
+        with self._lock:
+            for name, used, limit in (
+                ("max_requests", self.requests, self.max_requests),
+                ("max_tokens", self.tokens, self.max_tokens),
+            ):
+                if limit is not None and used >= limit:
+                    raise BudgetReached(
+                        f"Stopped by {name}={limit}, after {self.requests} requests and {self.tokens} tokens."
+                    )
+            self.requests += 1
+            self.retries += retry
+
+    def end(self, tokens: int) -> None:
+        with self._lock:
+            self.tokens += tokens
+
+    def count_cached(self) -> None:
+        with self._lock:
+            self.cached += 1

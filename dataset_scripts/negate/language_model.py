@@ -1,0 +1,298 @@
+"""The language model's maker: the grammar parses and chooses, a language model forms the sentences."""
+
+import random
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import repeat
+from pathlib import Path
+
+from . import filters, verify
+from .answer_file import AnswerFile
+from .chat import PROMPTS, BudgetReached, Prompt, Reply, Request, Spent
+from .choose import choose
+from .filters import CountTokens
+from .local_model import LocalModel
+from .maker import GrammarMaker
+from .parse import parse
+from .parsed import Pair, Parsed
+from .rows import PRODUCTS, Negation, Result
+from .server import ChatServer
+
+MAKER = "language model"
+_PROMPT_FILES = ("negated-pair", "absent-object", "absent-pair", "hybrid")
+
+
+@dataclass
+class LanguageModelArguments:
+    """Which language model is asked, how, and how much."""
+
+    model_name_or_path: str = field(
+        metadata={"help": "Model on the Hub or in a folder, or as the server at --base_url calls it."}
+    )
+    base_url: str | None = field(
+        default=None,
+        metadata={"help": "OpenAI-compatible server (vLLM, TGI, Ollama), e.g. http://localhost:8000. Default: none, "
+                          "the model runs in this process by transformers."},
+    )  # fmt: skip
+    api_key_env: str | None = field(
+        default=None, metadata={"help": "Environment variable that holds the server's API key. Default: no key."}
+    )
+    prompts_dir: str | None = field(
+        default=None, metadata={"help": "Folder with prompts of your own, named as those in negate/prompts."}
+    )
+    temperature: float = field(default=0.0, metadata={"help": "0 takes the likeliest answer, more draws by the seed."})
+    max_new_tokens: int = field(default=256, metadata={"help": "Longest answer, in tokens of the model."})
+    generation_batch_size: int = field(default=32, metadata={"help": "Requests at a time, without a server."})
+    max_concurrency: int = field(default=16, metadata={"help": "Requests under way at a time, with a server."})
+    request_timeout: float = field(default=120.0, metadata={"help": "Seconds after which a request counts as lost."})
+    max_retries: int = field(default=6, metadata={"help": "Tries again of a lost request, or on status 429 or 5xx."})
+    max_requests: int | None = field(default=None, metadata={"help": "Stop after so many requests of a process."})
+    max_tokens: int | None = field(
+        default=None, metadata={"help": "Stop after so many tokens, of prompts and answers, of a process."}
+    )
+    answers_file: str | None = field(
+        default=None, metadata={"help": "JSON Lines file of answers: what is in it is not asked again."}
+    )
+    max_words_left_out: int = field(
+        default=1, metadata={"help": "Content words of the caption that a false negation may lack."}
+    )
+    grammar_fallback: bool = field(
+        default=False, metadata={"help": "Take the grammar's sentence where the model's is left out."}
+    )
+
+    def __post_init__(self):
+        least = {"max_new_tokens": 1, "generation_batch_size": 1, "max_concurrency": 1, "max_retries": 0}
+        least |= {"temperature": 0, "request_timeout": 0.001, "max_words_left_out": 0, "max_requests": 0}
+        for name, bound in (least | {"max_tokens": 0}).items():
+            value = getattr(self, name)
+            if value is not None and not value >= bound:
+                raise ValueError(f"{name} is {value}; it has to be at least {bound}.")
+
+
+@dataclass
+class _Task:
+    """One product of one caption: what is asked, and what the grammar made in its place."""
+
+    product: str
+    request: Request
+    pair: Pair | None
+    plan: tuple[Negation, ...]
+    affirmed: tuple[str, ...] = ()
+
+
+@dataclass
+class _Plan:
+    parsed: Parsed
+    result: Result
+    tasks: list[_Task] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+    swap: Negation | None = None
+
+
+class LanguageModelMaker:
+    """Makes negations by a language model, which gets the same triple as the paper's (arXiv 2403.20312, stage 3).
+
+    The grammar parses, chooses and names what is absent, by the seed and the row's number; the model writes the
+    sentence, one request a product (a true negation and its foil are one). Swaps are the grammar's. Every sentence
+    passes `filters.reject` and the checks of `verify`.
+
+    Args:
+        arguments (`LanguageModelArguments`): the model.
+        seed, strategy, products, count_tokens, fallback, batch_size: as `GrammarMaker`'s.
+
+    Attributes:
+        counts (`Counter`): (product, "made" or the reason why not, as the model's answers were judged) -> captions.
+        spent (`Spent`): requests, tokens, retries and answers taken from the file, of this process.
+    """
+
+    def __init__(
+        self,
+        arguments: LanguageModelArguments,
+        seed: int = 0,
+        strategy: str = "random",
+        products: Sequence[str] = PRODUCTS,
+        count_tokens: CountTokens | None = None,
+        fallback: bool = True,
+        batch_size: int = 256,
+    ):
+        self.arguments, self.seed, self.strategy, self.fallback = arguments, seed, strategy, fallback
+        self.count_tokens = count_tokens
+        self.grammar = GrammarMaker(seed, strategy, products, None, fallback, batch_size)
+        folder = Path(arguments.prompts_dir or PROMPTS)
+        self.prompts = {name: Prompt.load(folder / f"{name}.json") for name in _PROMPT_FILES}
+        self._reset()
+
+    def _reset(self) -> None:
+        self.counts: Counter = Counter()
+        self.spent = Spent(self.arguments.max_requests, self.arguments.max_tokens)
+        self._model = None
+
+    def __getstate__(self) -> dict:
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("counts", "spent", "_model")}
+        return kept
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._reset()
+
+    @property
+    def model(self) -> ChatServer | LocalModel:
+        # Made where it is used first: a maker travels to other processes without its model.
+        if self._model is None:
+            asked = self.arguments
+            settings = {"temperature": asked.temperature, "max_new_tokens": asked.max_new_tokens, "seed": self.seed}
+            answers = AnswerFile(asked.answers_file) if asked.answers_file else None
+            name = asked.model_name_or_path
+            if asked.base_url is None:
+                self._model = LocalModel(name, settings, self.spent, answers, asked.generation_batch_size)
+            else:
+                self._model = ChatServer(
+                    name,
+                    asked.base_url,
+                    settings,
+                    self.spent,
+                    answers,
+                    asked.api_key_env,
+                    asked.max_concurrency,
+                    asked.request_timeout,
+                    asked.max_retries,
+                )
+        return self._model
+
+    def nouns(self, captions: Iterable[str]) -> Iterator[list[str]]:
+        """As `GrammarMaker.nouns`."""
+        return self.grammar.nouns(captions)
+
+    def negate(
+        self,
+        captions: Iterable[str],
+        rows: Iterable[int],
+        absent: Iterable[Sequence[str] | None] | None = None,
+    ) -> Iterator[Result]:
+        """As `GrammarMaker.negate`.
+
+        Raises `BudgetReached` after the last result that could be made, and `server.ServerError` if the server refuses
+        everything. Answers that came in stay in `answers_file`: a new run goes on from there.
+        """
+        plans: deque[_Plan] = deque()
+        done = 0
+
+        def requests() -> Iterator[Request]:
+            parses = map(parse, self.grammar.nlp.pipe(captions, batch_size=self.grammar.batch_size))
+            for parsed, row, nouns in zip(parses, rows, absent if absent is not None else repeat(None), strict=False):
+                plans.append(self._plan(parsed, row, nouns or ()))
+                yield from [task.request for task in plans[-1].tasks]
+
+        def finished() -> Iterator[Result]:
+            while plans and len(plans[0].replies) == len(plans[0].tasks):
+                yield self._finish(plans.popleft())
+
+        try:
+            for reply in self.model.ask(requests()):
+                for result in finished():
+                    done += 1
+                    yield result
+                plans[0].replies.append(reply)
+            yield from finished()
+        except BudgetReached as error:
+            for result in finished():
+                done += 1
+                yield result
+            raise BudgetReached(f"{error} {done} captions are done.") from None
+
+    def _plan(self, parsed: Parsed, row: int, absent: Sequence[str]) -> _Plan:
+        """What is asked for one caption."""
+        made = self.grammar.negate_parsed(parsed, row, absent)
+        plan = _Plan(parsed, Result(row), swap=made.negations.get("swap"))
+        plan.result.reasons.update(made.reasons)
+        if filters.reject_caption(parsed):
+            return plan
+        if "false" in self.grammar.products:
+            rng = random.Random(f"{self.seed} {row}")
+            pair = choose(parsed, self.strategy, rng)
+            if pair is None and self.fallback:
+                pair = choose(parsed, "random", rng)
+            if pair:
+                plan.result.reasons.pop("false", None)
+                plan.tasks.append(self._ask_false(parsed, pair, made.negations.get("false")))
+        if "true" in made.negations:
+            plan.tasks.append(self._ask_true(parsed, made.negations["true"], made.negations["true_foil"]))
+        if "hybrid" in made.negations:
+            plan.tasks.append(self._ask_hybrid(parsed, made.negations["hybrid"], made.negations["hybrid_foil"]))
+        return plan
+
+    def _ask_false(self, parsed: Parsed, pair: Pair, made: Negation | None) -> _Task:
+        values = {
+            "caption": parsed.caption.strip(),
+            "subject": parsed.text(pair.subject),
+            "predicate": parsed.text(pair.predicate),
+            "object": parsed.text(pair.object),
+            "target": parsed.text(pair.span),
+        }
+        return _Task("false", Request(self.prompts["negated-pair"], values), pair, (made,) if made else ())
+
+    def _ask_true(self, parsed: Parsed, true: Negation, foil: Negation) -> _Task:
+        values = {"caption": parsed.caption.strip(), "absent": true.target, "present": foil.target}
+        values["target"] = parsed.text(true.span)
+        prompt = self.prompts["absent-object" if true.kind == "object" else "absent-pair"]
+        return _Task("true", Request(prompt, values), None, (true, foil))
+
+    def _ask_hybrid(self, parsed: Parsed, true: Negation, foil: Negation) -> _Task:
+        there = next(pair.name for pair in parsed.pairs if pair.kind == "object" and pair.span == true.span)
+        affirmed = (there, true.target if foil.span == true.span else there)
+        values = {"caption": parsed.caption.strip(), "absent": true.target, "present": foil.target}
+        values |= {"affirmed": affirmed[0], "affirmed_falsely": affirmed[1]}
+        return _Task("hybrid", Request(self.prompts["hybrid"], values), None, (true, foil), affirmed)
+
+    def _finish(self, plan: _Plan) -> Result:
+        result, caption = plan.result, plan.parsed.caption
+        seen = {" ".join(caption.lower().split())}
+        for task, reply in zip(plan.tasks, plan.replies, strict=True):
+            reason, made = reply.reason, ()
+            if reply.answer:
+                made = self._form(plan.parsed, task, reply.answer)
+                reason = self._check(plan.parsed, task, made) or self._reject(caption, made, seen)
+            self.counts[task.product, reason or "made"] += 1
+            if reason and self.arguments.grammar_fallback and task.plan:
+                made = task.plan
+                reason = reason if self._reject(caption, made, seen) else None
+            if reason:
+                foils = [name for name in PRODUCTS if name.removesuffix("_foil") == task.product]
+                result.reasons.update(dict.fromkeys(foils, reason))
+            else:
+                result.negations.update({negation.product: negation for negation in made})
+        if plan.swap:
+            reason = self._reject(caption, (plan.swap,), seen)
+            result.reasons.update({"swap": reason} if reason else {})
+            result.negations.update({} if reason else {"swap": plan.swap})
+        return result
+
+    def _form(self, parsed: Parsed, task: _Task, answer: dict[str, str]) -> tuple[Negation, ...]:
+        texts = [verify.tidy_answer(answer[name], parsed.caption) for name in task.request.prompt.fields]
+        rule = task.request.prompt.name
+        if task.pair:
+            pair = task.pair
+            target = parsed.text(pair.span)
+            return (Negation(texts[0], "false", pair.kind, rule, target, pair.span, False, MAKER),)
+        return tuple(
+            replace(negation, text=text, rule=rule, maker=MAKER)
+            for negation, text in zip(task.plan, texts, strict=True)
+        )
+
+    def _check(self, parsed: Parsed, task: _Task, made: tuple[Negation, ...]) -> str | None:
+        if task.pair:
+            return verify.check_false(parsed, task.pair, made[0].text, self.arguments.max_words_left_out)
+        reason = verify.check_twins(parsed, task.plan, tuple(negation.text for negation in made))
+        for negation, name in zip(made, task.affirmed, strict=False):
+            reason = reason or verify.check_affirmed(parsed, negation.text, name)
+        return reason
+
+    def _reject(self, caption: str, made: tuple[Negation, ...], seen: set[str]) -> str | None:
+        keys = [" ".join(negation.text.lower().split()) for negation in made]
+        for negation, key in zip(made, keys, strict=True):
+            reason = filters.DUPLICATE if key in seen else filters.reject(caption, negation, self.count_tokens)
+            if reason:
+                return reason
+        seen.update(keys)
+        return None
