@@ -1,49 +1,24 @@
 """A language model behind an OpenAI-compatible server: vLLM, TGI, Ollama and others."""
 
-import email.utils
-import http.client
 import json
 import logging
-import os
 import random
-import re
 import threading
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from .answer_file import AnswerFile
 from .chat import ASK_AGAIN, ASK_AGAIN_TEMPERATURE, MALFORMED, NO_ANSWER, Prompt, Reply, Request, Spent
+from .http_chat import Busy, Refused, ServerError, chat_url, post, read_key
 
 logger = logging.getLogger(__name__)
 
 # Seconds before the first retry; each further wait is twice as long, up to the longest.
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
-LONGEST_RETRY_AFTER = 600.0
 # So many requests in a row without an answer end the run: the server is down, not busy.
 MOST_FAILURES = 50
-_LARGEST_BODY = 1 << 22
-
-
-class ServerError(RuntimeError):
-    """The server refuses every request, or cannot be reached."""
-
-
-class _Busy(Exception):
-    """Worth another try, after `wait` seconds if the server named a time."""
-
-    def __init__(self, what: str, wait: float | None = None):
-        super().__init__(what)
-        self.wait = wait
-
-
-class _Refused(Exception):
-    """The server does not want this request as it is (400, 413, 422)."""
 
 
 def _openai_format(prompt: Prompt) -> dict:
@@ -56,30 +31,6 @@ def _tgi_format(prompt: Prompt) -> dict:
 
 # How servers are told the form of an answer; the last is not to tell them. The first that is not refused is kept.
 _FORMATS = (_openai_format, _tgi_format, None)
-
-
-def chat_url(base_url: str) -> str:
-    """`base_url` with or without its "/v1" -> the address to post to. Raises `ValueError` if it is none."""
-    parts = urllib.parse.urlsplit(base_url.rstrip("/"))
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-        # Not shown: it may hold a password.
-        raise ValueError(
-            "base_url has to be an address such as http://localhost:8000, without user, password or query."
-        )
-    path = parts.path if re.search(r"/v\d\w*$", parts.path) else parts.path + "/v1"
-    return urllib.parse.urlunsplit((parts.scheme, parts.netloc, path + "/chat/completions", "", ""))
-
-
-def read_key(api_key_env: str | None) -> str | None:
-    """The API key from the environment. Raises `ValueError`, without the key, if it is not there or not usable."""
-    if api_key_env is None:
-        return None
-    key = os.environ.get(api_key_env, "").strip()
-    if not key:
-        raise ValueError(f"The environment variable {api_key_env} is empty; it has to hold the API key.")
-    if not re.fullmatch(r"[\x21-\x7e]+", key):
-        raise ValueError(f"The environment variable {api_key_env} holds blanks or characters that no header may hold.")
-    return key
 
 
 class ChatServer:
@@ -185,7 +136,7 @@ class ChatServer:
             form = _FORMATS[level]
             try:
                 body = self._send_again({**payload, "response_format": form(request.prompt)} if form else payload)
-            except _Refused as error:
+            except Refused as error:
                 refusal = str(error)
                 continue
             if body is not None and level > self._format:
@@ -199,11 +150,11 @@ class ChatServer:
         for retry in range(self.max_retries + 1):
             self.spent.start(retry=retry > 0)
             try:
-                body = self._send(data)
+                body = post(self.url, data, self.api_key_env, self.timeout)
                 self._failures = 0
                 self.spent.end(_tokens(body, data))
                 return body
-            except _Busy as error:
+            except Busy as error:
                 what, wait = str(error), error.wait
             if wait is None:
                 wait = min(LONGEST_WAIT, FIRST_WAIT * 2**retry) * random.uniform(0.5, 1.0)
@@ -219,39 +170,6 @@ class ChatServer:
             )
         logger.warning("No answer from %s: %s.", self.url, what)
 
-    def _send(self, data: bytes) -> dict:
-        request = urllib.request.Request(self.url, data, {"Content-Type": "application/json"}, method="POST")
-        key = read_key(self.api_key_env)
-        if key:
-            # "Unredirected": the key goes to this server and to none that it points to.
-            request.add_unredirected_header("Authorization", f"Bearer {key}")
-        try:
-            with urllib.request.urlopen(request, timeout=self.timeout) as response:
-                body = json.loads(response.read(_LARGEST_BODY))
-        except urllib.error.HTTPError as error:
-            with error:
-                raise self._judge(error, key) from None
-        except urllib.error.URLError as error:
-            raise _Busy(f"it cannot be reached ({error.reason})") from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise _Busy(f"its reply was cut off or no JSON ({type(error).__name__})") from None
-        if not isinstance(body, dict):
-            raise _Busy("its reply was no JSON object")
-        return body
-
-    def _judge(self, error: urllib.error.HTTPError, key: str | None) -> Exception:
-        try:
-            said = " ".join(error.read(2000).decode("utf-8", "replace").split())[:300]
-        except (OSError, http.client.HTTPException):
-            said = ""
-        # Some servers repeat the key they do not know.
-        what = f"status {error.code} {said}".replace(key, "***") if key else f"status {error.code} {said}"
-        if error.code in (408, 425, 429) or error.code >= 500:
-            return _Busy(what, _retry_after(error.headers.get("Retry-After")))
-        if error.code in (400, 413, 422):
-            return _Refused(what)
-        return ServerError(f"{self.url} answers with {what}; look at base_url, the model's name and the API key.")
-
 
 def _content(body: dict) -> str:
     try:
@@ -266,17 +184,3 @@ def _tokens(body: dict, sent: bytes) -> int:
     usage = body.get("usage")
     total = usage.get("total_tokens") if isinstance(usage, dict) else None
     return total if isinstance(total, int) else (len(sent) + len(_content(body))) // 4
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds from now; the header holds seconds or a date (RFC 9110, section 10.2.3)."""
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except (TypeError, ValueError):
-            return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if seconds == seconds else None

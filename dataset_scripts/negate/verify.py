@@ -57,15 +57,11 @@ def check_false(parsed: Parsed, pair: Pair, text: str, most_left_out: int) -> st
     if reason:
         return reason
     said = _split(text)
-    span = _content(parsed, pair.span) or _split(parsed.text(pair.span))
-    if pair.name:
-        places = _find(said, pair.name)
-    else:
-        places = [n for word in span for n in _find(said, word, parsed)]
+    names = [pair.name] if pair.name else _content(parsed, pair.span) or _split(parsed.text(pair.span))
+    places = [n for name in names for n in _find(said, name, parsed)]
     if not places:
-        # "With a dog" may become "without a dog".
         return NOT_THERE
-    nouns = _nouns(parsed) - {parsed.text(pair.span).lower()} if pair.name else frozenset()
+    nouns = _nouns_but(parsed, pair.name) if pair.name else frozenset()
     if not any(_is_denied(said, n, nouns) for n in places):
         return NOT_TARGET
     return _check_words(parsed, said, (), most_left_out)
@@ -86,7 +82,7 @@ def check_twins(parsed: Parsed, plan: tuple[Negation, Negation], texts: tuple[st
         extra = len(_find(tokens, other, parsed))
         if plan[0].kind == "object" and plan[0].product == "true" and (extra or len(places) > 1):
             return NOT_TARGET
-        nouns = _nouns(parsed) - {target} if plan[0].kind == "object" else frozenset()
+        nouns = _nouns_but(parsed, target) if plan[0].kind == "object" else frozenset()
         if not any(_is_denied(tokens, n, nouns) for n in places):
             return NOT_TARGET
         reason = _check_words(parsed, tokens, targets, None)
@@ -111,6 +107,11 @@ def _split(text: str) -> list[str]:
 
 def _nouns(parsed: Parsed) -> frozenset[str]:
     return frozenset(pair.name for pair in parsed.pairs if pair.name)
+
+
+def _nouns_but(parsed: Parsed, name: str) -> set[str]:
+    """The caption's nouns, without those that are part of `name`: "bike" in "bike ramp"."""
+    return {noun for noun in _nouns(parsed) if not set(noun.split()) <= set(name.split())}
 
 
 def _content(parsed: Parsed, span: tuple[int, int]) -> list[str]:
@@ -157,7 +158,8 @@ def _is_denied(said: list[str], place: int, nouns: Collection[str]) -> bool:
 
 
 def _check_words(parsed: Parsed, said: list[str], names: Collection[str], most_left_out: int | None) -> str | None:
-    known = set(_FREE)
+    # Words with hyphens are several tokens of the parse.
+    known = set(_FREE).union(_split(parsed.caption))
     for token in parsed.tokens:
         known |= _forms(token.text.lower(), parsed)
     for name in names:
@@ -167,9 +169,9 @@ def _check_words(parsed: Parsed, said: list[str], names: Collection[str], most_l
         return ADDED
     if most_left_out is None:
         return None
-    words_said = set(said)
-    content = (t for t in parsed.tokens if t.tag[:2] in _CONTENT and t.lemma not in ("be", "have", "do"))
-    left_out = sum(words_said.isdisjoint(_forms(t.text.lower(), parsed)) for t in content)
+    words_said = {part for word in said for part in (word, *word.split("-"))}
+    content = _content(parsed, (0, len(parsed.caption)))
+    left_out = sum(words_said.isdisjoint(_forms(word, parsed)) for word in content)
     return LEFT_OUT if left_out > most_left_out else None
 
 
