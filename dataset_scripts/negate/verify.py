@@ -28,11 +28,11 @@ _ARTICLES = frozenset("a an the any some".split())
 _BE = frozenset("is are was were be being been".split())
 # Words that a negation may bring along.
 _FREE = _ARTICLES | _BE | _BREAKS | words.NEGATIONS | frozenset(
-    "do does did has have had having can could will would who which that it they there one anyone any at all either "
-    "of in to with from for on nor instead rather than any kind sign sight visible seen present anywhere around "
-    "shown shows show showing see scene picture image photo photograph only also this its their his her him them as "
-    "however not nor so just though even if being someone anything nothing".split()
+    "do does did has have had having can could will would who which that it they there one anyone at all either of "
+    "with nor instead rather than kind sign visible seen present anywhere around shown shows show showing see this "
+    "its their his her him them even picture image photo photograph scene sight view".split()
 )  # fmt: skip
+_PICTURES = frozenset("picture image photo photograph scene sight view".split())
 _CONTENT = ("NN", "VB", "JJ", "CD", "RB")
 
 
@@ -57,7 +57,10 @@ def check_false(parsed: Parsed, pair: Pair, text: str, most_left_out: int) -> st
     if reason:
         return reason
     said = _split(text)
-    names = [pair.name] if pair.name else _content(parsed, pair.span) or _split(parsed.text(pair.span))
+    # The parse takes "kid-sized" for several tokens.
+    hyphened = [word for word in _split(parsed.text(pair.span)) if "-" in word]
+    names = _content(parsed, pair.span) + hyphened or _split(parsed.text(pair.span))
+    names = [pair.name] if pair.name else names
     places = [n for name in names for n in _find(said, name, parsed)]
     if not places:
         return NOT_THERE
@@ -165,7 +168,9 @@ def _check_words(parsed: Parsed, said: list[str], names: Collection[str], most_l
     for name in names:
         *before, head = name.split()
         known.update(before, _forms(head, parsed))
-    if any(word not in known and not _is_negation(word) for word in said):
+    # A preposition that the caption lacks says something new, but for "in the picture" and "in sight".
+    new = [n for n, word in enumerate(said) if word not in known and not _is_negation(word)]
+    if any(said[n] != "in" or _PICTURES.isdisjoint(said[n + 1 : n + 3]) for n in new):
         return ADDED
     if most_left_out is None:
         return None
