@@ -33,9 +33,6 @@ class AnswerFile:
             # Or the next answer would be lost with the half of a line that it would end.
             os.write(self._file, b"\n")
 
-    def __len__(self) -> int:
-        return len(self._places)
-
     def get(self, key: str) -> str | None:
         place = self._places.get(bytes.fromhex(key))
         if place is None:

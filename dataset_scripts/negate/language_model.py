@@ -16,7 +16,8 @@ from .filters import CountTokens
 from .language_model_arguments import LanguageModelArguments
 from .local_model import LocalModel
 from .maker import GrammarMaker
-from .parse import parse
+from .names import some
+from .parse import object_nouns, parse
 from .parsed import Pair, Parsed
 from .rows import PRODUCTS, Negation, Result
 from .server import ChatServer, ServerError
@@ -166,19 +167,28 @@ class LanguageModelMaker:
         plan.result.reasons.update(made.reasons)
         if filters.reject_caption(parsed):
             return plan
+        twins = [made.negations[name] for name in ("true", "true_foil") if name in made.negations]
         if "false" in self.grammar.products:
-            rng = random.Random(f"{self.seed} {row}")
-            pair = choose(parsed, self.strategy, rng)
-            if pair is None and self.fallback:
-                pair = choose(parsed, "random", rng)
+            pair = self._choose(parsed, row, twins)
             if pair:
                 plan.result.reasons.pop("false", None)
                 plan.tasks.append(self._ask_false(parsed, pair, made.negations.get("false")))
-        if "true" in made.negations:
-            plan.tasks.append(self._ask_true(parsed, made.negations["true"], made.negations["true_foil"]))
+                if twins and pair.span == twins[0].span and twins[1].target in object_nouns(parsed):
+                    # Or the foil would be the false negation.
+                    twins = [replace(negation, kind="object") for negation in twins]
+        if twins:
+            plan.tasks.append(self._ask_true(parsed, *twins))
         if "hybrid" in made.negations:
             plan.tasks.append(self._ask_hybrid(parsed, made.negations["hybrid"], made.negations["hybrid_foil"]))
         return plan
+
+    def _choose(self, parsed: Parsed, row: int, twins: list[Negation]) -> Pair | None:
+        """Draws what the false negation denies: something else than the twins, if there is."""
+        rng = random.Random(f"{self.seed} {row}")
+        taken = {negation.span for negation in twins if negation.kind != "object"}
+        others = replace(parsed, pairs=[pair for pair in parsed.pairs if pair.span not in taken])
+        pair = choose(others, self.strategy, rng) or choose(parsed, self.strategy, rng)
+        return pair or (choose(parsed, "random", rng) if self.fallback else None)
 
     def _ask_false(self, parsed: Parsed, pair: Pair, made: Negation | None) -> _Task:
         values = {
@@ -200,7 +210,7 @@ class LanguageModelMaker:
         there = next(pair.name for pair in parsed.pairs if pair.kind == "object" and pair.span == true.span)
         affirmed = (there, true.target if foil.span == true.span else there)
         values = {"caption": parsed.caption.strip(), "absent": true.target, "present": foil.target}
-        values |= {"affirmed": affirmed[0], "affirmed_falsely": affirmed[1]}
+        values |= {"affirmed": some(affirmed[0], False), "affirmed_falsely": some(affirmed[1], False)}
         return _Task("hybrid", Request(self.prompts["hybrid"], values), None, (true, foil), affirmed)
 
     def _finish(self, plan: _Plan) -> Result:

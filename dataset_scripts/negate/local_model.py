@@ -52,7 +52,7 @@ class LocalModel:
 
     def _answer(self, window: list[Request]) -> Iterator[Reply]:
         keys = [request.key({"model": self.name, **self.settings}) for request in window]
-        texts = [self.answers.get(key) if self.answers else None for key in keys]
+        texts = [self.answers.get(key) if self.answers is not None else None for key in keys]
         new = [n for n, text in enumerate(texts) if text is None]
         for _ in range(len(window) - len(new)):
             self.spent.count_cached()
@@ -74,7 +74,7 @@ class LocalModel:
             again += 1
         for n in new:
             # An answer that the budget kept from being asked for again is asked for by the next run.
-            if texts[n] is not None and self.answers and not (stop and n in asked):
+            if texts[n] is not None and self.answers is not None and not (stop and n in asked):
                 notes = {"model": self.name, "prompt": window[n].prompt.name, "caption": window[n].values["caption"]}
                 self.answers.add(keys[n], texts[n], **notes)
         for n, text in enumerate(texts):

@@ -97,14 +97,14 @@ class ChatServer:
 
     def _reply(self, request: Request) -> Reply:
         key = request.key({"model": self.model, **self.settings})
-        text = self.answers.get(key) if self.answers else None
+        text = self.answers.get(key) if self.answers is not None else None
         if text is not None:
             self.spent.count_cached()
         else:
             text = self._ask(request)
             if text is None:
                 return Reply(None, NO_ANSWER)
-            if self.answers:
+            if self.answers is not None:
                 notes = {"model": self.model, "prompt": request.prompt.name, "caption": request.values["caption"]}
                 self.answers.add(key, text, **notes)
         answer = request.prompt.read(text)
