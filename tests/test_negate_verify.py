@@ -45,6 +45,7 @@ DOG = "a black dog with a red ball runs past a wooden bench"
     [
         (RIDE, "is riding", "A man is not riding a horse.", None),
         (RIDE, "is riding", "No man is riding a horse.", None),
+        ("A red car is parked by a tree", "red", "A car that is not red is parked by a tree", None),
         (RIDE, "is riding", "A man isn't riding a horse.", None),
         (RIDE, "is riding", "A man is not riding.", None),  # one word less
         (RIDE, "is riding", "A man is riding a horse.", verify.NO_NEGATION),

@@ -17,7 +17,7 @@ from .language_model_arguments import LanguageModelArguments
 from .local_model import LocalModel
 from .maker import GrammarMaker
 from .names import some
-from .parse import object_nouns, parse
+from .parse import parse
 from .parsed import Pair, Parsed
 from .rows import PRODUCTS, Negation, Result
 from .server import ChatServer, ServerError
@@ -30,12 +30,13 @@ _PROMPT_FILES = ("negated-pair", "absent-object", "absent-pair", "hybrid")
 
 @dataclass
 class _Task:
-    """One product of one caption: what is asked, and what the grammar made in its place."""
+    """One product of one caption: what is asked, of what, and what the grammar made."""
 
     product: str
     request: Request
-    pair: Pair | None
     plan: tuple[Negation, ...]
+    made: tuple[Negation, ...]
+    pair: Pair | None = None
     affirmed: tuple[str, ...] = ()
 
 
@@ -143,21 +144,20 @@ class LanguageModelMaker:
                 yield from [task.request for task in plans[-1].tasks]
 
         def finished() -> Iterator[Result]:
+            nonlocal done
             while plans and len(plans[0].replies) == len(plans[0].tasks):
+                done += 1
                 yield self._finish(plans.popleft())
 
         try:
             with closing(self.model.ask(requests())) as replies:
                 for reply in replies:
-                    for result in finished():
-                        done += 1
-                        yield result
+                    # Captions of which nothing is asked have no reply to wait for.
+                    yield from finished()
                     plans[0].replies.append(reply)
+                    yield from finished()
             yield from finished()
         except BudgetReached as error:
-            for result in finished():
-                done += 1
-                yield result
             raise BudgetReached(f"{error} {done} captions are done.") from None
 
     def _plan(self, parsed: Parsed, row: int, absent: Sequence[str]) -> _Plan:
@@ -167,22 +167,19 @@ class LanguageModelMaker:
         plan.result.reasons.update(made.reasons)
         if filters.reject_caption(parsed):
             return plan
-        twins = [made.negations[name] for name in ("true", "true_foil") if name in made.negations]
-        if "false" in self.grammar.products:
-            pair = self._choose(parsed, row, twins)
-            if pair:
-                plan.result.reasons.pop("false", None)
-                plan.tasks.append(self._ask_false(parsed, pair, made.negations.get("false")))
-                if twins and pair.span == twins[0].span and twins[1].target in object_nouns(parsed):
-                    # Or the foil would be the false negation.
-                    twins = [replace(negation, kind="object") for negation in twins]
+        twins = tuple(made.negations[name] for name in ("true", "true_foil") if name in made.negations)
+        hybrids = tuple(made.negations[name] for name in ("hybrid", "hybrid_foil") if name in made.negations)
+        pair = self._choose(parsed, row, twins) if "false" in self.grammar.products else None
+        if pair:
+            plan.result.reasons.pop("false", None)
+            plan.tasks.append(self._ask_false(parsed, pair, made.negations.get("false")))
         if twins:
-            plan.tasks.append(self._ask_true(parsed, *twins))
-        if "hybrid" in made.negations:
-            plan.tasks.append(self._ask_hybrid(parsed, made.negations["hybrid"], made.negations["hybrid_foil"]))
+            plan.tasks.append(self._ask_true(parsed, pair, twins))
+        if hybrids:
+            plan.tasks.append(self._ask_hybrid(parsed, hybrids))
         return plan
 
-    def _choose(self, parsed: Parsed, row: int, twins: list[Negation]) -> Pair | None:
+    def _choose(self, parsed: Parsed, row: int, twins: tuple[Negation, ...]) -> Pair | None:
         """Draws what the false negation denies: something else than the twins, if there is."""
         rng = random.Random(f"{self.seed} {row}")
         taken = {negation.span for negation in twins if negation.kind != "object"}
@@ -198,20 +195,26 @@ class LanguageModelMaker:
             "object": parsed.text(pair.object),
             "target": parsed.text(pair.span),
         }
-        return _Task("false", Request(self.prompts["negated-pair"], values), pair, (made,) if made else ())
+        return _Task("false", Request(self.prompts["negated-pair"], values), (), (made,) if made else (), pair)
 
-    def _ask_true(self, parsed: Parsed, true: Negation, foil: Negation) -> _Task:
+    def _ask_true(self, parsed: Parsed, pair: Pair | None, made: tuple[Negation, ...]) -> _Task:
+        true, foil = made
+        thing = next((other for other in parsed.pairs if other.name == foil.target), None)
+        if pair and thing and pair.span == true.span:
+            # Or the foil would be the false negation.
+            true, foil = (replace(negation, kind="object", span=thing.span) for negation in made)
         values = {"caption": parsed.caption.strip(), "absent": true.target, "present": foil.target}
         values["target"] = parsed.text(true.span)
         prompt = self.prompts["absent-object" if true.kind == "object" else "absent-pair"]
-        return _Task("true", Request(prompt, values), None, (true, foil))
+        return _Task("true", Request(prompt, values), (true, foil), made)
 
-    def _ask_hybrid(self, parsed: Parsed, true: Negation, foil: Negation) -> _Task:
-        there = next(pair.name for pair in parsed.pairs if pair.kind == "object" and pair.span == true.span)
+    def _ask_hybrid(self, parsed: Parsed, made: tuple[Negation, ...]) -> _Task:
+        true, foil = made
+        there = next(pair.name for pair in parsed.pairs if pair.name and pair.span == true.span)
         affirmed = (there, true.target if foil.span == true.span else there)
         values = {"caption": parsed.caption.strip(), "absent": true.target, "present": foil.target}
         values |= {"affirmed": some(affirmed[0], False), "affirmed_falsely": some(affirmed[1], False)}
-        return _Task("hybrid", Request(self.prompts["hybrid"], values), None, (true, foil), affirmed)
+        return _Task("hybrid", Request(self.prompts["hybrid"], values), made, made, affirmed=affirmed)
 
     def _finish(self, plan: _Plan) -> Result:
         result, caption = plan.result, plan.parsed.caption
@@ -222,8 +225,8 @@ class LanguageModelMaker:
                 made = self._form(plan.parsed, task, reply.answer)
                 reason = self._check(plan.parsed, task, made) or self._reject(caption, made, seen)
             self.counts[task.product, reason or "made"] += 1
-            if reason and self.arguments.grammar_fallback and task.plan:
-                made = task.plan
+            if reason and self.arguments.grammar_fallback and task.made:
+                made = task.made
                 reason = reason if self._reject(caption, made, seen) else None
             if reason:
                 foils = [name for name in PRODUCTS if name.removesuffix("_foil") == task.product]

@@ -64,8 +64,8 @@ def check_false(parsed: Parsed, pair: Pair, text: str, most_left_out: int) -> st
     places = [n for name in names for n in _find(said, name, parsed)]
     if not places:
         return NOT_THERE
-    nouns = _nouns_but(parsed, pair.name) if pair.name else frozenset()
-    if not any(_is_denied(said, n, nouns) for n in places):
+    nouns = _nouns_but(parsed, pair.name)
+    if not any(_is_denied(said, n, nouns, pair.kind == "object") for n in places):
         return NOT_TARGET
     return _check_words(parsed, said, (), most_left_out)
 
@@ -85,8 +85,8 @@ def check_twins(parsed: Parsed, plan: tuple[Negation, Negation], texts: tuple[st
         extra = len(_find(tokens, other, parsed))
         if plan[0].kind == "object" and plan[0].product == "true" and (extra or len(places) > 1):
             return NOT_TARGET
-        nouns = _nouns_but(parsed, target) if plan[0].kind == "object" else frozenset()
-        if not any(_is_denied(tokens, n, nouns) for n in places):
+        nouns = _nouns_but(parsed, target)
+        if not any(_is_denied(tokens, n, nouns, plan[0].kind == "object") for n in places):
             return NOT_TARGET
         reason = _check_words(parsed, tokens, targets, None)
         if reason:
@@ -101,7 +101,7 @@ def check_affirmed(parsed: Parsed, text: str, name: str) -> str | None:
     places = _find(said, name, parsed)
     if not places:
         return NOT_THERE
-    return NOT_TARGET if any(_is_denied(said, n, frozenset()) for n in places) else None
+    return NOT_TARGET if any(_is_denied(said, n, (), True) for n in places) else None
 
 
 def _split(text: str) -> list[str]:
@@ -142,8 +142,11 @@ def _is_negation(word: str) -> bool:
     return count_negations(word) > 0
 
 
-def _is_denied(said: list[str], place: int, nouns: Collection[str]) -> bool:
-    """Whether a negation reaches the word at `place`; "no" and "without" do not reach past one of `nouns`."""
+def _is_denied(said: list[str], place: int, nouns: Collection[str], is_object: bool) -> bool:
+    """Whether a negation reaches the word at `place`.
+
+    "No" and "without" do not reach past one of `nouns`, but that what "no man" does is denied too.
+    """
     for n, word in enumerate(said):
         if not _is_negation(word) or n == place:
             continue
@@ -151,8 +154,9 @@ def _is_denied(said: list[str], place: int, nouns: Collection[str]) -> bool:
         if _BREAKS.intersection(said[first:last]) or last - first >= _REACH:
             continue
         if n < place:
-            past = word in _DETERMINERS and any(_find(said[first:last], noun) for noun in nouns)
-            if not past:
+            is_subject = n == 0 and not is_object
+            past = any(_find(said[first:last], noun) for noun in nouns)
+            if is_subject or word not in _DETERMINERS or not past:
                 return True
         elif word not in _DETERMINERS and n - place <= 3:
             # "The dog is not in the picture", "a dress that is not red".
