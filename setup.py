@@ -19,6 +19,7 @@ setup(
     packages=[
         "modeling_conclip",
         "dataset_scripts",
+        "dataset_scripts.negate",
         "conclip_training",
         "conclip_evaluation",
         "conclip_metrics",
@@ -30,6 +31,7 @@ setup(
     ],
     package_data={
         "dataset_scripts": ["ccneg_card.md"],
+        "dataset_scripts.negate": ["prompts/*.json"],
         "conclip_metrics.choice_accuracy": ["README.md", "requirements.txt"],
         "conclip_metrics.group_score": ["README.md", "requirements.txt"],
         "conclip_metrics.itt_tot": ["README.md", "requirements.txt"],

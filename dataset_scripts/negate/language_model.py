@@ -16,35 +16,22 @@ from .filters import CountTokens
 from .language_model_arguments import LanguageModelArguments
 from .local_model import LocalModel
 from .maker import GrammarMaker
-from .names import some
 from .parse import parse
 from .parsed import Pair, Parsed
 from .rows import PRODUCTS, Negation, Result
 from .server import ChatServer, ServerError
+from .tasks import PROMPT_FILES, Task, ask_false, ask_hybrid, ask_true
 
 __all__ = ["BudgetReached", "LanguageModelArguments", "LanguageModelMaker", "ServerError"]
 
 MAKER = "language model"
-_PROMPT_FILES = ("negated-pair", "absent-object", "absent-pair", "hybrid")
-
-
-@dataclass
-class _Task:
-    """One product of one caption: what is asked, of what, and what the grammar made."""
-
-    product: str
-    request: Request
-    plan: tuple[Negation, ...]
-    made: tuple[Negation, ...]
-    pair: Pair | None = None
-    affirmed: tuple[str, ...] = ()
 
 
 @dataclass
 class _Plan:
     parsed: Parsed
     result: Result
-    tasks: list[_Task] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     swap: Negation | None = None
 
@@ -79,7 +66,7 @@ class LanguageModelMaker:
         self.count_tokens = count_tokens
         self.grammar = GrammarMaker(seed, strategy, products, None, fallback, batch_size)
         folder = Path(arguments.prompts_dir or PROMPTS)
-        self.prompts = {name: Prompt.load(folder / f"{name}.json") for name in _PROMPT_FILES}
+        self.prompts = {name: Prompt.load(folder / f"{name}.json") for name in PROMPT_FILES}
         self._reset()
 
     def _reset(self) -> None:
@@ -167,16 +154,18 @@ class LanguageModelMaker:
         plan.result.reasons.update(made.reasons)
         if filters.reject_caption(parsed):
             return plan
-        twins = tuple(made.negations[name] for name in ("true", "true_foil") if name in made.negations)
-        hybrids = tuple(made.negations[name] for name in ("hybrid", "hybrid_foil") if name in made.negations)
+        twins, hybrids = (
+            tuple(made.negations[name] for name in (product, f"{product}_foil") if name in made.negations)
+            for product in ("true", "hybrid")
+        )
         pair = self._choose(parsed, row, twins) if "false" in self.grammar.products else None
         if pair:
             plan.result.reasons.pop("false", None)
-            plan.tasks.append(self._ask_false(parsed, pair, made.negations.get("false")))
+            plan.tasks.append(ask_false(self.prompts, parsed, pair, made.negations.get("false")))
         if twins:
-            plan.tasks.append(self._ask_true(parsed, pair, twins))
+            plan.tasks.append(ask_true(self.prompts, parsed, pair, twins))
         if hybrids:
-            plan.tasks.append(self._ask_hybrid(parsed, hybrids))
+            plan.tasks.append(ask_hybrid(self.prompts, parsed, hybrids))
         return plan
 
     def _choose(self, parsed: Parsed, row: int, twins: tuple[Negation, ...]) -> Pair | None:
@@ -186,35 +175,6 @@ class LanguageModelMaker:
         others = replace(parsed, pairs=[pair for pair in parsed.pairs if pair.span not in taken])
         pair = choose(others, self.strategy, rng) or choose(parsed, self.strategy, rng)
         return pair or (choose(parsed, "random", rng) if self.fallback else None)
-
-    def _ask_false(self, parsed: Parsed, pair: Pair, made: Negation | None) -> _Task:
-        values = {
-            "caption": parsed.caption.strip(),
-            "subject": parsed.text(pair.subject),
-            "predicate": parsed.text(pair.predicate),
-            "object": parsed.text(pair.object),
-            "target": parsed.text(pair.span),
-        }
-        return _Task("false", Request(self.prompts["negated-pair"], values), (), (made,) if made else (), pair)
-
-    def _ask_true(self, parsed: Parsed, pair: Pair | None, made: tuple[Negation, ...]) -> _Task:
-        true, foil = made
-        thing = next((other for other in parsed.pairs if other.name == foil.target), None)
-        if pair and thing and pair.span == true.span:
-            # Or the foil would be the false negation.
-            true, foil = (replace(negation, kind="object", span=thing.span) for negation in made)
-        values = {"caption": parsed.caption.strip(), "absent": true.target, "present": foil.target}
-        values["target"] = parsed.text(true.span)
-        prompt = self.prompts["absent-object" if true.kind == "object" else "absent-pair"]
-        return _Task("true", Request(prompt, values), (true, foil), made)
-
-    def _ask_hybrid(self, parsed: Parsed, made: tuple[Negation, ...]) -> _Task:
-        true, foil = made
-        there = next(pair.name for pair in parsed.pairs if pair.name and pair.span == true.span)
-        affirmed = (there, true.target if foil.span == true.span else there)
-        values = {"caption": parsed.caption.strip(), "absent": true.target, "present": foil.target}
-        values |= {"affirmed": some(affirmed[0], False), "affirmed_falsely": some(affirmed[1], False)}
-        return _Task("hybrid", Request(self.prompts["hybrid"], values), made, made, affirmed=affirmed)
 
     def _finish(self, plan: _Plan) -> Result:
         result, caption = plan.result, plan.parsed.caption
@@ -239,7 +199,7 @@ class LanguageModelMaker:
             result.negations.update({} if reason else {"swap": plan.swap})
         return result
 
-    def _form(self, parsed: Parsed, task: _Task, answer: dict[str, str]) -> tuple[Negation, ...]:
+    def _form(self, parsed: Parsed, task: Task, answer: dict[str, str]) -> tuple[Negation, ...]:
         texts = [verify.tidy_answer(answer[name], parsed.caption) for name in task.request.prompt.fields]
         rule = task.request.prompt.name
         if task.pair:
@@ -251,7 +211,7 @@ class LanguageModelMaker:
             for negation, text in zip(task.plan, texts, strict=True)
         )
 
-    def _check(self, parsed: Parsed, task: _Task, made: tuple[Negation, ...]) -> str | None:
+    def _check(self, parsed: Parsed, task: Task, made: tuple[Negation, ...]) -> str | None:
         if task.pair:
             return verify.check_false(parsed, task.pair, made[0].text, self.arguments.max_words_left_out)
         reason = verify.check_twins(parsed, task.plan, tuple(negation.text for negation in made))
