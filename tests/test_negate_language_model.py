@@ -11,7 +11,7 @@ from email.utils import formatdate
 import pytest
 from chat_server import chat_server, completion, task
 
-from dataset_scripts.negate import filters, http_chat, load_spacy, server
+from dataset_scripts.negate import filters, http_chat, load_spacy, parse, server
 from dataset_scripts.negate import maker as grammar
 from dataset_scripts.negate.chat import MALFORMED, NO_ANSWER
 from dataset_scripts.negate.language_model import (
@@ -210,6 +210,14 @@ def test_dead_server_ends_the_run(monkeypatch):
         run(maker(url, max_retries=1, max_concurrency=1), CAPTIONS * 4)
 
 
+def test_busy_server_does_not_end_the_run(monkeypatch):
+    monkeypatch.setattr(server, "MOST_FAILURES", 2)
+    with chat_server(lambda n, payload: (503, "{}") if n % 2 else good(n, payload)) as (url, _):
+        made = maker(url, max_retries=0, max_concurrency=1)
+        run(made)
+    assert made.counts == {("false", "made"): 3, ("false", NO_ANSWER): 3}
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -394,6 +402,37 @@ def test_grammar_takes_over_where_asked():
     assert {negation.maker for negation in results[0].negations.values()} == {"grammar"}
     # The report still says what the model's answers were worth.
     assert made.counts == {(product, MALFORMED): 2 for product in ("false", "true", "hybrid")}
+
+
+def test_parsed_captions_give_the_same():
+    with chat_server(good) as (url, _):
+        made = maker(url)
+        parses = [parse(doc) for doc in made.nlp.pipe(CAPTIONS)]
+        assert list(made.negate_all(zip(parses, range(6), [ABSENT] * 6, strict=True))) == run(maker(url))
+        assert made.products == {"false"}
+
+
+def test_results_come_as_soon_as_they_are_whole():
+    """Two captions on the way, the second of which the server holds back."""
+    hold, late = threading.Event(), []
+
+    def holding(number, payload):
+        if "boy" in task(payload)["Caption"] and not hold.wait(3):
+            late.append(number)
+        return good(number, payload)
+
+    with chat_server(holding) as (url, _):
+        results = maker(url, max_concurrency=1).negate(CAPTIONS, range(6))
+        try:
+            assert next(results).row == 0 and not late
+        finally:
+            hold.set()
+        assert [result.row for result in results] == [1, 2, 3, 4, 5]
+
+
+def test_maker_without_a_model():
+    with pytest.raises(ValueError, match="needs model_name_or_path"):
+        LanguageModelMaker(LanguageModelArguments())
 
 
 def test_captions_of_which_nothing_is_asked():

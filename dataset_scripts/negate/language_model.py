@@ -62,6 +62,8 @@ class LanguageModelMaker:
         fallback: bool = True,
         batch_size: int = 256,
     ):
+        if not arguments.model_name_or_path:
+            raise ValueError("The language model's maker needs model_name_or_path: the name of a model.")
         self.arguments, self.seed, self.strategy, self.fallback = arguments, seed, strategy, fallback
         self.count_tokens = count_tokens
         self.grammar = GrammarMaker(seed, strategy, products, None, fallback, batch_size)
@@ -106,6 +108,14 @@ class LanguageModelMaker:
                 )
         return self._model
 
+    @property
+    def nlp(self):
+        return self.grammar.nlp
+
+    @property
+    def products(self) -> frozenset[str]:
+        return self.grammar.products
+
     def nouns(self, captions: Iterable[str]) -> Iterator[list[str]]:
         """As `GrammarMaker.nouns`."""
         return self.grammar.nouns(captions)
@@ -121,12 +131,17 @@ class LanguageModelMaker:
         Raises `BudgetReached` after the last result that could be made, and `ServerError` if the server refuses
         everything. Answers that came in stay in `answers_file`: a new run goes on from there.
         """
+        parses = map(parse, self.nlp.pipe(captions, batch_size=self.grammar.batch_size))
+        nouns = absent if absent is not None else repeat(None)
+        yield from self.negate_all(zip(parses, rows, nouns, strict=False))
+
+    def negate_all(self, items: Iterable[tuple[Parsed, int, Sequence[str] | None]]) -> Iterator[Result]:
+        """As `negate`, for captions that are parsed already: each with its row and its absent nouns."""
         plans: deque[_Plan] = deque()
         done = 0
 
         def requests() -> Iterator[Request]:
-            parses = map(parse, self.grammar.nlp.pipe(captions, batch_size=self.grammar.batch_size))
-            for parsed, row, nouns in zip(parses, rows, absent if absent is not None else repeat(None), strict=False):
+            for parsed, row, nouns in items:
                 plans.append(self._plan(parsed, row, nouns or ()))
                 yield from [task.request for task in plans[-1].tasks]
 
@@ -158,7 +173,7 @@ class LanguageModelMaker:
             tuple(made.negations[name] for name in (product, f"{product}_foil") if name in made.negations)
             for product in ("true", "hybrid")
         )
-        pair = self._choose(parsed, row, twins) if "false" in self.grammar.products else None
+        pair = self._choose(parsed, row, twins) if "false" in self.products else None
         if pair:
             plan.result.reasons.pop("false", None)
             plan.tasks.append(ask_false(self.prompts, parsed, pair, made.negations.get("false")))

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 class LanguageModelArguments:
     """Which language model is asked, how, and how much."""
 
-    model_name_or_path: str = field(
-        metadata={"help": "Model on the Hub or in a folder, or as the server at --base_url calls it."}
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "Model on the Hub or in a folder, or as the server at --base_url calls it."}
     )
     base_url: str | None = field(
         default=None,
