@@ -65,6 +65,14 @@ def chat_server(answer):
             except (BrokenPipeError, ConnectionResetError):
                 pass  # the client did not wait
 
+        def do_GET(self):
+            # Where urllib goes after a redirect.
+            log.headers.append(dict(self.headers))
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
         def log_message(self, *_):
             pass
 
