@@ -97,7 +97,7 @@ TEMPLATE = (
 def save_tiny_chat_model(folder, texts, chat_template=TEMPLATE):
     """A random Llama of one layer and width 16, whose tokenizer knows the words of `texts`."""
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     words = pre_tokenizers.Metaspace()
@@ -106,6 +106,8 @@ def save_tiny_chat_model(folder, texts, chat_template=TEMPLATE):
     vocabulary = {word: n for n, word in enumerate([*special, *sorted(known)])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer, tokenizer.decoder = words, decoders.Metaspace()
+    # As many models' do, it begins texts with a mark that the chat template sets by itself.
+    tokenizer.post_processor = processors.TemplateProcessing("<|user|> $A", special_tokens=[("<|user|>", 1)])
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<|end|>", additional_special_tokens=special[1:3]
     )

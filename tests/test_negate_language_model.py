@@ -318,6 +318,19 @@ def test_budget_ends_the_run_and_keeps_what_is_done(tmp_path, limit, most):
     assert sorted(asked) == sorted(CAPTIONS) and len(log.payloads) == most + 2
 
 
+def test_answers_of_another_model_or_setting_are_not_taken(tmp_path):
+    answers = str(tmp_path / "answers.jsonl")
+    with chat_server(good) as (url, _):
+        run(maker(url, answers_file=answers))
+        for options in ({"seed": 1}, {"temperature": 0.5}, {"max_new_tokens": 99}):
+            other = maker(url, answers_file=answers, **options)
+            run(other)
+            assert (other.spent.requests, other.spent.cached) == (6, 0)
+        same = maker(url + "/v1", answers_file=answers, max_concurrency=2)
+        run(same)
+    assert (same.spent.requests, same.spent.cached) == (0, 6)
+
+
 def test_stopped_consumer_keeps_what_was_under_way(tmp_path):
     answers = str(tmp_path / "answers.jsonl")
     with chat_server(good) as (url, log):
