@@ -70,7 +70,7 @@ def test_nothing_that_is_said_is_absent(said, never):
 
 def test_what_is_not_said_can_be_absent():
     captions = ["a dog with its ball"] * 3
-    assert ever_drawn(captions) == set(NAMES) - {"dog", "ball", "tennis ball", "cat", "horse"}  # "an animal"
+    assert ever_drawn(captions) == set(NAMES) - {"dog", "ball", "tennis ball"}
     # The dog may well be a he.
     assert "man" in ever_drawn(["a dog and his ball"] * 3)
 
