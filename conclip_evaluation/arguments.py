@@ -10,7 +10,8 @@ from conclip_training.failures import UsageError
 @dataclass
 class EvaluationArguments:
     model: list[str] = field(
-        metadata={"help": "Folders or Hub ids: CLIP, ConCLIP, adapters of either, SigLIP, ALIGN, FLAVA, BLIP."}
+        default_factory=list,
+        metadata={"help": "Folders or Hub ids: CLIP, ConCLIP, adapters of either, SigLIP, ALIGN, FLAVA, BLIP."},
     )
     benchmarks: list[str] = field(
         default_factory=lambda: ["scenes"],
@@ -42,6 +43,8 @@ def parse_arguments(argv: list[str] | None = None) -> EvaluationArguments:
         UsageError: an unknown option or a bad value.
     """
     (arguments,) = Parser(EvaluationArguments, allow_abbrev=False).parse(argv)
+    if not arguments.model and arguments.benchmarks != ["list"]:
+        raise UsageError("the following arguments are required: --model (--help lists the options)")
     for name, least in {"per_device_eval_batch_size": 1, "dataloader_num_workers": 0}.items():
         if getattr(arguments, name) < least:
             raise UsageError(f"--{name} must be {least} or more, got {getattr(arguments, name)}.")

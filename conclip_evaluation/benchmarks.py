@@ -1,5 +1,6 @@
 """All benchmarks, by name."""
 
+import os
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -58,21 +59,31 @@ def choose_benchmarks(names: list[str]) -> list[Benchmark]:
         names: of benchmarks, or the beginnings of several (`scenes`, `negbench`); `all`.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: an unknown name, or folders that tables could not tell from another benchmark.
     """
     if names == ["all"]:
         return list(BENCHMARKS)
-    chosen = []
-    for name in names:
-        chosen += [benchmark for benchmark in benchmarks_named(name) if benchmark not in chosen]
-    return chosen
+    if alone := {"all", "list"}.intersection(names):
+        raise UsageError(f"--benchmarks {min(alone)} stands alone, without other names.")
+    chosen: dict[str, Benchmark] = {}
+    for name in dict.fromkeys(names):
+        for benchmark in benchmarks_named(name):
+            # Of a folder each call makes a new one.
+            if chosen.setdefault(benchmark.name, benchmark) != benchmark:
+                raise UsageError(
+                    f"--benchmarks {name}: there is another {benchmark.name} among them; rename the folder, or run "
+                    "the two one after the other."
+                )
+    return list(chosen.values())
 
 
 def benchmarks_named(name: str) -> list[Benchmark]:
     kind, _, folder = name.partition(":")
     if folder and kind in ("classes", "two_by_two"):
         make = class_folder if kind == "classes" else two_by_two
-        return [make(Path(folder).name, Path(folder))]
+        # Both from where the command is given, and not below --data_dir.
+        path = Path(os.path.abspath(os.path.expanduser(folder)))
+        return [make(path.name, path)]
     found = [benchmark for benchmark in BENCHMARKS if benchmark.name == name]
     found = found or [benchmark for benchmark in BENCHMARKS if benchmark.name.startswith(f"{name}-")]
     if not found:

@@ -104,12 +104,14 @@ class ItemReader:
 
     Attributes:
         left_out: category -> how many were left out so far.
+        left_out_captions: category -> how many captions they had.
     """
 
     def __init__(self, benchmark: Benchmark, data_dir: Path, allow_missing: bool = False, seed: int = 0):
         self.benchmark, self.data_dir, self.allow_missing = benchmark, data_dir, allow_missing
         self.drawing = {"seed": seed} if benchmark.drawn else {}
         self.left_out: Counter[str] = Counter()
+        self.left_out_captions: Counter[str] = Counter()
         self._there: dict[str, bool] = {}
 
     def __iter__(self) -> Iterator[dict]:
@@ -117,7 +119,7 @@ class ItemReader:
         Raises:
             UsageError: a file that is missing or damaged, or no item left.
         """
-        self.left_out, read = Counter(), 0
+        self.left_out, self.left_out_captions, read = Counter(), Counter(), 0
         try:
             for item in self.benchmark.read(self.data_dir, **self.drawing):
                 read += 1
@@ -126,6 +128,7 @@ class ItemReader:
                     yield item
                 elif self.allow_missing:
                     self.left_out[item["category"]] += 1
+                    self.left_out_captions[item["category"]] += len(item["captions"])
                 else:
                     raise BenchmarkError(
                         f"{self.benchmark.title}, item {item['id']}: there is no image {absent[0]}. "

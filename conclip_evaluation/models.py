@@ -77,7 +77,8 @@ def family_of(name_or_path: str, revision: str | None) -> str | None:
     """Its `model_type`; `None` where there is none to be read, as of adapters, or as loading says in words."""
     try:
         return model_type(name_or_path, revision, blame=name_or_path)
-    except (OSError, ValueError):
+    # TypeError: a config.json that holds no object.
+    except (OSError, TypeError, ValueError):
         return None
 
 
@@ -85,8 +86,8 @@ def adapted_base(name_or_path: str, revision: str | None) -> str | None:
     """Of a folder or repository that holds adapters alone, the model they belong to."""
     try:
         return PeftConfig.from_pretrained(name_or_path, revision=revision).base_model_name_or_path
-    # As it says of whatever holds none.
-    except (OSError, ValueError):
+    # As it says of whatever holds none; the last two of an adapter_config.json of a wrong type or of another method.
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 

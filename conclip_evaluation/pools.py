@@ -9,8 +9,9 @@ import torch
 
 from conclip_evaluation.items import ITEMS_AT_A_TIME, ItemImages, ItemReader, distinct_images
 from conclip_evaluation.scorer import EmbeddingScorer
-from conclip_evaluation.scoring import Score
+from conclip_evaluation.scoring import Score, metric_of
 from conclip_metrics.choice_accuracy.choice_accuracy import ChoiceAccuracy
+from conclip_training.failures import UsageError
 from conclip_training.retrieval import QUERIES_AT_A_TIME, recall
 
 KS = (1, 5, 10)
@@ -40,15 +41,18 @@ def score_retrieval(reader: ItemReader, scorer: EmbeddingScorer) -> list[Score]:
     for number, (name, condition) in enumerate(conditions.items()):
         part = name if len(conditions) > 1 else ""
         text_embeds = scorer.texts(condition.texts)
-        result = recall(text_embeds, condition.queries, image_embeds, condition.images, KS)
-        scores += recall_scores("text-to-image", part, result)
+        with metric_of(reader.benchmark.title):
+            result = recall(text_embeds, condition.queries, image_embeds, condition.images, KS)
+        scores += recall_scores("text-to-image", part, result, reader.left_out_captions[name])
         if number == 0:
             captions = [[] for _ in range(len(images))]
             for text, own in enumerate(condition.images):
                 for image in own:
                     captions[image].append(text)
             queries = np.array([image for image, own in enumerate(captions) if own])
-            scores += recall_scores("image-to-text", part, recall(image_embeds, queries, text_embeds, captions, KS))
+            with metric_of(reader.benchmark.title):
+                result = recall(image_embeds, queries, text_embeds, captions, KS)
+            scores += recall_scores("image-to-text", part, result, reader.left_out[name])
     return scores
 
 
@@ -74,7 +78,7 @@ def noting_captions(reader: ItemReader, pairs: dict[str, list[tuple[str, int]]])
         yield item
 
 
-def recall_scores(direction: str, part: str, result: dict) -> list[Score]:
+def recall_scores(direction: str, part: str, result: dict, left_out: int) -> list[Score]:
     return [
         Score(
             f"{direction} recall@{k}",
@@ -83,6 +87,7 @@ def recall_scores(direction: str, part: str, result: dict) -> list[Score]:
             result["count"],
             result[f"chance_at_{k}"],
             result[f"ties_at_{k}"],
+            left_out,
             headline=k == 1 and direction == "text-to-image",
         )
         for k in KS
@@ -92,6 +97,8 @@ def recall_scores(direction: str, part: str, result: dict) -> list[Score]:
 def score_classes(reader: ItemReader, scorer: EmbeddingScorer) -> list[Score]:
     """Top-1 under each condition: an image against the mean of the embeddings of each class's prompts."""
     classes = reader.benchmark.classes(reader.data_dir)
+    if any(len(prompts) < 2 for prompts in classes.values()):
+        raise UsageError(f"{reader.benchmark.title} has a single class: there is nothing to choose from.")
     embeds = {condition: class_embeds(prompts, scorer) for condition, prompts in classes.items()}
     scores = []
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +113,9 @@ def score_classes(reader: ItemReader, scorer: EmbeddingScorer) -> list[Score]:
                 some = slice(start, start + QUERIES_AT_A_TIME)
                 own = images[image_at[some]].double()
                 for condition, module in modules.items():
-                    module.add_batch(scores=(own @ embeds[condition].T).float().numpy(), answers=answers[some])
+                    found = (own @ embeds[condition].T).float().numpy()
+                    with metric_of(reader.benchmark.title):
+                        module.add_batch(scores=found, answers=answers[some])
         for number, (condition, module) in enumerate(modules.items()):
             result = module.compute()
             scores.append(
@@ -117,6 +126,7 @@ def score_classes(reader: ItemReader, scorer: EmbeddingScorer) -> list[Score]:
                     result["count"],
                     result["chance"],
                     result["ties"],
+                    reader.left_out.total(),
                     headline=number == 0,
                 )
             )

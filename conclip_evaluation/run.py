@@ -3,11 +3,12 @@
 import json
 import os
 import shlex
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from conclip_evaluation.results import BenchmarkReport, Line, write_report
 from conclip_evaluation.scorer import EmbeddingScorer
 from conclip_evaluation.scoring import Record, Score, score_items
 from conclip_evaluation.table import format_table, model_labels
+from conclip_training.cards import BENCHMARKS_END, BENCHMARKS_START, read_card, replace_section
 from conclip_training.failures import UsageError, end_failed_run
 from conclip_training.files import writable_folder
 from conclip_training.host_memory import return_large_blocks
@@ -31,7 +33,7 @@ from conclip_training.hub import use_cache_without_network
 from conclip_training.processes import use_all_cores
 from conclip_training.report import software_versions
 from dataset_scripts.benchmark_schema import Kind
-from dataset_scripts.whole_files import write_whole
+from dataset_scripts.whole_files import CannotWrite, write_whole, writing_to
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,9 +47,11 @@ def main(argv: list[str] | None = None) -> int:
         accelerator = Accelerator(mixed_precision=arguments.mixed_precision)
         use_all_cores(accelerator)
         run(arguments, accelerator)
-    except UsageError as error:
+    except (UsageError, CannotWrite) as error:
         return end_failed_run(f"Error: {error}", 1, accelerator)
     except KeyboardInterrupt:
+        # What is left to be done is to end: a second Ctrl-C would only break that off with a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         message = "\nInterrupted. The embeddings computed so far are kept; the same command goes on from them."
         return end_failed_run(message, 130, accelerator, main_process_only=True)
     except Exception:
@@ -62,6 +66,9 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: EvaluationArguments, accelerator: Accelerator) -> None:
     started, data_dir = time.perf_counter(), Path(arguments.data_dir)
     output_dir = writable_folder(arguments.output_dir)
+    if arguments.model_card:
+        # Found now, not after all the work.
+        checked_card(Path(arguments.model_card))
     use_cache_without_network([*arguments.model])
     readers = [
         ItemReader(benchmark, data_dir, arguments.allow_missing, arguments.seed)
@@ -73,12 +80,14 @@ def run(arguments: EvaluationArguments, accelerator: Accelerator) -> None:
     lines, told = {}, {}
     for name, label in zip(arguments.model, model_labels(arguments.model), strict=True):
         for loaded in load_scorers(name, label, arguments, accelerator):
+            if loaded.label in told:
+                raise UsageError(f"--model {name}: the table has a column {loaded.label} already; rename a folder.")
             told[loaded.label] = loaded.told
             if warning := loaded.told.get("warning"):
                 accelerator.print(f"Warning: {warning}")
             for reader in readers:
                 accelerator.print(f"{loaded.label}: {reader.benchmark.title}")
-                path = output_dir / "items" / loaded.label / f"{reader.benchmark.name}.jsonl"
+                path = output_dir / "items" / folder_name(loaded.label) / f"{reader.benchmark.name}.jsonl"
                 wanted = arguments.save_items and accelerator.is_main_process
                 add_scores(lines, reader, loaded.label, score(reader, loaded, path if wanted else None))
     if not accelerator.is_main_process:
@@ -100,9 +109,30 @@ def run(arguments: EvaluationArguments, accelerator: Accelerator) -> None:
     print(f"A tie counts as an error. Written: {output_dir / 'benchmarks.json'}, {output_dir / 'benchmarks.png'}")
     if arguments.model_card:
         card = Path(arguments.model_card)
-        filled = fill_card_with_benchmarks(card.read_text("utf-8"), report, list(told)[-1])
-        write_whole(card, filled.encode())
-        print(f"Results of {list(told)[-1]} written into {card}")
+        write_whole(card, fill_card_with_benchmarks(checked_card(card), report, list(told)[-1]).encode())
+        print(f"Results of {list(told)[-1]} written into {arguments.model_card}")
+
+
+def checked_card(path: Path) -> str:
+    """
+    Its text.
+
+    Raises:
+        UsageError: results cannot be written into it.
+    """
+    try:
+        text = path.read_text("utf-8")
+        read_card(text)
+        if BENCHMARKS_START in text:
+            replace_section(text, BENCHMARKS_START, BENCHMARKS_END, "")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--model_card {path}: {error}") from error
+    return text
+
+
+def folder_name(label: str) -> str:
+    """Another for each label, below whatever folder it is put."""
+    return label.replace("%", "%25").replace("/", "%2F")
 
 
 def command_line(accelerator: Accelerator) -> str:
@@ -153,17 +183,26 @@ def score(reader: ItemReader, loaded: Loaded, items_path: Path | None) -> list[S
 @contextmanager
 def writing_items(path: Path) -> Iterator[Record]:
     """A file of JSON lines, there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"unfinished-{path.name}")
-    with unfinished.open("w", encoding="utf-8") as file:
+    with writing_to(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = unfinished.open("w", encoding="utf-8")
 
-        def record(items: list[dict], scores: list[np.ndarray]) -> None:
+    def record(items: list[dict], scores: list[np.ndarray]) -> None:
+        with writing_to(path.parent):
             for item, own in zip(items, scores, strict=True):
                 line = {"id": item["id"], "category": item["category"], "answer": item["answer"]}
                 file.write(json.dumps({**line, "scores": own.tolist()}) + "\n")
 
+    try:
         yield record
-    os.replace(unfinished, path)
+        with writing_to(path.parent):
+            file.close()
+            os.replace(unfinished, path)
+    finally:
+        with suppress(OSError):
+            file.close()
+        unfinished.unlink(missing_ok=True)
 
 
 def add_scores(lines: dict[tuple, Line], reader: ItemReader, label: str, scores: list[Score]) -> None:
@@ -181,16 +220,9 @@ def add_scores(lines: dict[tuple, Line], reader: ItemReader, label: str, scores:
                 headline=score.headline,
                 count=score.count,
                 chance=score.chance,
-                left_out=left_out(reader, score.part),
+                left_out=score.left_out,
                 values={},
                 ties={},
             ),
         )
         line.values[label], line.ties[label] = score.value, score.ties
-
-
-def left_out(reader: ItemReader, part: str) -> int:
-    """Items of a category, of a group of them, or of all."""
-    categories = (reader.benchmark.groups or {}).get(part, [part])
-    found = sum(reader.left_out[category] for category in categories)
-    return found if part and part != "macro" else reader.left_out.total()

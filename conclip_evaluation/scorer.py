@@ -1,6 +1,6 @@
 """One model over the images and texts of items."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 import xxhash
 from accelerate.utils import gather_object
 from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase
 
 from conclip_evaluation.blip import BlipMatcher
 from conclip_evaluation.dual_encoder import DualEncoder, preprocess_images
@@ -19,7 +20,7 @@ from conclip_training.image_tensors import ImageEmbedder
 from conclip_training.kept_embeddings import kept_embeddings
 from conclip_training.text_embeddings import by_shared_beginning, embed_packed
 from conclip_training.tower_key import image_meta, text_meta, text_tower_meta, tower_meta
-from dataset_scripts.embeddings import StoredEmbeds
+from dataset_scripts.embeddings import StoredEmbeds, as_scalars
 from dataset_scripts.tokens import TextTokenizer
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
@@ -39,6 +40,8 @@ class EmbeddingScorer:
     Args:
         embed_pixels, preprocess: see `ImageEmbedder.embed_once`.
         image_meta, text_meta: what an embedding depends on beside the image or text.
+        text_keys: takes texts; uint8, (texts, 16), the same for texts that are the same to the model. Computed twice,
+            their embeddings would differ by rounding, and a tie would be decided by chance.
     """
 
     embedder: ImageEmbedder
@@ -46,6 +49,7 @@ class EmbeddingScorer:
     image_meta: dict
     embed_texts: EmbedTexts
     text_meta: dict
+    text_keys: Callable[[list[str]], np.ndarray]
     preprocess: Callable[[list[PIL.Image.Image]], Any] | None = None
 
     def images(self, images: ItemImages) -> StoredEmbeds:
@@ -63,7 +67,8 @@ class EmbeddingScorer:
             with tqdm(total=len(at), desc=desc, unit=" texts", disable=not shown) as bar:
                 yield from self.embed_texts(texts, at, bar)
 
-        return kept_embeddings(self.embedder.cache_dir, self.text_meta, text_keys(texts), embed, "texts", accelerator)
+        keys = self.text_keys(texts)
+        return kept_embeddings(self.embedder.cache_dir, self.text_meta, keys, embed, "texts", accelerator)
 
     def pairs(
         self, images: ItemImages, image_at: Sequence[int], texts: list[str], text_at: Sequence[int]
@@ -88,10 +93,35 @@ def cosines(one: StoredEmbeds, one_at: Sequence[int], other: StoredEmbeds, other
     return found
 
 
-def text_keys(texts: Sequence[str]) -> np.ndarray:
-    """uint8, (texts, 16)."""
-    digests = (xxhash.xxh3_128_digest(text.encode("utf-8", "surrogatepass")) for text in texts)
+def token_keys(tokens: Iterable[np.ndarray]) -> np.ndarray:
+    """
+    Args:
+        tokens: of each text, int, all that the model reads of it.
+
+    Returns:
+        uint8, (texts, 16).
+    """
+    digests = (xxhash.xxh3_128_digest(np.ascontiguousarray(own, np.int64)) for own in tokens)
     return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16)
+
+
+def encoder_tokens(encoder: DualEncoder, texts: list[str], batch_size: int) -> Iterator[np.ndarray]:
+    """Of each text int64, (length,)."""
+    for start in range(0, len(texts), batch_size):
+        tokens = encoder.tokenize(texts[start : start + batch_size])
+        ids = tokens["input_ids"].cpu().numpy()
+        # SigLIP has no mask: it reads the padding, of which all texts have as much as they lack.
+        masks = tokens["attention_mask"].cpu().numpy().astype(bool) if "attention_mask" in tokens else np.full(1, True)
+        yield from (own[mask] for own, mask in zip(ids, np.broadcast_to(masks, ids.shape), strict=True))
+
+
+def tokenizer_state(tokenizer: PreTrainedTokenizerBase) -> str:
+    """All that its tokens depend on."""
+    if hasattr(tokenizer, "backend_tokenizer"):
+        return tokenizer.backend_tokenizer.to_str()
+    # SigLIP's is one of sentencepiece.
+    added = sorted((index, str(token)) for index, token in tokenizer.added_tokens_decoder.items())
+    return f"{tokenizer.sp_model.serialized_model_proto().hex()} {added} {getattr(tokenizer, 'do_lower_case', None)}"
 
 
 def clip_scorer(
@@ -105,6 +135,10 @@ def clip_scorer(
     accelerator = embedder.accelerator
     precision = accelerator.mixed_precision
 
+    def keys(texts: list[str]) -> np.ndarray:
+        tokens = tokenizer(texts)
+        return token_keys(np.split(tokens.ids, tokens.offsets[1:-1]))
+
     def embed_texts(texts: list[str], at: np.ndarray, bar: tqdm):
         tokens = tokenizer([texts[index] for index in at])
         padded = tokens[range(len(tokens))]
@@ -117,6 +151,7 @@ def clip_scorer(
         tower_meta(model, embedder.collator.image_processor, precision),
         embed_texts,
         text_tower_meta(model, tokenizer, precision),
+        keys,
     )
 
 
@@ -132,13 +167,14 @@ def encoder_scorer(encoder: DualEncoder, embedder: ImageEmbedder, batch_size: in
             yield own, l2_normalize(embeds).float()
             bar.update(len(own))
 
-    tokenizer = f"{encoder.tokenizer.backend_tokenizer.to_str()} {encoder.max_length}"
+    tokenizer = f"{tokenizer_state(encoder.tokenizer)} {encoder.max_length}"
     return EmbeddingScorer(
         embedder,
         lambda inputs: encoder.embed_images(**inputs),
         image_meta(modules, encoder.config, encoder.image_processor, accelerator.mixed_precision),
         embed_texts,
         text_meta(modules, encoder.config, tokenizer, accelerator.mixed_precision),
+        lambda texts: token_keys(encoder_tokens(encoder, texts, batch_size)),
         partial(preprocess_images, encoder.image_processor),
     )
 
@@ -161,6 +197,13 @@ class MatchingScorer:
     ) -> np.ndarray:
         """As of `EmbeddingScorer`; the unit is the log-odds of a match. Each process scores its share."""
         accelerator, count = self.embedder.accelerator, len(image_at)
+        # A text that is the same as another to the model is that other.
+        _, first, same = np.unique(
+            as_scalars(token_keys(encoder_tokens(self.matcher, texts, self.batch_size))),
+            return_index=True,
+            return_inverse=True,
+        )
+        text_at = first[same][np.asarray(text_at, np.int64)]
         # Sorted by image: the pairs of an image go to one process.
         order = np.argsort(image_at, kind="stable")
         own = np.array_split(order, accelerator.num_processes)[accelerator.process_index]
@@ -169,7 +212,7 @@ class MatchingScorer:
                 images,
                 np.asarray(image_at)[own],
                 texts,
-                np.asarray(text_at)[own],
+                text_at[own],
                 self.batch_size,
                 self.embedder.num_workers,
             )

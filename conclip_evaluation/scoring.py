@@ -1,7 +1,8 @@
 """From a benchmark and a model to numbers: each kind of benchmark with its metric."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import evaluate
@@ -13,7 +14,8 @@ from conclip_metrics.choice_accuracy.choice_accuracy import ChoiceAccuracy
 from conclip_metrics.group_score.group_score import GroupScore
 from conclip_metrics.itt_tot.itt_tot import IttTot
 from conclip_metrics.pair_accuracy.pair_accuracy import PairAccuracy
-from dataset_scripts.benchmark_schema import Benchmark, Kind
+from conclip_training.failures import UsageError, one_line
+from dataset_scripts.benchmark_schema import Kind
 
 # Takes items and, for each, the scores of its images, in rows, with its captions, in columns.
 Record = Callable[[list[dict], list[np.ndarray]], None]
@@ -28,8 +30,10 @@ class Score:
         metric: e.g. "pair accuracy".
         part: category, group or condition; "" for all items.
         value: a share of 1, `None` if no category counts.
+        count: items it is made of; of a retrieval, queries.
         chance: what random scores get.
         ties: items lost by equal scores.
+        left_out: how many more `count` would be if no image were missing.
         headline: the number the benchmark is known by.
     """
 
@@ -39,7 +43,20 @@ class Score:
     count: int
     chance: float
     ties: int
+    left_out: int
     headline: bool = False
+
+
+@contextmanager
+def metric_of(title: str) -> Iterator[None]:
+    """
+    Raises:
+        UsageError: for what a metric finds wrong with what it is given, such as a score that is no number.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(f"{title} cannot be scored: {one_line(error)}") from error
 
 
 def score_items(reader: ItemReader, scorer: EmbeddingScorer, record: Record | None = None) -> list[Score]:
@@ -47,16 +64,16 @@ def score_items(reader: ItemReader, scorer: EmbeddingScorer, record: Record | No
     benchmark = reader.benchmark
     if benchmark.kind is Kind.TWO_BY_TWO:
         result = accumulate(GroupScore, group_columns, reader, scorer, record)
-        return [score for name in ("group", "text", "image") for score in group_scores(name, result)]
+        return [score for name in ("group", "text", "image") for score in group_scores(name, result, reader)]
     if benchmark.kind is Kind.TWO_TRUE:
         result = accumulate(IttTot, itt_tot_columns, reader, scorer, record)
-        return [score for name in ("itt", "tot") for score in itt_tot_scores(name, result)]
+        return [score for name in ("itt", "tot") for score in itt_tot_scores(name, result, reader)]
     if benchmark.kind is Kind.CAPTIONS and len(next(iter(reader))["captions"]) == 2:
         macro = {"left_out": sorted(benchmark.left_out), "min_count": benchmark.min_count}
         result = accumulate(PairAccuracy, pair_columns, reader, scorer, record, **macro)
-        return accuracy_scores("pair accuracy", result, benchmark)
+        return accuracy_scores("pair accuracy", result, reader)
     result = accumulate(ChoiceAccuracy, choice_columns, reader, scorer, record)
-    return accuracy_scores("accuracy", result, benchmark)
+    return accuracy_scores("accuracy", result, reader)
 
 
 def accumulate(
@@ -74,10 +91,13 @@ def accumulate(
             scores = item_scores(chunk, scorer)
             categories = [item["category"] for item in chunk.items]
             given = {"categories": categories} if any(categories) else {}
-            module.add_batch(**columns(chunk, scores, scorer), **given)
+            given |= columns(chunk, scores, scorer)
+            with metric_of(reader.benchmark.title):
+                module.add_batch(**given)
             if record:
                 record(chunk.items, scores)
-        return module.compute(**settings)
+        with metric_of(reader.benchmark.title):
+            return module.compute(**settings)
 
 
 def item_scores(chunk: Chunk, scorer: EmbeddingScorer) -> list[np.ndarray]:
@@ -116,40 +136,66 @@ def itt_tot_columns(chunk: Chunk, scores: list[np.ndarray], scorer: EmbeddingSco
     return columns
 
 
-def accuracy_scores(metric: str, result: dict, benchmark: Benchmark) -> list[Score]:
-    """All items, the mean over categories, the benchmark's groups, the categories."""
+def left_out(reader: ItemReader, part: str) -> int:
+    """Items of a category, of a group of them, or of all."""
+    members = (reader.benchmark.groups or {}).get(part, [part])
+    return sum(reader.left_out[member] for member in members) if part else reader.left_out.total()
 
-    def score(part: str, entry: dict, headline: bool = False) -> Score:
-        chance = entry.get("chance", result["chance"])
-        return Score(metric, part, entry["accuracy"], entry["count"], chance, entry["ties"], headline)
 
-    scores = [score("", result, not benchmark.macro)]
+def parts_of(result: dict, reader: ItemReader, correct: str, share: str, ties: str) -> dict[str, dict]:
+    """All items, the benchmark's groups, the categories: part -> as of a category, with these names."""
     categories = result.get("categories", {})
-    if categories:
-        macro = {**result, "accuracy": result["macro_accuracy"]}
-        scores.append(score("macro", macro, benchmark.macro))
-    for name, members in (benchmark.groups or {}).items():
-        parts = [categories[member] for member in members if member in categories]
-        if parts:
-            count = sum(part["count"] for part in parts)
-            correct, ties = (sum(part[key] for part in parts) for key in ("correct", "ties"))
-            scores.append(score(name, {"accuracy": correct / count, "count": count, "ties": ties}))
-    return scores + [score(name, entry) for name, entry in categories.items()]
+    parts = {"": result}
+    for name, members in (reader.benchmark.groups or {}).items():
+        if own := [categories[member] for member in members if member in categories]:
+            sums = {key: sum(part[key] for part in own) for key in (correct, ties, "count")}
+            parts[name] = {**sums, share: sums[correct] / sums["count"]}
+    return {**parts, **categories}
 
 
-def group_scores(name: str, result: dict) -> list[Score]:
-    parts = {"": result, **result.get("categories", {})}
-    chance, ties = result[f"{name}_chance"], f"{name}_ties"
+def accuracy_scores(metric: str, result: dict, reader: ItemReader) -> list[Score]:
+    """All items, the mean over categories, the benchmark's groups, the categories."""
+    benchmark, scores = reader.benchmark, []
+    for part, entry in parts_of(result, reader, "correct", "accuracy", "ties").items():
+        chance, absent = entry.get("chance", result["chance"]), left_out(reader, part)
+        headline = not (part or benchmark.macro)
+        scores.append(Score(metric, part, entry["accuracy"], entry["count"], chance, entry["ties"], absent, headline))
+    if "categories" in result:
+        scores.insert(1, macro_score(metric, result, reader))
+    return scores
+
+
+def macro_score(metric: str, result: dict, reader: ItemReader) -> Score:
+    """The mean over the categories that count; count, chance and ties are theirs."""
+    benchmark = reader.benchmark
+    counted = [
+        entry
+        for name, entry in result["categories"].items()
+        if name not in benchmark.left_out and entry["count"] >= benchmark.min_count
+    ]
+    chances = [entry.get("chance", result["chance"]) for entry in counted] or [result["chance"]]
+    count, ties = (sum(entry[key] for entry in counted) for key in ("count", "ties"))
+    absent = sum(number for name, number in reader.left_out.items() if name not in benchmark.left_out)
+    chance = sum(chances) / len(chances)
+    return Score(metric, "macro", result["macro_accuracy"], count, chance, ties, absent, benchmark.macro)
+
+
+def group_scores(name: str, result: dict, reader: ItemReader) -> list[Score]:
+    share, ties, chance = f"{name}_score", f"{name}_ties", result[f"{name}_chance"]
     return [
-        Score(f"{name} score", part, entry[f"{name}_score"], entry["count"], chance, entry[ties], not part)
-        for part, entry in parts.items()
+        Score(
+            f"{name} score", part, entry[share], entry["count"], chance, entry[ties], left_out(reader, part), not part
+        )
+        for part, entry in {"": result, **result.get("categories", {})}.items()
     ]
 
 
-def itt_tot_scores(name: str, result: dict) -> list[Score]:
-    parts = {"": result, **result.get("categories", {})}
+def itt_tot_scores(name: str, result: dict, reader: ItemReader) -> list[Score]:
+    # Of a model that compares no texts.
+    if name not in result:
+        return []
+    ties, chance = f"{name}_ties", result["chance"]
     return [
-        Score(name.upper(), part, entry[name], entry["count"], result["chance"], entry[f"{name}_ties"], not part)
-        for part, entry in parts.items()
-        if name in entry
+        Score(name.upper(), part, entry[name], entry["count"], chance, entry[ties], left_out(reader, part), not part)
+        for part, entry in parts_of(result, reader, f"{name}_correct", name, ties).items()
     ]

@@ -11,6 +11,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from conclip_training.failures import UsageError
 from conclip_training.tower_key import tower_key
 from dataset_scripts.embeddings import EmbeddingStore, ShardWriter, StoredEmbeds
+from dataset_scripts.whole_files import CannotWrite
 
 # Takes int64 indices of this process's items, what a progress bar says and the number of all processes' items; yields
 # indices and their embeddings, float32, (n, d), unit rows, in any order.
@@ -31,8 +32,7 @@ def kept_embeddings(
         Embeddings by index, on every process.
 
     Raises:
-        CannotWrite: to `cache_dir`.
-        UsageError: `cache_dir` is not shared.
+        UsageError: `cache_dir` cannot be written to, or is not shared.
     """
     store = EmbeddingStore(cache_dir / tower_key(meta), meta)
     # As the main process sees it: another run may be adding to the store.
@@ -41,9 +41,12 @@ def kept_embeddings(
     if len(missing):
         desc = f"Embedding {what}: {len(missing):,} of {distinct:,} ({distinct - len(missing):,} in the cache)"
         own = np.array_split(missing, accelerator.num_processes)[accelerator.process_index]
-        with ShardWriter(store) as writer:
-            for at, embeds in embed(own, desc, len(missing)):
-                writer.add(keys[at], embeds)
+        try:
+            with ShardWriter(store) as writer:
+                for at, embeds in embed(own, desc, len(missing)):
+                    writer.add(keys[at], embeds)
+        except CannotWrite as error:
+            raise UsageError(f"--embedding_cache_dir: {error}") from error
         written = gather_object(writer.names)
     embeds = store.read(keys, written)
     if embeds is None:

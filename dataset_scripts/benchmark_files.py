@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -84,15 +85,20 @@ def read_csv(path: Path, source: str, columns: Iterable[str]) -> list[dict[str, 
 
 def field(row: object, name: str, kind: type | tuple[type, ...], path: Path | str, index: object):
     """
-    `row[name]`, which must be of this type and, if a text, not blank.
+    `row[name]`, which must be of this type and, if a text, not blank and without halves of a character.
 
     Raises:
         BenchmarkError: naming file, row and field.
     """
     value = row.get(name) if isinstance(row, Mapping) else None
-    if not isinstance(value, kind) or (isinstance(value, str) and not value.strip()):
+    if not isinstance(value, kind) or (isinstance(value, str) and not _is_text(value)):
         raise BenchmarkError(f"{path}, row {index}: {name!r} is {value!r}; correct it or fetch the file again.")
     return value
+
+
+def _is_text(value: str) -> bool:
+    # JSON can hold one half of a surrogate pair, which no tokenizer takes.
+    return bool(value.strip()) and not re.search("[\ud800-\udfff]", value)
 
 
 def texts(row: object, name: str, path: Path | str, index: object) -> list[str]:

@@ -11,7 +11,11 @@ that was stopped goes on from those it has.
 
 import sys
 
-from conclip_evaluation.run import main
+try:
+    from conclip_evaluation.run import main
+# Which takes seconds.
+except KeyboardInterrupt:
+    sys.exit(130)
 
 if __name__ == "__main__":
     sys.exit(main())

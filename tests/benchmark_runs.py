@@ -1,6 +1,7 @@
 """Runs of evaluate/run_benchmarks.py small enough for a test: helpers, not a test."""
 
 import json
+import signal
 from pathlib import Path
 
 from accelerate.state import AcceleratorState, PartialState
@@ -11,9 +12,11 @@ from conclip_evaluation.run import main
 def run(argv: list[str]) -> int:
     """`main` as in a process of its own: accelerate keeps its state for the whole process otherwise."""
     AcceleratorState._reset_state(reset_partial_state=True)
+    handler = signal.getsignal(signal.SIGINT)
     try:
         return main(argv)
     finally:
+        signal.signal(signal.SIGINT, handler)
         AcceleratorState._reset_state(reset_partial_state=True)
         PartialState._reset_state()
 
