@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
 from conclip_evaluation.dual_encoder import DualEncoder
+from conclip_training.image_tensors import leave_ctrl_c_to_main_process
 
 
 class BlipMatcher(DualEncoder):
@@ -103,7 +104,11 @@ class BlipMatcher(DualEncoder):
         starts = [*starts.tolist(), len(image_at)]
         # The list's elements become Python's int, as a data set expects.
         loader = DataLoader(
-            Subset(images, distinct.tolist()), batch_size, collate_fn=self.preprocess, num_workers=num_workers
+            Subset(images, distinct.tolist()),
+            batch_size,
+            collate_fn=self.preprocess,
+            num_workers=num_workers,
+            worker_init_fn=leave_ctrl_c_to_main_process,
         )
         for index, inputs in enumerate(loader):
             first = index * batch_size

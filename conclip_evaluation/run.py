@@ -29,7 +29,7 @@ from conclip_training.cards import BENCHMARKS_END, BENCHMARKS_START, read_card, 
 from conclip_training.failures import UsageError, end_failed_run
 from conclip_training.files import writable_folder
 from conclip_training.host_memory import return_large_blocks
-from conclip_training.hub import use_cache_without_network
+from conclip_training.hub import cache_alone, use_cache_without_network
 from conclip_training.processes import use_all_cores
 from conclip_training.report import software_versions
 from dataset_scripts.benchmark_schema import Kind
@@ -143,7 +143,9 @@ def command_line(accelerator: Accelerator) -> str:
 def is_there(reader: ItemReader, accelerator: Accelerator) -> bool:
     """Whether it has an item to begin with; says what is missing where it has none."""
     try:
-        next(iter(reader))
+        # ImageNet and its like are not fetched because somebody wants to see what there is.
+        with cache_alone():
+            next(iter(reader))
     except UsageError as error:
         accelerator.print(f"Not run: {reader.benchmark.name}. {error}")
         return False

@@ -1,6 +1,8 @@
 """The Hub: what to do without network, and uploading a finished run."""
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import datasets
@@ -24,6 +26,17 @@ def use_cache_without_network(names: list[str | None]) -> None:
     except Exception as error:
         print(f"{constants.ENDPOINT} does not answer ({one_line(error)}): using what is in the cache.")
         constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+
+
+@contextmanager
+def cache_alone() -> Iterator[None]:
+    """Within it the libraries look into their caches and fetch nothing."""
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
 def create_repository(hub_model_id: str) -> None:

@@ -1,5 +1,6 @@
 """What depends on an image alone is computed once: its embedding by a frozen tower, or its pixels."""
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,14 @@ from dataset_scripts.image_keys import load_index, save_index
 from dataset_scripts.whole_files import CannotWrite
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
+
+
+def leave_ctrl_c_to_main_process(_worker: int) -> None:
+    """
+    For DataLoaders: in a terminal Ctrl-C reaches the workers as well, which then end amid what they send, with a
+    traceback or with the main process waiting for the rest. It ends them itself.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def share(count: int, accelerator: Accelerator) -> list[int]:
@@ -182,6 +191,7 @@ class ImageEmbedder:
             batch_size=min(self.batch_size, 32) if device.type == "cpu" else self.batch_size,
             collate_fn=preprocess or self.collator.images,
             num_workers=self.num_workers,
+            worker_init_fn=leave_ctrl_c_to_main_process,
             pin_memory=device.type == "cuda",
         )
         shown = self.accelerator.is_local_main_process

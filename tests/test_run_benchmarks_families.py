@@ -2,14 +2,26 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from benchmark_runs import evaluate_models, items_of, report_of
 from other_models import save_other
 from PIL import Image
 from test_run_benchmarks import data  # noqa: F401 (a fixture)
-from transformers import AutoImageProcessor, AutoModel, AutoProcessor, AutoTokenizer, BlipForImageTextRetrieval
+from transformers import (
+    AddedToken,
+    AutoImageProcessor,
+    AutoModel,
+    AutoProcessor,
+    AutoTokenizer,
+    BlipForImageTextRetrieval,
+)
+
+from conclip_evaluation.encoders import load_encoder
+from conclip_evaluation.scorer import encoder_tokens, token_keys, tokenizer_state
 
 
 def rows_of(folder: Path) -> list[tuple[Image.Image, list[str]]]:
@@ -77,3 +89,26 @@ def test_a_matching_score_has_no_retrieval(data, tmp_path, capsys):  # noqa: F81
     key = ("coco-val2017-retrieval", "text-to-image recall@1", "")
     assert report_of(tmp_path / "out", "blip (ITM)")[key] is None
     assert 0 <= report_of(tmp_path / "out", "blip (ITC)")[key] <= 1
+
+
+def test_a_tokenizer_of_sentencepiece_is_told_by_its_model_and_its_tokens():
+    """As SigLIP's, which has nothing of the `tokenizers` library."""
+
+    def made(model: bytes = b"pieces", added: str = "</s>", lower: bool = True):
+        pieces = SimpleNamespace(serialized_model_proto=lambda: model)
+        return SimpleNamespace(sp_model=pieces, added_tokens_decoder={1: AddedToken(added)}, do_lower_case=lower)
+
+    states = [tokenizer_state(made(**change)) for change in ({}, {"model": b"q"}, {"added": "x"}, {"lower": False})]
+    assert len(set(states)) == 4 and tokenizer_state(made()) == states[0]
+
+
+def test_what_a_model_reads_of_a_text_does_not_depend_on_its_neighbours(tmp_path):
+    texts = ["a cat", "a red dog and a cat", "A CAT", "dog"]
+    for family in ("align", "siglip"):
+        save_other(tmp_path / family, family)
+        encoder = load_encoder(str(tmp_path / family))
+        together, alone = (token_keys(encoder_tokens(encoder, texts, size)) for size in (4, 1))
+        assert np.array_equal(together, alone) and together.shape == (4, 16) and together.dtype == np.uint8
+        assert [len(np.unique(keys, axis=0)) for keys in (together, together[[0, 2]])] == [3, 1], family
+        padded = encoder.tokenize(texts[:1])["input_ids"][0].numpy()
+        assert np.array_equal(next(encoder_tokens(encoder, texts[:1], 1)), padded)
