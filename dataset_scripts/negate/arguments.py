@@ -3,12 +3,17 @@
 import argparse
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import get_args, get_type_hints
 
+from .language_model_arguments import LanguageModelArguments
 from .rows import STRATEGIES
+
+# Below the folder that is written: what is needed until it is finished.
+WORK = ".work"
 
 # A product's foil comes along with it.
 PRODUCT_CHOICES = ("false", "true", "hybrid", "swap")
-MAKERS = ("grammar",)
+MAKERS = ("grammar", "language_model")
 # What a row depends on, besides the captions; the rest may change between a run and its continuation.
 OF_THE_ROWS = (
     "dataset_split",
@@ -25,6 +30,15 @@ OF_THE_ROWS = (
     "seed",
     "tokenizer_name",
     "captions_per_shard",
+)
+# The same of the language model's own settings.
+OF_THE_ANSWERS = (
+    "model_name_or_path",
+    "prompts_dir",
+    "temperature",
+    "max_new_tokens",
+    "max_words_left_out",
+    "grammar_fallback",
 )
 
 
@@ -55,6 +69,7 @@ class NegateArguments:
     tokenizer_name: str | None = None
     num_proc: int = 1
     captions_per_shard: int = 10_240
+    language_model: LanguageModelArguments | None = None
 
 
 class Parser(argparse.ArgumentParser):
@@ -94,6 +109,14 @@ def make_parser() -> Parser:
     add("--tokenizer_name", help="folder or Hub id of a tokenizer: texts of over 77 tokens are left out")
     add("--num_proc", type=int, help="processes; the rows are the same whatever their number (default: 1)")
     add("--captions_per_shard", type=int, help="captions that make one Parquet file (default: 10240)")
+    group = parser.add_argument_group("--maker language_model")
+    types = get_type_hints(LanguageModelArguments)
+    for item in fields(LanguageModelArguments):
+        kind = next(
+            kind for kind in (bool, float, int, str) if kind in (types[item.name], *get_args(types[item.name]))
+        )
+        how = {"action": "store_true"} if kind is bool else {"type": kind}
+        group.add_argument(f"--{item.name}", help=item.metadata["help"], **how)
     return parser
 
 
@@ -101,6 +124,11 @@ def parse_arguments(argv: list[str] | None = None) -> NegateArguments:
     """Raises `NegateError` for unknown options, bad values, and options that do not go together."""
     given = vars(make_parser().parse_args(argv))
     given |= {name: tuple(dict.fromkeys(given[name])) for name in ("dataset_split", "products") if name in given}
+    asked = {item.name: given.pop(item.name) for item in fields(LanguageModelArguments) if item.name in given}
+    if given.get("maker") == "language_model":
+        given["language_model"] = language_model_arguments(asked, Path(given["output_dir"]))
+    elif asked:
+        raise NegateError(f"--{next(iter(asked))} is for --maker language_model.")
     arguments = NegateArguments(**given)
     least = {"captions_per_row": 1, "test_size": 0, "num_proc": 1, "captions_per_shard": 1, "seed": 0}
     for name, value in least.items():
@@ -115,6 +143,16 @@ def parse_arguments(argv: list[str] | None = None) -> NegateArguments:
     return arguments
 
 
+def language_model_arguments(given: dict, output: Path) -> LanguageModelArguments:
+    """Answers are kept in the folder that is written, unless told otherwise, until it is finished."""
+    if "model_name_or_path" not in given:
+        raise NegateError("--maker language_model needs --model_name_or_path: which model is asked?")
+    try:
+        return LanguageModelArguments(**{"answers_file": str(output / WORK / "answers.jsonl"), **given})
+    except ValueError as error:
+        raise NegateError(f"--{error}") from error
+
+
 def same(one: str, other: str) -> bool:
     return Path(one).resolve() == Path(other).resolve()
 
@@ -122,4 +160,7 @@ def same(one: str, other: str) -> bool:
 def row_settings(arguments: NegateArguments) -> dict:
     """The settings that decide the rows, as JSON has them."""
     values = {item.name: getattr(arguments, item.name) for item in fields(arguments)}
-    return {name: list(value) if isinstance(value := values[name], tuple) else value for name in OF_THE_ROWS}
+    found = {name: list(value) if isinstance(value := values[name], tuple) else value for name in OF_THE_ROWS}
+    if arguments.language_model:
+        found |= {name: getattr(arguments.language_model, name) for name in OF_THE_ANSWERS}
+    return found

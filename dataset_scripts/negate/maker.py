@@ -92,6 +92,10 @@ class GrammarMaker:
         for parsed, row, nouns in zip(parses, rows, absent if absent is not None else repeat(None), strict=False):
             yield self.negate_parsed(parsed, row, nouns or ())
 
+    def negate_all(self, items: Iterable[tuple[Parsed, int, Sequence[str]]]) -> Iterator[Result]:
+        """As `negate`, for captions that are parsed already: each with its row and its absent nouns."""
+        return (self.negate_parsed(*item) for item in items)
+
     def nouns(self, captions: Iterable[str]) -> Iterator[list[str]]:
         """`object_nouns` of each caption, in order: what absent-object statistics are counted over."""
         return map(object_nouns, self._parse(captions))

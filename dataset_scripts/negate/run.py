@@ -16,15 +16,16 @@ import xxhash
 from tqdm.auto import tqdm
 
 from .absent import AbsentNouns, count_names, count_pairs
-from .arguments import NegateArguments, NegateError, row_settings
+from .arguments import WORK, NegateArguments, NegateError, row_settings
+from .chat import BudgetReached
 from .folder import ShardWriter, is_kept, make_card, make_row
+from .http_chat import ServerError
 from .maker import SPACY_MODEL
 from .report import make_report, write_samples
 from .source import Source
 from .work import NOUNS_FILE, UNIT, Processes, Unit, count_reasons, nouns_path, read_nouns, replace
 
 SETTINGS_FILE, REPORT_FILE, SAMPLES_FILE = "settings.json", "report.json", "samples.md"
-WORK = ".work"
 # Captions the frequencies of absent nouns are fitted on, evenly spread.
 _SAMPLE = 4_096
 
@@ -74,13 +75,21 @@ def write_folder(arguments: NegateArguments) -> str:
         return f"{output} was finished before with these settings: nothing to do."
     shards = plan(source, arguments.captions_per_shard)
     work = output / WORK
-    worker = (str(work), arguments.seed, arguments.strategy, arguments.products, arguments.tokenizer_name)
+    rows = (arguments.seed, arguments.strategy, arguments.products)
+    worker = (str(work), *rows, arguments.tokenizer_name, arguments.language_model)
     try:
         with Processes(arguments.num_proc, worker) as processes:
             parse_all(source, shards, output, processes)
             if not (work / NOUNS_FILE).exists():
                 fit_absent(source, shards, work)
             negate_all(source, shards, output, processes)
+    except (BudgetReached, ServerError) as error:
+        raise NegateError(f"{error} Answers are kept: the same command goes on from here.") from error
+    except ValueError as error:
+        # The model cannot be loaded, a prompt or key is none: each says what.
+        if arguments.language_model and not isinstance(error, NegateError):
+            raise NegateError(str(error)) from error
+        raise
     except BrokenProcessPool as error:
         raise NegateError(
             "a process was ended from outside, for want of memory perhaps; the same command goes on from here, with "

@@ -17,6 +17,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 from .absent import AbsentNouns
+from .language_model_arguments import LanguageModelArguments
 from .maker import GrammarMaker
 from .parse import object_nouns, parse
 from .rows import Result
@@ -39,10 +40,23 @@ class Unit:
 class Worker:
     """Works on units; the parses are kept as files of spaCy's own format in `folder`, some 75 bytes a caption."""
 
-    def __init__(self, folder: str, seed: int, strategy: str, products: Sequence[str], tokenizer_name: str | None):
+    def __init__(
+        self,
+        folder: str,
+        seed: int,
+        strategy: str,
+        products: Sequence[str],
+        tokenizer_name: str | None,
+        language_model: LanguageModelArguments | None = None,
+    ):
         self.folder, self.seed, self.tokenizer_name = Path(folder), seed, tokenizer_name
-        count = self.count_tokens if tokenizer_name else None
-        self.maker = GrammarMaker(seed, strategy, products, count, batch_size=UNIT)
+        settings = seed, strategy, products, self.count_tokens if tokenizer_name else None
+        if language_model:
+            from .language_model import LanguageModelMaker
+
+            self.maker = LanguageModelMaker(language_model, *settings, batch_size=UNIT)
+        else:
+            self.maker = GrammarMaker(*settings, batch_size=UNIT)
 
     @cached_property
     def absent(self) -> AbsentNouns:
@@ -77,17 +91,17 @@ class Worker:
         from spacy.tokens import DocBin
 
         docs = DocBin().from_bytes((self.folder / f"{unit.first:09}.docs").read_bytes())
-        found = []
-        for row, doc, nouns, (captions, labels) in zip(
-            range(unit.first, unit.last),
-            docs.get_docs(self.maker.nlp.vocab),
-            read_nouns(self.folder, unit),
-            said,
-            strict=True,
-        ):
-            absent = self.absent.draw(nouns, captions, labels, self.seed, row) if self.needs_absent else ()
-            found.append((doc.text, self.maker.negate_parsed(parse(doc), row, absent), nouns))
-        return found
+        docs = list(docs.get_docs(self.maker.nlp.vocab))
+        names = read_nouns(self.folder, unit)
+
+        def items():
+            rows = range(unit.first, unit.last)
+            for row, doc, nouns, (captions, labels) in zip(rows, docs, names, said, strict=True):
+                absent = self.absent.draw(nouns, captions, labels, self.seed, row) if self.needs_absent else ()
+                yield parse(doc), row, absent
+
+        results = self.maker.negate_all(items())
+        return [(doc.text, result, nouns) for doc, result, nouns in zip(docs, results, names, strict=True)]
 
     @property
     def needs_absent(self) -> bool:
@@ -123,10 +137,12 @@ _worker: Worker | None = None
 
 def _start(*settings) -> None:
     global _worker
+    language_model = settings[-1]
     # One thread each: the processes are the parallelism.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # spaCy imports torch where there is one, and needs it for nothing here: seconds and 200 MB of each process.
-    sys.modules.setdefault("torch", None)
+    if language_model is None or language_model.base_url:
+        # spaCy imports torch where there is one, and needs it for nothing here: seconds and 200 MB of each process.
+        sys.modules.setdefault("torch", None)
     # A process whose parent was killed would wait for work for ever.
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
     _worker = Worker(*settings)
