@@ -11,7 +11,7 @@ from email.utils import formatdate
 import pytest
 from chat_server import chat_server, completion, task
 
-from dataset_scripts.negate import filters, http_chat, load_spacy, parse, server
+from dataset_scripts.negate import Result, filters, http_chat, load_spacy, parse, server, verify
 from dataset_scripts.negate import maker as grammar
 from dataset_scripts.negate.chat import MALFORMED, NO_ANSWER
 from dataset_scripts.negate.language_model import (
@@ -391,6 +391,50 @@ def test_base_url_that_is_none(url):
     with pytest.raises(ValueError, match="base_url") as error:
         run(maker(url))
     assert "pass@" not in str(error.value)
+
+
+def test_answers_are_judged():
+    """`test_negate_verify.py` has the rules; here they are applied, and counted."""
+
+    def bad(number, payload):
+        text = good(number, payload)
+        return text.replace("horse", "camel") if "Deny" in task(payload) else text.replace("is a", "is no umbrella, a")
+
+    with chat_server(bad) as (url, _):
+        made = maker(url, ("false", "hybrid"))
+        result = run(made, CAPTIONS[:1])[0]
+    assert not result.negations
+    assert made.counts["false", verify.ADDED] == 1 and made.counts.total() == 2
+    assert result.reasons["false"] == verify.ADDED and result.reasons["hybrid"] == result.reasons["hybrid_foil"]
+
+
+def test_hybrid_has_to_say_what_is_there():
+    def bare(number, payload):
+        answer = json.loads(good(number, payload))
+        return json.dumps({name: f"There is no {text.rpartition('no ')[2]}" for name, text in answer.items()})
+
+    with chat_server(bare) as (url, _):
+        assert run(maker(url, ("hybrid",)), CAPTIONS[:1])[0].reasons["hybrid"] == verify.NOT_THERE
+
+
+def test_false_negation_denies_something_else_than_the_foil():
+    with chat_server(good) as (url, _):
+        made = maker(url, ("false", "true"), strategy="random")
+        parses = [parse(doc) for doc in made.nlp.pipe(CAPTIONS)]
+        plans = [made._plan(parsed, row, ABSENT) for row in range(20) for parsed in parses]
+    pairs = [(plan.tasks[0].pair, plan.tasks[1].plan[0]) for plan in plans if len(plan.tasks) == 2]
+    assert len(pairs) > 60 and any(true.kind != "object" for _, true in pairs)
+    assert not [pair for pair, true in pairs if true.kind != "object" and pair.span == true.span]
+
+
+def test_model_may_succeed_where_the_grammar_did_not(monkeypatch):
+    with chat_server(good) as (url, _):
+        made = maker(url)
+        monkeypatch.setattr(
+            made.grammar, "negate_parsed", lambda _, row, __: Result(row, {}, {"false": filters.DOUBT})
+        )
+        result = run(made, CAPTIONS[:1])[0]
+    assert list(result.negations) == ["false"] and result.reasons == {}
 
 
 def test_text_longer_than_the_model_takes_is_left_out():

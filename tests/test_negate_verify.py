@@ -37,6 +37,7 @@ def twins(kind, product, absent, present):
 
 
 RIDE = "A man is riding a horse."
+FAR = "a man in a big old red shiny car is sleeping"
 DOG = "a black dog with a red ball runs past a wooden bench"
 
 
@@ -67,6 +68,9 @@ DOG = "a black dog with a red ball runs past a wooden bench"
         (DOG, "runs", "a black dog without a red ball runs past a wooden bench", verify.NOT_TARGET),
         (DOG, "bench", "a black dog with a red ball runs past no wooden bench", None),
         (DOG, "bench", "a black dog with a red ball runs, but not past the wooden bench", None),
+        (DOG, "bench", "no black dog with a red ball runs past a wooden bench", verify.NOT_TARGET),
+        (FAR, "is sleeping", "a man not in a big old red shiny car is sleeping", verify.NOT_TARGET),
+        (FAR, "big", "a man in a big old red shiny car is not sleeping", verify.NOT_TARGET),
         (DOG, "bench", "there is no bench", verify.LEFT_OUT),
         ("A woman rode her bike downhill .", "rode", "A woman did not ride her bike downhill .", None),
         ("A boy in a kid-sized car .", "kid-sized", "A boy in a car that is not kid-sized .", None),
