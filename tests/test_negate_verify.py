@@ -71,6 +71,7 @@ DOG = "a black dog with a red ball runs past a wooden bench"
         (DOG, "bench", "no black dog with a red ball runs past a wooden bench", verify.NOT_TARGET),
         (FAR, "is sleeping", "a man not in a big old red shiny car is sleeping", verify.NOT_TARGET),
         (FAR, "big", "a man in a big old red shiny car is not sleeping", verify.NOT_TARGET),
+        (DOG, "bench", "a black dog with a red ball runs, but not in a wooden bench", verify.ADDED),
         (DOG, "bench", "there is no bench", verify.LEFT_OUT),
         ("A woman rode her bike downhill .", "rode", "A woman did not ride her bike downhill .", None),
         ("A boy in a kid-sized car .", "kid-sized", "A boy in a car that is not kid-sized .", None),
