@@ -30,6 +30,9 @@ OF_THE_ROWS = (
     "seed",
     "tokenizer_name",
     "captions_per_shard",
+    "distractor_mapping",
+    "distractor_dir",
+    "num_distractors",
 )
 # The same of the language model's own settings.
 OF_THE_ANSWERS = (
@@ -69,6 +72,9 @@ class NegateArguments:
     tokenizer_name: str | None = None
     num_proc: int = 1
     captions_per_shard: int = 10_240
+    distractor_mapping: str | None = None
+    distractor_dir: str | None = None
+    num_distractors: int = 1
     language_model: LanguageModelArguments | None = None
 
 
@@ -109,6 +115,9 @@ def make_parser() -> Parser:
     add("--tokenizer_name", help="folder or Hub id of a tokenizer: texts of over 77 tokens are left out")
     add("--num_proc", type=int, help="processes; the rows are the same whatever their number (default: 1)")
     add("--captions_per_shard", type=int, help="captions that make one Parquet file (default: 10240)")
+    add("--distractor_mapping", help="table of look-alikes of the rows, .parquet of `dataset_scripts.distractors`")
+    add("--distractor_dir", help="folder of the images that were searched, embedded as distractors")
+    add("--num_distractors", type=int, help="of those in the table (default: 1, as in the paper)")
     group = parser.add_argument_group("--maker language_model")
     types = get_type_hints(LanguageModelArguments)
     for item in fields(LanguageModelArguments):
@@ -130,7 +139,14 @@ def parse_arguments(argv: list[str] | None = None) -> NegateArguments:
     elif asked:
         raise NegateError(f"--{next(iter(asked))} is for --maker language_model.")
     arguments = NegateArguments(**given)
-    least = {"captions_per_row": 1, "test_size": 0, "num_proc": 1, "captions_per_shard": 1, "seed": 0}
+    least = {
+        "captions_per_row": 1,
+        "test_size": 0,
+        "num_proc": 1,
+        "captions_per_shard": 1,
+        "seed": 0,
+        "num_distractors": 1,
+    }
     for name, value in least.items():
         if (number := getattr(arguments, name)) is not None and number < value:
             raise NegateError(f"--{name} must be {value} or more, got {number}.")
@@ -138,6 +154,10 @@ def parse_arguments(argv: list[str] | None = None) -> NegateArguments:
         raise NegateError("--test_size cuts the test split off a single split: give one --dataset_split.")
     if arguments.image_dir and not arguments.image_column:
         raise NegateError("--image_dir needs --image_column: which column holds the paths?")
+    if (arguments.distractor_mapping is None) != (arguments.distractor_dir is None):
+        raise NegateError("--distractor_mapping and --distractor_dir go together: the table and the images it names.")
+    if arguments.distractor_mapping and not arguments.image_column:
+        raise NegateError("--distractor_mapping needs --image_column: distractors look like the images of the rows.")
     if Path(arguments.dataset_name).exists() and same(arguments.dataset_name, arguments.output_dir):
         raise NegateError(f"--output_dir {arguments.output_dir} is the dataset's folder: choose another.")
     return arguments

@@ -20,6 +20,7 @@ from .arguments import WORK, NegateArguments, NegateError, row_settings
 from .chat import BudgetReached
 from .folder import ShardWriter, is_kept, make_card, make_row
 from .http_chat import ServerError
+from .look_alikes import LookAlikes
 from .maker import SPACY_MODEL
 from .report import make_report, write_samples
 from .source import Source
@@ -70,6 +71,7 @@ def write_folder(arguments: NegateArguments) -> str:
     check_folder(output, arguments.overwrite_output_dir)
     check_maker(arguments)
     source = Source(arguments)
+    look_alikes = LookAlikes(arguments, len(source.offsets) - 1) if arguments.distractor_mapping else None
     settings = begin(output, arguments, source)
     if (output / "README.md").exists():
         return f"{output} was finished before with these settings: nothing to do."
@@ -82,7 +84,7 @@ def write_folder(arguments: NegateArguments) -> str:
             parse_all(source, shards, output, processes)
             if not (work / NOUNS_FILE).exists():
                 fit_absent(source, shards, work)
-            negate_all(source, shards, output, processes)
+            negate_all(source, look_alikes, shards, output, processes)
     except (BudgetReached, ServerError) as error:
         raise NegateError(f"{error} Answers are kept: the same command goes on from here.") from error
     except ValueError as error:
@@ -200,7 +202,9 @@ def fit_absent(source: Source, shards: list[Shard], work: Path) -> None:
     unfinished.rename(work / NOUNS_FILE)
 
 
-def negate_all(source: Source, shards: list[Shard], output: Path, processes: Processes) -> None:
+def negate_all(
+    source: Source, look_alikes: LookAlikes | None, shards: list[Shard], output: Path, processes: Processes
+) -> None:
     """Writes the shards that are not there yet; a shard is finished when its counts are."""
     missing = [shard for shard in shards if not counts_path(output, shard).exists()]
     done = source.num_captions - sum(shard.last - shard.first for shard in missing)
@@ -208,10 +212,12 @@ def negate_all(source: Source, shards: list[Shard], output: Path, processes: Pro
     found = processes.map("negate", ((unit, source.said(range(unit.first, unit.last))) for unit in units))
     with progress("Negating", source.num_captions, done) as bar:
         for shard in missing:
-            write_shard(source, shard, output, found, bar)
+            write_shard(source, look_alikes, shard, output, found, bar)
 
 
-def write_shard(source: Source, shard: Shard, output: Path, found: Iterator, bar) -> None:
+def write_shard(
+    source: Source, look_alikes: LookAlikes | None, shard: Shard, output: Path, found: Iterator, bar
+) -> None:
     arguments = source.arguments
     writer = ShardWriter(output / "data" / f"{shard.name}.parquet", bool(arguments.image_column))
     reasons: dict[str, Counter] = {}
@@ -220,7 +226,7 @@ def write_shard(source: Source, shard: Shard, output: Path, found: Iterator, bar
             results = next(found)
             for product, counts in count_reasons(result for _, result, _ in results).items():
                 reasons.setdefault(product, Counter()).update(counts)
-            writer.write(make_rows(source, unit, results))
+            writer.write(make_rows(source, look_alikes, unit, results))
             bar.update(unit.last - unit.first)
         writer.close()
     except BaseException:
@@ -230,7 +236,7 @@ def write_shard(source: Source, shard: Shard, output: Path, found: Iterator, bar
     write_json(counts_path(output, shard), counts)
 
 
-def make_rows(source: Source, unit: Unit, results: list) -> list[dict]:
+def make_rows(source: Source, look_alikes: LookAlikes | None, unit: Unit, results: list) -> list[dict]:
     rows = []
     for number, (caption, result, nouns) in zip(range(unit.first, unit.last), results, strict=True):
         row = make_row(caption, result, nouns)
@@ -238,8 +244,10 @@ def make_rows(source: Source, unit: Unit, results: list) -> list[dict]:
             row["source_row"], row["source_caption"] = source.place(number)
             rows.append(row)
     if source.arguments.image_column and rows:
-        for row, image in zip(rows, source.images([row["source_row"] for row in rows]), strict=True):
-            row |= {"image": image, "distractor_images": []}
+        at = [row["source_row"] for row in rows]
+        distractors = look_alikes.images(at) if look_alikes else [[] for _ in at]
+        for row, image, own in zip(rows, source.images(at), distractors, strict=True):
+            row |= {"image": image, "distractor_images": own}
     return rows
 
 
