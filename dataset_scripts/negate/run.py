@@ -147,11 +147,11 @@ def negate_all(
     found = processes.map("negate", ((unit, source.said(range(unit.first, unit.last))) for unit in units))
     with progress("Negating", source.num_captions, done) as bar:
         for shard in missing:
-            write_shard(source, look_alikes, shard, output, found, bar)
+            write_shard(source, shard, look_alikes, output, found, bar)
 
 
 def write_shard(
-    source: Source, look_alikes: LookAlikes | None, shard: Shard, output: Path, found: Iterator, bar
+    source: Source, shard: Shard, look_alikes: LookAlikes | None, output: Path, found: Iterator, bar
 ) -> None:
     arguments = source.arguments
     writer = ShardWriter(output / "data" / f"{shard.name}.parquet", bool(arguments.image_column))
