@@ -16,12 +16,13 @@ from transformers import PreTrainedTokenizerBase
 from conclip_evaluation.blip import BlipMatcher
 from conclip_evaluation.dual_encoder import DualEncoder, preprocess_images
 from conclip_evaluation.items import ItemImages
+from conclip_training.failures import UsageError, one_line
 from conclip_training.image_tensors import ImageEmbedder
 from conclip_training.kept_embeddings import kept_embeddings
 from conclip_training.text_embeddings import by_shared_beginning, embed_packed
 from conclip_training.tower_key import image_meta, text_meta, text_tower_meta, tower_meta
 from dataset_scripts.embeddings import StoredEmbeds, as_scalars
-from dataset_scripts.tokens import TextTokenizer
+from dataset_scripts.tokens import TextTokenizer, TextTokens
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
 
@@ -135,13 +136,23 @@ def clip_scorer(
     accelerator = embedder.accelerator
     precision = accelerator.mixed_precision
 
+    # Of the last texts: their keys are asked for, and then the embeddings of those that have none.
+    last: list = [None, None]
+
+    def tokens_of(texts: list[str]) -> TextTokens:
+        if last[0] is not texts:
+            try:
+                last[:] = texts, tokenizer(texts)
+            except ValueError as error:
+                raise UsageError(f"A text cannot be tokenised: {one_line(error)}") from error
+        return last[1]
+
     def keys(texts: list[str]) -> np.ndarray:
-        tokens = tokenizer(texts)
+        tokens = tokens_of(texts)
         return token_keys(np.split(tokens.ids, tokens.offsets[1:-1]))
 
     def embed_texts(texts: list[str], at: np.ndarray, bar: tqdm):
-        tokens = tokenizer([texts[index] for index in at])
-        padded = tokens[range(len(tokens))]
+        padded = tokens_of(texts)[at]
         for own, embeds in embed_packed(model, padded, by_shared_beginning(padded), accelerator, batch_size, bar):
             yield at[own], embeds
 

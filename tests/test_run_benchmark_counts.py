@@ -120,7 +120,7 @@ def test_texts_that_a_model_reads_alike_tie_always(family, tmp_path):
         save_tiny(tmp_path / family)
     else:
         save_other(tmp_path / family, family)
-    evaluate_models([tmp_path / family], ["sugarcrepe"], tmp_path, tmp_path / "out", per_device_eval_batch_size=7)
+    evaluate_models([tmp_path / family], ["sugarcrepe"], tmp_path, tmp_path / "out", per_device_eval_batch_size=9)
     line = report_of(tmp_path / "out", lines=True)["sugarcrepe", "pair accuracy", ""]
     assert line["count"] == 700 and set(line["values"].values()) == {0.0} and set(line["ties"].values()) == {700}
 

@@ -192,3 +192,9 @@ def test_looking_for_all_benchmarks_fetches_nothing(tmp_path, monkeypatch, capsy
     assert not is_there(ItemReader(benchmark, tmp_path), Accelerator())
     assert found == [True] and constants.HF_HUB_OFFLINE is False
     assert capsys.readouterr().out.startswith("Not run: cifar10. uoft-cs/cifar10 cannot be fetched")
+
+
+def test_a_tokenizer_that_does_not_belong_to_the_model(data, tmp_path, capsys):  # noqa: F811
+    save_tiny(tmp_path / "model", text={"eos_token_id": 5})
+    told = refusal([tmp_path / "model"], ["sugarcrepe"], data, tmp_path / "out", capsys)
+    assert told.startswith("A text cannot be tokenised: ") and told.endswith("does not belong to the model.")

@@ -6,14 +6,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from benchmark_runs import refusal
 from test_run_benchmarks import data, write_pictures  # noqa: F401 (a fixture)
+from tiny import tiny_model, tiny_processor
 
 from conclip_evaluation import scorer
 from conclip_evaluation.items import distinct_images
 from conclip_evaluation.pools import class_embeds, score_classes
-from conclip_evaluation.scoring import macro_score, pair_columns
+from conclip_evaluation.scorer import EmbeddingScorer
+from conclip_evaluation.scoring import itt_tot_columns, macro_score, pair_columns
+from conclip_training.image_tensors import ImageEmbedder
+from conclip_training.models import text_tokenizer
 from dataset_scripts.benchmark_schema import Benchmark, Kind, item
+from dataset_scripts.collate import PairCollator
 
 
 def test_the_key_of_a_crop_is_of_its_image_and_its_box(tmp_path):
@@ -57,7 +63,7 @@ def test_chance_of_a_mean_over_categories_is_the_mean_of_theirs():
     assert (found.chance, found.count) == (1 / 2, 9)
 
 
-class Vectors:
+class Vectors(EmbeddingScorer):
     """Each text and image has a given embedding."""
 
     def __init__(self, **vectors: list[float]):
@@ -89,6 +95,24 @@ def test_classes_say_what_was_left_out_under_each_condition():
         ("bare names", pytest.approx(1 / 3), 3, 5, True),
         ("templates", pytest.approx(2 / 3), 3, 5, False),
     ]
+
+
+def test_a_text_has_one_key_among_whatever_texts():
+    model, tokenizer = tiny_model(), text_tokenizer(tiny_model(), tiny_processor())
+    embedder = ImageEmbedder(PairCollator(tiny_processor().image_processor), Accelerator(), 4, 0, None)
+    keys = scorer.clip_scorer(model, tokenizer, embedder, 4).text_keys
+    texts = ["a cat", "a dog and a cat", "a dog", "A  CAT"]
+    found = keys(texts)
+    assert np.array_equal(np.concatenate([keys([text]) for text in texts]), found)
+    assert np.array_equal(found[0], found[3]) and len(np.unique(found, axis=0)) == 3
+
+
+def test_text_scores_are_of_the_true_captions_and_of_each_with_the_false_one():
+    chunk = SimpleNamespace(texts=["a", "b", "c"], text_at=[[2, 0, 1], [0, 1, 2]])
+    vectors = Vectors(a=[1.0, 0.0], b=[0.6, 0.8], c=[0.28, 0.96])
+    found = itt_tot_columns(chunk, [np.zeros((1, 3)), np.ones((1, 3))], vectors)
+    assert found["text_scores"] == pytest.approx(np.array([[0.28, 0.936, 0.6], [0.6, 0.28, 0.936]]), abs=1e-6)
+    assert found["image_scores"].tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
 def test_cosines_of_many_pairs(monkeypatch):
