@@ -99,7 +99,9 @@ def test_classes_say_what_was_left_out_under_each_condition():
 
 def test_a_text_has_one_key_among_whatever_texts():
     model, tokenizer = tiny_model(), text_tokenizer(tiny_model(), tiny_processor())
-    embedder = ImageEmbedder(PairCollator(tiny_processor().image_processor), Accelerator(), 4, 0, None)
+    embedder = ImageEmbedder(
+        PairCollator(tiny_processor().image_processor, mini_batch_size=4), Accelerator(), 4, 0, None
+    )
     keys = scorer.clip_scorer(model, tokenizer, embedder, 4).text_keys
     texts = ["a cat", "a dog and a cat", "a dog", "A  CAT"]
     found = keys(texts)
