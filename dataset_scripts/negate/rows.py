@@ -24,7 +24,7 @@ class Negation:
         span (`Span`): characters `start` to `end` (excluded) of the caption: the target, or, where the target is an
             absent noun, what it stands in the place of (the target of the foil).
         truth (`bool`): whether `text` is true of an image of which the caption is true.
-        maker (`str`): "grammar" or the name of a language model.
+        maker (`str`): "grammar" or "language model".
     """
 
     text: str
@@ -45,8 +45,8 @@ class Result:
         row (`int`): number of the caption in its data set; with the seed it decides every draw.
         negations (`dict[str, Negation]`): product -> negation. "true" comes with "true_foil" and "hybrid" with
             "hybrid_foil", or not at all.
-        reasons (`dict[str, str]`): product -> why there is none (one of `filters.REASONS`). A product is in one of the
-            two, and in neither if it was not asked for.
+        reasons (`dict[str, str]`): product -> why there is none (one of `filters.REASONS`, or of a language model's
+            answer, of `verify` and `chat`). A product is in one of the two, and in neither if it was not asked for.
     """
 
     row: int
