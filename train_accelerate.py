@@ -25,24 +25,23 @@ from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import set_seed
 from datasets import Dataset
 
-from conclip_training.arguments import Arguments, parse_arguments
-from conclip_training.base_clip import base_clip
-from conclip_training.checkpoints import find_checkpoint, list_checkpoints, require_no_checkpoints
-from conclip_training.data import load_split
-from conclip_training.evaluation import Evaluator
-from conclip_training.failures import UsageError, end_failed_run
-from conclip_training.files import writable_folder
-from conclip_training.host_memory import return_large_blocks
-from conclip_training.hub import create_repository, push, use_cache_without_network
-from conclip_training.image_tensors import ImageEmbedder, embedding_cache_dir
-from conclip_training.loop import compiles, prepare_training, require_full_batch, train
-from conclip_training.models import add_lora, conclip_of, load_model, save_model, text_tokenizer
-from conclip_training.pair_rows import PairRows
-from conclip_training.processes import use_all_cores
-from conclip_training.report import format_table, software_versions, table_rows, verdict, write_report
-from conclip_training.text_embeddings import kept_tokens
-from conclip_training.trackers import JsonlTracker
-from dataset_scripts.collate import PairCollator
+from conclip.atomic_write import writable_folder
+from conclip.data import load_split
+from conclip.embedding.images import ImageEmbedder, embedding_cache_dir
+from conclip.embedding.texts import kept_tokens
+from conclip.errors import UsageError
+from conclip.hub import create_repository, push, use_cache_without_network
+from conclip.models.clip import add_lora, conclip_of, load_model, save_model, text_tokenizer
+from conclip.runtime import end_failed_run, return_large_blocks, software_versions, use_all_cores
+from conclip.training.arguments import Arguments, parse_arguments
+from conclip.training.checkpoints import find_checkpoint, list_checkpoints, require_no_checkpoints
+from conclip.training.collator import PairCollator
+from conclip.training.evaluator import Evaluator
+from conclip.training.loop import compiles, prepare_training, require_full_batch, train
+from conclip.training.pair_dataset import PairRows
+from conclip.training.report import format_table, table_rows, verdict, write_report
+from conclip.training.scenes_base import base_clip
+from conclip.training.trackers import JsonlTracker
 
 MODEL_CARD = Path(__file__).with_name("model_card.md")
 

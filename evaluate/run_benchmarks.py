@@ -12,7 +12,7 @@ that was stopped goes on from those it has.
 import sys
 
 try:
-    from conclip_evaluation.run import main
+    from conclip.evaluation.run import main
 # Which takes seconds.
 except KeyboardInterrupt:
     sys.exit(130)

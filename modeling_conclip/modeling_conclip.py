@@ -10,6 +10,7 @@ from transformers.utils import can_return_tuple
 
 from .configuration_conclip import ConCLIPConfig
 from .loss_conclip import conclip_terms, gather_across_processes, l2_normalize, similarity, weighted_mean
+from .packing_conclip import pack_texts
 from .towers_conclip import packed_layer, piece_by_piece, pool_images, pool_packed
 
 MAX_LOGIT_SCALE = math.log(100.0)
@@ -41,6 +42,8 @@ class ConCLIPModel(CLIPModel):
 
     config: ConCLIPConfig
     config_class = ConCLIPConfig
+    # Makes the `packed_texts` of `forward`, also for those who have only the files on the Hub.
+    pack_texts = staticmethod(pack_texts)
     _packed_layer = staticmethod(packed_layer)
 
     def __init__(self, config: ConCLIPConfig):
@@ -97,7 +100,7 @@ class ConCLIPModel(CLIPModel):
     def embed_packed_texts(self, packed_texts: list[dict[str, torch.Tensor]]) -> torch.Tensor:
         """
         Args:
-            packed_texts: pieces of n texts in all, of `dataset_scripts.packing.pack_texts`.
+            packed_texts: pieces of n texts in all, of `packing_conclip.pack_texts`.
 
         Returns:
             Projected embeddings, not normalised, (n, projection_dim). With several pieces the memory for gradients is
@@ -157,7 +160,7 @@ class ConCLIPModel(CLIPModel):
                 Projected embeddings in place of pixels, normalised or not.
             packed_texts (`list[dict[str, torch.Tensor]]`):
                 In place of `input_ids` and `negated_input_ids` (and what goes with them): the captions, then their
-                negated captions, if any, packed by `dataset_scripts.packing.pack_texts`. The same embeddings for a
+                negated captions, if any, packed by `packing_conclip.pack_texts`. The same embeddings for a
                 quarter of the work or less. With several pieces, texts and images are embedded piece by piece, and
                 again for their gradient (gradient caching): the same loss and gradients with the memory of one piece.
 

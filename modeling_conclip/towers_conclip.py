@@ -86,7 +86,7 @@ def pool_packed(text_model: nn.Module, packed: dict[str, Tensor], layer_function
 
     Args:
         text_model: `CLIPTextModel`.
-        packed: a piece of `dataset_scripts.packing.pack_texts`, which says what is in it.
+        packed: a piece of `packing_conclip.pack_texts`, which says what is in it.
         layer_function: `packed_layer`, or that compiled.
 
     Returns:

@@ -17,6 +17,9 @@ from ccneg_files import write_ccneg, write_coco  # noqa: E402
 from dataset_scripts.ccneg import CCNeg  # noqa: E402
 from dataset_scripts.ccneg_folder import main  # noqa: E402
 
+# The fixtures `data` and `models`.
+pytest_plugins = ["small_benchmarks"]
+
 
 def pytest_unconfigure():
     shutil.rmtree(HF_HOME, ignore_errors=True)

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 NOT_OURS = {"build", "dist", "outputs", "site-packages"}
 STDLIB = sys.stdlib_module_names
-PACKAGES = {"modeling_conclip", "dataset_scripts", "conclip_training", "conclip_evaluation", "conclip_metrics"}
+PACKAGES = {"modeling_conclip", "dataset_scripts", "conclip_training", "conclip_evaluation", "conclip.metrics"}
 # The entry scripts stand on top of everything: only tests look into them.
 TOP = {"train_accelerate", "run_benchmarks"}
 PROJECT = PACKAGES | TOP | {"tests", "benchmarks"}
@@ -29,7 +29,7 @@ def imports(source):
             yield from ((node.lineno, 0, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.lineno, node.level, node.module
-            # `from conclip_metrics import run_benchmarks` names a module after the word import.
+            # `from conclip.metrics import run_benchmarks` names a module after the word import.
             yield from ((node.lineno, node.level, alias.name) for alias in node.names if alias.name in TOP)
         elif isinstance(node, ast.ImportFrom):
             yield node.lineno, node.level, ""
@@ -87,21 +87,21 @@ def test_imports_go_one_way():
         ("modeling_conclip/modeling_conclip.py", "from ..dataset_scripts import schema", False),
         ("modeling_conclip/modeling_conclip.py", "def f():\n    import dataset_scripts.schema", False),
         ("dataset_scripts/ccneg.py", "from dataset_scripts.schema import FEATURES\nimport datasets", True),
-        ("dataset_scripts/negate/parse.py", "from ..schema import FEATURES", True),
+        ("conclip/negation/grammar/parse.py", "from ..schema import FEATURES", True),
         ("dataset_scripts/ccneg.py", "from ..modeling_conclip import x", False),
         ("dataset_scripts/ccneg.py", "import modeling_conclip", False),
-        ("dataset_scripts/ccneg.py", "import conclip_metrics.pair_accuracy", False),
+        ("dataset_scripts/ccneg.py", "import conclip.metrics.pair_accuracy", False),
         ("evaluate/some_metric/some_metric.py", "import json\nimport evaluate, datasets, numpy.linalg", True),
         ("evaluate/some_metric/some_metric.py", "from .helper import f", True),
         ("evaluate/some_metric/some_metric.py", "import torch", False),
         ("evaluate/some_metric/some_metric.py", "from ..pair_accuracy.pair_accuracy import f", False),
         ("evaluate/run_benchmarks.py", "import torch, modeling_conclip, dataset_scripts", True),
         ("evaluate/run_benchmarks.py", "from train_accelerate import main", False),
-        ("conclip_training/loop.py", "import modeling_conclip, dataset_scripts, conclip_metrics", True),
-        ("conclip_training/loop.py", "from conclip_evaluation.card import main", False),
-        ("conclip_evaluation/card.py", "import conclip_training, conclip_metrics, dataset_scripts", True),
-        ("conclip_training/loop.py", "import importlib\nimportlib.import_module('train_accelerate')", False),
-        ("conclip_training/loop.py", "from conclip_metrics import run_benchmarks", False),
+        ("conclip/training/loop.py", "import modeling_conclip, dataset_scripts, conclip.metrics", True),
+        ("conclip/training/loop.py", "from conclip.evaluation.card import main", False),
+        ("conclip/evaluation/card.py", "import conclip_training, conclip.metrics, dataset_scripts", True),
+        ("conclip/training/loop.py", "import importlib\nimportlib.import_module('train_accelerate')", False),
+        ("conclip/training/loop.py", "from conclip.metrics import run_benchmarks", False),
         ("train_accelerate.py", "import conclip_training, modeling_conclip, dataset_scripts", True),
         ("benchmarks/step.py", "import train_accelerate", False),
         ("tests/test_train.py", "import train_accelerate", True),
@@ -117,7 +117,7 @@ def test_setup_names_every_package():
     keywords = [node for node in ast.walk(tree) if isinstance(node, ast.keyword)]
     listed = set(next(ast.literal_eval(node.value) for node in keywords if node.arg == "packages"))
     folders = {".".join(path.parent.parts) for path in source_files() if path.parent.parts}
-    folders = {re.sub(r"^evaluate\b", "conclip_metrics", folder) for folder in folders}
+    folders = {re.sub(r"^evaluate\b", "conclip.metrics", folder) for folder in folders}
     assert {folder for folder in folders if folder.split(".")[0] in PACKAGES} <= listed
 
 

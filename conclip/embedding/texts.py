@@ -1,0 +1,82 @@
+"""Many texts: tokenised once, and embedded, what they share once."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import send_to_device
+from tqdm.auto import tqdm
+
+from conclip.atomic_write import CannotWrite
+from conclip.embedding.tokens import TextTokenizer, TextTokens
+from conclip.errors import UsageError
+from modeling_conclip import ConCLIPModel
+from modeling_conclip.loss_conclip import l2_normalize
+from modeling_conclip.packing_conclip import pack_texts
+
+
+def kept_tokens(tokenizer: TextTokenizer, cache_dir: Path) -> Callable[[list[str]], TextTokens]:
+    """
+    The tokenizer with a folder for what it has tokenised.
+
+    Raises:
+        UsageError: when called, if the folder cannot be written to.
+    """
+
+    def tokenize(texts: list[str]) -> TextTokens:
+        try:
+            return tokenizer(texts, cache_dir)
+        except CannotWrite as error:
+            raise UsageError(f"--embedding_cache_dir: {error}") from error
+
+    return tokenize
+
+
+@torch.no_grad()
+def embed_texts(model: ConCLIPModel, tokens: TextTokens, accelerator: Accelerator, batch_size: int) -> torch.Tensor:
+    """
+    Args:
+        model: in eval mode.
+        tokens: of n texts.
+        batch_size: texts at a time.
+
+    Returns:
+        Projected embeddings, float32, (n, d), unit rows, on the CPU and on every process.
+    """
+    texts = tokens[range(len(tokens))]
+    order = by_shared_beginning(texts)
+    share = -(-len(order) // accelerator.num_processes)
+    # As many on each process: the last is repeated where they do not divide.
+    own = order[np.minimum(np.arange(share) + share * accelerator.process_index, len(order) - 1)]
+    shown = accelerator.is_local_main_process
+    with tqdm(total=share, desc="Embedding texts", unit=" texts", leave=False, disable=not shown) as bar:
+        embeds = [part for _, part in embed_packed(model, texts, own, accelerator, batch_size, bar)]
+    gathered = accelerator.gather(torch.cat(embeds)).cpu()[: len(order)]
+    return gathered[torch.from_numpy(order).argsort()]
+
+
+def by_shared_beginning(texts: np.ndarray) -> np.ndarray:
+    """The order in which neighbours share the most. `texts`: tokens, (n, longest)."""
+    return np.lexsort(texts.T[::-1])
+
+
+@torch.no_grad()
+def embed_packed(
+    model: ConCLIPModel, texts: np.ndarray, order: np.ndarray, accelerator: Accelerator, batch_size: int, bar: tqdm
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """
+    Args:
+        texts: tokens, (n, longest), as `TextTokens` gives them.
+        order: which of them, those together that share a beginning.
+
+    Yields:
+        Some of `order` and their embeddings, float32, (some, d), unit rows on the device.
+    """
+    for start in range(0, len(order), batch_size):
+        at = order[start : start + batch_size]
+        packed = send_to_device(pack_texts(texts[at]), accelerator.device)
+        with accelerator.autocast():
+            yield at, l2_normalize(model.embed_packed_texts(packed)).float()
+        bar.update(len(at))

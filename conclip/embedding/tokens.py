@@ -1,0 +1,132 @@
+"""Texts as token ids: tokenised once, kept on disk, read back without a copy."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import xxhash
+from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from conclip.atomic_write import write_whole
+from conclip.embedding.tensor_files import DamagedFile, checksum, read_mapped, with_checksum
+from modeling_conclip.packing_conclip import PADDING
+
+TEXTS_AT_A_TIME = 10_000
+
+
+@dataclass
+class TextTokens:
+    """
+    The tokens of many texts, end to end.
+
+    Args:
+        ids: int32, (tokens of all texts,).
+        offsets: int64, (texts + 1,); text i is `ids[offsets[i]:offsets[i + 1]]`.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, indices: Sequence[int]) -> np.ndarray:
+        """int32, (len(indices), longest of them), the ends of shorter texts filled with `PADDING`."""
+        indices = np.asarray(indices, dtype=np.int64)
+        starts, lengths = self.offsets[indices], self.offsets[indices + 1] - self.offsets[indices]
+        columns = np.arange(lengths.max(initial=0))
+        inside = columns < lengths[:, None]
+        return np.where(inside, self.ids[np.where(inside, starts[:, None] + columns, 0)], PADDING)
+
+
+@dataclass
+class TextTokenizer:
+    """
+    Tokenises texts for CLIP's text tower.
+
+    Args:
+        tokenizer: CLIP's.
+        max_length: texts are cut to so many tokens, the end-of-text token kept.
+        eos_token_id: the one in the text tower's config; 2 is what configs before transformers 4.31 say.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+    eos_token_id: int
+
+    def __call__(self, texts: Sequence[str], cache_dir: str | os.PathLike | None = None) -> TextTokens:
+        """
+        Args:
+            texts: any number.
+            cache_dir: folder in which the result is kept, under a fingerprint of the texts and the tokenizer, and
+                from which it is read the next time; `None` for neither.
+
+        Raises:
+            CannotWrite: to `cache_dir`.
+        """
+        if cache_dir is None:
+            return self._tokenize(texts)
+        path = Path(cache_dir) / f"{self._fingerprint(texts)}.safetensors"
+        try:
+            kept, recorded = read_mapped(path)
+            if checksum(kept) == recorded:
+                return TextTokens(kept["ids"].numpy(), kept["offsets"].numpy())
+        # Not there yet, or cut off: it is written anew.
+        except (OSError, DamagedFile):
+            pass
+        tokens = self._tokenize(texts)
+        tensors = {"ids": torch.from_numpy(tokens.ids), "offsets": torch.from_numpy(tokens.offsets)}
+        write_whole(path, with_checksum(tensors))
+        return tokens
+
+    def state(self) -> str:
+        """All that the tokens of a text depend on, as JSON."""
+        state = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        # What the last call asked for; ours asks for the same each time.
+        del state["truncation"], state["padding"]
+        return json.dumps([state, self.max_length, self.eos_token_id])
+
+    def _fingerprint(self, texts: Sequence[str]) -> str:
+        digest = xxhash.xxh3_128(self.state().encode())
+        for text in texts:
+            # No text holds this byte.
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\xff")
+        return digest.hexdigest()
+
+    def _tokenize(self, texts: Sequence[str]) -> TextTokens:
+        # Without a word about it, tokenizers warns at every fork, as of a DataLoader's worker, that follows.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+        ids, lengths = [], []
+        starts = range(0, len(texts), TEXTS_AT_A_TIME)
+        for start in tqdm(starts, desc="Tokenising", leave=False, disable=len(starts) < 2):
+            some = list(texts[start : start + TEXTS_AT_A_TIME])
+            encoded = self.tokenizer(some, truncation=True, max_length=self.max_length, return_attention_mask=False)
+            cut = [tokens[: pooled_length(tokens, self.eos_token_id)] for tokens in encoded["input_ids"]]
+            lengths += map(len, cut)
+            ids.append(np.array([token for tokens in cut for token in tokens], dtype=np.int32))
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+        return TextTokens(np.concatenate(ids) if ids else np.empty(0, np.int32), offsets)
+
+
+def pooled_length(tokens: list[int], eos_token_id: int) -> int:
+    """
+    The number of tokens up to the one at which CLIP pools, itself included. What follows has no influence.
+
+    That is the first end-of-text token or, where the config says 2, which was never CLIP's, the first of the highest
+    token (transformers, `CLIPTextModel.forward`).
+
+    Raises:
+        ValueError: there is no end-of-text token.
+    """
+    try:
+        return tokens.index(max(tokens) if eos_token_id == 2 else eos_token_id) + 1
+    except ValueError:
+        raise ValueError(
+            f"The tokens {tokens} lack the end-of-text token {eos_token_id} of the model's config: the tokenizer does "
+            "not belong to the model."
+        ) from None

@@ -1,0 +1,176 @@
+"""Items of a benchmark, many at a time, with the images and texts that are distinct among them."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import xxhash
+from datasets import Dataset, Features, Image
+
+from conclip.embedding.image_column import ImageColumn
+from conclip.embedding.image_hashes import NO_KEY, StoredImages
+from conclip.errors import UsageError, one_line
+from dataset_scripts.benchmarks.schema import Benchmark, BenchmarkError
+
+ITEMS_AT_A_TIME = 8_192
+Box = tuple[float, ...]
+
+
+class CroppedImages(StoredImages):
+    """
+    Stored images of which a part counts.
+
+    Attributes:
+        boxes: for each image (left, top, right, bottom) in pixels, or () for all of it.
+    """
+
+    boxes: list[Box]
+
+    def keys(self, start: int = 0, stop: int | None = None, shown: bool = False) -> np.ndarray:
+        """As of `StoredImages`, other keys for other parts."""
+        keys = super().keys(start, stop, shown).copy()
+        for at, box in enumerate(self.boxes[start:stop]):
+            if box and keys[at].tobytes() != NO_KEY:
+                digest = xxhash.xxh3_128_digest(keys[at].tobytes() + np.array(box, np.float64).tobytes())
+                keys[at] = np.frombuffer(digest, np.uint8)
+        return keys
+
+    def index_path(self, cache_dir: Path) -> None:
+        """None: the files of a benchmark are read again in each run."""
+
+
+class ItemImages(ImageColumn):
+    """
+    Distinct images of items.
+
+    Args:
+        encoded: {"path", "bytes"} of each.
+        boxes: of each, (left, top, right, bottom) in pixels, or () for all of it.
+        title: of the benchmark, for messages.
+    """
+
+    def __init__(self, encoded: list[dict], boxes: list[Box], title: str):
+        dataset = Dataset.from_dict({"image": encoded}, features=Features({"image": Image()}))
+        super().__init__(dataset, "image", title)
+        self.names = [image["path"] for image in encoded]
+        self.stored = CroppedImages(self.stored.dataset, "image", self.stored.rows)
+        self.stored.boxes = boxes
+
+    def __getitem__(self, index: int) -> PIL.Image.Image:
+        try:
+            image = self.stored.dataset[index]["image"].convert("RGB")
+        # Pillow raises OSError, SyntaxError, ValueError and others for files it cannot decode.
+        except Exception as error:
+            raise UsageError(f"{self.where(index)} cannot be read: {one_line(error)}") from error
+        if not self.stored.boxes[index]:
+            return image
+        left, top, right, bottom = map(round, self.stored.boxes[index])
+        if min(right, image.width) <= max(left, 0) or min(bottom, image.height) <= max(top, 0):
+            raise UsageError(f"{self.where(index)} has nothing in the box {self.stored.boxes[index]}.")
+        # What lies outside becomes black, as in the official scripts.
+        return image.crop((left, top, right, bottom))
+
+    def where(self, index: int) -> str:
+        return f"{self.split}: image {self.names[index] or index}"
+
+
+@dataclass
+class Chunk:
+    """
+    Args:
+        items: each a dict of `ITEM`.
+        image_at, text_at: for each item, which of `images` and `texts` are its own, in its order.
+    """
+
+    items: list[dict]
+    images: ItemImages
+    image_at: list[list[int]]
+    texts: list[str]
+    text_at: list[list[int]]
+
+
+class ItemReader:
+    """
+    The items of a benchmark whose images are there.
+
+    Args:
+        allow_missing: leaves out items of which an image is missing, and counts them.
+        seed: of what the benchmark draws.
+
+    Attributes:
+        left_out: category -> how many were left out so far.
+        left_out_captions: category -> how many captions they had.
+    """
+
+    def __init__(self, benchmark: Benchmark, data_dir: Path, allow_missing: bool = False, seed: int = 0):
+        self.benchmark, self.data_dir, self.allow_missing = benchmark, data_dir, allow_missing
+        self.drawing = {"seed": seed} if benchmark.drawn else {}
+        self.left_out: Counter[str] = Counter()
+        self.left_out_captions: Counter[str] = Counter()
+        self._there: dict[str, bool] = {}
+
+    def __iter__(self) -> Iterator[dict]:
+        """
+        Raises:
+            UsageError: a file that is missing or damaged, or no item left.
+        """
+        self.left_out, self.left_out_captions, read = Counter(), Counter(), 0
+        try:
+            for item in self.benchmark.read(self.data_dir, **self.drawing):
+                read += 1
+                absent = [image for image in item["images"] if isinstance(image, str) and not self._is_there(image)]
+                if not absent:
+                    yield item
+                elif self.allow_missing:
+                    self.left_out[item["category"]] += 1
+                    self.left_out_captions[item["category"]] += len(item["captions"])
+                else:
+                    raise BenchmarkError(
+                        f"{self.benchmark.title}, item {item['id']}: there is no image {absent[0]}. "
+                        f"{self.benchmark.source} Or leave such items out by --allow_missing."
+                    )
+        except BenchmarkError as error:
+            raise UsageError(str(error)) from error
+        if read == self.left_out.total():
+            what = f"none of the {read:,} items has its images" if read else "the files hold no items"
+            raise UsageError(f"{self.benchmark.title}: {what} under {self.data_dir}. {self.benchmark.source}")
+
+    def chunks(self, size: int = ITEMS_AT_A_TIME) -> Iterator[Chunk]:
+        items = iter(self)
+        while some := list(islice(items, size)):
+            yield make_chunk(some, self.benchmark.title)
+
+    def _is_there(self, path: str) -> bool:
+        if path not in self._there:
+            self._there[path] = os.path.isfile(path)
+        return self._there[path]
+
+
+def make_chunk(items: list[dict], title: str) -> Chunk:
+    texts = {text: at for at, text in enumerate(sorted({text for item in items for text in item["captions"]}))}
+    images, image_at = distinct_images(items, title)
+    return Chunk(items, images, image_at, list(texts), [[texts[text] for text in item["captions"]] for item in items])
+
+
+def distinct_images(items: Iterable[dict], title: str) -> tuple[ItemImages, list[list[int]]]:
+    """The distinct images of items and, for each item, which of them are its own."""
+    distinct: dict[tuple, int] = {}
+    encoded, boxes, image_at = [], [], []
+    for item in items:
+        own = []
+        for place, value in enumerate(item["images"]):
+            image = Image().encode_example(value)
+            box = tuple(item["boxes"][place]) if item["boxes"] else ()
+            content = image["path"] if image["bytes"] is None else xxhash.xxh3_128_digest(image["bytes"])
+            at = distinct.setdefault((content, box), len(distinct))
+            if at == len(encoded):
+                encoded.append({"path": image["path"], "bytes": image["bytes"]})
+                boxes.append(box)
+            own.append(at)
+        image_at.append(own)
+    return ItemImages(encoded, boxes, title), image_at

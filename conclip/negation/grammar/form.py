@@ -1,0 +1,192 @@
+"""Stage 3, sentence formation: the caption with one pair negated."""
+
+import random
+
+from conclip.negation.grammar.clauses import (
+    Form,
+    before_adverbs,
+    either_edits,
+    is_last,
+    is_quantified,
+    no_subject,
+    relative,
+    scope_edits,
+)
+from conclip.negation.grammar.frames import deny_object
+from conclip.negation.grammar.parse import is_plural
+from conclip.negation.grammar.parsed import Pair, Parsed
+from conclip.negation.grammar.rows import Negation
+from conclip.negation.grammar.text import apply, comma, fit_articles, fit_case
+from conclip.negation.lexicon import words
+from conclip.negation.lexicon.morphology import takes_who
+
+# "Without both hands" may be true of one who uses one.
+_UNDENIED = frozenset("both all each only other no just about at over more less".split())
+
+
+_CONTRACTIONS = {
+    word: word + "n't" for word in ("is", "are", "was", "were", "has", "have", "does", "do", "did", "could", "would")
+}
+_DO = {"VBZ": "does", "VBP": "do", "VB": "do", "VBD": "did"}
+_DETERMINERS = frozenset({"a", "an", "some", "the", "another"}) | words.QUANTIFIERS
+
+
+def deny(parsed: Parsed, pair: Pair, rng: random.Random) -> Negation | None:
+    """A false negation (CC-Neg's c'): the caption with `pair` denied, in one of the forms that fit, drawn by `rng`."""
+    if pair.kind == "object":
+        return deny_object(parsed, pair, rng)
+    found = forms(parsed, pair)
+    if not found:
+        return None
+    rule, edits = found[int(rng.random() * len(found))]
+    caption = parsed.caption
+    text = fit_case(fit_articles(apply(caption, edits), caption), caption)
+    return Negation(text, "false", pair.kind, rule, parsed.text(pair.span), pair.span, False)
+
+
+def forms(parsed: Parsed, pair: Pair) -> list[Form]:
+    """Every form that fits `pair`; one that is drawn more often stands in the list more often."""
+    return _FORMS[pair.construction](parsed, pair)
+
+
+def _auxiliary(parsed: Parsed, pair: Pair) -> list[Form]:
+    auxiliary = parsed.tokens[pair.token]
+    low = auxiliary.text.lower()
+    verb = auxiliary.i if pair.construction == "copula" else auxiliary.head
+    scope = scope_edits(parsed, verb)
+    found = []
+    if not is_quantified(parsed, pair.head):
+        long = (auxiliary.start, auxiliary.end, "cannot") if low == "can" else (auxiliary.end, auxiliary.end, " not")
+        found += [("not-auxiliary", [long, *scope])] * 4
+        if low in _CONTRACTIONS and comma(parsed.caption) == ",":
+            found.append(("contraction", [(auxiliary.start, auxiliary.end, _CONTRACTIONS[low]), *scope]))
+    return found + no_subject(parsed, pair, scope)
+
+
+def _finite(parsed: Parsed, pair: Pair) -> list[Form]:
+    verb = parsed.tokens[pair.token]
+    scope = scope_edits(parsed, verb.i)
+    found = []
+    if not is_quantified(parsed, pair.head):
+        start = parsed.tokens[before_adverbs(parsed, verb.i)].start
+        between = parsed.caption[start : verb.start]
+        do = _DO[verb.tag]
+        rest = f" {between}{verb.lemma}"
+        found += [("do-not", [(start, verb.end, f"{do} not{rest}"), *scope])] * 4
+        if comma(parsed.caption) == ",":
+            found.append(("contraction", [(start, verb.end, f"{_CONTRACTIONS[do]}{rest}"), *scope]))
+    return found + no_subject(parsed, pair, scope)
+
+
+def _participle(parsed: Parsed, pair: Pair) -> list[Form]:
+    token = parsed.tokens[pair.token]
+    verb = token.head if token.dep == "auxpass" else token.i
+    start = parsed.tokens[before_adverbs(parsed, verb, token.i)].start
+    scope = scope_edits(parsed, verb)
+    found = [("not-participle", [(start, start, "not "), *scope])]
+    who_is = relative(parsed, pair.head)
+    if pair.construction == "participle" and who_is:
+        found.append(("who-is-not", [(start, start, f"{who_is} not "), *scope]))
+    return found
+
+
+def _adverbial(parsed: Parsed, pair: Pair) -> list[Form]:
+    verb = parsed.tokens[pair.token]
+    scope = scope_edits(parsed, verb.i)
+    return [(rule, [(verb.start, verb.start, text), *scope]) for rule, text in _ADVERBIAL]
+
+
+_ADVERBIAL = (("without-doing", "without "), ("without-doing", "without "), ("not-participle", "not "))
+
+
+def _conjunct(parsed: Parsed, pair: Pair) -> list[Form]:
+    verb = parsed.tokens[pair.token]
+    cc = parsed.tokens[verb.i - 1]
+    scope = scope_edits(parsed, verb.i)
+    return [
+        ("and-not", [(verb.start, verb.start, "not "), *scope]),
+        ("but-not", [(cc.start, verb.start, "but not "), *scope]),
+    ]
+
+
+def _with(parsed: Parsed, pair: Pair) -> list[Form]:
+    tokens = parsed.tokens
+    preposition = tokens[pair.token]
+    noun = parsed.kid(preposition.i, "pobj")
+    scope = either_edits(parsed, noun)
+    scope += [(t.start, t.end, "any") for t in tokens[noun : tokens[noun].right + 1] if t.text == "some"]
+    without = (preposition.start, preposition.end, "without")
+    first = tokens[tokens[noun].left]
+    low = first.text.lower()
+    if tokens[noun].lemma in ("lot", "lots", "number", "bunch", "couple"):
+        return []
+    if low in _UNDENIED:
+        return []
+    counted = first.dep == "nummod" or low in words.QUANTIFIERS
+    found = []
+    if not counted:
+        some = [(first.start, first.end, "any")] if low == "some" else []
+        found += [("without", [without, *some, *scope])] * 3
+    if low in ("a", "an", "some") or counted:
+        if not scope and (first.dep == "det" or first.head == noun):
+            found.append(("with-no", [(first.start, first.end, "no")]))
+    elif first.i == noun and not scope and first.tag == "NNS":
+        found.append(("with-no", [(first.start, first.start, "no ")]))
+    return found
+
+
+def _noun_preposition(parsed: Parsed, pair: Pair) -> list[Form]:
+    start = pair.span[0]
+    found = [("not-preposition", [(start, start, "not ")])]
+    who_is = relative(parsed, pair.head)
+    if who_is:
+        found.append(("who-is-not", [(start, start, f"{who_is} not ")]))
+    return found
+
+
+def _verb_preposition(parsed: Parsed, pair: Pair) -> list[Form]:
+    start = pair.span[0]
+    mark = comma(parsed.caption)
+    found = [("but-not", [(start, start, "but not ")])]
+    if parsed.caption[start - 1] == " ":
+        found.append(("but-not", [(start - 1, start, f"{mark} but not ")]))
+    return found
+
+
+def adjective_forms(parsed: Parsed, pair: Pair, word: str = "") -> list[Form]:
+    """The forms of `forms` for an adjective; `word` is said in its place."""
+    tokens = parsed.tokens
+    noun = tokens[pair.head]
+    phrase = word or parsed.text(pair.span)
+    start, end = pair.span
+    remove = (start, end + 1, "")
+    is_are = "are" if is_plural(parsed, noun.i) else "is"
+    person = takes_who(noun.lemma.lower())
+    following = [k for k in parsed.children[noun.i] if k > noun.i and tokens[k].dep != "punct"]
+    if any(tokens[k].dep in ("conj", "cc") or tokens[k].text.lower() == "of" for k in following):
+        return []
+    phrase = phrase[0].lower() + phrase[1:]
+    first = tokens[noun.left]
+    insert = noun.end
+    if following or first.tag in ("PRP$", "POS") or first.dep == "poss":
+        mark = comma(parsed.caption)
+        close = "" if is_last(parsed, noun.i) or tokens[noun.i + 1].text == "," else mark
+        clause = f"{mark} {'who' if person else 'which'} {is_are} not {phrase}{close}"
+    else:
+        clause = f" {'who' if person else 'that'} {is_are} not {phrase}"
+    return [("that-is-not", [remove, (insert, insert, clause)])]
+
+
+_FORMS = {
+    "auxiliary": _auxiliary,
+    "copula": _auxiliary,
+    "finite": _finite,
+    "participle": _participle,
+    "bare": _participle,
+    "adverbial": _adverbial,
+    "conjunct": _conjunct,
+    "with": _with,
+    "noun-prep": _noun_preposition,
+    "verb-prep": _verb_preposition,
+    "adjective": adjective_forms,
+}

@@ -1,0 +1,204 @@
+"""Frames with a place for one thing: filled with a thing that is there they are false, with an absent one true.
+
+A frame is drawn without looking at which of the two fills it, so that nothing but the content tells true from false:
+the rest of the caption, the words of the denial and singular or plural are the same for both.
+"""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from conclip.negation.grammar.core import Core, find_core
+from conclip.negation.grammar.parsed import Pair, Parsed
+from conclip.negation.grammar.rows import Negation
+from conclip.negation.grammar.text import comma, fit_case, split_end
+from conclip.negation.lexicon.morphology import article
+from conclip.negation.lexicon.names import (
+    any_of,
+    contradicts,
+    counted,
+    goes_along,
+    is_many,
+    is_place,
+    is_unique,
+    may_be_one,
+    some,
+)
+
+# {no}: "dog", "dogs"; {a}: "a dog", "any dogs"; {be}: "is", "are"; {p}: "picture"; {core}: the rest of the caption.
+_NOUN_FRAMES = (
+    ("but-no", "{core} but no {no}"),
+    ("but-no", "{core}{comma} but no {no}"),
+    ("and-no", "{core} and no {no}"),
+    ("but-there-is-no", "{core}{comma} but there {be} no {no}"),
+    ("no-in-sight", "{core} with no {no} in sight"),
+)
+_CLAUSE_FRAMES = (
+    ("but-there-is-no", "{core}{comma} but there {be} no {no}"),
+    ("but-there-is-no", "{core} but there {be} no {no}"),
+    ("and-there-is-no", "{core} and there {be} no {no}"),
+    ("no-in-sight", "{core} with no {no} in sight"),
+    ("no-around", "{core} with no {no} around"),
+)
+_WITHOUT_FRAMES = (
+    ("without", "{core} without {a}"),
+    ("without", "{core} without {a}"),
+    ("with-no", "{core} with no {no}"),
+)
+_PLACE_FRAMES = (
+    ("without", "{before} without {a} {after}"),
+    ("with-no", "{before} with no {no} {after}"),
+) * 3
+_BARE_FRAMES = (
+    ("there-is-no", "there {be} no {no} in the {p}"),
+    ("there-is-no", "there {be} no {no}"),
+    ("no-is-in", "no {no} {be} in the {p}"),
+    ("no-can-be-seen", "no {no} can be seen in the {p}"),
+    ("shows-no", "the {p} shows no {no}"),
+    ("picture-without", "{a_p} without {a}"),
+    ("picture-with-no", "{a_p} with no {no}"),
+)
+_HYBRID_FRAMES = (
+    ("but-no", "{one} but no {no}"),
+    ("but-no", "{one}{comma} but no {no}"),
+    ("and-no", "{one} and no {no}"),
+    ("no-but-there-is", "there {be} no {no}{comma} but there {one_be} {one}"),
+    ("there-is-but-no", "there {one_be} {one} but no {no}"),
+    ("shows-but-no", "the {p} shows {one} but no {no}"),
+)
+_HYBRID_WITHOUT_FRAMES = (("without", "{one} without {a}"),)
+_PICTURES = ("picture", "image", "photo", "scene")
+_POINTING = frozenset("only just other another same such these those this that own".split())
+# Negations that say nothing else of the picture, of those that could say more.
+_BARE_SHARE = 0.3
+_PLURAL_SHARE = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    rule: str
+    template: str
+    core: Core | None
+    many: bool
+    picture: str
+
+
+def deny_object(parsed: Parsed, pair: Pair, rng: random.Random) -> Negation:
+    """A false negation of the thing that `pair` names, in a frame that a true negation could have."""
+    return _fill(parsed, _draw_frame(parsed, pair, pair.name, rng), pair, pair.name, "false")
+
+
+def deny_absent(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, Negation] | None:
+    """A true negation and its foil: one frame, filled with `absent` and with an object of the caption's.
+
+    The frame is what the caption says without that object. False negations of objects (`form.deny`) come from the same
+    frames, so that nothing but the content tells true from false. None if the caption names no thing.
+    """
+    things = [pair for pair in parsed.pairs if pair.kind == "object"]
+    if not things:
+        return None
+    pair = things[int(rng.random() * len(things))]
+    frame = _draw_frame(parsed, pair, absent, rng)
+    return _fill(parsed, frame, pair, absent, "true"), _fill(parsed, frame, pair, pair.name, "true_foil")
+
+
+def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, Negation] | None:
+    """A true hybrid ("a dog but no frisbee") and a false one ("a frisbee but no dog", or "a dog but no ball")."""
+    things = [pair for pair in parsed.pairs if pair.kind == "object"]
+    if not things:
+        return None
+    pair = things[int(rng.random() * len(things))]
+    others = [other for other in things if not may_be_one(other.name, pair.name)]
+    frames = _HYBRID_FRAMES
+    if all(map(goes_along, (pair.name, absent, *(other.name for other in others)))):
+        frames += _HYBRID_WITHOUT_FRAMES
+    if any(is_unique(name) for name in (pair.name, absent)):
+        # "There is the sky" is no English.
+        frames = tuple(frame for frame in frames if "{one_be}" not in frame[1])
+    rule, template = frames[int(rng.random() * len(frames))]
+    frame = Frame(rule, template, None, rng.random() < _PLURAL_SHARE, _PICTURES[int(rng.random() * 4)])
+    many = parsed.tokens[pair.token].tag[-1] == "S"
+    other = others[int(rng.random() * len(others))] if others and rng.random() < 0.5 else None
+    if other is None:
+        foil = _fill(parsed, frame, pair, pair.name, "hybrid_foil", some(absent, many), is_many(absent, many))
+    else:
+        foil = _fill(parsed, frame, other, other.name, "hybrid_foil", some(pair.name, many), is_many(pair.name, many))
+    one = some(pair.name, many)
+    return _fill(parsed, frame, pair, absent, "hybrid", one, is_many(pair.name, many)), foil
+
+
+def absent_nouns(parsed: Parsed, nouns: Iterable[str]) -> list[str]:
+    """Those of `nouns` that the caption neither names, under this or another name, nor brings along."""
+    said = {token.lemma for token in parsed.tokens if token.tag[0] in "NJV"}
+    return [noun for noun in nouns if not any([contradicts(word, noun) for word in said])]
+
+
+def is_absent(parsed: Parsed, noun: str) -> bool:
+    """Whether the caption leaves room for `noun` to be absent: see `absent_nouns`."""
+    return bool(absent_nouns(parsed, (noun,)))
+
+
+def _draw_frame(parsed: Parsed, pair: Pair, name: str, rng: random.Random) -> Frame:
+    """`name` is what fills the frame beside `pair`: a frame has to suit both."""
+    bare, which, number, picture = rng.random(), rng.random(), rng.random(), rng.random()
+    core = None
+    if bare >= _BARE_SHARE:
+        core = find_core(parsed, pair.token, pair.name) or _other_thing(parsed, pair, rng)
+    if core is None:
+        frames = _BARE_FRAMES
+    else:
+        frames = _CLAUSE_FRAMES if core.is_clause else _NOUN_FRAMES
+        if " with " in core.text:
+            frames = tuple(frame for frame in frames if " with " not in frame[1])
+        elif goes_along(pair.name) and goes_along(name):
+            frames += _WITHOUT_FRAMES
+            if core.place and core.place[1]:
+                frames += _PLACE_FRAMES
+    rule, template = frames[int(which * len(frames))]
+    return Frame(rule, template, core, number < _PLURAL_SHARE, _PICTURES[int(picture * 4)])
+
+
+def _other_thing(parsed: Parsed, pair: Pair, rng: random.Random) -> Core | None:
+    """Another thing of the caption's, to stand for the rest of it where it cannot stand without `pair`."""
+    others = [
+        other
+        for other in parsed.pairs
+        if other.kind == "object" and not may_be_one(other.name, pair.name) and _stands_alone(parsed, other.token)
+    ]
+    if not others:
+        return None
+    other = others[int(rng.random() * len(others))]
+    text = parsed.text(parsed.phrase(other.token))
+    if any(token.tag == "PRP$" for token in parsed.tokens[parsed.tokens[other.token].left : other.token]):
+        return None
+    return None if any(may_be_one(word, pair.name) for word in text.lower().split()) else Core(text, False)
+
+
+def _stands_alone(parsed: Parsed, noun: int) -> bool:
+    """ "His hat" needs somebody before it, "other boats" something else."""
+    tokens = parsed.tokens
+    return not any(tokens[k].dep == "poss" or tokens[k].text.lower() in _POINTING for k in parsed.children[noun])
+
+
+def _fill(
+    parsed: Parsed, frame: Frame, pair: Pair, name: str, product: str, one: str = "", one_many: bool = False
+) -> Negation:
+    caption = parsed.caption
+    # "No beaches" is said of many pictures, "no beach" of one.
+    core, many = frame.core, frame.many and not is_place(name)
+    text = frame.template.format(
+        core=core.text if core else "",
+        before=core.place[0] if core and core.place else "",
+        after=core.place[1] if core and core.place else "",
+        comma=comma(caption),
+        no=counted(name, many),
+        a=any_of(name, many),
+        be="are" if is_many(name, many) else "is",
+        one=one,
+        one_be="are" if one_many else "is",
+        p=frame.picture,
+        a_p=f"{article(frame.picture)} {frame.picture}",
+    )
+    truth = product in ("true", "hybrid")
+    text = fit_case(text, caption) + split_end(caption)[1]
+    return Negation(text, product, "object", frame.rule, name, pair.span, truth)

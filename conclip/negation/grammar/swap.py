@@ -1,0 +1,182 @@
+"""NegCLIP's hard negatives: two nouns, adjectives, verbs or noun phrases of the caption change places."""
+
+import random
+import re
+
+from conclip.negation.grammar.parse import is_plural
+from conclip.negation.grammar.parsed import Parsed
+from conclip.negation.grammar.rows import Negation, Span
+from conclip.negation.grammar.text import apply, fit_articles, fit_case
+from conclip.negation.lexicon import words
+from conclip.negation.lexicon.morphology import is_mass, is_person
+from conclip.negation.lexicon.names import is_place, may_be_one
+
+# What stands on both sides of these may change places and the caption stays true.
+_SYMMETRIC = frozenset("and or next near beside with by alongside between to around among against".split())
+_UNMOVED = words.NO_OBJECT | words.PRONOUNS
+_DOUBLED = re.compile(r"\b([a-z]+) \1\b", re.I)
+_AGREE = ("nsubj", "nsubjpass")
+_NOUN_DEPS = frozenset({"ROOT", "nsubj", "nsubjpass", "dobj", "pobj", "attr"})
+
+
+def swap(parsed: Parsed, rng: random.Random) -> Negation | None:
+    """Draws one swap that changes what the caption says (Yuksekgonul et al., ICLR 2023); None if there is none."""
+    kinds = [
+        (rule, kind, found)
+        for rule, kind, find in (
+            ("swap-nouns", "object", _nouns),
+            ("swap-adjectives", "attribute", _adjectives),
+            ("swap-verbs", "verb", _verbs),
+            ("swap-phrases", "object", _phrases),
+        )
+        if (found := find(parsed))
+    ]
+    if not kinds:
+        return None
+    rule, kind, found = kinds[int(rng.random() * len(kinds))]
+    one, other = found[int(rng.random() * len(found))]
+    caption = parsed.caption
+    text = apply(caption, [(*one, _lower_first(parsed, other)), (*other, _lower_first(parsed, one))])
+    text = fit_case(fit_articles(text, caption), caption)
+    if _DOUBLED.search(text):
+        return None
+    target = f"{parsed.text(one)} / {parsed.text(other)}"
+    return Negation(text, "swap", kind, rule, target, (one[0], other[1]), False)
+
+
+def _lower_first(parsed: Parsed, span: Span) -> str:
+    """The words of `span`, without the capital that only a sentence's beginning gave them."""
+    text = parsed.text(span)
+    is_first = span[0] == parsed.tokens[0].start and (
+        parsed.tokens[0].tag[:3] != "NNP" or parsed.tokens[0].text.lower() in words.COLORS
+    )
+    return text[0].lower() + text[1:] if is_first and not text.partition(" ")[0][1:].isupper() else text
+
+
+def _pick(parsed: Parsed) -> list:
+    return [
+        t
+        for t in parsed.tokens
+        if t.tag in ("NN", "NNS")
+        and t.dep in _NOUN_DEPS
+        and len(t.text) > 2
+        and t.lemma not in _UNMOVED
+        and (not t.text.endswith("ing") or t.lemma in words.THINGS_IN_ING)
+        and not _leads_on(parsed, t)
+    ]
+
+
+def _leads_on(parsed: Parsed, noun) -> bool:
+    """Whether what stands beside it belongs to the noun's name: "fire hydrant", "cup of tea"."""
+    after = parsed.tokens[noun.i + 1 : noun.i + 2]
+    before = noun.i > noun.left and is_person(parsed.tokens[noun.i - 1].text.lower())
+    return before or bool(after) and (after[0].tag[:2] == "NN" or after[0].text.lower() == "of")
+
+
+def _pairs(tokens: list, fits) -> list[tuple]:
+    return [(a, b) for n, a in enumerate(tokens) for b in tokens[n + 1 :] if fits(a, b)]
+
+
+def _nouns(parsed: Parsed) -> list[tuple[Span, Span]]:
+    def fits(a, b) -> bool:
+        if (
+            a.tag != b.tag
+            or is_mass(a.lemma) != is_mass(b.lemma)
+            or _fixed(parsed, a, b)
+            or _determiner(parsed, a) != _determiner(parsed, b)
+        ):
+            return False
+        return parsed.kid(a.i, "compound") < 0 and parsed.kid(b.i, "compound") < 0
+
+    return [((a.start, a.end), (b.start, b.end)) for a, b in _pairs(_pick(parsed), fits)]
+
+
+def _determiner(parsed: Parsed, noun) -> str:
+    """A noun may stand where another stood if both have the same kind of article, or both have none."""
+    first = parsed.tokens[noun.left]
+    if first.i == noun.i or first.dep not in ("det", "poss", "nummod"):
+        return "none"
+    if first.dep == "nummod":
+        return "number"
+    return "a" if first.text.lower() in ("a", "an") else "the"
+
+
+def _phrases(parsed: Parsed) -> list[tuple[Span, Span]]:
+    tokens = parsed.tokens
+
+    def fits(a, b) -> bool:
+        if _fixed(parsed, a, b) or a.i >= b.left:
+            return False
+        if any(tokens[k].dep == "conj" for n in (a, b) for k in parsed.children[n.i]):
+            return False
+        agrees = a.dep in _AGREE or b.dep in _AGREE
+        alike = not agrees or is_plural(parsed, a.i) == is_plural(parsed, b.i)
+        # "his" and "their" would point at nothing.
+        owned = any(t.tag == "PRP$" for n in (a, b) for t in tokens[n.left : n.i])
+        return alike and not owned
+
+    return [(parsed.phrase(a.i), parsed.phrase(b.i)) for a, b in _pairs(_pick(parsed), fits)]
+
+
+def _fixed(parsed: Parsed, a, b) -> bool:
+    """Whether the caption would stay true, or lose its sense, with `a` and `b` exchanged."""
+    tokens = parsed.tokens
+    if a.lemma == b.lemma or may_be_one(a.lemma, b.lemma):
+        return True
+    if tokens[b.head].text.lower() == "of" or tokens[a.head].text.lower() == "of":
+        return True
+    if a.dep == b.dep == "pobj":
+        prepositions = {tokens[a.head].text.lower(), tokens[b.head].text.lower()}
+        # "In the water at the beach" says the same either way round.
+        if len(prepositions) == 1 or (is_place(a.lemma) and is_place(b.lemma)):
+            return True
+    links = {t.text.lower() for t in tokens[a.i + 1 : b.left] if t.tag[:2] != "NN"}
+    verbs = any(t.tag[:2] == "VB" and t.lemma not in ("be", "stand", "sit") for t in tokens[a.i + 1 : b.left])
+    return bool(links & _SYMMETRIC) and not verbs
+
+
+def _adjectives(parsed: Parsed) -> list[tuple[Span, Span]]:
+    tokens = parsed.tokens
+
+    def fits(a, b) -> bool:
+        colored = a.text.lower() in words.COLORS or b.text.lower() in words.COLORS
+        if colored and (is_person(tokens[a.head].lemma) or is_person(tokens[b.head].lemma)):
+            return False
+        return a.head != b.head and a.text.lower() != b.text.lower() and not _same_name(parsed, a.head, b.head)
+
+    found = [
+        t
+        for t in tokens
+        if t.tag == "JJ" and t.dep == "amod" and t.left == t.i == t.right and t.text.isalpha()
+        if t.i + 1 == t.head
+        and t.text.lower() not in words.NOT_PREDICATIVE
+        and t.text.lower() not in ("dark", "light", "bright")
+        and tokens[t.head].lemma not in words.NO_OBJECT
+    ]
+    return [((a.start, a.end), (b.start, b.end)) for a, b in _pairs(found, fits)]
+
+
+def _same_name(parsed: Parsed, one: int, other: int) -> bool:
+    """ "A black dog and a white dog" says the same with the adjectives exchanged, as often as not."""
+    tokens = parsed.tokens
+    return tokens[one].lemma == tokens[other].lemma and tokens[other].dep == "conj"
+
+
+def _verbs(parsed: Parsed) -> list[tuple[Span, Span]]:
+    tokens = parsed.tokens
+
+    def subject(verb):
+        own = parsed.kid(verb.i, "nsubj", "nsubjpass")
+        return own if own >= 0 else verb.head
+
+    def fits(a, b) -> bool:
+        return a.tag == b.tag and a.lemma != b.lemma and subject(a) != subject(b)
+
+    found = [
+        t
+        for t in tokens
+        if t.tag in ("VBZ", "VBP", "VBG", "VBD") and t.dep in ("ROOT", "acl", "relcl", "conj", "advcl", "ccomp")
+        if t.lemma != "be" and (parsed.kid(t.i, "nsubj", "nsubjpass") >= 0 or t.dep in ("acl", "relcl"))
+        if parsed.kid(t.i, "dobj", "prt", "acomp", "xcomp") < 0
+    ]
+    return [((a.start, a.end), (b.start, b.end)) for a, b in _pairs(found, fits)]

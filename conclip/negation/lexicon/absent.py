@@ -1,0 +1,179 @@
+"""Absent objects: things an image of such a caption could show and, by all that is said of it, does not show.
+
+What is plausible is counted over the data set's own captions: a noun is drawn by how often captions name it that name
+the row's nouns (smoothed conditional frequencies). Over all rows the nouns drawn are as frequent as those the captions
+name, so that no noun tells by itself whether its denial is true.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from conclip.negation.lexicon import words
+from conclip.negation.lexicon.implied import IMPLIED_BY, PRONOUNS
+from conclip.negation.lexicon.morphology import is_person, singular
+from conclip.negation.lexicon.names import may_be_one
+
+VOCABULARY = 2_000
+DRAWN = 16
+# Names held while counting; the rarer half goes when there are more.
+_MOST_NAMES = 400_000
+# Captions' worth of the overall frequencies that are mixed into what was counted with a noun.
+_PRIOR = 20.0
+# A thing that a fourth of the captions with a noun name is there as often as not where they do not name it.
+_IMPLIED, _IMPLIED_COUNT = 0.25, 8
+# Rounds and bounds of the fit of frequencies.
+_ROUNDS, _MOST_SCALE = 30, 10.0
+# From so many captions on, what none of them names is taken for absent even where people are concerned: one caption
+# alone says "man" or "boy", "he" or "player" of the same, one of several people, and seldom what they wear.
+_SURE = 3
+
+_CLOTHES = frozenset("shirt jacket dress uniform outfit coat clothes suit jersey pants costume sweater".split())
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+# Word -> those it shares a set of synonyms with.
+_NEAR = {
+    word: frozenset().union(*(names for names in words.SYNONYMS if word in names))
+    for word in frozenset().union(*words.SYNONYMS)
+}
+_ANIMALS = words.ANIMALS.union(*(names for names in words.SYNONYMS if "dog" in names))
+
+
+def count_names(lists: Iterable[Sequence[str]], size: int = VOCABULARY) -> list[tuple[str, int]]:
+    """The `size` commonest names and how many of the lists hold them, commonest first; `lists` as `object_nouns`."""
+    counts: Counter[str] = Counter()
+    for nouns in lists:
+        counts.update(nouns)
+        if len(counts) > _MOST_NAMES:
+            counts = Counter(dict(counts.most_common(_MOST_NAMES // 2)))
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:size]
+
+
+def count_pairs(lists: Iterable[Sequence[str]], names: Sequence[str]) -> np.ndarray:
+    """int32, (names, names). How many of the lists hold both names; 0 on the diagonal."""
+    index = {name: number for number, name in enumerate(names)}
+    pairs = np.zeros((len(names), len(names)), np.int32)
+    for nouns in lists:
+        ids = [index[noun] for noun in nouns if noun in index]
+        for one in ids:
+            for other in ids:
+                if one != other:
+                    pairs[one, other] += 1
+    return pairs
+
+
+class AbsentNouns:
+    """Draws nouns that are absent from an image.
+
+    Args:
+        names (`Sequence[str]`): V names, as `object_nouns` gives them.
+        totals (`np.ndarray`): int, (V,). How many captions name each.
+        pairs (`np.ndarray`): int, (V, V). How many captions name both.
+        scale (`np.ndarray`, *optional*): float, (V,). What `fit` found; without it, 1.
+    """
+
+    def __init__(self, names: Sequence[str], totals: np.ndarray, pairs: np.ndarray, scale: np.ndarray | None = None):
+        self.names, self.totals, self.pairs = list(names), np.asarray(totals), np.asarray(pairs)
+        self.share = (self.totals / max(1, self.totals.sum())).astype(np.float32)
+        counted = self.totals[:, None].astype(np.float32)
+        self.conditional = (self.pairs + _PRIOR * self.share) / (counted + _PRIOR)
+        self.implied = (self.pairs > _IMPLIED * counted) & (self.pairs >= _IMPLIED_COUNT)
+        self.scale = np.ones(len(self.names), np.float32) if scale is None else np.asarray(scale, np.float32)
+        self._index = {name: number for number, name in enumerate(self.names)}
+        self._of_head: dict[str, list[int]] = {}
+        for number, name in enumerate(self.names):
+            self._of_head.setdefault(name.rpartition(" ")[2], []).append(number)
+        self._of_word: dict[str, list[int]] = {}
+        self._person_heads = {head for head in self._of_head if is_person(head)}
+        self._people = self._numbers(is_person)
+        self._people_set = frozenset(self._people)
+        self._clothes = self._numbers(_CLOTHES.__contains__)
+
+    def _numbers(self, holds: Callable[[str], bool]) -> list[int]:
+        return [number for head, numbers in self._of_head.items() if holds(head) for number in numbers]
+
+    def draw(self, nouns: Sequence[str], captions: Sequence[str], labels: Sequence[str], seed: int, row: int):
+        """Up to 16 names (`list[str]`) of things that nothing said of the image mentions, the first drawn first.
+
+        Args:
+            nouns: what the row's caption names; decides what is likely.
+            captions: all captions of the image.
+            labels: names of objects that are in the image.
+            seed, row: decide the draw, together with the arguments before.
+        """
+        weights = self._weights(nouns, captions, labels) * self.scale
+        keys = np.random.default_rng([seed, row]).standard_exponential(len(weights), dtype=np.float32)
+        # Smallest exponentials of rate w first: a draw without replacement, each time in proportion to w.
+        with np.errstate(divide="ignore"):
+            keys /= weights
+        most = min(DRAWN, int(np.count_nonzero(weights)))
+        chosen = np.argpartition(keys, most - 1)[:most] if 0 < most < len(keys) else np.flatnonzero(weights)
+        return [self.names[number] for number in chosen[np.argsort(keys[chosen], kind="stable")]]
+
+    def fit(self, sample: Iterable[tuple[Sequence[str], Sequence[str], Sequence[str]]]) -> None:
+        """Finds the scale at which the nouns drawn first are as frequent as those that captions name.
+
+        `sample` holds (nouns, captions, labels), as `draw` takes them, of some thousand rows; 4 V bytes of memory
+        each. Iterative proportional fitting: a noun drawn too rarely, since it is seldom absent, gets more weight.
+        """
+        weights = np.array([self._weights(*row) for row in sample], np.float32)
+        weights = weights[weights.any(axis=1)] if len(weights) else weights
+        self.scale = np.ones(len(self.names), np.float32)
+        if not len(weights):
+            return
+        for _ in range(_ROUNDS):
+            of_row = 1 / (weights @ self.scale)
+            drawn = self.scale * (of_row @ weights) / len(weights)
+            step = np.divide(self.share, drawn, out=np.ones_like(drawn), where=drawn > 0)
+            scale = np.clip(self.scale * np.sqrt(step), 1 / _MOST_SCALE, _MOST_SCALE)
+            self.scale = scale.astype(np.float32)
+
+    def _weights(self, nouns: Sequence[str], captions: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+        """float32, (V,); 0 for what is mentioned, or likely to be there unmentioned."""
+        ids = [self._index[noun] for noun in nouns if noun in self._index]
+        weights = self.conditional[ids].mean(axis=0) if ids else self.share.copy()
+        if ids:
+            weights[self.implied[ids].any(axis=0)] = 0
+        mentioned = self.mentioned([*captions, *labels])
+        weights[mentioned] = 0
+        if len(captions) < _SURE and not self._people_set.isdisjoint(mentioned):
+            weights[self._people] = 0
+            weights[self._clothes] = 0
+        return weights
+
+    def mentioned(self, texts: Iterable[str]) -> list[int]:
+        """Numbers of the names of things that any of the texts mentions: by the name, a synonym, a broader or
+        narrower word, or a word that goes with the thing ("surfing" with a wave)."""
+        found = {word for text in texts for word in _WORD.findall(text.lower())}
+        numbers: set[int] = set()
+        for word in found:
+            if word not in self._of_word:
+                self._of_word[word] = self._find(word)
+            numbers.update(self._of_word[word])
+        if not found.isdisjoint(PRONOUNS) and _ANIMALS.isdisjoint(map(singular, found)):
+            numbers.update(self._people)
+        return list(numbers)
+
+    def _find(self, word: str) -> list[int]:
+        parts = {word, *word.split("-")} if "-" in word else {word}
+        said = {form for part in parts for form in (part, singular(part))}
+        numbers = {number for form in said for number in self._may_be(form)}
+        for thing in {thing for form in said for thing in IMPLIED_BY.get(form, ())}:
+            numbers.update(self._people if thing == "person" else self._of_head.get(thing, ()))
+        return sorted(numbers)
+
+    def _may_be(self, noun: str) -> list[int]:
+        near = {noun, *_NEAR.get(noun, ())}
+        if is_person(noun):
+            near |= self._person_heads
+        return [number for head in near if may_be_one(noun, head) for number in self._of_head.get(head, ())]
+
+    def save(self, path: Path) -> None:
+        np.savez(path, names=np.array(self.names), totals=self.totals, pairs=self.pairs, scale=self.scale)
+
+    @classmethod
+    def load(cls, path: Path) -> "AbsentNouns":
+        with np.load(path) as kept:
+            return cls(kept["names"].tolist(), kept["totals"], kept["pairs"], kept["scale"])

@@ -1,0 +1,73 @@
+"""Names of things: which may be said of one thing, and how a phrase is made of one."""
+
+from functools import lru_cache
+
+from conclip.negation.lexicon import words
+from conclip.negation.lexicon.morphology import article, is_mass, is_person, is_plural_only, plural
+
+_GROUPS: dict[str, set[int]] = {}
+for _number, _names in enumerate(words.SYNONYMS):
+    for _name in _names:
+        _GROUPS.setdefault(_name, set()).add(_number)
+
+
+@lru_cache(maxsize=1 << 18)
+def may_be_one(first: str, second: str) -> bool:
+    """Whether two names may be said of one thing: "bike" and "bicycle", "person" and "man"."""
+    one, other = first.rpartition(" ")[2], second.rpartition(" ")[2]
+    if one == other or first == other or one == second:
+        return True
+    if (one in words.ANYONE and is_person(other)) or (other in words.ANYONE and is_person(one)):
+        return True
+    return not _GROUPS.get(one, set()).isdisjoint(_GROUPS.get(other, set()))
+
+
+@lru_cache(maxsize=1 << 18)
+def contradicts(word: str, noun: str) -> bool:
+    """Whether "no `noun`" may be false where a caption has `word`."""
+    return may_be_one(word, noun) or is_implied(word, noun)
+
+
+def is_implied(word: str, noun: str) -> bool:
+    """Whether what a caption names goes with `noun`: a cyclist with a bike, a man with shoes, swimming with water."""
+    head = noun.rpartition(" ")[2]
+    return head in words.IMPLIED.get(word, ()) or (head in words.WORN and is_person(word))
+
+
+def is_place(name: str) -> bool:
+    return name.rpartition(" ")[2] in words.SCENERY
+
+
+def goes_along(name: str) -> bool:
+    """Whether things and people can be "with" or "without" it: a ball, and no street."""
+    return not is_place(name) and not is_person(name)
+
+
+def is_many(name: str, many: bool) -> bool:
+    """Whether a phrase of `name` is plural, where `many` is what was wished."""
+    return is_plural_only(name) or many and not is_mass(name) and not is_unique(name)
+
+
+def counted(name: str, many: bool) -> str:
+    """ "dog" or "dogs", as `many` says; names without such a form keep theirs."""
+    return plural(name) if is_many(name, many) else name
+
+
+def is_unique(name: str) -> bool:
+    return name in words.UNIQUE
+
+
+def some(name: str, many: bool) -> str:
+    """ "a dog", "dogs", "the sky", "water"."""
+    if is_many(name, many):
+        return plural(name)
+    if is_unique(name):
+        return f"the {name}"
+    return name if is_mass(name) else f"{article(name)} {name}"
+
+
+def any_of(name: str, many: bool) -> str:
+    """What follows "without": "a dog", "any dogs", "any water"."""
+    if is_many(name, many) or is_mass(name):
+        return f"any {counted(name, many)}"
+    return f"{article(name)} {name}"

@@ -1,0 +1,160 @@
+"""
+What a run leaves to read: the table, results.json, the picture, the model card.
+
+Fills the results of a model card from those of a run:
+
+    python -m conclip.training.report outputs/conclip-scenes/results.json model_card.md
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from conclip.atomic_write import save_figure, write_whole
+from conclip.model_cards import eval_result, read_card, replace_section, with_eval_results, without_results
+
+RESULTS_START, RESULTS_END = "<!-- results: written by train_accelerate.py -->", "<!-- end of results -->"
+
+
+def table_rows(before: dict, after: dict) -> list[dict]:
+    """One row a metric and, below it, one a category: label, count, chance, before, after (shares of 1), ties."""
+    rows = []
+    for name, metric in after.items():
+        rows.append(
+            {"label": name, "count": metric["count"], "chance": metric["chance"], "ties": metric["ties"]}
+            | {"before": before[name]["value"], "after": metric["value"]}
+        )
+        for category, part in metric.get("categories", {}).items():
+            rows.append(
+                {"label": f"  {category}", "count": part["count"], "chance": metric["chance"], "ties": part["ties"]}
+                | {"before": before[name]["categories"][category]["accuracy"], "after": part["accuracy"]}
+            )
+    return rows
+
+
+def format_table(rows: list[dict], title: str) -> str:
+    width = max(len(row["label"]) for row in rows)
+    lines = [
+        title,
+        f"{'%':<{width}}  {'count':>7}  {'chance':>6}  {'before':>6}  {'after':>6}  {'change':>6}  {'ties':>5}",
+    ]
+    for row in rows:
+        chance, before, after = (100 * row[name] for name in ("chance", "before", "after"))
+        lines.append(
+            f"{row['label']:<{width}}  {row['count']:>7,}  {chance:>6.2f}  {before:>6.1f}  {after:>6.1f}  "
+            f"{after - before:>+6.1f}  {row['ties']:>5,}"
+        )
+    return "\n".join(lines)
+
+
+def verdict(rows: list[dict], loss: str) -> str:
+    """Says in words what got worse, or that nothing did; a fall within two standard errors is called so."""
+    falls = []
+    for row in rows:
+        change = 100 * row["after"] - 100 * row["before"]
+        if change >= 0:
+            continue
+        spread = sum(row[side] * (1 - row[side]) for side in ("before", "after"))
+        error = 100 * (spread / row["count"]) ** 0.5
+        note = ", within two standard errors" if -change < 2 * error else ""
+        falls.append(f"{row['label'].strip()} by {-change:.1f} points{note}")
+    if not falls:
+        return f"Nothing measured here got worse under the {loss} loss."
+    return f"Lower after the {loss} loss: {'; '.join(falls)}."
+
+
+def draw_scores(results: dict, margins: dict[str, dict[str, np.ndarray]], path: Path) -> None:
+    """
+    Bars of each metric before and after with its chance level and, for pair metrics, the margins' distribution.
+
+    Args:
+        margins: "before" and "after" -> metric -> float, (pairs,): cosine of the true minus that of the false caption.
+    """
+    # Only here: a training process that draws nothing needs no matplotlib. Without pyplot, no window system is sought.
+    from matplotlib.figure import Figure
+
+    rows = [row for row in table_rows(results["before"], results["after"])]
+    figure = Figure(figsize=(6 + 4 * len(margins["after"]), 4.5))
+    bars, *plots = figure.subplots(1, 1 + len(margins["after"]), squeeze=False)[0]
+    at = np.arange(len(rows))[::-1]
+    for side, offset, colour in (("before", 0.2, "#9aa5b1"), ("after", -0.2, "#1f6feb")):
+        values = [100 * row[side] for row in rows]
+        bars.barh(at + offset, values, 0.38, label=side, color=colour)
+        for y, value in zip(at + offset, values, strict=True):
+            bars.text(min(value, 92) + 1, y, f"{value:.1f}", va="center", fontsize=8)
+    for y, row in zip(at, rows, strict=True):
+        bars.plot([100 * row["chance"]] * 2, [y - 0.4, y + 0.4], color="black", lw=1, ls=":")
+    bars.set_yticks(at, [f"{row['label'].strip()} (n={row['count']:,})" for row in rows], fontsize=8)
+    bars.set(xlim=(0, 100), xlabel="% (dotted: chance)")
+    bars.legend(fontsize=8, loc="lower right")
+    for plot, name in zip(plots, margins["after"], strict=True):
+        pooled = np.concatenate([margins[side][name] for side in ("before", "after")])
+        edges = np.linspace(*np.quantile(pooled, [0.002, 0.998]), 61)
+        for side, colour in (("before", "#9aa5b1"), ("after", "#1f6feb")):
+            plot.hist(margins[side][name], edges, alpha=0.7, label=side, color=colour)
+        plot.axvline(0, color="black", lw=1, ls=":")
+        plot.set_title(name, fontsize=10)
+        plot.set_xlabel("cosine: true − false caption (right of 0 is correct)", fontsize=8)
+        plot.set_yticks([])
+        plot.legend(fontsize=8)
+    figure.suptitle(results["title"], fontsize=10)
+    figure.tight_layout()
+    save_figure(figure, path)
+
+
+def results_markdown(results: dict) -> str:
+    rows = table_rows(results["before"], results["after"])
+    lines = [
+        f"{results['title']}. Base model: `{results['base_model']}`. A tie counts as an error.",
+        "",
+        "| metric, % | count | chance | before | after |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        label = f"&nbsp;&nbsp;{row['label'].strip()}" if row["label"].startswith(" ") else row["label"]
+        numbers = " | ".join(f"{100 * row[name]:.1f}" for name in ("before", "after"))
+        lines.append(f"| {label} | {row['count']:,} | {100 * row['chance']:.2f} | {numbers} |")
+    lines += ["", results["verdict"], "", f"Preprocessing: `{results['image_processor']}`. Command:", ""]
+    lines += ["```bash", results["command"], "```"]
+    return "\n".join(lines)
+
+
+def fill_card(template: str, results: dict, model_name: str) -> str:
+    """
+    The model card with its results section and the Hub's `model-index` filled from a run's results. What other tools
+    measured of the same model stays; what was measured of another model goes.
+
+    Args:
+        template: the text of model_card.md, filled before or not.
+        results: as in results.json.
+        model_name: name under which the Hub lists the results.
+
+    Raises:
+        ValueError: the card has no section of results, or cannot be read.
+    """
+    if read_card(template).data.model_name != model_name:
+        template = without_results(template)
+    entries = [
+        eval_result(results["dataset"], results["dataset"], results["split"], name, metric["value"])
+        for name, metric in results["after"].items()
+    ]
+    body = replace_section(template, RESULTS_START, RESULTS_END, results_markdown(results))
+    return with_eval_results(body, entries, model_name)
+
+
+def write_report(results: dict, margins: dict, template: Path, output_dir: Path) -> None:
+    """results.json, scores.png and README.md (the filled model card) in `output_dir`, each whole or not at all."""
+    write_whole(output_dir / "results.json", f"{json.dumps(results, indent=2)}\n".encode())
+    draw_scores(results, margins, output_dir / "scores.png")
+    # The template may be filled, and its model even of the same name: of these weights nothing else was measured yet.
+    card = fill_card(without_results(template.read_text("utf-8")), results, output_dir.name)
+    write_whole(output_dir / "README.md", card.encode())
+
+
+if __name__ == "__main__":
+    results_file, card_file = map(Path, sys.argv[1:])
+    run_results = json.loads(results_file.read_text("utf-8"))
+    filled = fill_card(card_file.read_text("utf-8"), run_results, results_file.parent.name)
+    write_whole(card_file, filled.encode())

@@ -1,0 +1,135 @@
+"""
+Benchmarks of rows in the project's own schema (`schema.FEATURES`): the drawn scenes, which need no files, and CC-Neg.
+
+Images are handed on encoded, one row at a time.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from datasets import Image
+
+from dataset_scripts.benchmarks.files import dataset_rows, encoded_image, field, texts
+from dataset_scripts.benchmarks.schema import Benchmark, BenchmarkError, Kind, item
+from dataset_scripts.scenes import load_scenes
+
+SCENES_SPLIT = "scenes, split test"
+SCENES_SOURCE = "The scenes are drawn on first use; nothing is to be fetched."
+CCNEG_SOURCE = (
+    "Write the folder ccneg with `python -m dataset_scripts.ccneg` from the files of CC-Neg's authors "
+    "(https://github.com/jaisidhsingh/CoN-CLIP)."
+)
+NEGATIONS = ["negated_captions", "negation_kinds"]
+TRUE_NEGATIONS = ["true_negations", "true_negation_foils", "true_negation_kinds"]
+OPTIONS = 4
+
+
+def scenes_rows() -> Iterator[tuple[int, dict]]:
+    """(index, row) of the scenes' test split: 2,000 rows."""
+    dataset = load_scenes("test").select_columns(["image", "caption", *NEGATIONS, *TRUE_NEGATIONS])
+    return enumerate(dataset.cast_column("image", Image(decode=False)))
+
+
+def ccneg_rows(data_dir: Path) -> Iterator[tuple[int, dict]]:
+    """
+    (index, row) of CC-Neg's test split: of the folder `<data_dir>/ccneg`, or, where there is none, of what
+    `load_dataset("ccneg")` finds.
+
+    Raises:
+        BenchmarkError: there is no such data set, or it is damaged.
+    """
+    folder, columns = data_dir / "ccneg", ["image", "caption", *NEGATIONS]
+    if not folder.is_dir():
+        # Maybe in the cache, where it cannot be streamed and need not be: it is mapped into memory.
+        return dataset_rows("ccneg", CCNEG_SOURCE, columns, ["image"], {"split": "test"})
+    # `columns` keeps the distractors from being read at all. pyarrow holds on to what it has read of a file until
+    # that file ends, so that memory grows with the size of a Parquet file (500 MB), not with their number.
+    options = {"split": "test", "streaming": True, "columns": columns}
+    return dataset_rows(str(folder), CCNEG_SOURCE, columns, ["image"], options)
+
+
+def pairs(rows: Iterable[tuple[int, dict]], path: Path | str) -> Iterator[dict]:
+    """The caption against each negated caption; ids are row and place, such as "12/0"."""
+    for index, row in rows:
+        image, caption = encoded_image(row, "image", path, index), field(row, "caption", str, path, index)
+        for place, (negated, kind) in enumerate(_together(row, NEGATIONS, path, index)):
+            yield item(f"{index}/{place}", [image], [caption, negated], category=kind)
+
+
+def true_negations(rows: Iterable[tuple[int, dict]], path: Path | str) -> Iterator[dict]:
+    """Each true negation against its foil; the category is the foil's kind."""
+    for index, row in rows:
+        image = encoded_image(row, "image", path, index)
+        for place, (true, foil, kind) in enumerate(_together(row, TRUE_NEGATIONS, path, index)):
+            yield item(f"{index}/{place}", [image], [true, foil], category=kind)
+
+
+def choices(rows: Iterable[tuple[int, dict]], path: Path | str, seed: int = 0) -> Iterator[dict]:
+    """
+    Four captions a row, as in NegBench (arXiv 2501.09425), in an order drawn by the seed: one is true, either the
+    caption ("positive") or a true negation, which affirms one thing and denies another ("hybrid"); the three others
+    are among the row's negated captions and foils, and so false of the image. A row that offers fewer than three
+    different false captions is left out: 5 of the scenes' 2,000.
+    """
+    for index, row in rows:
+        false = texts(row, "negated_captions", path, index) + texts(row, "true_negation_foils", path, index)
+        false = list(dict.fromkeys(false))
+        if len(false) < OPTIONS - 1:
+            continue
+        rng = random.Random(f"{seed}-{index}")
+        category, right = rng.choice(
+            [
+                ("positive", field(row, "caption", str, path, index)),
+                ("hybrid", rng.choice(texts(row, "true_negations", path, index))),
+            ]
+        )
+        options = [right, *rng.sample(false, OPTIONS - 1)]
+        rng.shuffle(options)
+        image = encoded_image(row, "image", path, index)
+        yield item(index, [image], options, answer=options.index(right), category=category)
+
+
+def retrieval(rows: Iterable[tuple[int, dict]], path: Path | str) -> Iterator[dict]:
+    """
+    Caption and image of each row, all in one pool. Several rows may have the same caption, and all their images are
+    then right; a caption may also be true of an image that has another, which counts as wrong, so that a score of
+    100 % cannot be had.
+    """
+    for index, row in rows:
+        image, caption = encoded_image(row, "image", path, index), field(row, "caption", str, path, index)
+        yield item(index, [image], [caption], category="plain")
+
+
+def _together(row: dict, names: list[str], path: Path | str, index: int) -> Iterator[tuple[str, ...]]:
+    columns = [texts(row, name, path, index) for name in names]
+    if len({len(column) for column in columns}) != 1:
+        raise BenchmarkError(f"{path}, row {index}: {' and '.join(names)} differ in length; write the data set anew.")
+    return zip(*columns, strict=True)
+
+
+def _scenes(name: str, title: str, kind: Kind, items: Callable[..., Iterator[dict]], drawn: bool = False) -> Benchmark:
+    def read(data_dir: Path, **options) -> Iterator[dict]:
+        return items(scenes_rows(), SCENES_SPLIT, **options)
+
+    return Benchmark(name=name, title=title, kind=kind, read=read, source=SCENES_SOURCE, split="test", drawn=drawn)
+
+
+def read_ccneg(data_dir: Path) -> Iterator[dict]:
+    return pairs(ccneg_rows(data_dir), f"{data_dir / 'ccneg'}, split test")
+
+
+SCENES_PAIRS = _scenes("scenes-pairs", "Scenes, pairs", Kind.CAPTIONS, pairs)
+SCENES_TRUE_NEGATION = _scenes("scenes-true-negation", "Scenes, true negation", Kind.CAPTIONS, true_negations)
+SCENES_CHOICE = _scenes("scenes-choice", "Scenes, multiple choice", Kind.CAPTIONS, choices, drawn=True)
+SCENES_RETRIEVAL = _scenes("scenes-retrieval", "Scenes, retrieval", Kind.RETRIEVAL, retrieval)
+SCENES = (SCENES_PAIRS, SCENES_TRUE_NEGATION, SCENES_CHOICE, SCENES_RETRIEVAL)
+
+CCNEG = Benchmark(
+    name="ccneg",
+    title="CC-Neg",
+    kind=Kind.CAPTIONS,
+    read=read_ccneg,
+    source=CCNEG_SOURCE,
+    split="test",
+)

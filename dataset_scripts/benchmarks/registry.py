@@ -1,0 +1,98 @@
+"""All benchmarks, by name."""
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+
+from conclip.errors import UsageError
+from dataset_scripts.benchmarks.aro import VG_ATTRIBUTION, VG_RELATION
+from dataset_scripts.benchmarks.caption_orders import (
+    COCO_ORDER,
+    COCO_SHUFFLED_RETRIEVAL,
+    FLICKR30K_ORDER,
+    FLICKR30K_SHUFFLED_RETRIEVAL,
+)
+from dataset_scripts.benchmarks.captions_retrieval import COCO_RETRIEVAL, COCO_VAL2017_RETRIEVAL, FLICKR30K_RETRIEVAL
+from dataset_scripts.benchmarks.classification import CLASSIFICATION, class_folder
+from dataset_scripts.benchmarks.negbench import (
+    NEGBENCH_MCQ_COCO,
+    NEGBENCH_MCQ_SYNTHETIC,
+    NEGBENCH_MCQ_VOC,
+    NEGBENCH_RETRIEVAL_COCO,
+)
+from dataset_scripts.benchmarks.negrefcocog import NEGREFCOCOG
+from dataset_scripts.benchmarks.own import CCNEG, SCENES
+from dataset_scripts.benchmarks.schema import Benchmark
+from dataset_scripts.benchmarks.sugarcrepe import SUGARCREPE, SUGARCREPE_PP
+from dataset_scripts.benchmarks.two_by_two import WINOGROUND, two_by_two
+from dataset_scripts.benchmarks.valse import VALSE_EXISTENCE, VALSE_EXISTENCE_UNFILTERED
+
+BENCHMARKS = (
+    *SCENES,
+    CCNEG,
+    SUGARCREPE,
+    SUGARCREPE_PP,
+    VALSE_EXISTENCE,
+    VALSE_EXISTENCE_UNFILTERED,
+    VG_RELATION,
+    VG_ATTRIBUTION,
+    COCO_ORDER,
+    FLICKR30K_ORDER,
+    NEGBENCH_MCQ_COCO,
+    NEGBENCH_MCQ_VOC,
+    NEGBENCH_MCQ_SYNTHETIC,
+    NEGBENCH_RETRIEVAL_COCO,
+    COCO_RETRIEVAL,
+    COCO_VAL2017_RETRIEVAL,
+    FLICKR30K_RETRIEVAL,
+    COCO_SHUFFLED_RETRIEVAL,
+    FLICKR30K_SHUFFLED_RETRIEVAL,
+    WINOGROUND,
+    NEGREFCOCOG,
+    *CLASSIFICATION,
+)
+
+
+def choose_benchmarks(names: list[str]) -> list[Benchmark]:
+    """
+    Args:
+        names: of benchmarks, or the beginnings of several (`scenes`, `negbench`); `all`.
+
+    Raises:
+        UsageError: an unknown name, or folders that tables could not tell from another benchmark.
+    """
+    if names == ["all"]:
+        return list(BENCHMARKS)
+    if alone := {"all", "list"}.intersection(names):
+        raise UsageError(f"--benchmarks {min(alone)} stands alone, without other names.")
+    chosen: dict[str, Benchmark] = {}
+    for name in dict.fromkeys(names):
+        for benchmark in benchmarks_named(name):
+            # Of a folder each call makes a new one.
+            if chosen.setdefault(benchmark.name, benchmark) != benchmark:
+                raise UsageError(
+                    f"--benchmarks {name}: there is another {benchmark.name} among them; rename the folder, or run "
+                    "the two one after the other."
+                )
+    return list(chosen.values())
+
+
+def benchmarks_named(name: str) -> list[Benchmark]:
+    kind, _, folder = name.partition(":")
+    if folder and kind in ("classes", "two_by_two"):
+        make = class_folder if kind == "classes" else two_by_two
+        # Both from where the command is given, and not below --data_dir.
+        path = Path(os.path.abspath(os.path.expanduser(folder)))
+        return [make(path.name, path)]
+    found = [benchmark for benchmark in BENCHMARKS if benchmark.name == name]
+    found = found or [benchmark for benchmark in BENCHMARKS if benchmark.name.startswith(f"{name}-")]
+    if not found:
+        known = [benchmark.name for benchmark in BENCHMARKS]
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
+        raise UsageError(f"--benchmarks {name}: no such benchmark; {hint}")
+    return found
+
+
+def list_benchmarks() -> str:
+    return "\n".join(f"{benchmark.name}: {benchmark.title}. {benchmark.source}" for benchmark in BENCHMARKS)

@@ -1,0 +1,196 @@
+"""Folders of class folders are read, and the eight sets; classes are named well, and faults said."""
+
+from pathlib import Path
+
+import pytest
+from class_files import SETS, answers, class_folders, fails, names_of, parquet, picture
+from huggingface_hub import errors
+
+from dataset_scripts.benchmarks import classification
+from dataset_scripts.benchmarks.class_prompts import TEMPLATES
+from dataset_scripts.benchmarks.classification import CLASS_SETS, CLASSIFICATION, class_folder
+from dataset_scripts.benchmarks.schema import ITEM, BenchmarkError, Kind
+
+
+@pytest.fixture(autouse=True)
+def no_hub(monkeypatch):
+    def refused(*args, **kwargs):
+        raise errors.OfflineModeIsEnabled("no network")
+
+    monkeypatch.setattr(classification, "snapshot_download", refused)
+
+
+class TestClassFolders:
+    def test_items_come_by_class_and_name(self, tmp_path):
+        files = {"Shih_Tzu": ["b.JPEG", "a.png"], "Egyptian Mau": ["c.webp"], ".cache": ["d.png"]}
+        class_folders(tmp_path, files)
+        (tmp_path / "Shih_Tzu" / "notes.txt").write_text("no image")
+        (tmp_path / "Shih_Tzu" / ".hidden.png").write_bytes(picture(1))
+        (tmp_path / "Shih_Tzu" / "z.png").mkdir()
+        (tmp_path / "readme.png").write_bytes(picture(1))
+        pets = class_folder("pets", tmp_path)
+        rows = list(pets.read(Path("elsewhere")))
+        assert [(row["id"], row["answer"]) for row in rows] == [
+            ("Egyptian Mau/c.webp", 0),
+            ("Shih_Tzu/a.png", 1),
+            ("Shih_Tzu/b.JPEG", 1),
+        ]
+        assert [row["images"] for row in rows] == [[str(tmp_path / row["id"])] for row in rows]
+        assert all(row["captions"] == [] and row["boxes"] == [] and row["category"] == "" for row in rows)
+        assert all(ITEM.encode_example(row) for row in rows)
+        assert (pets.kind, pets.name) == (Kind.CLASSES, "pets")
+        assert pets.classes(Path("elsewhere")) == {
+            "bare names": [["egyptian mau"], ["shih tzu"]],
+            "templates": [["a photo of a egyptian mau."], ["a photo of a shih tzu."]],
+        }
+
+    @pytest.mark.parametrize(
+        ("splits", "read"),
+        [
+            (["train", "Test", "val"], "Test"),
+            (["train", "val"], "val"),
+            (["train", "validation"], "validation"),
+        ],
+    )
+    def test_a_split_is_read_alone(self, tmp_path, splits, read):
+        class_folders(tmp_path, {f"{split}/cat": [f"{split}.png"] for split in splits})
+        assert answers(class_folder("x", tmp_path), tmp_path) == [(f"cat/{read}.png", "cat")]
+
+    def test_a_split_without_class_folders_is_no_class(self, tmp_path):
+        class_folders(tmp_path, {"train/cat": ["a.png"], "test": ["b.png"]})
+        assert "no class folders in test or val or validation" in fails(class_folder("x", tmp_path), tmp_path)
+
+    def test_train_alone_is_refused(self, tmp_path):
+        class_folders(tmp_path, {"train/cat": ["a.png"]})
+        assert "holds train, but no class folders in test" in fails(class_folder("x", tmp_path), tmp_path)
+
+    def test_a_class_may_be_called_like_a_split(self, tmp_path):
+        class_folders(tmp_path, {"test": ["a.png"], "quiz": ["b.png"]})
+        assert answers(class_folder("x", tmp_path), tmp_path) == [("quiz/b.png", "quiz"), ("test/a.png", "test")]
+
+    def test_reading_is_lazy(self, tmp_path):
+        class_folders(tmp_path, {"a": ["1.png"], "b": []})
+        rows = class_folder("x", tmp_path).read(tmp_path)
+        assert next(rows)["id"] == "a/1.png"
+        with pytest.raises(BenchmarkError, match=r"b holds no images"):
+            next(rows)
+
+    @pytest.mark.parametrize("there", [True, False])
+    def test_nothing_to_read(self, tmp_path, there):
+        root = tmp_path / "none"
+        if there:
+            root.mkdir()
+        fault = fails(class_folder("x", root), tmp_path)
+        assert str(root) in fault and ("holds neither" if there else "is no folder") in fault
+        assert "as class folders with images" in fault
+
+    def test_a_command_line_path_may_be_relative(self, tmp_path, monkeypatch):
+        class_folders(tmp_path / "mine", {"a": ["1.png"]})
+        monkeypatch.chdir(tmp_path)
+        assert answers(class_folder("mine", "mine"), tmp_path / "data") == [("a/1.png", "a")]
+
+
+class TestTheEightSets:
+    def test_they_are_the_papers(self):
+        assert [benchmark.title for benchmark in CLASSIFICATION] == [
+            "ImageNet-1k",
+            "CIFAR-10",
+            "CIFAR-100",
+            "Stanford Cars",
+            "Caltech-101",
+            "Food-101",
+            "Flowers-102",
+            "Oxford Pets",
+        ]
+        assert all(benchmark.kind is Kind.CLASSES for benchmark in CLASSIFICATION)
+
+    def test_imagenet_takes_first_names(self, tmp_path):
+        names = ["tench, Tinca tinca", "crane", "Cardigan, Cardigan Welsh corgi", "cardigan", "crane2", "maillot"]
+        parquet(tmp_path / "imagenet" / "val.parquet", [4], [*names, "maillot, tank suit"])
+        assert names_of(SETS["imagenet"], tmp_path) == [
+            "tench",
+            "crane bird",
+            "cardigan welsh corgi",
+            "cardigan",
+            "construction crane",
+            "maillot",
+            "tank suit",
+        ]
+
+    def test_imagenet_leaves_its_unlabelled_test_alone(self, tmp_path):
+        for split, label in (("train", 0), ("validation", 1), ("test", -1)):
+            parquet(tmp_path / "imagenet" / "data" / f"{split}-00000-of-00001.parquet", [label], ["tench", "hen"])
+        assert answers(SETS["imagenet"], tmp_path) == [("0", "hen")]
+
+    def test_commas_stay_elsewhere(self, tmp_path):
+        class_folders(tmp_path / "food101", {"macaroni, cheese": ["a.png"]})
+        assert names_of(SETS["food101"], tmp_path) == ["macaroni, cheese"]
+
+    @pytest.mark.parametrize("form", ["folders", "parquet"])
+    def test_caltech_has_no_background(self, tmp_path, form):
+        root = tmp_path / "caltech101"
+        if form == "folders":
+            class_folders(root, {"BACKGROUND_Google": ["a.jpg"], "Faces_easy": ["b.jpg"], "accordion": ["c.jpg"]})
+            expected = [("Faces_easy/b.jpg", "faces easy"), ("accordion/c.jpg", "accordion")]
+        else:
+            parquet(root / "train-00000-of-00001.parquet", [2, 1, 0], ["accordion", "background_google", "faces_easy"])
+            expected = [("0", "faces easy"), ("2", "accordion")]
+        assert answers(SETS["caltech101"], tmp_path) == expected
+        (root / "classes.txt").write_text("one\ntwo\n")
+        assert sorted(name for _, name in answers(SETS["caltech101"], tmp_path)) == ["one", "two"]
+
+    def test_templates(self):
+        # Counted and picked by hand from the prompts CLIP's authors published.
+        counts = {"imagenet": 7, "cifar10": 18, "cifar100": 18, "stanford-cars": 8, "caltech101": 34}
+        counts |= {"food101": 1, "flowers102": 1, "oxford-pets": 1}
+        assert {name: len(templates) for name, templates in TEMPLATES.items()} == counts
+        assert {name: len(set(templates)) for name, templates in TEMPLATES.items()} == counts
+        assert all(template.count("{}") == 1 for templates in TEMPLATES.values() for template in templates)
+        picked = {
+            "imagenet": ["itap of a {}.", "art of the {}."],
+            "cifar10": ["a photo of a {}.", "a high contrast photo of the {}.", "a photo of the big {}."],
+            "caltech101": ["a plastic {}.", "the {} in a video game.", "a embroidered {}.", "a doodle of the {}."],
+            "stanford-cars": ["i love my {}!"],
+        }
+        assert all(template in TEMPLATES[name] for name, templates in picked.items() for template in templates)
+
+    def test_prompts_of_a_set(self, tmp_path):
+        class_folders(tmp_path / "food101", {"test/peking_duck": ["a.jpg"], "test/Pho": ["b.jpg"]})
+        assert SETS["food101"].classes(tmp_path) == {
+            "bare names": [["pho"], ["peking duck"]],
+            "templates": [["a photo of pho, a type of food."], ["a photo of peking duck, a type of food."]],
+        }
+
+
+class TestTheHub:
+    def test_what_to_do_without_it(self, tmp_path):
+        for benchmark, class_set in zip(CLASSIFICATION, CLASS_SETS, strict=True):
+            fault = fails(benchmark, tmp_path)
+            assert f"{class_set.hub} cannot be fetched from the Hub (OfflineModeIsEnabled)" in fault
+            assert f"or run `hf download {class_set.hub} --repo-type dataset --include" in fault
+            assert f"--local-dir <data_dir>/{class_set.name}`" in fault
+        assert "accepted its terms" in fails(SETS["imagenet"], tmp_path)
+
+    def test_the_split_alone_is_fetched(self, tmp_path, monkeypatch):
+        asked = []
+
+        def fetch(repo_id, repo_type, allow_patterns):
+            asked.append((repo_id, repo_type, allow_patterns))
+            parquet(tmp_path / "hub" / "data" / "validation-00000-of-00001.parquet", [1], ["cod", "pho"])
+            return str(tmp_path / "hub")
+
+        monkeypatch.setattr(classification, "snapshot_download", fetch)
+        (tmp_path / "food101").mkdir()
+        (tmp_path / "food101" / "classes.txt").write_text("fish\nsoup\n")
+        assert answers(SETS["food101"], tmp_path) == [("0", "soup")]
+        assert set(map(repr, asked)) == {
+            repr(("ethz/food101", "dataset", ["validation-*.parquet", "*/validation-*.parquet"]))
+        }
+
+    def test_files_it_no_longer_has(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(classification, "snapshot_download", lambda *args, **kwargs: str(tmp_path))
+        assert "holds neither class folders nor Parquet files" in fails(SETS["cifar10"], tmp_path)
+
+    def test_local_files_come_first(self, tmp_path):
+        class_folders(tmp_path / "cifar10", {"cat": ["a.png"]})
+        assert answers(SETS["cifar10"], tmp_path) == [("cat/a.png", "cat")]

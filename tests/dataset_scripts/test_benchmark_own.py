@@ -1,0 +1,188 @@
+"""Benchmarks of the scenes and of CC-Neg: items against rows drawn anew, and their truth against the objects drawn."""
+
+import datasets
+import pytest
+from benchmark_files import read
+from ccneg_files import annotation, image_color, jpeg, truncate
+from scene_captions import is_true
+
+from dataset_scripts import scenes
+from dataset_scripts.benchmarks import own as own_benchmarks
+from dataset_scripts.benchmarks.own import (
+    CCNEG,
+    SCENES_CHOICE,
+    SCENES_PAIRS,
+    SCENES_RETRIEVAL,
+    SCENES_TRUE_NEGATION,
+    choices,
+    pairs,
+    true_negations,
+)
+from dataset_scripts.benchmarks.schema import BenchmarkError, Kind
+
+ROWS = 200
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return [scenes.make_row("test", index, 0) for index in range(ROWS)]
+
+
+@pytest.fixture
+def few_scenes(monkeypatch, tmp_path):
+    """`load_scenes` draws but the first rows of each split."""
+
+    def load(split):
+        return scenes.load_scenes(split, split_sizes={"train": 1, "test": ROWS}, cache_dir=str(tmp_path))
+
+    monkeypatch.setattr(own_benchmarks, "load_scenes", load)
+
+
+def encoded(row):
+    return [{"bytes": row["image"]["bytes"]}]
+
+
+def test_scenes_pairs(few_scenes, rows, tmp_path):
+    items = read(SCENES_PAIRS, tmp_path)
+    assert [item["captions"] for item in items] == [[row["caption"], row["negated_captions"][0]] for row in rows]
+    assert [item["category"] for item in items] == [row["negation_kinds"][0] for row in rows]
+    assert [item["id"] for item in items] == [f"{index}/0" for index in range(ROWS)]
+    assert [item["images"] for item in items] == [encoded(row) for row in rows]
+    assert {item["answer"] for item in items} == {0}
+
+
+def test_scenes_true_negation(few_scenes, rows, tmp_path):
+    items = read(SCENES_TRUE_NEGATION, tmp_path)
+    assert len(items) == 2 * ROWS
+    for at, item in enumerate(items):
+        row, place = rows[at // 2], at % 2
+        assert item == {
+            "id": f"{at // 2}/{place}",
+            "category": ("false affirmation", "false negation")[place],
+            "images": encoded(row),
+            "boxes": [],
+            "captions": [row["true_negations"][place], row["true_negation_foils"][place]],
+            "answer": 0,
+        }
+
+
+def test_scenes_retrieval(few_scenes, rows, tmp_path):
+    items = read(SCENES_RETRIEVAL, tmp_path)
+    assert [(item["captions"], item["images"]) for item in items] == [([row["caption"]], encoded(row)) for row in rows]
+    assert {item["category"] for item in items} == {"plain"}
+    assert SCENES_RETRIEVAL.kind is Kind.RETRIEVAL
+
+
+def test_scenes_choice_has_one_true_answer_among_four(few_scenes, rows, tmp_path, monkeypatch):
+    items = read(SCENES_CHOICE, tmp_path / "no files are needed")
+    assert [item["images"] for item in items] == [encoded(rows[int(item["id"])]) for item in items]
+    drawn = []
+    monkeypatch.setattr(scenes, "draw", lambda scene, *_: drawn.append(scene))
+    monkeypatch.setattr(scenes, "encode", lambda picture: None)
+    for item in items:
+        drawn.clear()
+        row = scenes.make_row("test", int(item["id"]), 0)
+        assert len(set(item["captions"])) == 4
+        assert [is_true(caption, drawn[0]) for caption in item["captions"]].index(True) == item["answer"]
+        assert sum(is_true(caption, drawn[0]) for caption in item["captions"]) == 1
+        right = {"positive": [row["caption"]], "hybrid": row["true_negations"]}[item["category"]]
+        assert item["captions"][item["answer"]] in right
+    for field, values in (("answer", range(4)), ("category", ("positive", "hybrid"))):
+        counts = [sum(item[field] == value for item in items) for value in values]
+        # Each is as likely as the others; 4 standard deviations of a binomial count.
+        share = 1 / len(counts)
+        assert all(abs(count - ROWS * share) < 4 * (ROWS * share * (1 - share)) ** 0.5 for count in counts), counts
+
+
+def test_choices_depend_on_the_seed_and_the_row_alone(rows):
+    numbered = list(enumerate(rows))
+    items = list(choices(numbered, "scenes"))
+    assert items == list(choices(numbered, "scenes", seed=0))
+    assert [item for item in items if int(item["id"]) >= 150] == list(choices(numbered[150:], "scenes"))
+    assert [item["captions"] for item in items] != [item["captions"] for item in choices(numbered, "scenes", seed=1)]
+
+
+def test_a_row_with_two_false_captions_alike_gives_no_choice(rows):
+    row = rows[0] | {"negated_captions": [rows[0]["true_negation_foils"][1]]}
+    assert list(choices([(0, row)], "scenes")) == []
+    assert [item["id"] for item in choices([(0, row), (7, rows[7])], "scenes")] == ["7"]
+
+
+def test_every_negated_caption_gives_an_item(rows):
+    row = rows[0] | {"negated_captions": ["no one", "no two"], "negation_kinds": ["object", "relation"]}
+    items = list(pairs([(3, row)], "somewhere"))
+    assert [(item["id"], item["captions"][1], item["category"]) for item in items] == [
+        ("3/0", "no one", "object"),
+        ("3/1", "no two", "relation"),
+    ]
+    assert list(pairs([(3, row | {"negated_captions": [], "negation_kinds": []})], "somewhere")) == []
+
+
+@pytest.mark.parametrize("items", [pairs, true_negations, choices, own_benchmarks.retrieval])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"caption": "  ", "true_negations": ["", ""]},
+        {"image": None},
+        {"image": {"bytes": None, "path": None}},
+        {
+            "caption": None,
+            "negated_captions": ["one", " ", "two", "three"],
+            "true_negation_foils": [None, "one", "two", "three"],
+        },
+    ],
+)
+def test_damaged_rows_are_named(rows, items, changes):
+    with pytest.raises(BenchmarkError, match="somewhere, row 5: '"):
+        list(items([(5, rows[5] | changes)], "somewhere"))
+
+
+def test_lists_that_do_not_belong_together_are_named(rows):
+    with pytest.raises(BenchmarkError, match="somewhere, row 5: negated_captions and negation_kinds"):
+        list(pairs([(5, rows[5] | {"negation_kinds": []})], "somewhere"))
+    with pytest.raises(BenchmarkError, match="somewhere, row 5: true_negations and"):
+        list(true_negations([(5, rows[5] | {"true_negation_foils": ["one"]})], "somewhere"))
+
+
+def test_an_image_without_bytes_is_its_path(rows):
+    row = rows[0] | {"image": {"bytes": None, "path": "a.png"}}
+    assert next(pairs([(0, row)], "somewhere"))["images"] == ["a.png"]
+
+
+@pytest.fixture
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def ccneg_items(first: int, stop: int) -> list[dict]:
+    """What the test split of the tiny CC-Neg gives."""
+    return [
+        {
+            "id": f"{row - first}/0",
+            "category": "predicate-object",
+            "images": [{"bytes": jpeg(image_color(row))}],
+            "boxes": [],
+            "captions": [annotation(row)["json"]["caption"], annotation(row)["sop_data"]["negative-prompt"]],
+            "answer": 0,
+        }
+        for row in range(first, stop)
+    ]
+
+
+def test_ccneg_from_the_folder_or_by_name(write, coco, tmp_path, own_cache, monkeypatch):
+    assert write("--test_size", 5, "--coco_dir", coco)[0] == 0
+    assert read(CCNEG, tmp_path) == ccneg_items(7, 12)
+    # Streamed: nothing was copied.
+    assert not list(tmp_path.glob("cache/**/*.arrow"))
+    monkeypatch.chdir(tmp_path)
+    assert read(CCNEG, tmp_path / "elsewhere") == ccneg_items(7, 12)
+
+
+def test_ccneg_that_is_absent_or_damaged_says_how_to_write_it(write, tmp_path, own_cache):
+    with pytest.raises(BenchmarkError, match="ccneg cannot be read.*python -m dataset_scripts.ccneg"):
+        list(CCNEG.read(tmp_path))
+    write("--test_size", 5)
+    [path] = (tmp_path / "ccneg" / "data").glob("*test*.parquet")
+    truncate(path)
+    with pytest.raises(BenchmarkError, match="ccneg cannot be read.*python -m dataset_scripts.ccneg"):
+        list(CCNEG.read(tmp_path))

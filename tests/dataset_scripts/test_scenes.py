@@ -1,0 +1,130 @@
+"""The drawn scenes: deterministic, split without overlap, every caption as true or false as it says."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from scene_captions import OBJECT, is_true
+
+from dataset_scripts import scenes
+from dataset_scripts.scenes import COMBINATIONS, HELD_OUT, IN_TRAINING, NEGATION_KINDS, load_scenes, make_row
+from dataset_scripts.scenes_drawing import COLOURS, GRID, IMAGE_SIZE, PALETTE, SHADE, SHAPES, SceneObject, draw
+from dataset_scripts.schema import FEATURES
+
+SIZES = {"train": 60, "test": 40}
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Rows with the scenes behind their pictures: image's and distractor's."""
+
+    def rows(split, count):
+        seen = []
+        monkeypatch.setattr(scenes, "draw", lambda scene, *_: seen.append(list(scene)) or Image.new("RGB", (2, 2)))
+        for index in range(count):
+            seen.clear()
+            row = make_row(split, index, seed=0)
+            yield row, *seen
+
+    return rows
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_captions_are_as_true_or_false_as_they_say(drawn, split):
+    kinds = set()
+    for row, scene, distractor in drawn(split, 600):
+        [negated] = row["negated_captions"]
+        assert is_true(row["caption"], scene), row
+        assert not is_true(negated, scene), row
+        assert is_true(negated, distractor), row
+        assert not is_true(row["caption"], distractor), row
+        for true, foil in zip(row["true_negations"], row["true_negation_foils"], strict=True):
+            assert is_true(true, scene) and not is_true(foil, scene), row
+        assert row["objects"] == [f"{item.colour} {item.shape}" for item in scene]
+        kinds.update(row["negation_kinds"])
+    assert kinds == set(NEGATION_KINDS)
+
+
+def test_no_combination_of_the_test_split_is_in_training(drawn):
+    assert set(HELD_OUT) | set(IN_TRAINING) == set(COMBINATIONS) and not set(HELD_OUT) & set(IN_TRAINING)
+    for shape in SHAPES:
+        assert {name for name, _ in HELD_OUT} == set(SHAPES) and any(shape == name for name, _ in IN_TRAINING)
+    assert {colour for _, colour in IN_TRAINING} == set(COLOURS)
+    for row, *pictures in drawn("train", 600):
+        assert all((item.shape, item.colour) in IN_TRAINING for scene in pictures for item in scene)
+        texts = [row["caption"], *row["negated_captions"], *row["true_negations"], *row["true_negation_foils"]]
+        named = {f"{shape} {colour}" for shape, colour in HELD_OUT}
+        for text in texts:
+            assert not any(f"{m['shape']} {m['colour']}" in named for m in OBJECT.finditer(text)), text
+    for _, scene, _ in drawn("test", 300):
+        assert all((item.shape, item.colour) in HELD_OUT for item in scene)
+
+
+def test_text_alone_does_not_tell_a_true_negation_from_a_false_one():
+    """The denying words and their places are the same on both sides; only the object differs."""
+    for index in range(200):
+        row = make_row("train", index, seed=0)
+        true, (_, foil) = row["true_negations"][0], row["true_negation_foils"]
+        assert OBJECT.sub("*", true).replace("an *", "a *") == OBJECT.sub("*", foil).replace("an *", "a *")
+
+
+def test_rows_depend_on_the_arguments_alone():
+    assert make_row("train", 7, 0) == make_row("train", 7, 0)
+    assert make_row("train", 7, 0) != make_row("train", 7, 1)
+    assert make_row("train", 7, 0) != make_row("train", 8, 0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_an_object_is_drawn_in_its_colour_and_cell(shape, size):
+    import random
+
+    cell = IMAGE_SIZE // GRID
+    for row in range(GRID):
+        for column in range(GRID):
+            image = np.asarray(draw([SceneObject(shape, "red", size, row, column)], 120, random.Random(0)))
+            painted = (abs(image.astype(int) - PALETTE["red"]) <= SHADE).all(axis=2)
+            inside = painted[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell]
+            assert inside.sum() == painted.sum() > 8
+            assert (image == 120).all(axis=2).sum() > IMAGE_SIZE**2 / 2
+
+
+def test_large_is_larger_than_small():
+    import random
+
+    for shape in SHAPES:
+        areas = [
+            (np.asarray(draw([SceneObject(shape, "blue", size, 0, 0)], 120, random.Random(1))) != 120)
+            .any(axis=2)
+            .sum()
+            for size in ("small", "large")
+        ]
+        assert areas[1] > 1.6 * areas[0]
+
+
+def test_builder_writes_the_schema(tmp_path):
+    splits = load_scenes(split_sizes=SIZES, cache_dir=str(tmp_path))
+    assert {name: len(split) for name, split in splits.items()} == SIZES
+    assert splits["test"].features == FEATURES
+    row, made = splits["test"][3], make_row("test", 3, 0)
+    assert row["caption"] == made["caption"] and row["true_negation_foils"] == made["true_negation_foils"]
+    assert row["image"].size == (IMAGE_SIZE, IMAGE_SIZE)
+    expected = np.asarray(Image.open(io.BytesIO(made["distractor_images"][0]["bytes"])))
+    assert (np.asarray(row["distractor_images"][0]) == expected).all()
+
+
+def test_same_rows_for_any_number_of_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(scenes, "ROWS_A_SHARD", 20)
+    one = load_scenes("train", split_sizes=SIZES, cache_dir=str(tmp_path / "1"))
+    two = load_scenes("train", split_sizes=SIZES, cache_dir=str(tmp_path / "2"), num_proc=2)
+    assert one["caption"][:] == two["caption"][:]
+
+
+def test_other_code_or_sizes_never_meet_the_old_cache(tmp_path, monkeypatch):
+    first = load_scenes("train", split_sizes=SIZES, cache_dir=str(tmp_path))
+    assert len(load_scenes("train", split_sizes={"train": 20, "test": 10}, cache_dir=str(tmp_path))) == 20
+    monkeypatch.setattr(scenes, "code_fingerprint", lambda: "changed")
+    monkeypatch.setattr(scenes, "OPENINGS", ("look: ",))
+    changed = load_scenes("train", split_sizes=SIZES, cache_dir=str(tmp_path))
+    assert changed[0]["caption"].startswith("look: ") and not first[0]["caption"].startswith("look: ")

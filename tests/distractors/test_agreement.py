@@ -1,0 +1,69 @@
+"""Which captions mention what, image by image, and for all queries and the whole pool at once."""
+
+import numpy as np
+import pytest
+from look_alikes import make_targets, make_texts
+
+from conclip.distractors.caption_filter import Agreement, agrees, head_of, mentions, word_forms
+
+texts = pytest.fixture(name="texts")(make_texts)
+targets = pytest.fixture(name="targets")(make_targets)
+
+
+@pytest.mark.parametrize(
+    ("plural", "singular"),
+    [
+        pair.split()
+        for pair in (
+            "dogs dog, boxes box, buses bus, knives knife, wolves wolf, gloves glove, men man, women woman, "
+            "firemen fireman, children child, people person, ladies lady, skis ski, potatoes potato, shoes shoe, "
+            "leaves leaf, horses horse, glasses glass, ties tie, churches church, teeth tooth, dresses dress, "
+            "menus menu, mice mouse"
+        ).split(", ")
+    ],
+)
+def test_plural_and_singular_meet(plural, singular):
+    assert word_forms(plural) & word_forms(singular)
+
+
+@pytest.mark.parametrize(("one", "other"), [("cat", "car"), ("man", "woman"), ("board", "boat"), ("sky", "ski")])
+def test_other_words_do_not_meet(one, other):
+    assert not word_forms(one) & word_forms(other)
+
+
+def test_heads():
+    heads = {
+        "a red ball": "ball",
+        "the man in a hat": "man",
+        "Two Dogs.": "dogs",
+        "not on the table": "table",
+        "a bottle of water": "bottle",
+        "t-shirt": "shirt",
+        "red": "red",
+        "the": None,
+        "": None,
+    }
+    assert {phrase: head_of(phrase) for phrase in heads} == heads
+
+
+def test_agrees_if_nothing_mentions_the_target_and_something_the_subject():
+    captions = ["A man walks two Dogs.", "someone near a lake"]
+    assert mentions(captions, "a small dog") and mentions(captions, "lakes") and not mentions(captions, "dogma")
+    assert agrees(captions, ["a ball"])
+    assert not agrees(captions, ["a ball", "the dog"])
+    assert not agrees([*captions, "ball"], ["a ball"])  # an object label
+    assert agrees(captions, ["a ball"], "the men") and not agrees(captions, ["a ball"], "a woman")
+    assert agrees(captions, ["a ball"], "") and agrees(captions, [])
+    assert not agrees([], ["a ball"])
+
+
+@pytest.mark.parametrize("with_subjects", [False, True])
+def test_agreement_of_all_is_that_of_each(texts, targets, with_subjects):
+    subjects = [("a lake", "", "two men")[row % 3] for row in range(len(targets))] if with_subjects else None
+    rows = np.array([5, 0, 91, 41, 5, 60, 1])
+    expected = [
+        [agrees(texts[image], targets[row], subjects and subjects[row]) for image in range(30, 130)] for row in rows
+    ]
+    found = Agreement(texts, targets, subjects)(rows, 30, 130)
+    assert found.tolist() == expected
+    assert 0.1 < found.float().mean() < 0.9

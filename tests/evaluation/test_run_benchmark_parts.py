@@ -1,0 +1,139 @@
+"""The pieces of evaluate/run_benchmarks.py alone, where a whole run would not tell right from wrong."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from benchmark_runs import refusal
+from small_benchmarks import write_pictures
+from tiny import tiny_model, tiny_processor
+
+from conclip.embedding.images import ImageEmbedder
+from conclip.evaluation import scorers as scorer
+from conclip.evaluation.items import distinct_images
+from conclip.evaluation.pools import class_embeds, score_classes
+from conclip.evaluation.scorers import EmbeddingScorer
+from conclip.evaluation.scoring import itt_tot_columns, macro_score, pair_columns
+from conclip.models.clip import text_tokenizer
+from conclip.training.collator import PairCollator
+from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
+
+
+def test_the_key_of_a_crop_is_of_its_image_and_its_box(tmp_path):
+    write_pictures(tmp_path / "images", ["a.png", "b.png"])
+    one, other = (str(tmp_path / "images" / name) for name in ("a.png", "b.png"))
+    small, large = (0, 0, 9, 9), (0, 0, 30, 30)
+    parts = [(one, small), (one, large), (other, small), (other, large), (one, small)]
+    items = [item(at, [image], ["a cat"], boxes=[box]) for at, (image, box) in enumerate(parts)]
+    images, image_at = distinct_images([*items, item(5, [one], ["a cat"])], "mine")
+    assert image_at == [[0], [1], [2], [3], [0], [4]]
+    keys = images.stored.keys()
+    assert len(np.unique(keys, axis=0)) == 5
+    # As a process that has some of them finds them, and as another run does.
+    assert np.array_equal(np.concatenate([images.stored.keys(0, 2), images.stored.keys(2, 5)]), keys)
+    again, _ = distinct_images(items[::-1], "mine")
+    assert np.array_equal(again.stored.keys(), keys[[0, 3, 2, 1]])
+    assert [images[at].size for at in range(5)] == [(9, 9), (30, 30), (9, 9), (30, 30), (60, 48)]
+
+
+def test_encoded_images_are_the_same_by_their_bytes(tmp_path):
+    write_pictures(tmp_path / "images", ["a.png", "b.png"])
+    encoded = [{"bytes": (tmp_path / "images" / name).read_bytes()} for name in ("a.png", "b.png", "a.png")]
+    images, image_at = distinct_images([item(at, [image], ["a"]) for at, image in enumerate(encoded)], "mine")
+    assert len(images) == 2 and image_at == [[0], [1], [0]]
+
+
+def test_pairs_take_the_true_caption_from_where_it_is():
+    chunk = SimpleNamespace(items=[{"answer": 1}, {"answer": 0}])
+    found = pair_columns(chunk, [np.array([[0.1, 0.9]]), np.array([[0.3, 0.2]])], None)
+    assert found == {"true_scores": [0.9, 0.3], "false_scores": [0.1, 0.2]}
+
+
+def test_chance_of_a_mean_over_categories_is_the_mean_of_theirs():
+    categories = {"two": {"count": 9, "ties": 1, "chance": 1 / 2}, "four": {"count": 1, "ties": 0, "chance": 1 / 4}}
+    benchmark = SimpleNamespace(left_out=frozenset(), min_count=1, macro=False)
+    reader = SimpleNamespace(benchmark=benchmark, left_out=Counter(two=3, five=1))
+    found = macro_score("accuracy", {"categories": categories, "macro_accuracy": 0.7, "chance": 0.475}, reader)
+    assert (found.value, found.chance, found.count, found.ties, found.left_out) == (0.7, 3 / 8, 10, 1, 4)
+    benchmark.min_count = 9
+    found = macro_score("accuracy", {"categories": categories, "macro_accuracy": 0.7, "chance": 0.475}, reader)
+    assert (found.chance, found.count) == (1 / 2, 9)
+
+
+class Vectors(EmbeddingScorer):
+    """Each text and image has a given embedding."""
+
+    def __init__(self, **vectors: list[float]):
+        self.vectors = {name: torch.tensor(vector) for name, vector in vectors.items()}
+
+    def texts(self, texts: list[str]) -> torch.Tensor:
+        return torch.stack([self.vectors[text] for text in texts])
+
+    def images(self, images) -> torch.Tensor:
+        return self.texts(images)
+
+
+def test_a_class_is_the_mean_of_its_prompts_of_length_one():
+    vectors = Vectors(a=[1.0, 0.0], b=[0.0, 1.0], c=[0.6, 0.8])
+    found = class_embeds([["c"], ["b", "a"], ["a", "c", "c"]], vectors)
+    expected = torch.tensor([[0.6, 0.8], [0.5**0.5, 0.5**0.5], [2.2 / 7.4**0.5, 1.6 / 7.4**0.5]], dtype=torch.float64)
+    assert torch.allclose(found, expected, atol=1e-6) and found.dtype == torch.float64
+
+
+def test_classes_say_what_was_left_out_under_each_condition():
+    prompts = {"bare names": [["cat"], ["dog"]], "templates": [["dog"], ["cat"]]}
+    benchmark = Benchmark("x", "X", Kind.CLASSES, None, "", "test", classes=lambda _: prompts)
+    chunk = SimpleNamespace(images=["cat", "dog", "dog"], image_at=[[0], [1], [2]], items=[{"answer": 0}] * 3)
+    reader = SimpleNamespace(
+        benchmark=benchmark, data_dir=None, left_out=Counter({"": 5}), chunks=lambda _: iter([chunk])
+    )
+    found = score_classes(reader, Vectors(cat=[1.0, 0.0], dog=[0.0, 1.0]))
+    assert [(score.part, score.value, score.count, score.left_out, score.headline) for score in found] == [
+        ("bare names", pytest.approx(1 / 3), 3, 5, True),
+        ("templates", pytest.approx(2 / 3), 3, 5, False),
+    ]
+
+
+def test_a_text_has_one_key_among_whatever_texts():
+    model, tokenizer = tiny_model(), text_tokenizer(tiny_model(), tiny_processor())
+    embedder = ImageEmbedder(
+        PairCollator(tiny_processor().image_processor, mini_batch_size=4), Accelerator(), 4, 0, None
+    )
+    keys = scorer.clip_scorer(model, tokenizer, embedder, 4).text_keys
+    texts = ["a cat", "a dog and a cat", "a dog", "A  CAT"]
+    found = keys(texts)
+    assert np.array_equal(np.concatenate([keys([text]) for text in texts]), found)
+    assert np.array_equal(found[0], found[3]) and len(np.unique(found, axis=0)) == 3
+
+
+def test_text_scores_are_of_the_true_captions_and_of_each_with_the_false_one():
+    chunk = SimpleNamespace(texts=["a", "b", "c"], text_at=[[2, 0, 1], [0, 1, 2]])
+    vectors = Vectors(a=[1.0, 0.0], b=[0.6, 0.8], c=[0.28, 0.96])
+    found = itt_tot_columns(chunk, [np.zeros((1, 3)), np.ones((1, 3))], vectors)
+    assert found["text_scores"] == pytest.approx(np.array([[0.28, 0.936, 0.6], [0.6, 0.28, 0.936]]), abs=1e-6)
+    assert found["image_scores"].tolist() == [[0, 0, 0], [1, 1, 1]]
+
+
+def test_cosines_of_many_pairs(monkeypatch):
+    monkeypatch.setattr(scorer, "PAIRS_AT_A_TIME", 3)
+    rng = np.random.default_rng(0)
+    one, other = (torch.from_numpy(rng.standard_normal((4, 5), dtype=np.float32)) for _ in range(2))
+    one_at, other_at = rng.integers(0, 4, 8), rng.integers(0, 4, 8)
+    expected = [
+        sum(float(a) * float(b) for a, b in zip(one[i], other[j], strict=True))
+        for i, j in zip(one_at, other_at, strict=True)
+    ]
+    assert scorer.cosines(one, one_at, other, other_at) == pytest.approx(expected, abs=1e-12)
+
+
+def test_images_are_looked_for_before_a_model_is_loaded(data, tmp_path, capsys):  # noqa: F811
+    (tmp_path / "coco" / "val2017").mkdir(parents=True)
+    (tmp_path / "sugarcrepe").symlink_to(data / "sugarcrepe")
+    for path in (data / "coco" / "val2017").iterdir():
+        if path.name != "000000000008.jpg":
+            (tmp_path / "coco" / "val2017" / path.name).symlink_to(path)
+    told = refusal(["nowhere/at/all"], ["sugarcrepe"], tmp_path, tmp_path / "out", capsys)
+    assert "there is no image" in told and "000000000008.jpg" in told

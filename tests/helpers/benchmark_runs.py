@@ -1,0 +1,60 @@
+"""Runs of evaluate/run_benchmarks.py small enough for a test: helpers, not a test."""
+
+import json
+import signal
+from pathlib import Path
+
+from accelerate.state import AcceleratorState, PartialState
+
+from conclip.evaluation.run import main
+
+
+def run(argv: list[str]) -> int:
+    """`main` as in a process of its own: accelerate keeps its state for the whole process otherwise."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        return main(argv)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        AcceleratorState._reset_state(reset_partial_state=True)
+        PartialState._reset_state()
+
+
+def command(models: list, benchmarks: list[str], data_dir: Path, output_dir: Path, **options) -> list[str]:
+    """With a cache of its own where the options name none; `True` gives a bare flag."""
+    options = {"embedding_cache_dir": output_dir / "cache", **options}
+    argv = ["--model", *map(str, models), "--benchmarks", *benchmarks, "--data_dir", str(data_dir)]
+    argv += ["--output_dir", str(output_dir)]
+    for name, value in options.items():
+        argv += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    return argv
+
+
+def evaluate_models(*inputs, **options) -> None:
+    assert run(command(*inputs, **options)) == 0
+
+
+def refusal(models, benchmarks, data_dir, output_dir, capsys, **options) -> str:
+    """What a run that must fail says: one sentence after "Error: ", and no traceback."""
+    capsys.readouterr()
+    assert run(command(models, benchmarks, data_dir, output_dir, **options)) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    told = [line for line in lines if line.startswith("Error: ")]
+    assert len(told) == 1 and told[0] == lines[-1] and "Traceback" not in "".join(lines), lines
+    return told[0].removeprefix("Error: ")
+
+
+def report_of(output_dir: Path, label: str | None = None, lines: bool = False) -> dict:
+    """(benchmark, metric, part) -> the value of a model, the first by default, or the whole line."""
+    report = json.loads((output_dir / "benchmarks.json").read_text())
+    label = label or next(iter(report["models"]))
+    return {
+        (line["benchmark"], line["metric"], line["part"]): line if lines else line["values"][label]
+        for line in report["lines"]
+    }
+
+
+def items_of(output_dir: Path, label: str, benchmark: str) -> list[dict]:
+    path = output_dir / "items" / label / f"{benchmark}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,0 +1,131 @@
+"""Every folder of evaluate/ is complete, uploads alone, loads offline by its path and shows examples that are true."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from metric_columns import METRICS, random_columns
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = sorted(path.parent for path in (ROOT / "evaluate").glob("*/*.py") if path.stem == path.parent.name)
+EXAMPLES = {"card": 7, "class": 3, "function": 2}
+
+SCRIPT = """
+import doctest, json, pathlib, re, socket, sys
+
+def no_network(*args, **kwargs):
+    raise AssertionError("the metric asked for the network")
+
+socket.socket.connect = socket.getaddrinfo = no_network
+import evaluate
+
+outcome = {}
+for name, columns in json.load(sys.stdin).items():
+    metric = evaluate.load(f"./evaluate/{name}")
+    function = getattr(sys.modules[type(metric).__module__], name)
+    outcome[name] = {"result": metric.compute(**columns), "examples": {}, "from": function.__module__}
+    card = pathlib.Path(f"evaluate/{name}/README.md").read_text(encoding="utf-8")
+    card = "\\n".join(re.findall("```python\\n(.*?)```", card, flags=re.DOTALL))
+    for kind, text in {"card": card, "class": type(metric).__doc__, "function": function.__doc__}.items():
+        example = doctest.DocTestParser().get_doctest(text, {name: function}, f"{name}, {kind}", None, 0)
+        tried = doctest.DocTestRunner().run(example, out=sys.stderr.write)
+        outcome[name]["examples"][kind] = [tried.attempted, tried.failed]
+print("OUTCOME", json.dumps(outcome))
+"""
+
+
+def plain_columns(name) -> dict:
+    columns = random_columns(name, 30)
+    return {key: value if isinstance(value, list) else value.tolist() for key, value in columns.items()}
+
+
+def test_loads_by_path_offline_and_documented_examples_print_what_they_say(tmp_path):
+    """One process for all of it, because importing `evaluate` takes seconds."""
+    env = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "HF_EVALUATE_OFFLINE": "1"}
+    for name in ("HF_MODULES_CACHE", "HF_METRICS_CACHE", "HF_EVALUATE_CACHE", "PYTHONPATH"):
+        env.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        cwd=ROOT,
+        env=env,
+        input=json.dumps({name: plain_columns(name) for name in METRICS}),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout.split("OUTCOME ")[1])
+    assert set(outcome) == set(METRICS)
+    for name, (_, function) in METRICS.items():
+        assert outcome[name]["from"].startswith("evaluate_modules.")  # the copy that the library made
+        assert outcome[name]["result"] == function(**plain_columns(name))
+        for kind, least in EXAMPLES.items():
+            tried, wrong = outcome[name]["examples"][kind]
+            assert tried >= least, f"the examples of the {kind} of {name} were not found"
+            assert wrong == 0, done.stderr
+
+
+def test_every_metric_is_tested():
+    assert [folder.name for folder in FOLDERS] == sorted(METRICS)
+
+
+def test_checks_are_the_same_in_every_folder():
+    """A folder uploads alone, so that each has a copy; a change goes into all of them."""
+    copies = {folder.name: (folder / "checks.py").read_bytes() for folder in FOLDERS}
+    first = copies["pair_accuracy"]
+    assert [name for name, copy in copies.items() if copy != first] == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_folder_holds_what_a_metric_needs(folder):
+    assert {path.name for path in folder.iterdir() if path.is_file()} == {
+        "README.md",
+        "checks.py",
+        "requirements.txt",
+        f"{folder.name}.py",
+    }
+    requirements = {
+        re.match(r"\w+", line).group() for line in (folder / "requirements.txt").read_text().splitlines() if line
+    }
+    imported = re.findall(r"^import (\w+)", (folder / f"{folder.name}.py").read_text(encoding="utf-8"), re.MULTILINE)
+    imported += re.findall(r"^import (\w+)", (folder / "checks.py").read_text(encoding="utf-8"), re.MULTILINE)
+    assert requirements == set(imported) - sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_card_is_that_of_a_metric(folder):
+    _, front_matter, body = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    assert "- evaluate\n- metric\n" in front_matter
+    assert "license: mit\n" in front_matter
+    title = re.search("^title: (.+)$", front_matter, re.MULTILINE).group(1)
+    assert body.lstrip().startswith(f"# Metric Card for {title}\n")
+    headings = re.findall("^##+ (.+)$", body, re.MULTILINE)
+    assert headings == [
+        "Metric Description",
+        "How to Use",
+        "Inputs",
+        "Output Values",
+        "Limitations and Bias",
+        "Citation",
+    ]
+    assert "**Ties.**" in body and "**Chance level.**" in body
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_card_names_every_input_and_output(folder):
+    """The card, the description in the module and what the metric takes and gives must not drift apart."""
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    columns = random_columns(folder.name, 20)
+    result = METRICS[folder.name][1](**columns, return_items=True)
+    named = {name for line in re.findall(r"^- (\*\*.+?) \(", card, re.MULTILINE) for name in re.findall(r"\w+", line)}
+    keys = {re.sub(r"_at_\d+", "_at_k", key) for key in result} | set(columns) | {"return_items"}
+    assert keys <= named
+
+
+def test_wheel_takes_cards_and_requirements():
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    for name in METRICS:
+        assert f'"conclip.metrics.{name}": ["README.md", "requirements.txt"]' in setup

@@ -1,0 +1,113 @@
+"""
+Two processes under DDP compute the loss and the gradients of one process with the joint batch.
+
+Run as a script, this file is one of the two processes.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from tiny import tiny_batch, tiny_model
+from two_ranks import results_of_two
+
+from conclip.training.arguments import LORA_TARGET_MODULES
+from modeling_conclip import ConCLIPModel
+
+SIZE = 6
+DISTRACTORS = ("negated_input_ids", "negated_attention_mask", "distractor_pixel_values")
+FORMS = {
+    "L_conclip": DISTRACTORS,
+    "NegCLIP": ("negated_input_ids", "negated_attention_mask"),
+    "CLIP": (),
+    "L_conclip with LoRA": DISTRACTORS,
+}
+
+
+def inputs(form):
+    names = ("input_ids", "attention_mask", "pixel_values", *FORMS[form])
+    batch = tiny_batch(SIZE, dtype=torch.float64)
+    return {name: batch[name] for name in names} | {"return_loss": True}
+
+
+def make_model(form) -> ConCLIPModel | PeftModel:
+    model = tiny_model().double()
+    if "LoRA" not in form:
+        return model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        adapted = get_peft_model(model, LoraConfig(r=3, target_modules=LORA_TARGET_MODULES)).double()
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                # It begins at 0, where the gradient of lora_A is 0 as well.
+                torch.nn.init.normal_(parameter, std=0.1)
+    return adapted
+
+
+def losses_and_gradients(model, plain, **inputs):
+    model.train().zero_grad()
+    output = model(**inputs)
+    output.loss.backward()
+    gradients = {name: parameter.grad for name, parameter in plain.named_parameters() if parameter.grad is not None}
+    return {"loss": output.loss.detach(), "logits": output.logits_per_text.detach(), "gradients": gradients}
+
+
+def one_of_two(rank: int, folder: Path) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    result = {"world_size": torch.distributed.get_world_size()}
+    for form in FORMS:
+        mine = {
+            name: value.chunk(2)[rank] if isinstance(value, torch.Tensor) else value
+            for name, value in inputs(form).items()
+        }
+        plain = make_model(form)
+        model = torch.nn.parallel.DistributedDataParallel(plain)
+        result[form] = losses_and_gradients(model, plain, **mine)
+        with torch.no_grad():
+            result[form]["evaluated"] = plain.eval()(**mine).loss
+    assert result["world_size"] == 2
+    torch.save(result, folder / f"{rank}.pt")
+    torch.distributed.barrier()
+    os._exit(0)  # gloo's threads sometimes abort an orderly exit
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    return results_of_two(__file__, tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_two_processes_equal_one_with_the_joint_batch(ranks, form):
+    model = make_model(form)
+    joint = losses_and_gradients(model, model, **inputs(form))
+    if "LoRA" in form:
+        adapters = {name for name, _ in model.named_parameters() if "lora_" in name}
+        # Two layers of four attention and two MLP matrices, each with A and B.
+        assert joint["gradients"].keys() == adapters and len(adapters) == 2 * 6 * 2
+        assert all(gradient.abs().max() > 1e-9 for gradient in joint["gradients"].values())
+    else:
+        assert "text_projection.weight" in joint["gradients"] and "logit_scale" in joint["gradients"]
+    for rank in ranks:
+        assert rank["world_size"] == 2
+        torch.testing.assert_close(rank[form]["loss"], joint["loss"], rtol=1e-12, atol=0)
+        assert rank[form]["gradients"].keys() == joint["gradients"].keys()
+        for name, gradient in joint["gradients"].items():
+            torch.testing.assert_close(rank[form]["gradients"][name], gradient, rtol=1e-9, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_logits_and_evaluation_are_of_the_own_rank(ranks, form):
+    model, half = make_model(form).eval(), SIZE // 2
+    for rank, result in enumerate(ranks):
+        rows = slice(rank * half, (rank + 1) * half)
+        mine = {name: v[rows] if isinstance(v, torch.Tensor) else v for name, v in inputs(form).items()}
+        expected = model(**mine)
+        torch.testing.assert_close(result[form]["logits"], expected.logits_per_text, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(result[form]["evaluated"], expected.loss, rtol=1e-12, atol=1e-12)
+
+
+if __name__ == "__main__":
+    one_of_two(int(sys.argv[1]), Path(sys.argv[2]))

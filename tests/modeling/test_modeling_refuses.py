@@ -1,0 +1,104 @@
+"""What ConCLIP's config and forward refuse, each with one sentence."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from tiny import tiny_batch, tiny_config, tiny_model
+
+from modeling_conclip import ConCLIPConfig
+from modeling_conclip.packing_conclip import pack_texts
+
+NEITHER = "Pass input_ids or packed_texts, and pixel_values or image_embeds."
+REFUSED = {
+    "no images": ({"pixel_values": None}, NEITHER),
+    "no captions": ({"input_ids": None, "attention_mask": None}, NEITHER),
+    "two kinds of image": (
+        {"image_embeds": torch.ones(4, 16)},
+        "Pass pixel_values or image_embeds, not both.",
+    ),
+    "two kinds of distractor": (
+        {"distractor_image_embeds": torch.ones(4, 16)},
+        "Pass distractor_pixel_values or distractor_image_embeds, not both.",
+    ),
+    "embeddings that are not projected": (
+        {"pixel_values": None, "image_embeds": torch.ones(4, 32)},
+        "image_embeds has 32 columns, but this model projects to 16: pass projected embeddings.",
+    ),
+    "distractors without negations": (
+        {"negated_input_ids": None, "negated_attention_mask": None},
+        "Distractor images need negated captions: pass negated_input_ids or leave them out.",
+    ),
+    "fewer images": (
+        {"pixel_values": None, "image_embeds": torch.ones(2, 16)},
+        "The loss pairs captions and images: got 4 and 2.",
+    ),
+    "fewer negations": (
+        {"negated_input_ids": tiny_batch()["negated_input_ids"][:2], "negated_attention_mask": None},
+        "The loss pairs captions and negated captions: got 4 and 2.",
+    ),
+    "fewer distractors": (
+        {"distractor_pixel_values": None, "distractor_image_embeds": torch.ones(2, 16)},
+        "The loss pairs captions and distractor images: got 4 and 2.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_forward_refuses(case):
+    change, message = REFUSED[case]
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        tiny_model()(**{**tiny_batch(), **change}, return_loss=True)
+
+
+@pytest.mark.parametrize("name", sorted(set(tiny_batch()) - {"pixel_values", "distractor_pixel_values"}))
+def test_packed_texts_stand_alone(name):
+    batch, packed = tiny_batch(), pack_texts(np.array([[0, 1], [0, 2], [0, 3], [0, 4]]))
+    message = "Pass packed_texts alone, without input_ids, negated_input_ids, masks or positions."
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        tiny_model()(packed_texts=packed, pixel_values=batch["pixel_values"], **{name: batch[name]})
+
+
+@pytest.mark.parametrize("images", [1, 3, 5])
+def test_packed_texts_that_do_not_go_with_the_images(images):
+    packed = pack_texts(np.array([[0, 1], [0, 2], [0, 3], [0, 4]]))
+    with pytest.raises(ValueError, match=f"^packed_texts hold 4 texts for {images} images: "):
+        tiny_model()(packed_texts=packed, image_embeds=torch.ones(images, 16))
+
+
+def test_a_loss_without_a_term_that_counts():
+    batch = tiny_batch()
+    third_only = tiny_model(l1_weight=0, l2_weight=0)
+    with pytest.raises(ValueError, match="need distractor images"):
+        third_only(**{name: batch[name] for name in batch if "distractor" not in name}, return_loss=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"l1_weight": -1},
+        {"l2_weight": float("nan")},
+        {"l3_weight": float("inf")},
+        {"l1_weight": "1"},
+        {"l1_weight": None},
+        {"l1_weight": 0, "l2_weight": 0, "l3_weight": 0},
+        {"freeze_image_encoder": "on"},
+        {"freeze_image_encoder": 1},
+    ],
+    ids=str,
+)
+def test_config_is_checked_when_it_is_made(change):
+    with pytest.raises(StrictDataclassError):
+        ConCLIPConfig(**change)
+    with pytest.raises(StrictDataclassError):
+        ConCLIPConfig.from_dict({**tiny_config().to_dict(), **change})
+
+
+def test_config_survives_its_dict():
+    config = tiny_config(l1_weight=2, l2_weight=0, l3_weight=0.5, freeze_image_encoder=False)
+    again = ConCLIPConfig.from_dict(config.to_dict())
+    assert again.to_dict() == config.to_dict()
+    assert (again.l1_weight, again.l2_weight, again.l3_weight, again.freeze_image_encoder) == (2, 0, 0.5, False)
+    assert config.model_type == "clip"

@@ -1,0 +1,144 @@
+"""Absent nouns: never what is said of the image, as frequent as the captions' own, decided by seed and row."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from conclip.negation.lexicon import absent as module
+from conclip.negation.lexicon.absent import AbsentNouns, count_names, count_pairs
+
+NAMES = [
+    "dog", "man", "person", "boy", "child", "bicycle", "ball", "tennis ball", "umbrella", "tree", "wave", "shirt",
+    "woman", "car", "cat", "water", "horse", "snow", "bus", "glass",
+]  # fmt: skip
+
+
+def flat(names=NAMES):
+    """Every noun equally often, any two together equally often."""
+    size = len(names)
+    return AbsentNouns(names, np.full(size, 100), np.full((size, size), 5) * (1 - np.eye(size, dtype=int)))
+
+
+def ever_drawn(captions, labels=(), nouns=(), names=NAMES, draws=60):
+    absent = flat(names)
+    return {name for row in range(draws) for name in absent.draw(nouns, captions, labels, 0, row)}
+
+
+def test_counts_are_those_of_a_loop():
+    lists = [["dog", "ball"], ["dog"], ["cat", "ball", "dog"], [], ["cat", "ball"]]
+    assert count_names(lists) == [("ball", 3), ("dog", 3), ("cat", 2)]
+    assert count_names(lists, size=2) == [("ball", 3), ("dog", 3)]
+    names = ["dog", "ball", "cat"]
+    expected = [
+        [sum(one in nouns and other in nouns for nouns in lists) * (one != other) for other in names] for one in names
+    ]
+    assert count_pairs(lists, names).tolist() == expected == [[0, 2, 1], [2, 0, 2], [1, 2, 0]]
+    assert count_pairs(lists, ["cat", "dog"]).tolist() == [[0, 1], [1, 0]]
+
+
+def test_counting_forgets_the_rare_when_there_are_too_many(monkeypatch):
+    monkeypatch.setattr(module, "_MOST_NAMES", 10)
+    lists = [["dog", f"thing {number}"] for number in range(100)]
+    assert count_names(lists, size=1) == [("dog", 100)]
+
+
+@pytest.mark.parametrize(
+    ("said", "never"),
+    [
+        ("Two puppies play .", {"dog"}),
+        ("a kid on a swing", {"child", "boy", "person"}),
+        ("A MAN walks", {"man", "person"}),
+        ("some bikes", {"bicycle"}),
+        ("tennis balls", {"ball", "tennis ball"}),
+        ("a ball", {"ball", "tennis ball"}),
+        ("surfing at dusk", {"wave", "water"}),
+        ("a snowy street", {"snow"}),
+        ("the bus", {"bus"}),
+        ("a vehicle", {"bus", "car"}),
+        ("people", {"person", "man", "woman", "boy", "child"}),
+        ("he smiles", {"man", "boy", "person"}),
+        ("a t-shirt", {"shirt"}),
+    ],
+)
+def test_nothing_that_is_said_is_absent(said, never):
+    drawn = ever_drawn(["an umbrella", said, "a tree"])
+    assert not drawn & (never | {"umbrella", "tree"})
+    assert len(drawn) >= 6
+    assert not ever_drawn(["an umbrella"], labels=[said]) & never
+
+
+def test_what_is_not_said_can_be_absent():
+    captions = ["a dog with its ball"] * 3
+    assert ever_drawn(captions) == set(NAMES) - {"dog", "ball", "tennis ball"}
+    # The dog may well be a he.
+    assert "man" in ever_drawn(["a dog and his ball"] * 3)
+
+
+def test_one_caption_says_little_of_people():
+    people_and_clothes = {"man", "person", "boy", "child", "woman", "shirt"}
+    assert not ever_drawn(["a woman runs"]) & people_and_clothes
+    assert {"man", "boy", "shirt"} <= ever_drawn(["a woman runs", "a woman", "a lady runs"])
+    assert people_and_clothes <= ever_drawn(["a dog runs"])
+
+
+def test_likely_things_come_first_and_implied_ones_not_at_all():
+    names = ["kitchen", "oven", "spoon", "beach", "tower", "lamp"]
+    pairs = np.zeros((6, 6), int)
+    pairs[0] = [0, 60, 20, 0, 0, 0]
+    absent = AbsentNouns(names, np.full(6, 100), pairs + pairs.T)
+    first = Counter(absent.draw(["kitchen"], ["a kitchen"], [], 0, row)[0] for row in range(2_000))
+    # (20 + 20 / 6) / (100 + 20) of a spoon, (20 / 6) / 120 of each of the others; the oven is named too often.
+    weights = {"spoon": 20 + 20 / 6, "beach": 20 / 6, "tower": 20 / 6, "lamp": 20 / 6}
+    assert set(first) == set(weights)
+    for name, weight in weights.items():
+        assert first[name] / 2_000 == pytest.approx(weight / sum(weights.values()), abs=0.04)
+
+
+def test_draw_depends_on_seed_and_row_alone():
+    one, other = flat(), flat()
+    drawn = [one.draw(["dog"], ["a dog"], [], 3, row) for row in range(8)]
+    assert [other.draw(["dog"], ["a dog"], [], 3, row) for row in reversed(range(8))] == drawn[::-1]
+    assert len({tuple(names) for names in drawn}) == 8
+    assert one.draw(["dog"], ["a dog"], [], 4, 0) != drawn[0]
+    assert all(len(set(names)) == len(names) <= 16 for names in drawn)
+
+
+def test_fit_makes_the_drawn_as_frequent_as_the_named():
+    """A common noun is seldom absent: drawn in proportion to its frequency it would come too rarely."""
+    names = ["dog", "umbrella", "tree", "car", "wave", "lamp"]
+    shares = np.array([0.45, 0.2, 0.15, 0.1, 0.06, 0.04])
+    rows = [[name] for name in np.random.default_rng(0).choice(names, 4_000, p=shares).tolist()]
+    totals = np.array([count for _, count in sorted(count_names(rows), key=lambda item: names.index(item[0]))])
+    absent = AbsentNouns(names, totals, count_pairs(rows, names))
+
+    def distance():
+        drawn = (absent.draw(row, [" ".join(row)] * 3, [], 0, n) for n, row in enumerate(rows))
+        first = Counter(found[0] for found in drawn if found)
+        expected = dict(zip(names, totals / totals.sum(), strict=True))
+        return sum(abs(first[name] / first.total() - expected[name]) for name in names) / 2
+
+    before = distance()
+    absent.fit((row, [" ".join(row)] * 3, []) for row in rows)
+    assert before > 0.12
+    assert distance() < 0.03
+
+
+def test_fit_without_rows_and_nothing_to_draw():
+    absent = flat(["dog", "ball"])
+    absent.fit([])
+    assert absent.scale.tolist() == [1, 1]
+    assert absent.draw(["dog"], ["a dog with a ball"], [], 0, 0) == []
+    absent.fit([(["dog"], ["a dog with a ball"], [])])
+    empty = AbsentNouns([], np.zeros(0), np.zeros((0, 0)))
+    assert empty.draw(["dog"], ["a dog"], [], 0, 0) == []
+
+
+def test_saved_draws_the_same(tmp_path):
+    absent = flat()
+    absent.fit([(["dog"], ["a dog"] * 3, []), (["car"], ["a car"] * 3, [])])
+    absent.save(tmp_path / "nouns.npz")
+    loaded = AbsentNouns.load(tmp_path / "nouns.npz")
+    assert absent.scale.std() > 0
+    for row in range(20):
+        assert loaded.draw(["dog"], ["a dog"], [], 1, row) == absent.draw(["dog"], ["a dog"], [], 1, row)

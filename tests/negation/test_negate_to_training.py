@@ -1,0 +1,87 @@
+"""From captions and pictures to a tuned model: embed, search look-alikes, negate, train, each by its command line."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from datasets import load_dataset
+from runs import command, run
+from small_benchmarks import write_pictures
+from tiny import save_tiny
+
+from conclip.distractors.command import main as search
+from conclip.evaluation.embed import main as embed
+from conclip.negation.__main__ import main as negate
+
+NAMES = [f"{number:03d}.jpg" for number in range(12)]
+THINGS = "ball hat stick umbrella bag kite".split()
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """Twelve pictures with a caption each, a pool of nine others, a tiny CLIP."""
+    save_tiny(tmp_path / "clip")
+    write_pictures(tmp_path / "pictures", NAMES)
+    write_pictures(tmp_path / "pool", [f"pool-{number}.jpg" for number in range(9)], size=(50, 40))
+    rows = [
+        {"image": name, "caption": f"a {'man dog woman'.split()[at % 3]} with a {THINGS[at % 6]} sits on a bench"}
+        for at, name in enumerate(NAMES)
+    ]
+    (tmp_path / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return tmp_path
+
+
+def options(folder, **more) -> list[str]:
+    given = {
+        "dataset_name": folder / "captions.jsonl",
+        "image_column": "image",
+        "image_dir": folder / "pictures",
+        "output_dir": folder / "negated",
+        "test_size": 4,
+        **more,
+    }
+    return [part for name, value in given.items() for part in (f"--{name}", str(value))]
+
+
+def test_every_step_reads_what_the_one_before_it_wrote(inputs):
+    model = ["--model", str(inputs / "clip"), "--embedding_cache_dir", str(inputs / "cache")]
+    for name in ("pictures", "pool"):
+        assert embed([*model, "--images", str(inputs / name), "--output", str(inputs / f"{name}.npz")]) == 0
+    table = inputs / "look_alikes.parquet"
+    found = ["--queries", str(inputs / "pictures.npz"), "--pool", str(inputs / "pool.npz"), "--output", str(table)]
+    assert search([*found, "--top_k", "3"]) == 0
+    assert negate(options(inputs, distractor_mapping=table, distractor_dir=inputs / "pool", num_distractors=2)) == 0
+    indices = pq.read_table(table)["distractor_indices"].to_pylist()
+    pool = sorted((inputs / "pool").iterdir())
+    splits = load_dataset(str(inputs / "negated"))
+    assert (len(splits["train"]), len(splits["test"])) == (8, 4)
+    stored = load_dataset(str(inputs / "negated"), split="train").with_format("arrow")[:]["distractor_images"]
+    rows = load_dataset(str(inputs / "negated"), split="train")["source_row"]
+    for row, images in zip(rows, stored.to_pylist(), strict=True):
+        assert [image["bytes"] for image in images] == [pool[at].read_bytes() for at in indices[row][:2]]
+    argv = command(
+        {"model_name_or_path": str(inputs / "clip"), "dataset_name": str(inputs / "negated")},
+        inputs / "tuned",
+        max_train_steps=2,
+        per_device_train_batch_size=4,
+        embedding_cache_dir=inputs / "cache",
+    )
+    assert run(argv) == 0
+    assert "true negation accuracy" in (inputs / "tuned" / "results.json").read_text()
+
+
+def test_a_table_of_other_rows_is_refused(inputs, capsys):
+    model = ["--model", str(inputs / "clip"), "--embedding_cache_dir", str(inputs / "cache")]
+    assert embed([*model, "--images", str(inputs / "pool"), "--output", str(inputs / "pool.npz")]) == 0
+    table = inputs / "look_alikes.parquet"
+    assert search(["--queries", str(inputs / "pool.npz"), "--output", str(table), "--top_k", "1"]) == 0
+    given = {"distractor_mapping": table, "distractor_dir": inputs / "pool"}
+    for change, says in [
+        ({}, "has 9 rows, the dataset 12"),
+        ({"distractor_mapping": inputs / "captions.jsonl"}, "cannot be read"),
+        ({"distractor_dir": None}, "go together"),
+    ]:
+        capsys.readouterr()
+        more = {name: value for name, value in {**given, **change}.items() if value}
+        assert negate(options(inputs, **more)) in (1, 2)
+        assert says in capsys.readouterr().err

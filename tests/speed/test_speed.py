@@ -1,0 +1,144 @@
+"""The benchmarks run, check equality before they time, and write what they found; here with a tiny model."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from tiny import tiny_tokenizer
+
+from modeling_conclip.loss_conclip import l2_normalize
+from speed import epochs, gpu_recipe, launch, memory, models, sugarcrepe, training_step
+from speed.captions import drawn_pairs
+from speed.paired import time_in_turns
+
+TINY = ((32, 64, 2), (32, 64, 2, 2, 112), 16)
+
+
+@pytest.fixture(autouse=True)
+def tiny_sizes(monkeypatch):
+    monkeypatch.setitem(models.SIZES, "vit-base-patch32", TINY)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    PartialState._reset_state()
+
+
+def written(path) -> dict:
+    return json.loads(path.read_text())
+
+
+def test_training_step_is_checked_and_timed_in_turns(tmp_path, capsys):
+    training_step.main(["--batch_size", "6", "--rounds", "2", "--output", str(tmp_path / "step.json")])
+    found = written(tmp_path / "step.json")
+    assert found["equality"]["loss_difference"] <= 1e-5 and found["equality"]["gradient_difference"] <= 1e-4
+    ratios = [a / b for a, b in zip(found["reference_s"], found["ours_s"], strict=True)]
+    assert len(ratios) == 2
+    assert (found["ratio"]["min"], found["ratio"]["max"]) == (min(ratios), max(ratios))
+    assert "the paper's step takes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("broken", ["loss", "gradient"])
+def test_training_step_refuses_to_time_what_differs(broken, tmp_path, monkeypatch):
+    plain = training_step.paper_loss
+    shift = torch.tensor(1e-3)
+
+    def wrong(model, *inputs):
+        # Another loss, or the same one with a gradient of another size.
+        loss = plain(model, *inputs)
+        return loss + shift if broken == "loss" else loss.detach() + 1.001 * (loss - loss.detach())
+
+    monkeypatch.setattr(training_step, "paper_loss", wrong)
+    with pytest.raises(SystemExit, match="do not compute the same"):
+        training_step.main(["--batch_size", "4", "--output", str(tmp_path / "step.json")])
+    assert not (tmp_path / "step.json").exists()
+
+
+def test_epochs_put_the_parts_together_by_the_formula(tmp_path):
+    output = tmp_path / "epochs.json"
+    epochs.main(["--batch_size", "4", "--rounds", "1", "--epochs", "3", "--output", str(output)])
+    found = written(output)
+    (seconds,) = found["seconds"]
+    assert min(seconds.values()) > 0
+    for name, images_a_row in (("0.63", 1 + 118_287 / 188_246), ("1.00", 2)):
+        expected = 3 * seconds["paper_row"] / (images_a_row * seconds["picture"] + 3 * seconds["our_row"])
+        assert found["ratio"][f"{name} distinct distractors a row"]["median"] == pytest.approx(expected)
+
+
+def test_sugarcrepe_against_the_usual_loop(tmp_path, data, monkeypatch):  # noqa: F811
+    tiny_tokenizer().save_pretrained(tmp_path / "tokenizer")
+    few = ["--loop_items", "12", "--rounds", "1", "--tokenizer_name", str(tmp_path / "tokenizer")]
+    argv = [*few, "--data_dir", str(data), "--pictures", str(data / "coco" / "val2017")]
+    sugarcrepe.main([*argv, "--output", str(tmp_path / "found.json")])
+    found = written(tmp_path / "found.json")
+    assert (found["items"], found["images"]) == (70, 9) and found["largest_difference"] < 1e-5
+    (ratio,) = (a / b for a, b in zip(found["reference_s"], found["ours_s"], strict=True))
+    assert found["ratio"]["median"] == pytest.approx(ratio)
+    plain = sugarcrepe.usual_loop
+    monkeypatch.setattr(sugarcrepe, "usual_loop", lambda *inputs: plain(*inputs) + 1e-4)
+    with pytest.raises(SystemExit, match="do not compute the same"):
+        sugarcrepe.main([*argv, "--output", str(tmp_path / "wrong.json")])
+
+
+def test_memory_counts_pieces():
+    found = memory.measure("vit-base-patch32", 520)
+    assert found["pieces"] == 3 and found["peak_bytes"] > 2**26 and np.isfinite(found["loss"])
+
+
+def test_the_recipe_for_a_gpu_runs_without_one(tmp_path):
+    output = tmp_path / "recipe.json"
+    few = ["--rows", "40", "--batch_size", "10", "--epochs", "2", "--dataloader_num_workers", "0"]
+    gpu_recipe.main([*few, "--output", str(output)])
+    found = written(output)
+    assert found["loss"] == pytest.approx(found["float32_loss"], rel=1e-5)
+    assert found["seconds"] > 0 and found["images_a_second"] > 0 and 0 < found["flops"] < found["matrix_flops"]
+
+
+@pytest.mark.slow
+def test_launch_finds_the_cache_it_was_given(tmp_path, capfd):
+    launch.main(["--rows", "200", "--rounds", "1", "--batch_size", "8", "--output", str(tmp_path / "launch.json")])
+    assert len(written(tmp_path / "launch.json")["warm_s"]) == 1
+    assert "Embedding" not in capfd.readouterr().err
+
+
+def test_drawn_captions_have_the_lengths_of_real_ones():
+    tokens = drawn_pairs(2_000)
+    lengths = np.diff(tokens.offsets)
+    captions, negated = tokens[range(2_000)], tokens[range(2_000, 4_000)]
+    same = captions == negated[:, : captions.shape[1]]
+    shared = np.logical_and.accumulate(same, axis=1).sum(axis=1)
+    # Of 1,000 real pairs: 13.6, 14.5 and 5.9.
+    assert lengths[:2_000].mean() == pytest.approx(13.9, abs=0.3)
+    assert (lengths[2_000:] - lengths[:2_000] == 1).all()
+    assert np.mean(shared) == pytest.approx(5.9, abs=0.5)
+
+
+def test_turns_are_timed_apart():
+    seen = []
+    found = time_in_turns(lambda: seen.append("ours"), lambda: seen.append("paper"), 2, "cpu", ours_a_round=2)
+    assert seen == ["paper", "ours", "ours"] * 3
+    assert len(found["ours_s"]) == len(found["reference_s"]) == 2
+
+
+def test_the_paper_step_is_l_conclip_by_hand():
+    """The reference itself, against the formula on its own embeddings in plain Python."""
+    model = models.make_model("vit-base-patch32").double()
+    pixels = torch.randn(2, 3, 3, 224, 224, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    tokens = drawn_pairs(3)
+    texts = [training_step.padded(tokens, range(at, at + 3)) for at in (0, 3)]
+    loss = training_step.paper_loss(model, *pixels, *texts).item()
+    with torch.no_grad():
+        i, d = (l2_normalize(model.get_image_features(pixel_values=some).pooler_output) for some in pixels)
+        c, n = (l2_normalize(model.get_text_features(input_ids=some).pooler_output) for some in texts)
+        scale = model.logit_scale.exp().item()
+
+    def term(queries, right, extra):
+        total = 0.0
+        for row, query in enumerate(queries):
+            logits = [scale * float(query @ key) for key in [*right, *extra]]
+            total += np.log(np.sum(np.exp(logits))) - logits[row]
+        return total / len(queries)
+
+    assert loss == pytest.approx((term(i, c, n) + term(c, i, d) + term(d, n, c)) / 3, rel=1e-12)
+    assert Accelerator().num_processes == 1

@@ -1,0 +1,241 @@
+"""A mistake in the command line gets one sentence that says what, where and what to do, before anything is written."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from huggingface_hub import HfApi, constants
+from runs import command, log, refusal, results, run, write_inputs
+from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertModel, CLIPModel
+
+import conclip.hub as hub
+import conclip.training.loop as loop
+from conclip.errors import UsageError
+from conclip.training.arguments import parse_arguments
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+BASE = ["--model_name_or_path", "clip"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--learningrate", "1"], "unknown option --learningrate, did you mean --learning_rate?"),
+        (["--zzz"], "unknown option --zzz (--help lists the options)"),
+        (["--learning_rate", "much"], "invalid float value: 'much'"),
+        (["--dataset_name", "x"], "--dataset_name needs --model_name_or_path"),
+        ([*BASE, "--max_train_steps", "0"], "--max_train_steps must be 1 or more, got 0."),
+        ([*BASE, "--per_device_train_batch_size", "-8"], "--per_device_train_batch_size must be 1 or more, got -8."),
+        ([*BASE, "--learning_rate", "nan"], "--learning_rate must be a finite number, got nan."),
+        ([*BASE, "--max_grad_norm", "inf"], "--max_grad_norm must be a finite number, got inf."),
+        ([*BASE, "--weight_decay", "-0.1"], "--weight_decay must be 0 or more, got -0.1."),
+        ([*BASE, "--adam_beta2", "1"], "--adam_beta2 must be less than 1, got 1.0."),
+        ([*BASE, "--seed", "-1"], "--seed must be 0 or more, got -1."),
+        ([*BASE, "--lr_scheduler_type", "cosin"], "invalid choice: 'cosin'"),
+        ([*BASE, "--lr_scheduler_type", "reduce_lr_on_plateau"], "invalid choice: 'reduce_lr_on_plateau'"),
+        ([*BASE, "--l1_weight", "0", "--l2_weight", "0", "--l3_weight", "0"], "at least one loss term must count."),
+        ([*BASE, "--l2_weight", "-1"], "--l2_weight must be a finite number of 0 or more, got -1.0."),
+        (
+            [*BASE, "--loss", "negclip", "--l1_weight", "0", "--l2_weight", "0"],
+            "--loss negclip has the terms L1 and L2",
+        ),
+        ([*BASE, "--loss", "clip", "--l1_weight", "2"], "--loss clip takes no weights"),
+        ([*BASE, "--use_lora", "--train_image_encoder"], "exclude each other"),
+        ([*BASE, "--report_to", "nobody"], "--report_to nobody: not installed or unknown; here are jsonl"),
+        ([*BASE, "--report_to", "none", "jsonl"], "--report_to none stands alone"),
+        ([*BASE, "--push_to_hub"], "--push_to_hub needs --hub_model_id"),
+    ],
+    ids=lambda value: " ".join(value[-2:]) if isinstance(value, list) else "",
+)
+def test_command_line(argv, says, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert says in refusal(argv, capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_refused_above_is_refused_for_its_value_alone():
+    good = {
+        "learning_rate": 0,
+        "adam_beta2": 0.5,
+        "seed": 2**32 - 1,
+        "max_grad_norm": 0,
+        "lr_scheduler_type": "linear",
+    }
+    parse_arguments([*BASE, *(part for name, value in good.items() for part in (f"--{name}", str(value)))])
+    assert parse_arguments([*BASE, "--report_to", "none"]).training.report_to == []
+    assert parse_arguments([*BASE, "--loss", "negclip", "--l1_weight", "0"]).model.l1_weight == 0
+    for weights in (["--l1_weight", "0", "--l2_weight", "0"], ["--l3_weight", "0"]):
+        parse_arguments([*BASE, *weights])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
+def test_fp16_needs_a_gpu():
+    with pytest.raises(UsageError, match="fp16 needs a GPU, and none was found: use bf16 or no"):
+        parse_arguments([*BASE, "--mixed_precision", "fp16"])
+
+
+def no_folder(folder):
+    shutil.rmtree(folder)
+
+
+def another_model(folder):
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=50, **size)).save_pretrained(folder)
+
+
+def truncated_weights(folder):
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.truncate(5_000)
+
+
+def no_processor(folder):
+    for name in ("processor_config.json", "tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+
+
+def tokenizer_alone(folder):
+    (folder / "processor_config.json").unlink()
+
+
+def missing_tensor(folder):
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["text_projection.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def other_shape(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["projection_dim"] = 24
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def broken_config(folder):
+    (folder / "config.json").write_text("{")
+
+
+def no_config(folder):
+    (folder / "config.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (no_folder, "there is no such folder."),
+        (no_config, "no model there (config.json missing)."),
+        (broken_config, "is not a valid JSON file."),
+        (another_model, "a bert model, not a CLIP."),
+        (truncated_weights, "cannot be loaded: Error while deserializing header"),
+        (missing_tensor, "text_projection.weight is missing or of another shape."),
+        (other_shape, "text_projection.weight and 1 more are missing or of another shape."),
+        (no_processor, "needs the files of a CLIPProcessor (preprocessor_config.json and the tokenizer's)"),
+        (tokenizer_alone, "needs the files of a CLIPProcessor (preprocessor_config.json and the tokenizer's)"),
+    ],
+)
+def test_model_folder(damage, says, inputs, tmp_path, capsys):
+    folder = tmp_path / "clip"
+    shutil.copytree(inputs["model_name_or_path"], folder)
+    damage(folder)
+    told = refusal(command({**inputs, "model_name_or_path": folder}, tmp_path / "out"), capsys)
+    assert told.startswith(f"--model_name_or_path {folder}") and says in told
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_hub_id_without_network_fails_at_once_and_turns_to_the_cache(inputs, tmp_path, capsys, monkeypatch):
+    def unreachable(*arguments, **options):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(hub, "get_session", lambda: type("Session", (), {"head": unreachable}))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub.datasets.config, "HF_HUB_OFFLINE", False)
+    hub.use_cache_without_network([inputs["model_name_or_path"], None])
+    assert not constants.HF_HUB_OFFLINE, "a folder needs no network"
+    told = refusal(command({**inputs, "model_name_or_path": "someone/clip"}, tmp_path), capsys)
+    assert told.startswith("--model_name_or_path someone/clip cannot be loaded: We couldn't connect to")
+    assert constants.HF_HUB_OFFLINE and hub.datasets.config.HF_HUB_OFFLINE
+
+
+@pytest.mark.parametrize("pattern", ["nothing_of_this_name", "("])
+def test_lora_targets_that_match_nothing(pattern, inputs, tmp_path, capsys):
+    argv = command(inputs, tmp_path, use_lora=True, lora_target_modules=pattern)
+    assert refusal(argv, capsys).startswith(f"--lora_target_modules {pattern}: ")
+
+
+def test_output_folder_that_cannot_be_written(inputs, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file/below"):
+        assert refusal(command(inputs, folder), capsys).startswith(f"--output_dir {folder}: cannot write there: ")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_output_folder_that_is_the_base_models(inputs, capsys):
+    argv = command(inputs, inputs["model_name_or_path"] + "/.")
+    assert "is the base model's folder: choose another." in refusal(argv, capsys)
+
+
+def test_too_few_rows_for_a_batch_are_noticed_before_anything_is_embedded(inputs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("train_accelerate.Evaluator", None)
+    told = refusal(command(inputs, tmp_path, per_device_train_batch_size=64), capsys)
+    assert told.startswith("50 training rows do not fill one batch of 64")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"learning_rate": 1e30}, "The loss is nan at step "),
+        ({"learning_rate": 1e30, "logging_steps": 100, "checkpointing_steps": 1}, "The weights are not finite after"),
+        ({"learning_rate": 1e39, "max_train_steps": 1, "warmup_steps": 0}, "The weights are not finite after step 1"),
+    ],
+    ids=["in the loss", "before a checkpoint", "in the last update"],
+)
+def test_a_run_that_diverges_leaves_no_model_and_no_checkpoint_of_it(options, says, inputs, tmp_path, capsys):
+    told = refusal(command(inputs, tmp_path, eval_split_name="none", **options), capsys)
+    assert told.startswith(says) and told.endswith("lower --learning_rate, or set --max_grad_norm 1.0.")
+    assert not list(tmp_path.glob("model.safetensors"))
+    for checkpoint in tmp_path.glob("checkpoint-*"):
+        assert all(tensor.isfinite().all() for tensor in load_file(checkpoint / "model.safetensors").values())
+
+
+def test_a_repository_that_cannot_be_made_is_noticed_before_training(inputs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(loop, "train_step", None)
+    told = refusal(command(inputs, tmp_path, push_to_hub=True, hub_model_id="me/model"), capsys)
+    assert told.startswith("--push_to_hub: cannot make me/model (") and "`hf auth login`" in told
+
+
+def test_an_upload_that_fails_loses_nothing(inputs, tmp_path, capsys, monkeypatch):
+    def failing(*arguments, **options):
+        raise ConnectionError("The line went dead\nand more about it")
+
+    monkeypatch.setattr(HfApi, "create_repo", lambda *arguments, **options: None)
+    monkeypatch.setattr(HfApi, "upload_folder", failing)
+    argv = command(inputs, tmp_path, max_train_steps=1, push_to_hub=True, hub_model_id="me/model")
+    told = refusal(argv, capsys)
+    assert told.startswith(
+        f"--push_to_hub: the model is saved in {tmp_path}, but was not uploaded (The line went dead)"
+    )
+    assert f"hf upload me/model {tmp_path} . --exclude 'checkpoint-*' " in told
+    CLIPModel.from_pretrained(tmp_path)
+    assert results(tmp_path)["num_processes"] == 1 and (tmp_path / "README.md").is_file()
+
+
+def test_one_process_though_several_were_asked_for_gets_a_warning(inputs, tmp_path, capsys, monkeypatch):
+    """`accelerate launch --cpu --num_processes 2` gives this environment to its one process."""
+    argv = command(inputs, tmp_path, max_train_steps=1, eval_split_name="none")
+    assert run(argv) == 0
+    assert "Warning" not in capsys.readouterr().out
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert run(argv) == 0
+    assert "Warning: one process runs, though the launcher was asked for several" in capsys.readouterr().out
+
+
+def test_accumulation_over_more_than_an_epoch_updates_once_an_epoch(inputs, tmp_path):
+    options = {"gradient_accumulation_steps": 100, "max_train_steps": 2, "eval_split_name": "none"}
+    assert run(command(inputs, tmp_path, **options)) == 0
+    assert [(line["step"], line["train/epoch"]) for line in log(tmp_path)] == [(1, 1.0), (2, 2.0)]

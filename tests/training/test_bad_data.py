@@ -1,0 +1,210 @@
+"""Rows a run cannot use are named, with split and column; unusual ones that it can use are used."""
+
+import io
+
+import datasets
+import pytest
+import torch
+from bad_rows import encoded, make_rows, truncated
+from PIL import Image
+from runs import command, log, refusal, results, run, write_inputs
+from tiny import IMAGE_SIZE, TEXT_LENGTH, VOCABULARY, tiny_processor, tiny_tokenizer
+
+from conclip.embedding.tokens import TextTokenizer
+from conclip.training.arguments import parse_arguments
+from conclip.training.collator import PairCollator
+from conclip.training.pair_dataset import PairRows
+from modeling_conclip.packing_conclip import PADDING
+
+FEATURES = datasets.Features(
+    {
+        "image": datasets.Image(),
+        "caption": datasets.Value("string"),
+        "negated_captions": datasets.Sequence(datasets.Value("string")),
+        "distractor_images": datasets.Sequence(datasets.Image()),
+    }
+)
+COLUMNS = ("image_column", "caption_column", "negated_caption_column", "distractor_image_column")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+def write(folder, train=None, test=None):
+    for split, changes in (("train", train or {}), ("test", test or {})):
+        make_rows(8, changes).to_parquet(folder / f"{split}.parquet")
+    return folder
+
+
+def argv_for(inputs, folder, output_dir, **options):
+    defaults = {"per_device_train_batch_size": 4, "max_train_steps": 2}
+    return command({**inputs, "dataset_name": folder}, output_dir, **{**defaults, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"dataset_name": "/no/such/folder"}, "--dataset_name /no/such/folder, split 'train': Couldn't find any data"),
+        ({"train_split_name": "training"}, ", split 'training': Unknown split"),
+        ({"eval_split_name": "val"}, ", split 'val': Unknown split"),
+        ({"dataset_config_name": "large"}, ", split 'train': BuilderConfig 'large' not found."),
+        ({"dataset_name": "someone/ccneg"}, "--dataset_name someone/ccneg, split 'train': Couldn't reach"),
+        *(({name: "wrong"}, f"--{name} wrong: the split 'train' has no such column, only image") for name in COLUMNS),
+        ({"image_column": "caption"}, "row 0: caption holds str, not an image"),
+        ({"caption_column": "image"}, "row 0: image holds {'bytes': "),
+    ],
+    ids=str,
+)
+def test_dataset_split_and_columns(options, says, inputs, tmp_path, capsys):
+    told = refusal(argv_for(inputs, write(tmp_path / "data"), tmp_path / "out", **options), capsys)
+    assert says in told and len(told) < 500
+
+
+def test_data_that_is_no_parquet(inputs, tmp_path, capsys):
+    folder = write(tmp_path / "data")
+    (folder / "train.parquet").write_bytes(b"PAR1 and so on")
+    told = refusal(argv_for(inputs, folder, tmp_path / "out"), capsys)
+    assert told.startswith(f"--dataset_name {folder}, split 'train': ") and "arquet" in told
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"caption": " "}, "row 5: caption holds ' ', not a caption."),
+        ({"caption": None}, "row 5: caption holds None, not a caption."),
+        ({"negated_captions": []}, "row 5: negated_captions is an empty list; it needs a caption."),
+        ({"negated_captions": ["no square", ""]}, "row 5: negated_captions holds '', not a caption."),
+        ({"image": {"bytes": truncated()}}, "row 5: cannot read image: image file is truncated"),
+        ({"image": {"bytes": b"GIF89a"}}, "row 5: cannot read image: "),
+        ({"image": None}, "row 5: image holds NoneType, not an image"),
+    ],
+    ids=[
+        "blank",
+        "no caption",
+        "no negated caption",
+        "a blank negated caption",
+        "truncated",
+        "no picture",
+        "no image",
+    ],
+)
+def test_a_bad_row(split, change, says, inputs, tmp_path, capsys):
+    folder = write(tmp_path / "data", **{split: {5: change}})
+    told = refusal(argv_for(inputs, folder, tmp_path / "out"), capsys)
+    assert told.startswith(f"Split {split!r}, row 5: ") and says in told
+    assert not (tmp_path / "out/model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("distractors", "says"),
+    [
+        ([], "distractor_images is empty. Give every row a distractor image, or train without them: --loss negclip."),
+        (
+            None,
+            "distractor_images is empty. Give every row a distractor image, or train without them: --loss negclip.",
+        ),
+        ([{"bytes": truncated()}] * 2, "cannot read distractor_images: image file is truncated"),
+        ([None, None], "distractor_images holds NoneType, not an image"),
+    ],
+    ids=["empty", "none", "truncated", "list of none"],
+)
+def test_a_bad_distractor(distractors, says, inputs, tmp_path, capsys):
+    folder = write(tmp_path / "data", train={5: {"distractor_images": distractors}})
+    argv = argv_for(inputs, folder, tmp_path / "out", eval_split_name="none")
+    assert refusal(argv, capsys).startswith(f"Split 'train', row 5: {says}")
+    assert run([*argv, "--loss", "negclip"]) == 0
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_out_of_a_loaders_worker_comes_the_sentence_alone(split, inputs, tmp_path, capsys):
+    folder = write(tmp_path / "data", **{split: {5: {"image": {"bytes": truncated()}}}})
+    argv = argv_for(inputs, folder, tmp_path / "out", dataloader_num_workers=1)
+    assert refusal(argv, capsys).startswith(f"Split {split!r}, row 5: cannot read image: image file is truncated")
+
+
+def test_foils_that_do_not_match_the_true_negations(inputs, tmp_path, capsys):
+    folder = write(tmp_path / "data")
+    rows = make_rows(8, {})
+    rows = rows.add_column("true_negations", [["no circle", "no star"]] * 8)
+    rows = rows.add_column("true_negation_foils", [["a circle", "a star"], ["a circle"]] * 4)
+    rows.to_parquet(folder / "test.parquet")
+    told = refusal(argv_for(inputs, folder, tmp_path / "out"), capsys)
+    assert told.endswith("split 'train': Couldn't cast because column names don't match")
+    rows.to_parquet(folder / "train.parquet")
+    told = refusal(argv_for(inputs, folder, tmp_path / "out"), capsys)
+    assert told == "Split 'test', row 1: 2 true_negations, but 1 true_negation_foils."
+
+
+def test_unusual_images_are_read(inputs, tmp_path):
+    kinds = [
+        encoded(mode="L"),
+        encoded(mode="P"),
+        encoded(mode="RGBA"),
+        encoded(mode="LA"),
+        encoded(mode="1"),
+        encoded(mode="CMYK", format="JPEG"),
+        encoded(size=(1, 1)),
+        encoded(size=(3000, 2)),
+    ]
+    changes = {
+        row: {"image": {"bytes": kind}, "distractor_images": [{"bytes": kind}]} for row, kind in enumerate(kinds)
+    }
+    folder = write(tmp_path / "data", train=changes, test=changes)
+    assert run(argv_for(inputs, folder, tmp_path / "out")) == 0
+    assert results(tmp_path / "out")["after"]["negation pair accuracy"]["count"] == 16
+    assert len([line for line in log(tmp_path / "out") if "train/loss" in line]) == 2
+
+
+def test_modes_of_an_image_give_the_same_pixels():
+    collator = PairCollator(tiny_processor().image_processor, mini_batch_size=8)
+    modes = [Image.open(io.BytesIO(encoded("white", mode=mode))) for mode in ("RGB", "RGBA", "L", "P", "1")]
+    pixels = collator.images([*modes, Image.open(io.BytesIO(encoded("white", (1, 1))))])
+    assert pixels.shape == (6, 3, IMAGE_SIZE, IMAGE_SIZE)
+    assert all(torch.equal(image, pixels[0]) for image in pixels[1:])
+
+
+def test_a_caption_over_77_tokens_is_cut_and_keeps_its_end():
+    end = VOCABULARY["<|endoftext|>"]
+    long, short = TextTokenizer(tiny_tokenizer(), TEXT_LENGTH, end)(["red " * 500, "red square"])[[0, 1]]
+    assert len(long) == TEXT_LENGTH and long[-1] == end and (long[1:-1] == VOCABULARY["red</w>"]).all()
+    assert short[:4].tolist() == [VOCABULARY["<|startoftext|>"], VOCABULARY["red</w>"], VOCABULARY["square</w>"], end]
+
+
+def test_a_run_with_captions_over_77_tokens(inputs, tmp_path):
+    change = {"caption": "a red square " * 100, "negated_captions": ["no red square " * 5_000]}
+    folder = write(tmp_path / "data", train={1: change}, test={1: change})
+    assert run(argv_for(inputs, folder, tmp_path / "out")) == 0
+
+
+def rows_of(dataset, *options) -> PairRows:
+    tokenize = TextTokenizer(tiny_tokenizer(), TEXT_LENGTH, VOCABULARY["<|endoftext|>"])
+    return PairRows(dataset, parse_arguments(["--model_name_or_path", "clip", *options]), tokenize)
+
+
+def drawn(rows: PairRows, epoch: int) -> list[tuple[str, tuple]]:
+    rows.set_epoch(epoch)
+    columns = rows.__getitems__(list(range(len(rows))))
+    negated = [tokens[tokens != PADDING] for tokens in columns["texts"][len(rows) :]]
+    texts = tiny_tokenizer().batch_decode(negated, skip_special_tokens=True)
+    return list(zip(texts, (image.getpixel((0, 0)) for image in columns["distractor_image"]), strict=True))
+
+
+def test_of_several_negated_captions_each_epoch_takes_one_with_its_distractor():
+    dataset = make_rows(40, {})
+    rows = rows_of(dataset)
+    pairs = {"a red square not in": (0, 0, 255), "no red square in": (0, 128, 0)}
+    epochs = [drawn(rows, epoch) for epoch in range(3)]
+    assert all(pairs[text] == pixel for epoch in epochs for text, pixel in epoch)
+    assert all({text for text, _ in epoch} == set(pairs) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+    assert drawn(rows_of(dataset), 1) == epochs[1], "the same seed, epoch and row"
+    assert drawn(rows_of(dataset, "--seed", "7"), 1) != epochs[1]
+
+
+def test_with_another_number_of_distractors_the_first_is_taken():
+    rows = rows_of(make_rows(20, {row: {"distractor_images": [{"bytes": encoded("blue")}]} for row in range(20)}))
+    found = drawn(rows, 0)
+    assert {pixel for _, pixel in found} == {(0, 0, 255)} and len({text for text, _ in found}) == 2

@@ -1,0 +1,224 @@
+"""A run that was stopped loses nothing that a checkpoint holds, and what it left behind is never taken for whole."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from runs import command, log, refusal, results, run, weights, write_inputs
+
+OPTIONS = {"checkpointing_steps": 2, "max_train_steps": 6, "eval_split_name": "none"}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture(scope="module")
+def finished(inputs, tmp_path_factory):
+    """A run to the end, its checkpoints 4 and 6 beside the model; not to be changed."""
+    output_dir = tmp_path_factory.mktemp("finished") / "run"
+    assert run(command(inputs, output_dir, **OPTIONS)) == 0
+    return output_dir
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def names(folder: Path, pattern: str) -> list[str]:
+    return sorted(path.name for path in folder.glob(pattern))
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    tensors = weights(second)
+    return all(torch.equal(tensor, tensors[name]) for name, tensor in weights(first).items())
+
+
+def test_ctrl_c_and_then_latest_ends_as_if_nothing_had_happened(inputs, tmp_path):
+    """A real process and a real signal; the image tower trains so that steps take a while."""
+    options = {
+        "checkpointing_steps": 5,
+        "max_train_steps": 120,
+        "train_image_encoder": True,
+        "eval_split_name": "none",
+    }
+    argv = command(inputs, tmp_path / "parts", **options)
+    root = Path(__file__).parents[2]
+    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    process = subprocess.Popen(
+        [sys.executable, str(root / "train_accelerate.py"), *argv],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts what runs in its background with the signal ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    until = time.monotonic() + 100
+    while not names(tmp_path / "parts", "checkpoint-10") and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.strip().splitlines()[-1] == (
+        "Interrupted. Nothing half written; the same command with --resume_from_checkpoint latest goes on from here."
+    )
+    assert "Traceback" not in errors
+    assert not (tmp_path / "parts/model.safetensors").exists()
+    stopped_at = int(names(tmp_path / "parts", "checkpoint-*")[-1].rpartition("-")[2])
+    assert stopped_at < 120
+    assert run([*argv, "--resume_from_checkpoint", "latest"]) == 0
+    assert run(command(inputs, tmp_path / "whole", **options)) == 0
+    assert same_weights(tmp_path / "whole", tmp_path / "parts")
+    assert log(tmp_path / "whole") == log(tmp_path / "parts")
+
+
+def test_killed_while_it_saves_a_checkpoint(inputs, finished, tmp_path, monkeypatch):
+    save_state, saves = Accelerator.save_state, []
+
+    def killed(self, folder, **options):
+        saves.append(folder)
+        save_state(self, folder, **options)
+        if len(saves) == 2:
+            Path(folder, "from_a_third_process.pkl").write_bytes(b"stale")
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Accelerator, "save_state", killed)
+    argv = command(inputs, tmp_path, **OPTIONS)
+    assert run(argv) == 130
+    monkeypatch.undo()
+    assert names(tmp_path, "*checkpoint-*") == ["checkpoint-2", "unfinished-checkpoint-4"]
+    (tmp_path / "unfinished-checkpoint-3").mkdir()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "train/lo')
+    assert run([*argv, "--resume_from_checkpoint", "latest"]) == 0
+    assert names(tmp_path, "*checkpoint-*") == ["checkpoint-4", "checkpoint-6"]
+    assert names(tmp_path / "checkpoint-4", "*") == names(finished / "checkpoint-4", "*")
+    assert same_weights(tmp_path, finished)
+    assert log(tmp_path) == log(finished)
+
+
+def test_killed_while_it_removes_a_checkpoint(inputs, copied, monkeypatch):
+    """Half removed, it no longer counts as one."""
+
+    def killed(folder, *arguments, **options):
+        if Path(folder).name.startswith("unfinished-checkpoint"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    argv = command(inputs, copied, **{**OPTIONS, "max_train_steps": 9, "resume_from_checkpoint": "latest"})
+    assert run(argv) == 130
+    assert names(copied, "*checkpoint-*") == ["checkpoint-6", "checkpoint-8", "unfinished-checkpoint-4-removed"]
+
+
+def test_a_finished_run_can_be_resumed_to_the_same_end(inputs, finished, copied):
+    (copied / "model.safetensors").unlink()
+    argv = command(inputs, copied, **{**OPTIONS, "eval_split_name": "test"}, resume_from_checkpoint="latest")
+    assert run(argv) == 0
+    assert same_weights(copied, finished)
+    assert log(copied) == log(finished)
+    assert results(copied)["training"]["steps"] == 6 and results(copied)["training"]["loss"] is None
+
+
+def test_a_longer_run_goes_on_under_the_longer_schedule(inputs, copied, finished):
+    argv = command(inputs, copied, **{**OPTIONS, "max_train_steps": 9, "resume_from_checkpoint": "latest"})
+    assert run(argv) == 0
+    lines = log(copied)
+    assert [line["step"] for line in lines] == list(range(1, 10))
+    assert lines[:6] == log(finished)
+    rates = [line["train/learning_rate"] for line in lines]
+    assert rates[5] == pytest.approx(0, abs=1e-9) and rates[8] == pytest.approx(0, abs=1e-9)
+    # Cosine from step 2 to 9: a half cosine of 7 steps.
+    assert rates[6] == pytest.approx(1e-3 * (1 + torch.cos(torch.tensor(5 / 7 * torch.pi)).item()) / 2, rel=1e-5)
+
+
+def test_a_shorter_run_than_the_checkpoint_is_refused(inputs, copied, capsys):
+    argv = command(inputs, copied, **{**OPTIONS, "max_train_steps": 5}, resume_from_checkpoint="latest")
+    assert refusal(argv, capsys) == (
+        f"{copied}/checkpoint-6 stands after step 6, beyond the 5 updates of this run: raise --max_train_steps or "
+        "--num_train_epochs."
+    )
+
+
+def test_a_new_run_does_not_mix_with_the_checkpoints_of_an_earlier_one(inputs, finished, copied, capsys):
+    told = refusal(command(inputs, copied, **OPTIONS), capsys)
+    assert told.startswith(f"{copied} holds checkpoints of an earlier run, up to checkpoint-6: ")
+    assert "--resume_from_checkpoint latest" in told and "another --output_dir" in told
+    assert names(copied, "*") == names(finished, "*") and log(copied) == log(finished)
+
+
+def test_latest_without_a_checkpoint(inputs, tmp_path, capsys):
+    for name in ("checkpoint-best", "checkpoint-7", "unfinished-checkpoint-8"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "checkpoint-best/trainer_state.json").write_text("{}")
+    told = refusal(command(inputs, tmp_path, resume_from_checkpoint="latest"), capsys)
+    assert told == f"--resume_from_checkpoint latest: no checkpoint in {tmp_path}; leave it out to start anew."
+
+
+@pytest.mark.parametrize("make", [lambda path: None, Path.mkdir, Path.touch], ids=["nothing", "folder", "file"])
+def test_a_path_that_is_no_checkpoint(make, inputs, tmp_path, capsys):
+    make(tmp_path / "elsewhere")
+    told = refusal(command(inputs, tmp_path / "out", resume_from_checkpoint=tmp_path / "elsewhere"), capsys)
+    assert told.startswith(f"--resume_from_checkpoint {tmp_path / 'elsewhere'}: no finished checkpoint there")
+
+
+@pytest.mark.parametrize(
+    "file", ["model.safetensors", "optimizer.bin", "random_states_0.pkl", "custom_checkpoint_0.pkl"]
+)
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_a_damaged_checkpoint(file, damage, inputs, copied, capsys):
+    path = copied / "checkpoint-6" / file
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    before = (copied / "model.safetensors").read_bytes()
+    told = refusal(command(inputs, copied, **OPTIONS, resume_from_checkpoint="latest"), capsys)
+    assert re.fullmatch(rf"{copied}/checkpoint-6 is damaged \(.+\): resume from another checkpoint\.", told), told
+    assert (copied / "model.safetensors").read_bytes() == before
+    again = command(inputs, copied, **OPTIONS, resume_from_checkpoint=copied / "checkpoint-4")
+    assert run(again) == 0
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"place": {}}', '{"place": {"stride": 3}, "fixed": {}}'])
+def test_a_damaged_place(content, inputs, copied, capsys):
+    (copied / "checkpoint-6/trainer_state.json").write_text(content)
+    told = refusal(command(inputs, copied, **OPTIONS, resume_from_checkpoint="latest"), capsys)
+    assert told.startswith(f"{copied}/checkpoint-6/trainer_state.json is damaged (")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"learning_rate": 2e-3}, "learning_rate was 0.001, is 0.002"),
+        ({"seed": 1, "loss": "negclip"}, "loss was conclip, is negclip; seed was 42, is 1"),
+        ({"per_device_train_batch_size": 4}, "per_device_train_batch_size was 8, is 4"),
+        ({"max_train_samples": 40}, "training rows was 50, is 40"),
+        ({"mixed_precision": "bf16"}, "mixed precision was no, is bf16"),
+        ({"use_lora": True}, "use_lora was False, is True"),
+    ],
+    ids=str,
+)
+def test_changed_arguments(options, says, inputs, copied, capsys):
+    argv = command(inputs, copied, **{**OPTIONS, **options}, resume_from_checkpoint="latest")
+    assert refusal(argv, capsys) == (
+        f"Cannot resume from {copied}/checkpoint-6: {says}. Use the arguments it began with."
+    )
+
+
+def test_what_a_checkpoint_fixes_is_an_argument(finished):
+    fixed = json.loads((finished / "checkpoint-6/trainer_state.json").read_text())["fixed"]
+    assert {"learning_rate", "l1_weight", "lora_rank", "warmup_steps"} <= fixed.keys()
+    assert not {"max_train_steps", "num_train_epochs", "output_dir", "logging_steps"} & fixed.keys()

@@ -1,0 +1,193 @@
+"""
+train_accelerate.py on two processes (gloo, CPU) does what it does on one with twice the batch.
+
+All runs of two processes share one launch: importing torch takes most of the time.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from bad_rows import truncated
+from embedded import stored, write_rows
+from runs import command, log, results, run, weights, write_inputs
+
+from conclip.training.pair_dataset import PairRows
+
+BATCH, EPOCH = 4, 6  # 50 rows: 6 batches of 8, two rows left over
+VARIANTS = {
+    "plain": {"checkpointing_steps": 3, "max_train_steps": 8, "eval_steps": 4, "max_eval_samples": 11},
+    # With so large an epsilon AdamW's step has the size of the gradient, of which it otherwise sees the sign.
+    "accumulation": {
+        "gradient_accumulation_steps": 4,
+        "max_grad_norm": 10.0,
+        "max_train_steps": 4,
+        "adam_epsilon": 1.0,
+        "learning_rate": 0.1,
+    },
+    "lora": {"use_lora": True, "max_train_steps": 3, "eval_split_name": "none"},
+    "negclip with workers": {
+        "loss": "negclip",
+        "mixed_precision": "bf16",
+        "dataloader_num_workers": 2,
+        "max_train_steps": 2,
+        "eval_split_name": "none",
+    },
+}
+
+
+def cached(folder: Path, name: str) -> dict[str, Path]:
+    """Embeddings of its own for each run, but that the resumed one goes on from those of the plain one."""
+    return {"embedding_cache_dir": folder / f"embeddings-{'plain' if name == 'resumed' else name}"}
+
+
+def launch(folder: Path, runs: list[dict]) -> subprocess.CompletedProcess:
+    (folder / "runs.json").write_text(json.dumps(runs))
+    tests = Path(__file__).parents[1]
+    path = os.pathsep.join([str(tests.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    return subprocess.run(
+        [*launcher, str(tests / "helpers/train_worker.py"), str(folder)],
+        env={**os.environ, "PYTHONPATH": path, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture(scope="module")
+def two(inputs, tmp_path_factory):
+    """The folder of the runs of two processes, one a variant and one resumed, with what each rank has to tell."""
+    folder = tmp_path_factory.mktemp("two")
+    options = {**VARIANTS, "resumed": {**VARIANTS["plain"], "resume_from_checkpoint": folder / "plain/checkpoint-3"}}
+    runs = [
+        {"argv": command(inputs, folder / name, per_device_train_batch_size=BATCH, **cached(folder, name), **variant)}
+        for name, variant in options.items()
+    ]
+    done = launch(folder, runs)
+    assert done.returncode == 0, done.stderr
+    told = [dict(zip(options, json.loads((folder / f"done-{rank}.json").read_text()), strict=True)) for rank in (0, 1)]
+    return folder, told
+
+
+@pytest.fixture(scope="module")
+def one(inputs, tmp_path_factory):
+    """The folder of the same runs in this process, with twice the batch; and the rows of the plain one in order."""
+    folder, rows = tmp_path_factory.mktemp("one"), []
+    read_rows = PairRows.__getitems__
+    with pytest.MonkeyPatch.context() as patch:
+        for name, variant in VARIANTS.items():
+            if name == "plain":
+                patch.setattr(PairRows, "__getitems__", lambda self, at: rows.extend(at) or read_rows(self, at))
+            options = {**variant, **cached(folder, name), "per_device_train_batch_size": 2 * BATCH}
+            assert run(command(inputs, folder / name, **options)) == 0
+            patch.undo()
+    return folder, rows
+
+
+def losses(folder: Path) -> torch.Tensor:
+    return torch.tensor([line["train/loss"] for line in log(folder) if "train/loss" in line], dtype=torch.float64)
+
+
+def test_two_processes_really_ran(two):
+    folder, told = two
+    for rank in told:
+        assert {(run["exit_code"], run["world_size"]) for run in rank.values()} == {(0, 2)}
+    assert results(folder / "plain")["num_processes"] == 2
+    assert "--num_processes 2" in results(folder / "plain")["command"]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_losses_are_those_of_one_process_with_twice_the_batch(two, one, name):
+    found, expected = losses(two[0] / name), losses(one[0] / name)
+    assert len(found) == VARIANTS[name]["max_train_steps"]
+    # Sums in another order, 2e-7 here; after step 1 AdamW divides by the root of small numbers, which may amplify it.
+    # In bf16 batches of another shape round otherwise, 3e-4 here.
+    first, later = (5e-3, 5e-3) if "mixed_precision" in VARIANTS[name] else (1e-5, 1e-4)
+    torch.testing.assert_close(found[0], expected[0], rtol=first, atol=0)
+    torch.testing.assert_close(found, expected, rtol=later, atol=0)
+
+
+def test_ranks_share_out_the_rows_one_process_takes(two, one):
+    """Batch k of one process is batch k of rank 0 and then of rank 1; what does not fill a batch is left to none."""
+    _, told = two
+    first, second = (rank["plain"]["rows"] for rank in told)
+    batches = [first[at : at + BATCH] + second[at : at + BATCH] for at in range(0, EPOCH * BATCH, BATCH)]
+    assert sum(batches, []) == one[1][: 2 * BATCH * EPOCH]
+    assert len(set(sum(batches, []))) == 2 * BATCH * EPOCH
+    # The second epoch, in another order.
+    assert first[EPOCH * BATCH :][:BATCH] + second[EPOCH * BATCH :][:BATCH] == one[1][2 * BATCH * EPOCH :][: 2 * BATCH]
+
+
+def test_each_process_embeds_its_share_of_the_distinct_images(two, one):
+    folder, told = two
+    found, expected = (stored(path / "embeddings-plain") for path in (folder, one[0]))
+    assert found.keys() == expected.keys()
+    for key, embeds in expected.items():
+        torch.testing.assert_close(found[key], embeds, rtol=0, atol=1e-6)
+    shares = [rank["plain"]["embedded"] for rank in told]
+    # One more on rank 0 at most, each time: of evaluation, images and distractors.
+    assert sum(shares) == len(expected) and 0 <= shares[0] - shares[1] <= 3
+    assert [rank["resumed"]["embedded"] for rank in told] == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["plain", "accumulation"])
+def test_scores_of_the_same_weights_are_equal(two, one, name):
+    """The base model's: 11 and 12 rows, an odd number of texts, shared out over two processes."""
+    found, expected = (results(folder / name) for folder in (two[0], one[0]))
+    assert found["before"]["text-to-image recall@1"]["count"] == (11 if name == "plain" else 12)
+    assert found["before"] == expected["before"]
+
+
+def test_resumed_on_two_processes_ends_the_same(two):
+    folder, _ = two
+    whole, resumed = weights(folder / "plain"), weights(folder / "resumed")
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+    assert log(folder / "resumed") == [line for line in log(folder / "plain") if line["step"] > 3]
+    assert results(folder / "resumed")["after"] == results(folder / "plain")["after"]
+
+
+def test_checkpoint_of_two_processes_is_refused_by_one(two, inputs, tmp_path, capsys):
+    checkpoint = two[0] / "plain/checkpoint-6"
+    options = {**VARIANTS["plain"], "per_device_train_batch_size": BATCH, "resume_from_checkpoint": checkpoint}
+    assert run(command(inputs, tmp_path, **options)) == 1
+    assert f"Cannot resume from {checkpoint}: processes was 2, is 1." in capsys.readouterr().err
+
+
+def test_a_fault_of_one_process_is_told_and_ends_the_other(inputs, tmp_path):
+    """Rank 1 meets a row it cannot read while rank 0 waits for its embeddings."""
+    argv = command(inputs, tmp_path / "out", per_device_train_batch_size=BATCH, eval_split_name="none")
+    ended = launch(tmp_path, [{"argv": argv, "fails_at": {"1": 10}}])
+    assert ended.returncode == 1
+    told = [line for line in ended.stderr.splitlines() if "Error: " in line and "Split 'train', row" in line]
+    assert len(told) == 1 and told[0].endswith("cannot read image.") and "Process 1: Error: " in told[0]
+    assert "closed by peer" not in ended.stderr, "rank 0 only lost its peer"
+    assert not (tmp_path / "out/model.safetensors").exists()
+
+
+def test_a_fault_while_embedding_ends_both_and_what_was_embedded_is_kept(inputs, tmp_path):
+    """Row 41 is the share of rank 1; rank 0 waits for it to have written its shards."""
+    data = write_rows(tmp_path / "data", {41: {"image": {"bytes": truncated()}}}, count=50)
+    inputs = {**inputs, "dataset_name": data, "embedding_cache_dir": tmp_path / "cache"}
+    options = {"per_device_train_batch_size": BATCH, "per_device_eval_batch_size": 2, "eval_split_name": "none"}
+    ended = launch(tmp_path, [{"argv": command(inputs, tmp_path / "out", **options)}])
+    assert ended.returncode == 1
+    assert [line for line in ended.stderr.splitlines() if "Error: Split 'train', row 41: cannot read image" in line]
+    assert len(stored(tmp_path / "cache")) >= 20
+
+
+def test_a_fault_of_all_processes_is_told_once(inputs, tmp_path):
+    """Of the data, which the main process loads first while rank 1 waits at a barrier."""
+    ended = launch(tmp_path, [{"argv": command({**inputs, "dataset_name": tmp_path / "nowhere"}, tmp_path / "out")}])
+    assert ended.returncode == 1
+    assert ended.stderr.count("Error: --dataset_name") == 1
+    assert "Process 1" not in ended.stderr and "closed by peer" not in ended.stderr
