@@ -19,6 +19,7 @@ setup(
     python_requires=">=3.10",
     # The folder evaluate/ has the name of the library: its metrics are installed below conclip.metrics.
     package_dir={f"conclip.metrics.{name}": f"evaluate/{name}" for name in METRICS},
+    py_modules=["train_accelerate"],
     packages=[
         "conclip",
         "conclip.distractors",
@@ -43,6 +44,7 @@ setup(
         **{f"conclip.metrics.{name}": ["README.md", "requirements.txt"] for name in METRICS},
         "dataset_scripts": ["ccneg_card.md"],
     },
+    entry_points={"console_scripts": ["conclip = conclip.__main__:main"]},
     install_requires=[
         "torch>=2.4",
         "transformers>=5.6",
@@ -54,6 +56,7 @@ setup(
         "safetensors",
         "xxhash",
         "numpy",
+        "pyyaml",
         "pillow",
         "matplotlib",
         "tensorboard",

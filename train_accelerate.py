@@ -24,6 +24,7 @@ from pathlib import Path
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import set_seed
 from datasets import Dataset
+from peft import LoraConfig
 
 from conclip.atomic_write import writable_folder
 from conclip.data import load_split
@@ -31,7 +32,7 @@ from conclip.embedding.images import ImageEmbedder, embedding_cache_dir
 from conclip.embedding.texts import kept_tokens
 from conclip.errors import UsageError
 from conclip.hub import create_repository, push, use_cache_without_network
-from conclip.models.clip import add_lora, conclip_of, load_model, save_model, text_tokenizer
+from conclip.models.clip import add_lora, load_model, save_model, text_tokenizer, unwrap_lora
 from conclip.runtime import end_failed_run, return_large_blocks, software_versions, use_all_cores
 from conclip.training.arguments import Arguments, parse_arguments
 from conclip.training.checkpoints import find_checkpoint, list_checkpoints, require_no_checkpoints
@@ -42,6 +43,7 @@ from conclip.training.pair_dataset import PairRows
 from conclip.training.report import format_table, table_rows, verdict, write_report
 from conclip.training.scenes_base import base_clip
 from conclip.training.trackers import JsonlTracker
+from dataset_scripts.scenes import load_scenes
 
 MODEL_CARD = Path(__file__).with_name("model_card.md")
 
@@ -103,11 +105,27 @@ def run(arguments: Arguments, accelerator: Accelerator, output_dir: Path) -> Non
         base_clip(accelerator, output_dir.parent, arguments.data.dataloader_num_workers)
     )
     set_seed(training.seed)
-    model, processor = load_model(arguments.model, base)
+    model, processor = load_model(
+        base,
+        arguments.model.revision,
+        l1_weight=arguments.model.l1_weight,
+        l2_weight=arguments.model.l2_weight,
+        l3_weight=arguments.model.l3_weight,
+        freeze_image_encoder=not arguments.model.train_image_encoder,
+    )
     if arguments.model.use_lora:
-        model = add_lora(model, arguments.model)
-    cache_dir = embedding_cache_dir(arguments.data)
-    tokenize = kept_tokens(text_tokenizer(conclip_of(model), processor), cache_dir / "texts")
+        lora = arguments.model
+        model = add_lora(
+            model,
+            LoraConfig(
+                r=lora.lora_rank,
+                lora_alpha=lora.lora_alpha,
+                lora_dropout=lora.lora_dropout,
+                target_modules=lora.lora_target_modules,
+            ),
+        )
+    cache_dir = embedding_cache_dir(arguments.data.embedding_cache_dir)
+    tokenize = kept_tokens(text_tokenizer(unwrap_lora(model), processor), cache_dir / "texts")
     collator = PairCollator(
         processor.image_processor, training.mini_batch_size, static_shapes=compiles(training, accelerator)
     )
@@ -115,7 +133,7 @@ def run(arguments: Arguments, accelerator: Accelerator, output_dir: Path) -> Non
     require_full_batch(rows, arguments, accelerator)
     model.to(accelerator.device)
     embedder = ImageEmbedder(
-        collator,
+        processor.image_processor,
         accelerator,
         training.per_device_eval_batch_size,
         arguments.data.dataloader_num_workers,
@@ -125,16 +143,16 @@ def run(arguments: Arguments, accelerator: Accelerator, output_dir: Path) -> Non
     if eval_split is not None:
         evaluator = Evaluator(eval_split, arguments, embedder, tokenize)
         # Adapters start as nothing: this is the base model's score.
-        before = evaluator(conclip_of(model))
-    if conclip_of(model).image_encoder_is_frozen:
+        before = evaluator(unwrap_lora(model))
+    if unwrap_lora(model).image_encoder_is_frozen:
         # CLIP's preprocessing has no randomness: an image has the same embedding in every epoch.
-        rows.use_tensors("image_embeds", partial(embedder, conclip_of(model).eval()))
+        rows.use_tensors("image_embeds", partial(embedder, unwrap_lora(model).eval()))
     accelerator.init_trackers("conclip", config=tracker_config(arguments))
     state = prepare_training(model, rows, collator, arguments, accelerator)
     announce(arguments, accelerator, state.total_steps, len(rows))
     statistics = train(state, evaluator)
     model = accelerator.unwrap_model(state.model, keep_fp32_wrapper=False)
-    after = evaluator(conclip_of(model)) if evaluator else None
+    after = evaluator(unwrap_lora(model)) if evaluator else None
     if accelerator.is_main_process:
         saved = save_model(model, processor, output_dir)
         accelerator.print(f"Model: {output_dir}")
@@ -162,10 +180,17 @@ def check_folder_and_hub(arguments: Arguments, accelerator: Accelerator, output_
 
 def load_splits(arguments: Arguments) -> tuple[Dataset, Dataset | None]:
     data = arguments.data
-    train_split = load_split(data, data.train_split_name, data.max_train_samples)
+
+    def load(split: str, max_samples: int | None) -> Dataset:
+        if data.dataset_name is None:
+            dataset = load_scenes(split)
+            return dataset if max_samples is None else dataset.select(range(min(max_samples, len(dataset))))
+        return load_split(data.dataset_name, data.dataset_config_name, split, max_samples)
+
+    train_split = load(data.train_split_name, data.max_train_samples)
     if data.eval_split_name == "none":
         return train_split, None
-    return train_split, load_split(data, data.eval_split_name, data.max_eval_samples)
+    return train_split, load(data.eval_split_name, data.max_eval_samples)
 
 
 def tracker_config(arguments: Arguments) -> dict:

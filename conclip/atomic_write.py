@@ -13,31 +13,33 @@ from conclip.errors import UsageError
 DAY = 24 * 60 * 60
 
 
-class CannotWrite(OSError):
-    """The message names the folder and says why."""
+class WriteError(UsageError):
+    """Report a folder that cannot be written to, or a full disk; the message names the folder and says why."""
 
 
 @contextmanager
-def writing_to(folder: Path):
+def reporting_write_errors(folder: Path):
     """
+    Turn any error of the operating system into one sentence.
+
     Raises:
-        CannotWrite: for any error of the system.
+        WriteError: in place of an `OSError`.
     """
     try:
         yield
     except OSError as error:
-        raise CannotWrite(f"cannot write to {folder}: {error.strerror or error}.") from error
+        raise WriteError(f"cannot write to {folder}: {error.strerror or error}.") from error
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """
-    Writes beside and renames, so that a reader or a killed writer never leaves a part under the name of the whole.
+    Write a file beside its place and rename it, so that no reader ever sees a part of it.
 
     Raises:
-        CannotWrite: the folder cannot be made or written to, or the disk is full; nothing is left behind.
+        WriteError: the folder cannot be made or written to, or the disk is full; nothing is left behind.
     """
     unfinished = path.with_name(f"unfinished-{uuid4().hex}")
-    with writing_to(path.parent):
+    with reporting_write_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             unfinished.write_bytes(content)
@@ -47,22 +49,24 @@ def write_whole(path: Path, content: bytes) -> None:
             raise
 
 
-def save_figure(figure, path: Path) -> None:
+def write_figure(figure, path: Path) -> None:
     """
-    The matplotlib figure as PNG, whole or not at all.
+    Write a matplotlib figure as PNG.
 
     Raises:
-        CannotWrite: the folder cannot be made or written to.
+        WriteError: the folder cannot be made or written to.
     """
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=130)
-    write_whole(path, content.getvalue())
+    write_atomically(path, content.getvalue())
 
 
 def writable_folder(output_dir: str) -> Path:
     """
+    Make the folder of a run, and find out before the work begins whether it can be written to.
+
     Raises:
-        UsageError: the folder cannot be made or written to; found now, not after training.
+        UsageError: the folder cannot be made or written to.
     """
     try:
         Path(output_dir).mkdir(parents=True, exist_ok=True)
@@ -74,7 +78,7 @@ def writable_folder(output_dir: str) -> Path:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """What killed writers left: older than a day, since a younger one may belong to a writer at work."""
+    """Remove what killed processes left: older than a day, since a younger file may belong to a running process."""
     for path in folder.glob("unfinished-*"):
         try:
             if path.stat().st_mtime < time.time() - DAY:

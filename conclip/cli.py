@@ -1,35 +1,222 @@
-"""Command-line parsing that all commands share."""
+"""
+Command-line parsing that all commands share: options are the fields of dataclasses.
 
-from dataclasses import field
+Imports nothing beyond the standard library and PyYAML, so that `--help` and a mistyped option are answered at once.
+"""
+
+import argparse
+import dataclasses
+import math
+import sys
+import types
+import typing
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
-from transformers import HfArgumentParser
-
-from conclip.errors import UsageError
-
-
-def option(default, help, **metadata):
-    return field(default=default, metadata={"help": help, **metadata})
+from conclip.errors import UsageError, one_line
 
 
-class Parser(HfArgumentParser):
-    """Says what is wrong in one sentence."""
+def option(
+    default=dataclasses.MISSING,
+    help: str = "",
+    *,
+    choices: Sequence[str] | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+):
+    """
+    A field of a dataclass of options.
+
+    Args:
+        default: without one, the option is required. A list is copied for each instance.
+        help: for `--help`; the default is appended to it.
+        choices: the only values allowed.
+        at_least, below: bounds of a number, checked by `Parser.parse`.
+    """
+    metadata = {"help": help, "choices": choices, "at_least": at_least, "below": below}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Parser(argparse.ArgumentParser):
+    """
+    Parse the options of one command, from the command line and from `--config file.yaml`.
+
+    Args:
+        groups: dataclasses of options by the title of their group in `--help`.
+        prog: the command as the user types it, e.g. "conclip negate".
+        description: what the command does, a sentence.
+        example: a command that works.
+        alternative_defaults: (when, option -> default): defaults that hold in a case that `when` describes, shown by
+            `--help`; the command itself applies them with `set_defaults`.
+    """
+
+    def __init__(
+        self,
+        groups: Mapping[str, type],
+        prog: str,
+        description: str,
+        example: str,
+        alternative_defaults: tuple[str, Mapping[str, object]] = ("", {}),
+    ):
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=f"Example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self._classes = list(groups.values())
+        self.add_argument("--config", metavar="FILE", help="YAML file with options; those on the command line win")
+        for title, cls in groups.items():
+            group = self.add_argument_group(title)
+            hints = typing.get_type_hints(cls)
+            for field in dataclasses.fields(cls):
+                self._add_field(group, field, hints[field.name], alternative_defaults)
+
+    def _add_field(self, group, field: dataclasses.Field, hint, alternative_defaults) -> None:
+        kind, is_list = _value_type(hint)
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        required = default is dataclasses.MISSING
+        when, alternatives = alternative_defaults
+        notes = [] if required or default is None or default is False else [f"default: {_as_text(default)}"]
+        if field.name in alternatives:
+            notes.append(f"{when}: {_as_text(alternatives[field.name])}")
+        help_text = field.metadata["help"] + (f" ({'; '.join(notes)})" if notes else "")
+        how: dict = {"type": kind, "metavar": "VALUE" if kind is str else kind.__name__.strip("_").upper()}
+        if field.metadata["choices"]:
+            how = {"type": kind, "choices": field.metadata["choices"]}
+        if kind is _boolean:
+            how = {"type": kind, "nargs": "?", "const": True, "metavar": "BOOL"}
+        elif is_list:
+            how["nargs"] = "+"
+        group.add_argument(
+            f"--{field.name}",
+            default=None if required else default,
+            required=required,
+            # argparse formats help texts with %.
+            help=help_text.replace("%", "%%"),
+            **how,
+        )
 
     def error(self, message: str):
         # argparse prints the usage first, a screenful here, and exits.
         raise UsageError(f"{message} (--help lists the options)")
 
-    def parse(self, argv: list[str] | None) -> list:
+    def parse(self, argv: Sequence[str] | None = None) -> list:
         """
+        Args:
+            argv: the arguments, by default those of this process.
+
         Returns:
-            One dataclass for each that the parser was made of.
+            An instance of each dataclass, in the order of the groups.
 
         Raises:
-            UsageError: an unknown option or a bad value.
+            UsageError: an unknown option, a bad value, or a config file that cannot be read.
         """
-        *parts, unknown = self.parse_args_into_dataclasses(argv, return_remaining_strings=True)
+        argv = [_with_underscores(argument) for argument in (sys.argv[1:] if argv is None else argv)]
+        file_argv = self._config_arguments(argv)
+        parsed, unknown = self.parse_known_args([*file_argv, *argv])
         if unknown:
-            known = [name for action in self._actions for name in action.option_strings]
-            near = get_close_matches(unknown[0], known, n=1, cutoff=0.8)
-            self.error(f"unknown option {unknown[0]}" + (f", did you mean {near[0]}?" if near else ""))
-        return parts
+            self._refuse_unknown(unknown[0])
+        values = vars(parsed)
+        instances = [
+            cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)}) for cls in self._classes
+        ]
+        for instance in instances:
+            check_ranges(instance)
+        return instances
+
+    def _config_arguments(self, argv: list[str]) -> list[str]:
+        """The options of the config file as arguments, so that they pass the same checks as those of the user."""
+        files = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        files.add_argument("--config", nargs="?")
+        path = files.parse_known_args(argv)[0].config
+        if path is None:
+            return []
+        arguments = []
+        for name, value in read_config(Path(path)).items():
+            name = str(name).replace("-", "_")
+            if f"--{name}" not in self._option_string_actions or name in ("config", "help"):
+                self._refuse_unknown(f"--{name}", where=f"--config {path}: ")
+            if value is None:
+                continue
+            values = value if isinstance(value, list) else [value]
+            if any(isinstance(one, dict | list) for one in values):
+                raise UsageError(f"--config {path}: {name} must be a value or a list of values, got {value!r}.")
+            arguments += [f"--{name}", *(str(one).lower() if isinstance(one, bool) else str(one) for one in values)]
+        return arguments
+
+    def _refuse_unknown(self, name: str, where: str = "") -> None:
+        given = name.partition("=")[0]
+        near = get_close_matches(given, self._option_string_actions, n=1, cutoff=0.6)
+        self.error(f"{where}unknown option {given}" + (f", did you mean {near[0]}?" if near else ""))
+
+
+def read_config(path: Path) -> dict:
+    """
+    The options in a YAML file.
+
+    Raises:
+        UsageError: there is no such file, or it does not hold `option: value` lines.
+    """
+    import yaml
+
+    try:
+        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else one_line(error)
+        raise UsageError(f"--config {path} cannot be read: {reason}.") from error
+    if not isinstance(options, dict):
+        raise UsageError(f"--config {path} must hold lines such as `learning_rate: 1.0e-6`.")
+    return options
+
+
+def check_ranges(options) -> None:
+    """
+    Args:
+        options: an instance of a dataclass with fields made by `option`.
+
+    Raises:
+        UsageError: a number that is not finite or out of the range of its `option`.
+    """
+    for field in dataclasses.fields(options):
+        value, at_least, below = getattr(options, field.name), *map(field.metadata.get, ("at_least", "below"))
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--{field.name} must be a finite number, got {value}.")
+        if value is None or isinstance(value, str | list):
+            continue
+        if at_least is not None and value < at_least:
+            raise UsageError(f"--{field.name} must be {at_least} or more, got {value}.")
+        if below is not None and value >= below:
+            raise UsageError(f"--{field.name} must be less than {below}, got {value}.")
+
+
+def _value_type(hint) -> tuple:
+    """The type that converts one value, and whether the option takes a list of them."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
+    is_list = typing.get_origin(hint) is list
+    if is_list:
+        (hint,) = typing.get_args(hint)
+    return _boolean if hint is bool else hint, is_list
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be true or false, got {text!r}")
+    return text.lower() == "true"
+
+
+def _as_text(default) -> str:
+    return " ".join(map(str, default)) if isinstance(default, list) else str(default)
+
+
+def _with_underscores(argument: str) -> str:
+    """`--learning-rate` is `--learning_rate`, as for Hugging Face's own parser."""
+    name, equals, value = argument.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}" if argument.startswith("--") else argument

@@ -1,45 +1,76 @@
-"""Splits of a dataset and their text columns, checked."""
+"""Splits of datasets and their text columns, checked."""
+
+import re
+from pathlib import Path
 
 from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
 from conclip.errors import UsageError, one_line
-from conclip.training.arguments import DataArguments
-from dataset_scripts.scenes import load_scenes
+
+FILE_FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .gif .webp .tif .tiff .ppm .pgm".split())
 
 
-def load_split(arguments: DataArguments, split: str, max_samples: int | None) -> Dataset:
-    """A split of the dataset the arguments name, or of the drawn scenes."""
-    if arguments.dataset_name is None:
-        dataset = load_scenes(split)
-    else:
-        try:
-            dataset = load_dataset(arguments.dataset_name, arguments.dataset_config_name, split=split)
-        # `datasets` reports a wrong path, configuration or split by many kinds of error; each says which.
-        except Exception as error:
-            # This one only says that something went wrong.
-            told = error.__cause__ or error if isinstance(error, DatasetGenerationError) else error
-            raise UsageError(f"--dataset_name {arguments.dataset_name}, split {split!r}: {one_line(told)}") from error
+def load_split(
+    dataset_name: str, dataset_config_name: str | None = None, split: str = "train", max_samples: int | None = None
+) -> Dataset:
+    """
+    Load one split of a dataset.
+
+    Args:
+        dataset_name: Hub id, local folder (Parquet, JSON, CSV or images), or a .csv, .json, .jsonl or .parquet file.
+        dataset_config_name: configuration of the dataset.
+        split: as `load_dataset` takes it, e.g. "train" or "train[:100]".
+        max_samples: keep only the first rows.
+
+    Raises:
+        UsageError: there is no such dataset, configuration or split, or the split has no rows.
+    """
+    path = Path(dataset_name)
+    try:
+        if path.is_file():
+            dataset = _load_file(path, split)
+        else:
+            dataset = load_dataset(dataset_name, dataset_config_name, split=split)
+    except UsageError:
+        raise
+    # `datasets` reports a wrong path, configuration or split by many kinds of error; each says which.
+    except Exception as error:
+        # This one only says that something went wrong.
+        cause = error.__cause__ or error if isinstance(error, DatasetGenerationError) else error
+        raise UsageError(f"--dataset_name {dataset_name}, split {split!r}: {one_line(cause)}") from error
     if len(dataset) == 0:
-        raise UsageError(f"--dataset_name {arguments.dataset_name}: the split {split!r} has no rows.")
+        raise UsageError(f"--dataset_name {dataset_name}: the split {split!r} has no rows.")
     return dataset if max_samples is None else dataset.select(range(min(max_samples, len(dataset))))
+
+
+def _load_file(path: Path, split: str) -> Dataset:
+    if path.suffix not in FILE_FORMATS:
+        raise UsageError(f"--dataset_name {path}: a file has to end in {', '.join(FILE_FORMATS)}.")
+    # The file is the whole of the split that is asked for; "train[:100]" is a part of "train".
+    name = re.match(r"\w*", split).group() or "train"
+    return load_dataset(FILE_FORMATS[path.suffix], data_files={name: str(path)}, split=split)
 
 
 def require_columns(dataset: Dataset, columns: dict[str, str], split: str) -> None:
     """
     Args:
-        columns: argument name -> column name, e.g. {"--caption_column": "caption"}.
+        columns: option -> column name, e.g. {"--caption_column": "caption"}.
+
+    Raises:
+        UsageError: the dataset lacks one of the columns.
     """
-    for argument, column in columns.items():
+    for option, column in columns.items():
         if column not in dataset.column_names:
             raise UsageError(
-                f"{argument} {column}: the split {split!r} has no such column, only {', '.join(dataset.column_names)}."
+                f"{option} {column}: the split {split!r} has no such column, only {', '.join(dataset.column_names)}."
             )
 
 
 def text_lists(dataset: Dataset, column: str, split: str, may_be_empty: bool = False) -> list[list[str]]:
     """
-    The texts of a column as one list a row, whether the column holds a text or a list of texts.
+    Read a column of texts, or of lists of texts, as one list for each row.
 
     Raises:
         UsageError: a text that is missing, blank or no text, or (unless `may_be_empty`) a row without any.
@@ -53,3 +84,8 @@ def text_lists(dataset: Dataset, column: str, split: str, may_be_empty: bool = F
             if not isinstance(text, str) or not text.strip():
                 raise UsageError(f"Split {split!r}, row {index}: {column} holds {text!r}, not a caption.")
     return rows
+
+
+def image_files(folder: Path) -> list[Path]:
+    """List the images directly in a folder, by name; empty if there is no such folder."""
+    return sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import signal
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from conclip.errors import UsageError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -87,3 +91,38 @@ def end_failed_run(
         sys.stdout.flush()
         os._exit(exit_code)
     return exit_code
+
+
+def run_command(command: Callable[[], object], interrupted: str) -> int:
+    """
+    Run a command that is one process; whatever goes wrong is one sentence on standard error.
+
+    Args:
+        interrupted: what to say after Ctrl-C.
+
+    Returns:
+        The exit status: 0, 1 after a `UsageError`, 130 after Ctrl-C.
+    """
+    try:
+        command()
+    except UsageError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n{interrupted}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def exit_on_sigterm() -> None:
+    """Let a job that a scheduler ends tidy up as one ended by Ctrl-C does."""
+    main_process = os.getpid()
+
+    def leave(_signal, _frame) -> None:
+        if os.getpid() != main_process:
+            # A forked worker inherits this handler. Its pool ends it by this signal; an exception could hang both.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        sys.exit(143)
+
+    signal.signal(signal.SIGTERM, leave)

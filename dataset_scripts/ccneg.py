@@ -2,7 +2,7 @@
 
 Write the folder `ccneg/`, which `load_dataset("ccneg")` reads with any version of `datasets` and no remote code:
 
-    python -m dataset_scripts.ccneg --data_dir CC-Neg --coco_dir coco --output_dir ccneg
+    conclip ccneg --data_dir CC-Neg --coco_dir coco --output_dir ccneg
 
 Or build it into the cache, from Python (`CCNeg(data_dir="CC-Neg").download_and_prepare()`) or, up to `datasets` 3.6,
 with `load_dataset("dataset_scripts/ccneg.py", data_dir="CC-Neg", trust_remote_code=True)`.
@@ -12,8 +12,6 @@ import dataclasses
 import functools
 import json
 import os
-import signal
-import sys
 
 import datasets
 import pyarrow as pa
@@ -161,11 +159,3 @@ def read_skipped(folder: str) -> list[dict]:
         return []
     with open(path, encoding="utf-8") as file:
         return sorted(map(json.loads, file), key=lambda skipped: skipped["row"])
-
-
-if __name__ == "__main__":
-    from dataset_scripts.ccneg_folder import main
-
-    # A job that a scheduler ends must tidy up as one ended by Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sys.exit(main())

@@ -25,7 +25,7 @@ CARD_TEMPLATE = Path(__file__).with_name("ccneg_card.md")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m dataset_scripts.ccneg", description=__doc__)
+    parser = argparse.ArgumentParser("conclip ccneg", description=__doc__)
     add = parser.add_argument
     add("--data_dir", required=True, help="holds ccneg_preprocessed.pt, ccneg_images/, distractor_image_mapping.pt")
     add("--coco_dir", help="holds train2017/ and annotations/captions_train2017.json; without it: no distractors")

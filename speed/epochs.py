@@ -22,8 +22,7 @@ from accelerate import Accelerator
 from transformers import CLIPModel
 
 from conclip.embedding.image_column import ImageColumn
-from conclip.embedding.images import ImageEmbedder
-from conclip.training.collator import PairCollator
+from conclip.embedding.images import ImageEmbedder, pixel_values
 from conclip.training.loop import train_step
 from speed.captions import drawn_pairs
 from speed.models import SIZES, as_conclip, image_processor, make_model
@@ -47,7 +46,7 @@ class Parts:
         self.model = as_conclip(self.paper_model).to(self.accelerator.device)
         # Images, then distractors.
         self.pictures = ImageColumn(drawn_pictures(2 * batch_size), "image", "train")
-        self.collator = PairCollator(image_processor(), batch_size)
+        self.image_processor = image_processor()
         self.num_workers, self.tokens = num_workers, drawn_pairs(batch_size)
         self.texts = [self.to_device(padded(self.tokens, range(at, at + batch_size))) for at in (0, batch_size)]
         self.optimizer = make_optimizer(self.paper_model)
@@ -60,11 +59,15 @@ class Parts:
         return tensor.to(self.accelerator.device)
 
     def read_and_step(self) -> None:
-        pixels = self.to_device(self.collator.images([self.pictures[at] for at in range(2 * self.batch_size)]))
+        pixels = self.to_device(
+            pixel_values(self.image_processor, [self.pictures[at] for at in range(2 * self.batch_size)])
+        )
         paper_step(self.paper_model, self.optimizer, *pixels.split(self.batch_size), *self.texts)
 
     def cache(self, folder: str):
-        embedder = ImageEmbedder(self.collator, self.accelerator, self.batch_size, self.num_workers, Path(folder))
+        embedder = ImageEmbedder(
+            self.image_processor, self.accelerator, self.batch_size, self.num_workers, Path(folder)
+        )
         return embedder(self.model, self.pictures, "pictures")
 
     def step(self) -> None:

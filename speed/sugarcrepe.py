@@ -29,7 +29,6 @@ from conclip.evaluation.items import ItemReader
 from conclip.evaluation.scorers import clip_scorer
 from conclip.evaluation.scoring import score_items
 from conclip.runtime import return_large_blocks
-from conclip.training.collator import PairCollator
 from dataset_scripts.benchmarks.sugarcrepe import SUGARCREPE
 from modeling_conclip import ConCLIPModel
 from speed.models import SIZES, as_conclip, image_processor, make_model
@@ -72,8 +71,7 @@ def ours(model: ConCLIPModel, tokenizer, reader: ItemReader, accelerator: Accele
     """The same of all items, from an empty cache."""
     config, found = model.config.text_config, []
     with tempfile.TemporaryDirectory() as cache:
-        collator = PairCollator(image_processor(), batch_size)
-        embedder = ImageEmbedder(collator, accelerator, batch_size, 0, Path(cache))
+        embedder = ImageEmbedder(image_processor(), accelerator, batch_size, 0, Path(cache))
         own_tokenizer = TextTokenizer(tokenizer, config.max_position_embeddings, config.eos_token_id)
         scorer = clip_scorer(model, own_tokenizer, embedder, batch_size)
         score_items(reader, scorer, lambda items, scores: found.extend(scores))

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
@@ -11,10 +12,25 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 NOT_OURS = {"build", "dist", "outputs", "site-packages"}
 STDLIB = sys.stdlib_module_names
-PACKAGES = {"modeling_conclip", "dataset_scripts", "conclip_training", "conclip_evaluation", "conclip.metrics"}
-# The entry scripts stand on top of everything: only tests look into them.
+FOUNDATION = {f"conclip.{name}" for name in "errors cli runtime atomic_write data hub model_cards".split()}
+# What each folder may import of the project, from the ground up; a module may always import its own folder.
+GROUND = {"modeling_conclip", *FOUNDATION}
+DATA = {*GROUND, "dataset_scripts", "conclip.metrics"}
+LAYERS = {
+    "dataset_scripts": {*FOUNDATION},
+    "conclip.metrics": set(),
+    "conclip.embedding": DATA,
+    "conclip.models": {*DATA, "conclip.embedding"},
+    "conclip.distractors": {*DATA, "conclip.embedding"},
+    "conclip.negation": {*DATA, "conclip.embedding"},
+    "conclip.training": {*DATA, "conclip.embedding", "conclip.models"},
+    "conclip.evaluation": {*DATA, "conclip.embedding", "conclip.models"},
+}
+# The files that `datasets` 3.6 copies when it runs dataset_scripts/ccneg.py as a loading script.
+LOADING_SCRIPTS = {f"dataset_scripts/{name}.py" for name in "ccneg ccneg_source ccneg_images schema".split()}
+# The entry scripts are on top of everything: only tests and the command line look into them.
 TOP = {"train_accelerate", "run_benchmarks"}
-PROJECT = PACKAGES | TOP | {"tests", "benchmarks"}
+PROJECT = {"modeling_conclip", "dataset_scripts", "conclip", "speed", "tests", *TOP}
 
 
 def source_files():
@@ -38,11 +54,17 @@ def imports(source):
                 yield node.lineno, 0, str(node.args[0].value)
 
 
+def layer_of(module):
+    """The entry of `LAYERS`, or the module itself where it has none: "conclip.training.loop" -> "conclip.training"."""
+    return next((layer for layer in LAYERS if module == layer or module.startswith(f"{layer}.")), module)
+
+
 def allowed(path, level, module):
     folder, root = path.parts[0], module.split(".")[0]
-    if folder == "tests":
+    own = ".".join(path.with_suffix("").parts)
+    if folder in ("tests", "setup.py"):
         return True
-    if TOP & set(module.split(".")) or root == "tests":
+    if root == "tests" or (TOP & set(module.split(".")) and own != "conclip.__main__"):
         return False
     # A folder whose files are uploaded one by one knows no packages: `from .x import y`, where x is a file beside it.
     flat = level == 1 and module.isidentifier()
@@ -50,13 +72,20 @@ def allowed(path, level, module):
         return level == 0 and root in STDLIB | {"torch"}
     if folder == "modeling_conclip":
         return flat if level else root not in PROJECT
-    if folder == "dataset_scripts":
-        return level < len(path.parts) if level else root not in PROJECT - {"dataset_scripts"}
-    if folder in ("conclip_training", "train_accelerate.py"):
-        return root not in {"conclip_evaluation", "benchmarks"}
+    if str(path) in LOADING_SCRIPTS:
+        return flat if level else root not in PROJECT
     if folder == "evaluate" and len(path.parts) > 2:
         return flat if level else root in STDLIB | {"evaluate", "datasets", "numpy"}
-    return True
+    if level:
+        return level < len(path.parts) and folder == "dataset_scripts"
+    if root not in PROJECT:
+        return True
+    if own in FOUNDATION:
+        return module in FOUNDATION
+    layer = layer_of(own)
+    if layer in LAYERS:
+        return layer_of(module) in {layer, *LAYERS[layer]} or root in LAYERS[layer]
+    return root != "speed" or folder == "speed"
 
 
 def faults(path, source):
@@ -74,6 +103,32 @@ def test_imports_go_one_way():
     assert sum(found, []) == []
 
 
+def modules_imported(path):
+    """Modules of the project that a file imports, as dotted names of files."""
+    package = path.with_suffix("").parts[:-1]
+    for _, level, module in imports((ROOT / path).read_text(encoding="utf-8")):
+        if level:
+            module = ".".join([*package[: len(package) - level + 1], *filter(None, [module])])
+        yield module
+
+
+def test_no_file_imports_itself_in_a_circle():
+    """Also by imports inside functions: the two could not be understood, or moved, one without the other."""
+    files = {".".join(path.with_suffix("").parts): path for path in source_files() if path.parts[0] != "tests"}
+    graph = {name: {module for module in modules_imported(path) if module in files} for name, path in files.items()}
+    circles = []
+    for start in graph:
+        reached, waiting = set(), list(graph[start])
+        while waiting:
+            module = waiting.pop()
+            if module not in reached:
+                reached.add(module)
+                waiting += graph[module]
+        if start in reached:
+            circles.append(start)
+    assert circles == []
+
+
 @pytest.mark.parametrize(
     ("path", "source", "good"),
     [
@@ -86,24 +141,44 @@ def test_imports_go_one_way():
         ("modeling_conclip/modeling_conclip.py", "from .parts.loss import conclip_loss", False),
         ("modeling_conclip/modeling_conclip.py", "from ..dataset_scripts import schema", False),
         ("modeling_conclip/modeling_conclip.py", "def f():\n    import dataset_scripts.schema", False),
-        ("dataset_scripts/ccneg.py", "from dataset_scripts.schema import FEATURES\nimport datasets", True),
-        ("conclip/negation/grammar/parse.py", "from ..schema import FEATURES", True),
+        ("dataset_scripts/ccneg.py", "from .schema import FEATURES\nimport datasets", True),
+        ("dataset_scripts/ccneg.py", "from dataset_scripts.schema import FEATURES", False),
+        ("dataset_scripts/ccneg.py", "from conclip.errors import UsageError", False),
         ("dataset_scripts/ccneg.py", "from ..modeling_conclip import x", False),
-        ("dataset_scripts/ccneg.py", "import modeling_conclip", False),
-        ("dataset_scripts/ccneg.py", "import conclip.metrics.pair_accuracy", False),
+        ("dataset_scripts/ccneg_folder.py", "from conclip.cli import Parser\nfrom .ccneg import CCNeg", True),
+        ("dataset_scripts/benchmarks/aro.py", "from dataset_scripts.benchmarks.schema import Benchmark", True),
+        ("dataset_scripts/benchmarks/aro.py", "from conclip.evaluation.items import Chunk", False),
+        ("dataset_scripts/benchmarks/aro.py", "import modeling_conclip", False),
+        ("dataset_scripts/scenes.py", "import conclip.metrics.pair_accuracy", False),
         ("evaluate/some_metric/some_metric.py", "import json\nimport evaluate, datasets, numpy.linalg", True),
         ("evaluate/some_metric/some_metric.py", "from .helper import f", True),
         ("evaluate/some_metric/some_metric.py", "import torch", False),
         ("evaluate/some_metric/some_metric.py", "from ..pair_accuracy.pair_accuracy import f", False),
-        ("evaluate/run_benchmarks.py", "import torch, modeling_conclip, dataset_scripts", True),
+        ("evaluate/run_benchmarks.py", "from conclip.evaluation.run import main", True),
         ("evaluate/run_benchmarks.py", "from train_accelerate import main", False),
-        ("conclip/training/loop.py", "import modeling_conclip, dataset_scripts, conclip.metrics", True),
+        ("conclip/errors.py", "import os", True),
+        ("conclip/hub.py", "from conclip.errors import UsageError", True),
+        ("conclip/data.py", "from dataset_scripts.scenes import load_scenes", False),
+        ("conclip/data.py", "from conclip.training.arguments import x", False),
+        ("conclip/embedding/images.py", "from conclip.errors import UsageError\nimport modeling_conclip", True),
+        ("conclip/embedding/images.py", "from conclip.models.clip import load_model", False),
+        ("conclip/embedding/images.py", "from conclip.training.collator import PairCollator", False),
+        ("conclip/models/clip.py", "from conclip.embedding.tokens import TextTokenizer", True),
+        ("conclip/models/clip.py", "from conclip.training.arguments import ModelArguments", False),
+        ("conclip/negation/grammar/parse.py", "from conclip.negation.lexicon import words", True),
+        ("conclip/negation/grammar/parse.py", "from conclip.distractors.search import nearest", False),
+        ("conclip/distractors/search.py", "from conclip.negation import parse", False),
+        ("conclip/training/loop.py", "import modeling_conclip, dataset_scripts.scenes, conclip.metrics", True),
         ("conclip/training/loop.py", "from conclip.evaluation.card import main", False),
-        ("conclip/evaluation/card.py", "import conclip_training, conclip.metrics, dataset_scripts", True),
+        ("conclip/evaluation/run.py", "from conclip.training.report import fill_card", False),
+        ("conclip/evaluation/run.py", "from conclip.models.clip import load_model", True),
         ("conclip/training/loop.py", "import importlib\nimportlib.import_module('train_accelerate')", False),
-        ("conclip/training/loop.py", "from conclip.metrics import run_benchmarks", False),
-        ("train_accelerate.py", "import conclip_training, modeling_conclip, dataset_scripts", True),
-        ("benchmarks/step.py", "import train_accelerate", False),
+        ("conclip/training/loop.py", "from evaluate import run_benchmarks", False),
+        ("conclip/training/loop.py", "import speed.models", False),
+        ("conclip/__main__.py", "import train_accelerate", True),
+        ("train_accelerate.py", "import conclip.training.loop, modeling_conclip, dataset_scripts.scenes", True),
+        ("speed/step.py", "import conclip.training.loop, conclip.evaluation.run, speed.models", True),
+        ("speed/step.py", "import train_accelerate", False),
         ("tests/test_train.py", "import train_accelerate", True),
     ],
 )
@@ -111,14 +186,17 @@ def test_each_rule_tells_good_from_bad(path, source, good):
     assert (faults(PurePosixPath(path), source) == []) is good
 
 
-def test_setup_names_every_package():
+def test_setup_names_every_package(monkeypatch):
     """Packages are listed by name, so a new folder that is forgotten there would be missing from the wheel."""
-    tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
-    keywords = [node for node in ast.walk(tree) if isinstance(node, ast.keyword)]
-    listed = set(next(ast.literal_eval(node.value) for node in keywords if node.arg == "packages"))
+    listed = {}
+    monkeypatch.setattr("setuptools.setup", lambda **keywords: listed.update(keywords))
+    runpy.run_path(str(ROOT / "setup.py"))
     folders = {".".join(path.parent.parts) for path in source_files() if path.parent.parts}
     folders = {re.sub(r"^evaluate\b", "conclip.metrics", folder) for folder in folders}
-    assert {folder for folder in folders if folder.split(".")[0] in PACKAGES} <= listed
+    packages = {
+        folder for folder in folders if folder.split(".")[0] in {"conclip", "dataset_scripts", "modeling_conclip"}
+    }
+    assert packages == set(listed["packages"])
 
 
 def test_evaluate_is_the_library():

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from conclip.atomic_write import CannotWrite, write_whole
+from conclip.atomic_write import WriteError, write_atomically
 from conclip.distractors.caption_filter import Agreement
 from conclip.distractors.files import (
     DistractorError,
@@ -125,7 +125,7 @@ def read_agreement(args: argparse.Namespace, queries: Embeddings, pool: Embeddin
 
 
 def write_file(args: argparse.Namespace) -> dict:
-    """Writes `args.output` and its report, which it returns. Raises `DistractorError`, `ValueError`, `CannotWrite`."""
+    """Writes `args.output` and its report, which it returns. Raises `DistractorError`, `ValueError`, `WriteError`."""
     queries = read_embeddings(args.queries)
     pool = queries
     if args.pool and not (args.pool.exists() and args.pool.samefile(args.queries)):
@@ -158,7 +158,7 @@ def write_file(args: argparse.Namespace) -> dict:
         )
     report = make_report(found, len(pool.rows), agreement and agreement.has_target)
     write_distractors(args.output, found.indices, found.scores, found.agrees if agreement else None)
-    write_whole(args.output.with_suffix(".json"), (json.dumps(report, indent=2) + "\n").encode())
+    write_atomically(args.output.with_suffix(".json"), (json.dumps(report, indent=2) + "\n").encode())
     parts.remove()
     return report
 
@@ -185,7 +185,7 @@ def main(argv: list[str] | None = None) -> int:
         report = write_file(args)
     except KeyboardInterrupt:
         return _fail("interrupted; the same command goes on from the rows that are finished.", 130)
-    except (ValueError, CannotWrite) as error:
+    except (ValueError, WriteError) as error:
         return _fail(str(error))
     print(f"Wrote {args.output}: " + ", ".join(f"{name} {value:,.6g}" for name, value in report.items()))
     return 0

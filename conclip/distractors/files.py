@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 import xxhash
 
-from conclip.atomic_write import write_whole
+from conclip.atomic_write import write_atomically
 from conclip.distractors.unit_rows import ROWS_AT_A_TIME, read_rows
 from conclip.embedding.tensor_files import DamagedFile, checksum, read_mapped, with_checksum
 
@@ -184,7 +184,7 @@ def write_distractors(path: Path, indices: np.ndarray, scores: np.ndarray, agree
             if values is not None
         }
         pq.write_table(pa.table(table), buffer)
-    write_whole(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue())
 
 
 class Parts:
@@ -213,7 +213,7 @@ class Parts:
 
     def write(self, start: int, part: Distractors) -> None:
         tensors = {name: torch.from_numpy(array) for name, array in vars(part).items()}
-        write_whole(self._path(start), with_checksum(tensors))
+        write_atomically(self._path(start), with_checksum(tensors))
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
-from conclip.atomic_write import CannotWrite
+from conclip.atomic_write import WriteError
 from conclip.embedding.fingerprint import tower_key
 from conclip.embedding.store import EmbeddingStore, ShardWriter, StoredEmbeds
 from conclip.errors import UsageError
@@ -45,7 +45,7 @@ def kept_embeddings(
             with ShardWriter(store) as writer:
                 for at, embeds in embed(own, desc, len(missing)):
                     writer.add(keys[at], embeds)
-        except CannotWrite as error:
+        except WriteError as error:
             raise UsageError(f"--embedding_cache_dir: {error}") from error
         written = gather_object(writer.names)
     embeds = store.read(keys, written)

@@ -13,7 +13,7 @@ from datasets import Dataset
 from datasets.utils.file_utils import xopen
 from tqdm.auto import tqdm
 
-from conclip.atomic_write import write_whole
+from conclip.atomic_write import write_atomically
 from conclip.embedding.tensor_files import DamagedFile, checksum, read_mapped, with_checksum
 
 KEY_BYTES = 16
@@ -138,7 +138,7 @@ def _stamp(path: str) -> bytes:
 def save_index(path: Path, keys: np.ndarray) -> None:
     """Not if an image could not be read: it may be there the next time."""
     if keys.any(axis=1).all():
-        write_whole(path, with_checksum({"keys": torch.tensor(keys)}))
+        write_atomically(path, with_checksum({"keys": torch.tensor(keys)}))
 
 
 def load_index(path: Path | None, count: int) -> np.ndarray | None:

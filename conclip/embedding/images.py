@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,15 @@ from accelerate.utils import broadcast_object_list, gather_object, send_to_devic
 from huggingface_hub import constants
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
+from transformers import BaseImageProcessor
 
-from conclip.atomic_write import CannotWrite
+from conclip.atomic_write import WriteError
 from conclip.embedding.cache import kept_embeddings
 from conclip.embedding.fingerprint import tower_meta
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.image_hashes import load_index, save_index
 from conclip.embedding.store import StoredEmbeds
 from conclip.errors import UsageError
-from conclip.training.arguments import DataArguments
-from conclip.training.collator import PairCollator
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
 
@@ -57,9 +57,14 @@ def gather_embeds(batches, count: int, accelerator: Accelerator) -> torch.Tensor
     return gathered.transpose(0, 1).flatten(0, 1)[:count].cpu()
 
 
-def embedding_cache_dir(arguments: DataArguments) -> Path:
-    """Where the embeddings of all towers are kept."""
-    return Path(arguments.embedding_cache_dir or Path(constants.HF_HOME) / "conclip" / "embeddings").expanduser()
+def embedding_cache_dir(folder: str | None = None) -> Path:
+    """Return the folder in which embeddings are cached: `folder`, or one in Hugging Face's cache."""
+    return Path(folder or Path(constants.HF_HOME) / "conclip" / "embeddings").expanduser()
+
+
+def pixel_values(image_processor: BaseImageProcessor, images: list[PIL.Image.Image]) -> torch.Tensor:
+    """Preprocess images, float32, (n, channels, height, width)."""
+    return image_processor([image.convert("RGB") for image in images], return_tensors="pt")["pixel_values"]
 
 
 @dataclass
@@ -94,12 +99,13 @@ class ImageEmbedder:
     embeddings are kept in `cache_dir`, and a run that was stopped goes on from those that are there.
 
     Args:
+        image_processor: of the model.
         batch_size: images at a time.
         num_workers: processes that decode and preprocess, per process.
         cache_dir: of all towers and data sets.
     """
 
-    collator: PairCollator
+    image_processor: BaseImageProcessor
     accelerator: Accelerator
     batch_size: int
     num_workers: int
@@ -121,7 +127,7 @@ class ImageEmbedder:
             own = Subset(images, share(len(images), self.accelerator))
             batches = self._embed(model.embed_images, own, f"Embedding {what}", len(images), leave=False)
             return gather_embeds(batches, len(images), self.accelerator)
-        meta = tower_meta(model, self.collator.image_processor, self.accelerator.mixed_precision)
+        meta = tower_meta(model, self.image_processor, self.accelerator.mixed_precision)
         return self.embed_once(model.embed_images, meta, images, what)
 
     def embed_once(
@@ -138,7 +144,7 @@ class ImageEmbedder:
         Args:
             embed_pixels: takes what `preprocess` gives, on the device, and gives (n, d) without gradient.
             meta: what an embedding depends on beside the image.
-            preprocess: takes images; the collator's by default, which gives (n, channels, height, width).
+            preprocess: takes images; `pixel_values` by default, which gives (n, channels, height, width).
         """
 
         def embed(at: np.ndarray, desc: str, total: int):
@@ -151,7 +157,7 @@ class ImageEmbedder:
         try:
             keys = self._keys(images)
             return kept_embeddings(self.cache_dir, meta, keys, embed, what, self.accelerator)
-        except CannotWrite as error:
+        except WriteError as error:
             raise UsageError(f"--embedding_cache_dir: {error}") from error
 
     def _keys(self, images: ImageColumn) -> np.ndarray:
@@ -189,7 +195,7 @@ class ImageEmbedder:
             images,
             # On a CPU more at a time are no faster, and a run that is killed loses them.
             batch_size=min(self.batch_size, 32) if device.type == "cpu" else self.batch_size,
-            collate_fn=preprocess or self.collator.images,
+            collate_fn=preprocess or partial(pixel_values, self.image_processor),
             num_workers=self.num_workers,
             worker_init_fn=leave_ctrl_c_to_main_process,
             pin_memory=device.type == "cuda",
@@ -204,8 +210,9 @@ class ImageEmbedder:
 
 
 def preprocess_images(
-    images: torch.utils.data.Dataset, what: str, *, collator: PairCollator, num_workers: int
+    images: torch.utils.data.Dataset, what: str, *, image_processor: BaseImageProcessor, num_workers: int
 ) -> torch.Tensor:
     """Pixel values, float32, (images, 3, height, width), all in memory: for small pictures read many times."""
-    loader = DataLoader(images, batch_size=256, collate_fn=collator.images, num_workers=num_workers)
+    collate = partial(pixel_values, image_processor)
+    loader = DataLoader(images, batch_size=256, collate_fn=collate, num_workers=num_workers)
     return torch.cat(list(tqdm(loader, desc=f"Preprocessing {what}", leave=False)))

@@ -17,7 +17,7 @@ from uuid import uuid4
 import numpy as np
 import torch
 
-from conclip.atomic_write import remove_unfinished, write_whole, writing_to
+from conclip.atomic_write import remove_unfinished, reporting_write_errors, write_atomically
 from conclip.embedding.image_hashes import KEY_BYTES
 from conclip.embedding.tensor_files import DamagedFile, checksum, read_mapped, with_checksum
 
@@ -157,7 +157,7 @@ class EmbeddingStore:
 
     def _set_aside(self, path: Path, reason: object) -> None:
         aside = path.with_name(f"damaged-{path.name}")
-        with writing_to(self.folder):
+        with reporting_write_errors(self.folder):
             try:
                 os.replace(path, aside)
             except FileNotFoundError:
@@ -180,7 +180,7 @@ class ShardWriter:
     Adds embeddings to a store, as a context: on the way out, also by an error or Ctrl-C, it writes what it was given.
 
     Raises:
-        CannotWrite: the folder cannot be written to, found on entering; or the disk is full.
+        WriteError: the folder cannot be written to, found on entering; or the disk is full.
     """
 
     def __init__(self, store: EmbeddingStore):
@@ -189,7 +189,7 @@ class ShardWriter:
 
     def __enter__(self):
         folder = self.store.folder
-        write_whole(folder / "meta.json", (json.dumps(self.store.meta, indent=2) + "\n").encode())
+        write_atomically(folder / "meta.json", (json.dumps(self.store.meta, indent=2) + "\n").encode())
         remove_unfinished(folder)
         self._since = time.monotonic()
         return self
@@ -217,5 +217,5 @@ class ShardWriter:
         if keys:
             name = f"shard-{uuid4().hex}.safetensors"
             tensors = {"keys": torch.from_numpy(np.concatenate(keys)), "embeds": torch.cat(embeds).float().cpu()}
-            write_whole(self.store.folder / name, with_checksum(tensors))
+            write_atomically(self.store.folder / name, with_checksum(tensors))
             self.names.append(name)

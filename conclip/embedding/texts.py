@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from tqdm.auto import tqdm
 
-from conclip.atomic_write import CannotWrite
+from conclip.atomic_write import WriteError
 from conclip.embedding.tokens import TextTokenizer, TextTokens
 from conclip.errors import UsageError
 from modeling_conclip import ConCLIPModel
@@ -28,7 +28,7 @@ def kept_tokens(tokenizer: TextTokenizer, cache_dir: Path) -> Callable[[list[str
     def tokenize(texts: list[str]) -> TextTokens:
         try:
             return tokenizer(texts, cache_dir)
-        except CannotWrite as error:
+        except WriteError as error:
             raise UsageError(f"--embedding_cache_dir: {error}") from error
 
     return tokenize

@@ -12,7 +12,7 @@ import xxhash
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from conclip.atomic_write import write_whole
+from conclip.atomic_write import write_atomically
 from conclip.embedding.tensor_files import DamagedFile, checksum, read_mapped, with_checksum
 from modeling_conclip.packing_conclip import PADDING
 
@@ -67,7 +67,7 @@ class TextTokenizer:
                 from which it is read the next time; `None` for neither.
 
         Raises:
-            CannotWrite: to `cache_dir`.
+            WriteError: to `cache_dir`.
         """
         if cache_dir is None:
             return self._tokenize(texts)
@@ -81,7 +81,7 @@ class TextTokenizer:
             pass
         tokens = self._tokenize(texts)
         tensors = {"ids": torch.from_numpy(tokens.ids), "offsets": torch.from_numpy(tokens.offsets)}
-        write_whole(path, with_checksum(tensors))
+        write_atomically(path, with_checksum(tensors))
         return tokens
 
     def state(self) -> str:

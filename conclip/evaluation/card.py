@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from conclip.atomic_write import write_whole
+from conclip.atomic_write import write_atomically
 from conclip.evaluation.results import BenchmarkReport, Line, read_report
 from conclip.evaluation.table import markdown_table, notes
 from conclip.model_cards import (
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError(f"--model is needed, one of {', '.join(report.models)}.")
         label = arguments.model or report.labels[0]
         filled = fill_card_with_benchmarks(arguments.card.read_text("utf-8"), report, label)
-        write_whole(arguments.card, filled.encode())
+        write_atomically(arguments.card, filled.encode())
     except (ValueError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -10,30 +10,28 @@ of a folder, `names`, the files in the order of their names. Embeddings are kept
 
 import io
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from accelerate import Accelerator
 from datasets import Dataset, Features, Image
 
-from conclip.atomic_write import CannotWrite, write_whole
+from conclip.atomic_write import WriteError, write_atomically
 from conclip.cli import Parser, option
-from conclip.data import load_split, require_columns
+from conclip.data import image_files, load_split, require_columns
 from conclip.embedding.image_column import ImageColumn
 from conclip.errors import UsageError
 from conclip.evaluation.arguments import EvaluationArguments
 from conclip.evaluation.models import load_scorers
 from conclip.evaluation.scorers import EmbeddingScorer
 from conclip.runtime import end_failed_run, use_all_cores
-from conclip.training.arguments import DataArguments
-from dataset_scripts.benchmarks.class_images import IMAGE_SUFFIXES
 
 
 @dataclass
 class EmbedArguments:
-    model: str = field(metadata={"help": "Folder or Hub id, as of evaluate/run_benchmarks.py."})
-    output: str = field(metadata={"help": "The .npz file."})
+    model: str = option(help="Folder or Hub id, as of evaluate/run_benchmarks.py.")
+    output: str = option(help="The .npz file.")
     images: str | None = option(None, "Folder of images.")
     dataset_name: str | None = option(None, "Hub id or local folder for `load_dataset`, in place of --images.")
     dataset_config_name: str | None = option(None, "Configuration of the dataset.")
@@ -45,17 +43,24 @@ class EmbedArguments:
     embedding_cache_dir: str | None = option(None, "As of train_accelerate.py.")
 
 
+PARSER = Parser(
+    {"Options": EmbedArguments},
+    prog="conclip embed",
+    description="Embed images and write a file for the search for distractors.",
+    example="conclip embed --model openai/clip-vit-base-patch32 --images pictures --output pictures.npz",
+)
+
+
 def open_images(arguments: EmbedArguments) -> tuple[ImageColumn, list[str] | None]:
     """The images and, of a folder, their file names."""
     if (arguments.images is None) == (arguments.dataset_name is None):
         raise UsageError("Name the images: either --images FOLDER or --dataset_name NAME.")
     if arguments.dataset_name:
-        data = DataArguments(arguments.dataset_name, arguments.dataset_config_name)
-        dataset = load_split(data, arguments.split, None)
+        dataset = load_split(arguments.dataset_name, arguments.dataset_config_name, arguments.split)
         require_columns(dataset, {"--image_column": arguments.image_column}, arguments.split)
         return ImageColumn(dataset, arguments.image_column, arguments.split), None
     folder = Path(arguments.images)
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    paths = image_files(folder)
     if not paths:
         raise UsageError(f"--images {folder}: there is no folder of that name with images in it.")
     dataset = Dataset.from_dict({"image": [str(path) for path in paths]}, features=Features({"image": Image()}))
@@ -75,8 +80,8 @@ def embed(arguments: EmbedArguments, accelerator: Accelerator) -> None:
         content = io.BytesIO()
         np.savez(content, **arrays, **({"names": np.array(names)} if names else {}))
         try:
-            write_whole(Path(arguments.output), content.getvalue())
-        except CannotWrite as error:
+            write_atomically(Path(arguments.output), content.getvalue())
+        except WriteError as error:
             raise UsageError(f"--output {arguments.output}: {error}") from error
         print(f"{len(embeds):,} embeddings of {arrays['embeds'].shape[1]} dimensions: {arguments.output}")
 
@@ -84,7 +89,7 @@ def embed(arguments: EmbedArguments, accelerator: Accelerator) -> None:
 def main(argv: list[str] | None = None) -> int:
     accelerator = None
     try:
-        (arguments,) = Parser(EmbedArguments, allow_abbrev=False).parse(argv)
+        (arguments,) = PARSER.parse(argv)
         accelerator = Accelerator(mixed_precision=arguments.mixed_precision)
         use_all_cores(accelerator)
         embed(arguments, accelerator)

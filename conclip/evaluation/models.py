@@ -15,8 +15,6 @@ from conclip.models.blip import BlipMatcher
 from conclip.models.clip import load_model, model_type, text_tokenizer
 from conclip.models.encoders import load_encoder
 from conclip.models.quick_gelu import quick_gelu_warning
-from conclip.training.arguments import DataArguments, ModelArguments
-from conclip.training.collator import PairCollator
 from modeling_conclip import ConCLIPModel
 
 
@@ -47,10 +45,8 @@ def load_scorers(
     batch_size = arguments.per_device_eval_batch_size
 
     def embedder(image_processor: BaseImageProcessor) -> ImageEmbedder:
-        # The texts are not collated here.
-        collator, workers = PairCollator(image_processor, mini_batch_size=batch_size), arguments.dataloader_num_workers
-        cache_dir = embedding_cache_dir(DataArguments(embedding_cache_dir=arguments.embedding_cache_dir))
-        return ImageEmbedder(collator, accelerator, batch_size, workers, cache_dir)
+        cache_dir = embedding_cache_dir(arguments.embedding_cache_dir)
+        return ImageEmbedder(image_processor, accelerator, batch_size, arguments.dataloader_num_workers, cache_dir)
 
     family = family_of(name_or_path, arguments.revision)
     base = None if family else adapted_base(name_or_path, arguments.revision)
@@ -97,8 +93,8 @@ def load_clip(name_or_path: str, base: str | None, revision: str | None) -> tupl
         base: of adapters, which are merged into it.
     """
     if base is None:
-        return load_model(ModelArguments(revision=revision), name_or_path, option="--model")
-    model, processor = load_model(ModelArguments(), base, option=f"--model {name_or_path}: its base model")
+        return load_model(name_or_path, revision, option="--model")
+    model, processor = load_model(base, option=f"--model {name_or_path}: its base model")
     try:
         return PeftModel.from_pretrained(model, name_or_path, revision=revision).merge_and_unload(), processor
     # Of config, of weights, and of targets that the base lacks, each has its own.

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from textwrap import fill
 
-from conclip.atomic_write import save_figure
+from conclip.atomic_write import write_figure
 from conclip.evaluation.results import BenchmarkReport, Line
 
 # The first model, mostly the base of the others, is grey.
@@ -21,7 +21,7 @@ def draw_benchmarks(report: BenchmarkReport, path: Path) -> None:
     radar.
 
     Raises:
-        CannotWrite: the folder cannot be made or written to.
+        WriteError: the folder cannot be made or written to.
     """
     # Only here: a process that draws nothing needs no matplotlib. Without pyplot, no window system is looked for.
     from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ def draw_benchmarks(report: BenchmarkReport, path: Path) -> None:
     if has_radar:
         _draw_radar(figure.add_subplot(grid[-1], projection="polar"), lines, labels)
     _add_legend(figure, labels)
-    save_figure(figure, path)
+    write_figure(figure, path)
 
 
 def _colours(labels: list[str]) -> list[str]:

@@ -4,8 +4,6 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from conclip.atomic_write import write_whole
-
 RESULTS_FILE, PICTURE_FILE = "benchmarks.json", "benchmarks.png"
 
 
@@ -90,22 +88,6 @@ class BenchmarkReport:
 
     def to_dict(self) -> dict:
         return asdict(self)
-
-
-def write_report(report: BenchmarkReport, output_dir: Path) -> None:
-    """
-    benchmarks.json and benchmarks.png, each whole or not at all.
-
-    Raises:
-        CannotWrite: the folder cannot be made or written to.
-        ValueError: a number is not finite.
-    """
-    # Not above: a picture is drawn of what this file defines.
-    from conclip.evaluation.plots import draw_benchmarks
-
-    content = json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(output_dir / RESULTS_FILE, content.encode())
-    draw_benchmarks(report, output_dir / PICTURE_FILE)
 
 
 def read_report(path: Path) -> BenchmarkReport:

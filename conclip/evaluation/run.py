@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 from accelerate import Accelerator
 
-from conclip.atomic_write import CannotWrite, writable_folder, write_whole, writing_to
+from conclip.atomic_write import WriteError, reporting_write_errors, writable_folder, write_atomically
 from conclip.errors import UsageError
 from conclip.evaluation.arguments import EvaluationArguments, parse_arguments
 from conclip.evaluation.card import fill_card_with_benchmarks
 from conclip.evaluation.items import ItemReader
 from conclip.evaluation.models import Loaded, load_scorers
+from conclip.evaluation.plots import draw_benchmarks
 from conclip.evaluation.pools import score_classes, score_retrieval
-from conclip.evaluation.results import BenchmarkReport, Line, write_report
+from conclip.evaluation.results import PICTURE_FILE, RESULTS_FILE, BenchmarkReport, Line
 from conclip.evaluation.scorers import EmbeddingScorer
 from conclip.evaluation.scoring import Record, Score, score_items
 from conclip.evaluation.table import format_table, model_labels
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         accelerator = Accelerator(mixed_precision=arguments.mixed_precision)
         use_all_cores(accelerator)
         run(arguments, accelerator)
-    except (UsageError, CannotWrite) as error:
+    except (UsageError, WriteError) as error:
         return end_failed_run(f"Error: {error}", 1, accelerator)
     except KeyboardInterrupt:
         # What is left to be done is to end: a second Ctrl-C would only break that off with a traceback.
@@ -106,8 +107,21 @@ def run(arguments: EvaluationArguments, accelerator: Accelerator) -> None:
     print(f"A tie counts as an error. Written: {output_dir / 'benchmarks.json'}, {output_dir / 'benchmarks.png'}")
     if arguments.model_card:
         card = Path(arguments.model_card)
-        write_whole(card, fill_card_with_benchmarks(checked_card(card), report, list(told)[-1]).encode())
+        write_atomically(card, fill_card_with_benchmarks(checked_card(card), report, list(told)[-1]).encode())
         print(f"Results of {list(told)[-1]} written into {arguments.model_card}")
+
+
+def write_report(report: BenchmarkReport, output_dir: Path) -> None:
+    """
+    benchmarks.json and benchmarks.png, each whole or not at all.
+
+    Raises:
+        WriteError: the folder cannot be made or written to.
+        ValueError: a number is not finite.
+    """
+    content = json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(output_dir / RESULTS_FILE, content.encode())
+    draw_benchmarks(report, output_dir / PICTURE_FILE)
 
 
 def checked_card(path: Path) -> str:
@@ -183,19 +197,19 @@ def score(reader: ItemReader, loaded: Loaded, items_path: Path | None) -> list[S
 def writing_items(path: Path) -> Iterator[Record]:
     """A file of JSON lines, there whole or not at all."""
     unfinished = path.with_name(f"unfinished-{path.name}")
-    with writing_to(path.parent):
+    with reporting_write_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = unfinished.open("w", encoding="utf-8")
 
     def record(items: list[dict], scores: list[np.ndarray]) -> None:
-        with writing_to(path.parent):
+        with reporting_write_errors(path.parent):
             for item, own in zip(items, scores, strict=True):
                 line = {"id": item["id"], "category": item["category"], "answer": item["answer"]}
                 file.write(json.dumps({**line, "scores": own.tolist()}) + "\n")
 
     try:
         yield record
-        with writing_to(path.parent):
+        with reporting_write_errors(path.parent):
             file.close()
             os.replace(unfinished, path)
     finally:

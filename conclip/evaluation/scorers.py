@@ -159,7 +159,7 @@ def clip_scorer(
     return EmbeddingScorer(
         embedder,
         model.embed_images,
-        tower_meta(model, embedder.collator.image_processor, precision),
+        tower_meta(model, embedder.image_processor, precision),
         embed_texts,
         text_tower_meta(model, tokenizer, precision),
         keys,

@@ -14,38 +14,37 @@ from transformers.utils import logging
 
 from conclip.embedding.tokens import TextTokenizer
 from conclip.errors import UsageError, one_line
-from conclip.training.arguments import ModelArguments
 from modeling_conclip import ConCLIPModel
 
 
 def load_model(
-    arguments: ModelArguments, model_name_or_path: str, option: str = "--model_name_or_path"
+    model_name_or_path: str, revision: str | None = None, option: str = "--model_name_or_path", **config_options
 ) -> tuple[ConCLIPModel, ProcessorMixin]:
     """
-    Any CLIP or ConCLIP, in float32 (mixed precision keeps master weights), with its processor.
+    Load a CLIP or ConCLIP in float32 (mixed precision keeps master weights) with its processor.
 
     Args:
-        option: under which the user named it, for messages.
+        model_name_or_path: folder or Hub id.
+        revision: branch, tag or commit on the Hub.
+        option: the option by which the user named the model, for messages.
+        config_options: fields of `ConCLIPConfig` to set, e.g. `freeze_image_encoder=False`.
 
     Raises:
         UsageError: the path or Hub id holds no whole CLIP with its processor.
     """
     blame = f"{option} {model_name_or_path}"
     with loading_of(model_name_or_path, blame):
-        if (found := model_type(model_name_or_path, arguments.revision, blame)) != "clip":
+        if (found := model_type(model_name_or_path, revision, blame)) != "clip":
             raise UsageError(f"{blame}: a {found} model, not a CLIP.")
         model, loading = ConCLIPModel.from_pretrained(
             model_name_or_path,
-            revision=arguments.revision,
+            revision=revision,
             dtype=torch.float32,
-            l1_weight=arguments.l1_weight,
-            l2_weight=arguments.l2_weight,
-            l3_weight=arguments.l3_weight,
-            freeze_image_encoder=not arguments.train_image_encoder,
+            **config_options,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-        processor = load_processor(arguments, model_name_or_path, blame)
+        processor = load_processor(model_name_or_path, revision, blame)
         require_all_weights(loading, blame)
     return model, processor
 
@@ -101,7 +100,7 @@ def require_all_weights(loading: dict, blame: str) -> None:
         )
 
 
-def load_processor(arguments: ModelArguments, model_name_or_path: str, blame: str) -> ProcessorMixin:
+def load_processor(model_name_or_path: str, revision: str | None, blame: str) -> ProcessorMixin:
     """
     Args:
         blame: how a message begins.
@@ -110,7 +109,7 @@ def load_processor(arguments: ModelArguments, model_name_or_path: str, blame: st
         UsageError: there is no CLIPProcessor beside the weights.
     """
     try:
-        processor = AutoProcessor.from_pretrained(model_name_or_path, revision=arguments.revision)
+        processor = AutoProcessor.from_pretrained(model_name_or_path, revision=revision)
     except (OSError, ValueError):
         processor = None
     tokenizer = getattr(processor, "tokenizer", None)
@@ -130,21 +129,21 @@ def text_tokenizer(model: ConCLIPModel, processor: ProcessorMixin) -> TextTokeni
     return TextTokenizer(processor.tokenizer, config.max_position_embeddings, config.eos_token_id)
 
 
-def add_lora(model: ConCLIPModel, arguments: ModelArguments) -> PeftModel:
-    """Adapters on the modules the arguments name; everything else, logit_scale included, is frozen."""
-    config = LoraConfig(
-        r=arguments.lora_rank,
-        lora_alpha=arguments.lora_alpha,
-        lora_dropout=arguments.lora_dropout,
-        target_modules=arguments.lora_target_modules,
-    )
+def add_lora(model: ConCLIPModel, config: LoraConfig) -> PeftModel:
+    """
+    Add low-rank adapters to the modules that the config names; everything else, logit_scale included, is frozen.
+
+    Raises:
+        UsageError: the config names no module of the model.
+    """
     try:
         return get_peft_model(model, config)
     except (ValueError, re.error) as error:
-        raise UsageError(f"--lora_target_modules {arguments.lora_target_modules}: {one_line(error)}") from error
+        raise UsageError(f"--lora_target_modules {config.target_modules}: {one_line(error)}") from error
 
 
-def conclip_of(model: ConCLIPModel | PeftModel) -> ConCLIPModel:
+def unwrap_lora(model: ConCLIPModel | PeftModel) -> ConCLIPModel:
+    """Return the ConCLIP model inside LoRA adapters, or the model itself if it has none."""
     return model.get_base_model() if isinstance(model, PeftModel) else model
 
 

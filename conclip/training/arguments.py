@@ -1,7 +1,6 @@
 """Command-line arguments of train_accelerate.py, under the names Hugging Face's own scripts use."""
 
-import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -46,9 +45,9 @@ class ModelArguments:
     l3_weight: float = option(1.0, "Weight of L3, distractor -> its negated caption. Ablations: set weights to 0.")
     train_image_encoder: bool = option(False, "Also train the image tower and its projection (frozen in the paper).")
     use_lora: bool = option(False, "Train low-rank adapters (peft) instead of the weights; logit_scale is frozen.")
-    lora_rank: int = option(16, "Rank of the adapters.")
+    lora_rank: int = option(16, "Rank of the adapters.", at_least=1)
     lora_alpha: float = option(32, "Scaling of the adapters: alpha / rank.")
-    lora_dropout: float = option(0.0, "Dropout before the adapters.")
+    lora_dropout: float = option(0.0, "Dropout before the adapters.", at_least=0, below=1)
     lora_target_modules: str = option(
         LORA_TARGET_MODULES, "Regular expression over module names. The default: all linear layers of the text tower."
     )
@@ -70,55 +69,67 @@ class DataArguments:
     distractor_image_column: str = option(
         "distractor_images", "Column with the distractors: an image, or a list in the order of the negated captions."
     )
-    max_train_samples: int | None = option(None, "Use only the first rows of the training split.")
-    max_eval_samples: int | None = option(None, "Use only the first rows of the evaluation split.")
+    max_train_samples: int | None = option(None, "Use only the first rows of the training split.", at_least=1)
+    max_eval_samples: int | None = option(None, "Use only the first rows of the evaluation split.", at_least=1)
     embedding_cache_dir: str | None = option(
         None,
         "Where the embeddings of a frozen image tower, and the tokens of texts, are kept for all runs, on a disk that "
         "all nodes share; "
         "default: conclip/embeddings in Hugging Face's cache ($HF_HOME).",
     )
-    dataloader_num_workers: int = option(0, "Processes that decode and preprocess images, per training process.")
+    dataloader_num_workers: int = option(
+        0, "Processes that decode and preprocess images, per training process.", at_least=0
+    )
 
 
 @dataclass
 class TrainingArguments:
     output_dir: str = option("outputs/conclip", "Where the model, results.json, the picture and checkpoints go.")
-    per_device_train_batch_size: int = option(200, "Rows per process and step; the loss sees those of all processes.")
-    per_device_eval_batch_size: int = option(256, "Images or texts embedded at a time in evaluation.")
+    per_device_train_batch_size: int = option(
+        200, "Rows per process and step; the loss sees those of all processes.", at_least=1
+    )
+    per_device_eval_batch_size: int = option(256, "Images or texts embedded at a time in evaluation.", at_least=1)
     mini_batch_size: int = option(
         256,
         "Rows whose activations are held at once. A larger batch is embedded piece by piece, and again for its "
         "gradient (gradient caching): the same loss and gradient at the memory of a piece, for a third more work.",
+        at_least=1,
     )
     gradient_accumulation_steps: int = option(
-        1, "Steps summed before an update. It adds no negatives: each loss still sees one batch. Use a larger batch."
+        1,
+        "Steps summed before an update. It adds no negatives: each loss still sees one batch. Use a larger batch.",
+        at_least=1,
     )
     num_train_epochs: int = option(
-        5, "Passes over the training split. More of them on resuming extend the run; the schedule is the longer one's."
+        5,
+        "Passes over the training split. More of them on resuming extend the run; the schedule is the longer one's.",
+        at_least=1,
     )
-    max_train_steps: int | None = option(None, "Updates in all; replaces --num_train_epochs.")
-    learning_rate: float = option(1e-6, "Peak learning rate of AdamW.")
-    weight_decay: float = option(0.2, "Weight decay on all trainable parameters, as in the paper.")
-    adam_beta1: float = option(0.9, "AdamW's beta1.")
-    adam_beta2: float = option(0.999, "AdamW's beta2.")
-    adam_epsilon: float = option(1e-8, "AdamW's epsilon.")
-    max_grad_norm: float = option(0.0, "Clip the gradient to this norm; 0 for no clipping (the paper's recipe).")
+    max_train_steps: int | None = option(None, "Updates in all; replaces --num_train_epochs.", at_least=1)
+    learning_rate: float = option(1e-6, "Peak learning rate of AdamW.", at_least=0)
+    weight_decay: float = option(0.2, "Weight decay on all trainable parameters, as in the paper.", at_least=0)
+    adam_beta1: float = option(0.9, "AdamW's beta1.", at_least=0, below=1)
+    adam_beta2: float = option(0.999, "AdamW's beta2.", at_least=0, below=1)
+    adam_epsilon: float = option(1e-8, "AdamW's epsilon.", at_least=0)
+    max_grad_norm: float = option(
+        0.0, "Clip the gradient to this norm; 0 for no clipping (the paper's recipe).", at_least=0
+    )
     lr_scheduler_type: str = option("cosine", "Schedule of the learning rate.", choices=SCHEDULES)
-    warmup_steps: int = option(50, "Updates over which the learning rate rises from 0.")
-    seed: int = option(42, "Seed of initialisation, shuffling and dropout.")
+    warmup_steps: int = option(50, "Updates over which the learning rate rises from 0.", at_least=0)
+    seed: int = option(42, "Seed of initialisation, shuffling and dropout.", at_least=0, below=2**32)
     mixed_precision: str | None = option(
         None, "no, fp16 or bf16; default: what `accelerate launch` says.", choices=["no", "fp16", "bf16"]
     )
     torch_compile: bool | None = option(None, "Compile the layer of the text tower; default: on a GPU.")
-    logging_steps: int = option(10, "Report the loss every so many updates.")
-    eval_steps: int | None = option(None, "Evaluate every so many updates; default: after every epoch.")
-    checkpointing_steps: int | None = option(500, "Save a resumable checkpoint every so many updates; 0 for none.")
-    checkpoints_total_limit: int = option(2, "Keep so many checkpoints, the newest.")
+    logging_steps: int = option(10, "Report the loss every so many updates.", at_least=1)
+    eval_steps: int | None = option(None, "Evaluate every so many updates; default: after every epoch.", at_least=1)
+    checkpointing_steps: int | None = option(
+        500, "Save a resumable checkpoint every so many updates; 0 for none.", at_least=0
+    )
+    checkpoints_total_limit: int = option(2, "Keep so many checkpoints, the newest.", at_least=1)
     resume_from_checkpoint: str | None = option(None, "`latest`, or the folder of a checkpoint.")
-    report_to: list[str] = field(
-        default_factory=lambda: ["jsonl", "tensorboard"],
-        metadata={"help": "Trackers: jsonl, tensorboard, or any other that accelerate knows; none for none."},
+    report_to: list[str] = option(
+        ["jsonl", "tensorboard"], "Trackers: jsonl, tensorboard, or any other that accelerate knows; none for none."
     )
     push_to_hub: bool = option(False, "Upload the finished folder to the Hub.")
     hub_model_id: str | None = option(None, "Repository to push to, e.g. `me/conclip-vit-base-patch32`.")
@@ -136,58 +147,23 @@ def parse_arguments(argv: list[str] | None = None) -> Arguments:
     Raises:
         UsageError: an unknown option, a bad value, or options that do not go together.
     """
-    parser = Parser((ModelArguments, DataArguments, TrainingArguments), allow_abbrev=False)
+    parser = Parser(
+        {"Model": ModelArguments, "Data": DataArguments, "Training": TrainingArguments},
+        prog="conclip train",
+        description="Fine-tune a CLIP model with a negation loss.",
+        example="accelerate launch train_accelerate.py --model_name_or_path openai/clip-vit-base-patch32 "
+        "--dataset_name ccneg",
+        alternative_defaults=("without --model_name_or_path", SCENES_RECIPE),
+    )
     arguments = Arguments(*parser.parse(argv))
     if arguments.model.model_name_or_path is None:
         if arguments.data.dataset_name is not None:
             raise UsageError("--dataset_name needs --model_name_or_path: which CLIP is to be tuned on it?")
         parser.set_defaults(**SCENES_RECIPE)
         arguments = Arguments(*parser.parse(argv))
-    check_ranges(arguments)
     check_combinations(arguments)
     check_trackers(arguments.training)
     return arguments
-
-
-def check_ranges(arguments: Arguments) -> None:
-    """
-    Raises:
-        UsageError: a number out of range.
-    """
-    at_least = {
-        "per_device_train_batch_size": 1,
-        "per_device_eval_batch_size": 1,
-        "mini_batch_size": 1,
-        "gradient_accumulation_steps": 1,
-        "num_train_epochs": 1,
-        "max_train_steps": 1,
-        "logging_steps": 1,
-        "eval_steps": 1,
-        "checkpoints_total_limit": 1,
-        "max_train_samples": 1,
-        "max_eval_samples": 1,
-        "lora_rank": 1,
-        "learning_rate": 0,
-        "weight_decay": 0,
-        "adam_beta1": 0,
-        "adam_beta2": 0,
-        "adam_epsilon": 0,
-        "lora_dropout": 0,
-        "max_grad_norm": 0,
-        "warmup_steps": 0,
-        "seed": 0,
-        "checkpointing_steps": 0,
-        "dataloader_num_workers": 0,
-    }
-    below = {"adam_beta1": 1, "adam_beta2": 1, "lora_dropout": 1, "seed": 2**32}
-    values = {item.name: getattr(part, item.name) for part in vars(arguments).values() for item in fields(part)}
-    for name, value in values.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UsageError(f"--{name} must be a finite number, got {value}.")
-        if value is not None and name in at_least and value < at_least[name]:
-            raise UsageError(f"--{name} must be {at_least[name]} or more, got {value}.")
-        if name in below and value >= below[name]:
-            raise UsageError(f"--{name} must be less than {below[name]}, got {value}.")
 
 
 def check_combinations(arguments: Arguments) -> None:

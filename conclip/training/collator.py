@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-import PIL.Image
 import torch
 from transformers import BaseImageProcessor
 
+from conclip.embedding.images import pixel_values
 from modeling_conclip.packing_conclip import pack_texts
 
 
@@ -35,7 +35,7 @@ class PairCollator:
         batch = {}
         for name, values in columns.items():
             if name.endswith("image"):
-                batch[f"{name.removesuffix('image')}pixel_values"] = self.images(values)
+                batch[f"{name.removesuffix('image')}pixel_values"] = pixel_values(self.image_processor, values)
             elif name != "texts":
                 batch[name] = values
         rows = len(next(iter(batch.values())))
@@ -44,6 +44,3 @@ class PairCollator:
 
     def texts(self, texts: np.ndarray, pieces: int = 1) -> list[dict[str, torch.Tensor]]:
         return pack_texts(texts, pieces, self.static_shapes)
-
-    def images(self, images: list[PIL.Image.Image]) -> torch.Tensor:
-        return self.image_processor([image.convert("RGB") for image in images], return_tensors="pt")["pixel_values"]

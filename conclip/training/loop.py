@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from transformers import get_scheduler
 
 from conclip.errors import UsageError
-from conclip.models.clip import conclip_of
+from conclip.models.clip import unwrap_lora
 from conclip.training.arguments import Arguments, TrainingArguments
 from conclip.training.checkpoints import Place, find_checkpoint, fixed_arguments, load_checkpoint, save_checkpoint
 from conclip.training.collator import PairCollator
@@ -89,7 +89,7 @@ def prepare_training(
         fused=True,
     )
     if compiles(training, accelerator):
-        conclip_of(model).compile_packed_layer()
+        unwrap_lora(model).compile_packed_layer()
     accelerator.gradient_accumulation_steps = training.gradient_accumulation_steps
     accelerator.dataloader_config.data_seed = training.seed
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
@@ -190,7 +190,7 @@ def train_step(state: Training, batch: dict[str, torch.Tensor]) -> dict[str, tor
         state.optimizer.zero_grad()
         if accelerator.sync_gradients:
             state.scheduler.step()
-            conclip_of(accelerator.unwrap_model(state.model)).clamp_logit_scale()
+            unwrap_lora(accelerator.unwrap_model(state.model)).clamp_logit_scale()
     names = ("loss", "loss_l1", "loss_l2", "loss_l3")
     return {name: output[name].detach() for name in names if output.get(name) is not None}
 
@@ -209,7 +209,7 @@ def report_step(state: Training, losses: dict[str, torch.Tensor], bar: tqdm) -> 
     values = {f"train/{name}": value.item() for name, value in losses.items()}
     if not math.isfinite(values["train/loss"]):
         raise UsageError(f"The loss is {values['train/loss']} at step {state.place.step}: {AGAINST_DIVERGENCE}.")
-    model = conclip_of(state.accelerator.unwrap_model(state.model))
+    model = unwrap_lora(state.accelerator.unwrap_model(state.model))
     values["train/logit_scale"] = model.logit_scale.item()
     values["train/learning_rate"] = state.scheduler.get_last_lr()[0]
     values["train/epoch"] = state.place.step / state.steps_an_epoch
@@ -218,7 +218,7 @@ def report_step(state: Training, losses: dict[str, torch.Tensor], bar: tqdm) -> 
 
 
 def report_evaluation(state: Training, evaluator: Evaluator) -> None:
-    metrics, _ = evaluator(conclip_of(state.accelerator.unwrap_model(state.model)))
+    metrics, _ = evaluator(unwrap_lora(state.accelerator.unwrap_model(state.model)))
     state.model.train()
     values = {f"eval/{name}": metric["value"] for name, metric in metrics.items()}
     state.accelerator.log(values, step=state.place.step)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from conclip.atomic_write import save_figure, write_whole
+from conclip.atomic_write import write_atomically, write_figure
 from conclip.model_cards import eval_result, read_card, replace_section, with_eval_results, without_results
 
 RESULTS_START, RESULTS_END = "<!-- results: written by train_accelerate.py -->", "<!-- end of results -->"
@@ -101,7 +101,7 @@ def draw_scores(results: dict, margins: dict[str, dict[str, np.ndarray]], path: 
         plot.legend(fontsize=8)
     figure.suptitle(results["title"], fontsize=10)
     figure.tight_layout()
-    save_figure(figure, path)
+    write_figure(figure, path)
 
 
 def results_markdown(results: dict) -> str:
@@ -146,15 +146,15 @@ def fill_card(template: str, results: dict, model_name: str) -> str:
 
 def write_report(results: dict, margins: dict, template: Path, output_dir: Path) -> None:
     """results.json, scores.png and README.md (the filled model card) in `output_dir`, each whole or not at all."""
-    write_whole(output_dir / "results.json", f"{json.dumps(results, indent=2)}\n".encode())
+    write_atomically(output_dir / "results.json", f"{json.dumps(results, indent=2)}\n".encode())
     draw_scores(results, margins, output_dir / "scores.png")
     # The template may be filled, and its model even of the same name: of these weights nothing else was measured yet.
     card = fill_card(without_results(template.read_text("utf-8")), results, output_dir.name)
-    write_whole(output_dir / "README.md", card.encode())
+    write_atomically(output_dir / "README.md", card.encode())
 
 
 if __name__ == "__main__":
     results_file, card_file = map(Path, sys.argv[1:])
     run_results = json.loads(results_file.read_text("utf-8"))
     filled = fill_card(card_file.read_text("utf-8"), run_results, results_file.parent.name)
-    write_whole(card_file, filled.encode())
+    write_atomically(card_file, filled.encode())

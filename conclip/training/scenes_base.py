@@ -13,7 +13,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
 from conclip.embedding.images import preprocess_images
-from conclip.models.clip import conclip_of, load_model, text_tokenizer
+from conclip.models.clip import load_model, text_tokenizer, unwrap_lora
 from conclip.training.arguments import Arguments, DataArguments, ModelArguments, TrainingArguments
 from conclip.training.checkpoints import list_checkpoints
 from conclip.training.collator import PairCollator
@@ -112,19 +112,21 @@ def base_clip(accelerator: Accelerator, folder: Path, num_workers: int) -> Path:
             **TRAINING,
         ),
     )
-    model, processor = load_model(arguments.model, str(untrained))
+    model, processor = load_model(str(untrained), freeze_image_encoder=False)
     training = arguments.training
     collator = PairCollator(processor.image_processor, training.mini_batch_size, compiles(training, accelerator))
     rows = PairRows(scenes, arguments, text_tokenizer(model, processor))
     # The image tower learns, but its input does not change.
-    rows.use_tensors("pixel_values", partial(preprocess_images, collator=collator, num_workers=num_workers))
+    rows.use_tensors(
+        "pixel_values", partial(preprocess_images, image_processor=processor.image_processor, num_workers=num_workers)
+    )
     state = prepare_training(model, rows, collator, arguments, accelerator)
     train(state)
     if accelerator.is_main_process:
         trained = unfinished / "trained"
         # As stock CLIP, which it is: nothing about it is ConCLIP's.
         plain = CLIPModel(CLIPConfig.from_pretrained(untrained))
-        plain.load_state_dict(conclip_of(accelerator.unwrap_model(state.model)).state_dict())
+        plain.load_state_dict(unwrap_lora(accelerator.unwrap_model(state.model)).state_dict())
         plain.save_pretrained(trained)
         processor.save_pretrained(trained)
         os.replace(trained, finished)

@@ -194,7 +194,7 @@ def test_terminated_process_tidies_up(tmp_path):
     ccneg = write_ccneg(tmp_path / "source")
     (ccneg / IMAGES / "000007.jpg").unlink()
     os.mkfifo(ccneg / IMAGES / "000007.jpg")
-    command = [sys.executable, "-m", "dataset_scripts.ccneg", "--data_dir", ccneg, "--skip_broken_images"]
+    command = [sys.executable, "-m", "conclip", "ccneg", "--data_dir", ccneg, "--skip_broken_images"]
     process = subprocess.Popen([*command, "--output_dir", tmp_path / "ccneg"], cwd=REPOSITORY)
     try:
         while not list(tmp_path.glob("ccneg.tmp-*/.work/data.incomplete/*.parquet")):

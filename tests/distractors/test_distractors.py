@@ -154,7 +154,7 @@ def test_texts_in_the_format_of_coco(command, files, pool, texts, targets, queri
 
 STOPPED = """
 import os, signal, sys
-from dataset_scripts import distractors, distractor_files
+from conclip.distractors import command as distractors, files as distractor_files
 distractors.ROWS_A_BLOCK = 20
 name = sys.argv.pop()
 write = distractor_files.Parts.write

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import conclip.embedding.store as embeddings
-from conclip.atomic_write import CannotWrite
+from conclip.atomic_write import WriteError
 from conclip.embedding.store import EmbeddingStore, ShardWriter
 
 META = {"tower": "none"}
@@ -157,7 +157,7 @@ def test_a_full_disk_leaves_nothing_half_written(store, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(CannotWrite, match=f"^cannot write to {store.folder}: No space left on device.$"):
+    with pytest.raises(WriteError, match=f"^cannot write to {store.folder}: No space left on device.$"):
         with ShardWriter(store) as writer:
             writer.add(*some(3))
             monkeypatch.setattr(os, "replace", full)

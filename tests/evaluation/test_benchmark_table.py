@@ -9,7 +9,8 @@ from benchmark_lines import LABELS, LINES, line, report
 
 from conclip.evaluation import plots as pictures
 from conclip.evaluation import results
-from conclip.evaluation.results import read_report, write_report
+from conclip.evaluation.results import read_report
+from conclip.evaluation.run import write_report
 from conclip.evaluation.table import format_table, markdown_table, model_labels
 
 

@@ -6,7 +6,14 @@ import random
 import datasets
 from PIL import Image
 
-from dataset_scripts.schema import FEATURES
+FEATURES = datasets.Features(
+    {
+        "image": datasets.Image(),
+        "caption": datasets.Value("string"),
+        "negated_captions": datasets.Sequence(datasets.Value("string")),
+        "distractor_images": datasets.Sequence(datasets.Image()),
+    }
+)
 
 
 def encoded(color="red", size=(40, 40), mode="RGB", format="PNG") -> bytes:

@@ -15,7 +15,8 @@ def results_of_two(script: str, folder: Path) -> list:
     Returns:
         What each left in `FOLDER/RANK.pt`.
     """
-    path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    folders = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+    path = os.pathsep.join([*folders, *filter(None, [os.environ.get("PYTHONPATH")])])
     processes = [
         subprocess.Popen(
             [sys.executable, script, str(rank), str(folder)],

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -125,7 +126,10 @@ def test_card_names_every_input_and_output(folder):
     assert keys <= named
 
 
-def test_wheel_takes_cards_and_requirements():
-    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+def test_wheel_takes_cards_and_requirements(monkeypatch):
+    keywords = {}
+    monkeypatch.setattr("setuptools.setup", lambda **given: keywords.update(given))
+    runpy.run_path(str(ROOT / "setup.py"))
     for name in METRICS:
-        assert f'"conclip.metrics.{name}": ["README.md", "requirements.txt"]' in setup
+        assert keywords["package_data"][f"conclip.metrics.{name}"] == ["README.md", "requirements.txt"]
+        assert keywords["package_dir"][f"conclip.metrics.{name}"] == f"evaluate/{name}"

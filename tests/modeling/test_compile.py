@@ -12,7 +12,7 @@ from tiny import TEXT_LENGTH, VOCABULARY, WORDS, tiny_model, tiny_tokenizer
 from torch._dynamo.backends.debugging import aot_eager
 
 from conclip.embedding.tokens import TextTokenizer
-from conclip.models.clip import conclip_of
+from conclip.models.clip import unwrap_lora
 from conclip.training.arguments import LORA_TARGET_MODULES
 from conclip.training.collator import PairCollator
 from modeling_conclip import ConCLIPModel
@@ -95,7 +95,7 @@ def test_loss_and_gradients_are_those_of_the_eager_layer(graphs, lora_dropout, p
     model, inputs = make_model(lora_dropout).train(), batch(pieces=pieces)
     eager = step(model, inputs)
     assert not graphs
-    conclip_of(model).compile_packed_layer()
+    unwrap_lora(model).compile_packed_layer()
     assert_same_step(step(model, inputs), eager, rtol=1e-5, atol=1e-5)
     assert graphs
 
@@ -136,7 +136,7 @@ def test_each_shape_has_a_graph_of_its_own(graphs):
 def test_adapters_take_two_graphs_at_most(graphs):
     """What comes into the first layer has no gradient where only adapters learn; the others share the second graph."""
     model = make_model(lora_dropout=0.0).train()
-    conclip_of(model).compile_packed_layer()
+    unwrap_lora(model).compile_packed_layer()
     for seed in range(3):
         step(model, batch(seed))
     assert len(graphs) == 2
@@ -181,5 +181,5 @@ def test_weights_and_what_is_saved_are_those_of_an_eager_model(graphs, tmp_path)
 def test_inductor(lora_dropout, pieces):
     model, inputs = make_model(lora_dropout).train(), batch(pieces=pieces)
     eager = step(model, inputs)
-    conclip_of(model).compile_packed_layer()
+    unwrap_lora(model).compile_packed_layer()
     assert_same_step(step(model, inputs), eager, rtol=1e-4, atol=1e-4)

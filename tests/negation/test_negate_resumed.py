@@ -20,7 +20,7 @@ def test_other_numbers_of_processes_and_a_kill_give_the_same_files(folder, sourc
     """Killed for good as soon as a shard is there; gone on with, with two processes; every file as of one run."""
     output = tmp_path / "out"
     program = (
-        "import sys\nfrom conclip.negation import run, work\nfrom conclip.negation.__main__ import main\n"
+        "import sys\nfrom conclip.negation.pipeline import run, work\nfrom conclip.negation.__main__ import main\n"
         "run.UNIT = work.UNIT = 16\nif __name__ == '__main__':\n    sys.exit(main(sys.argv[1:]))\n"
     )
     script = tmp_path / "negate.py"

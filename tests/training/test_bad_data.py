@@ -2,7 +2,6 @@
 
 import io
 
-import datasets
 import pytest
 import torch
 from bad_rows import encoded, make_rows, truncated
@@ -16,14 +15,6 @@ from conclip.training.collator import PairCollator
 from conclip.training.pair_dataset import PairRows
 from modeling_conclip.packing_conclip import PADDING
 
-FEATURES = datasets.Features(
-    {
-        "image": datasets.Image(),
-        "caption": datasets.Value("string"),
-        "negated_captions": datasets.Sequence(datasets.Value("string")),
-        "distractor_images": datasets.Sequence(datasets.Image()),
-    }
-)
 COLUMNS = ("image_column", "caption_column", "negated_caption_column", "distractor_image_column")
 
 

@@ -1,0 +1,59 @@
+"""The command line: `conclip train`, `conclip evaluate` and the others, also as `python -m conclip train`."""
+
+import importlib
+import sys
+from importlib.metadata import version
+
+from conclip.runtime import exit_on_sigterm
+
+# Command -> the module whose `main(argv)` runs it, and what it does.
+COMMANDS = {
+    "train": ("train_accelerate", "Fine-tune a CLIP model with a negation loss"),
+    "evaluate": ("conclip.evaluation.run", "Score models on benchmarks of negation and composition"),
+    "negate": ("conclip.negation.__main__", "Make negated captions from captions"),
+    "distractors": ("conclip.distractors.command", "Find similar images of which a negated caption is true"),
+    "embed": ("conclip.evaluation.embed", "Embed images and write a file for the search for distractors"),
+    "ccneg": ("dataset_scripts.ccneg_folder", "Write CC-Neg as a folder that load_dataset reads"),
+}
+# These start processes of their own, which have to end with them.
+WITH_WORKERS = ("negate", "distractors", "ccneg")
+
+
+def main(argv: list[str] | None = None) -> int:
+    command, *arguments = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if command in ("-h", "--help"):
+        print(usage())
+        return 0
+    if command == "--version":
+        print(f"conclip {version('conclip')}")
+        return 0
+    if command not in COMMANDS:
+        print(f"Error: unknown command {command!r}.\n\n{usage()}", file=sys.stderr)
+        return 2
+    if command in WITH_WORKERS:
+        exit_on_sigterm()
+    try:
+        # Imported here, so that one command does not wait for the libraries of another.
+        module = importlib.import_module(COMMANDS[command][0])
+    except KeyboardInterrupt:
+        return 130
+    return module.main(arguments)
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: conclip COMMAND [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "`conclip COMMAND --help` lists the options of a command. To train on several GPUs:",
+            "  accelerate launch --multi_gpu -m conclip train [OPTIONS]",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
