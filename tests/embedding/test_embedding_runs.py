@@ -11,14 +11,12 @@ from accelerate.state import AcceleratorState
 from bad_rows import encoded, make_rows
 from embedded import COUNT, Watch, image, stored, write_inputs, write_rows
 from runs import command, log, refusal, results, run
-from tiny import TEXT_LENGTH, save_tiny, tiny_processor
+from tiny import save_tiny, tiny_processor
 
 from conclip.embedding import fingerprint as tower_key
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.images import ImageEmbedder, embedding_cache_dir
 from conclip.embedding.store import ShardWriter
-from conclip.training.arguments import DataArguments
-from conclip.training.collator import PairCollator
 from modeling_conclip import ConCLIPModel
 
 
@@ -63,7 +61,7 @@ def test_each_distinct_image_is_embedded_once_and_never_again(inputs, tmp_path, 
 def test_embeddings_are_those_of_each_image_alone(precision, clip, tmp_path, make_accelerator):
     dataset = make_rows(9, {row: {"image": image(3 * row)} for row in range(9)})
     model, processor = ConCLIPModel.from_pretrained(clip).eval(), tiny_processor()
-    embedder = ImageEmbedder(PairCollator(processor, TEXT_LENGTH), make_accelerator(precision), 4, 0, tmp_path)
+    embedder = ImageEmbedder(processor, make_accelerator(precision), 4, 0, tmp_path)
     images = ImageColumn(dataset, "image", "train")
     found = embedder(model, images, "images")
     for row in range(9):
@@ -203,5 +201,5 @@ def test_shards_that_a_network_disk_does_not_list_yet_are_read(inputs, tmp_path,
 
 
 def test_default_folder_is_in_the_cache_of_hugging_face(monkeypatch):
-    assert embedding_cache_dir(DataArguments()) == Path(os.environ["HF_HOME"], "conclip", "embeddings")
-    assert embedding_cache_dir(DataArguments(embedding_cache_dir="~/here")) == Path("~/here").expanduser()
+    assert embedding_cache_dir() == Path(os.environ["HF_HOME"], "conclip", "embeddings")
+    assert embedding_cache_dir("~/here") == Path("~/here").expanduser()

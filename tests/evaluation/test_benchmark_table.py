@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from benchmark_lines import LABELS, LINES, line, report
 
-from conclip.evaluation import plots as pictures
 from conclip.evaluation import results
 from conclip.evaluation.results import read_report
 from conclip.evaluation.run import write_report
@@ -139,7 +138,7 @@ def test_a_picture_that_fails_leaves_the_numbers(tmp_path, monkeypatch):
     def fail(report, path):
         raise MemoryError
 
-    monkeypatch.setattr(pictures, "draw_benchmarks", fail)
+    monkeypatch.setattr("conclip.evaluation.run.draw_benchmarks", fail)
     with pytest.raises(MemoryError):
         write_report(report(LINES), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [results.RESULTS_FILE]

@@ -18,7 +18,6 @@ from conclip.evaluation.pools import class_embeds, score_classes
 from conclip.evaluation.scorers import EmbeddingScorer
 from conclip.evaluation.scoring import itt_tot_columns, macro_score, pair_columns
 from conclip.models.clip import text_tokenizer
-from conclip.training.collator import PairCollator
 from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 
 
@@ -99,9 +98,7 @@ def test_classes_say_what_was_left_out_under_each_condition():
 
 def test_a_text_has_one_key_among_whatever_texts():
     model, tokenizer = tiny_model(), text_tokenizer(tiny_model(), tiny_processor())
-    embedder = ImageEmbedder(
-        PairCollator(tiny_processor().image_processor, mini_batch_size=4), Accelerator(), 4, 0, None
-    )
+    embedder = ImageEmbedder(tiny_processor().image_processor, Accelerator(), 4, 0, None)
     keys = scorer.clip_scorer(model, tokenizer, embedder, 4).text_keys
     texts = ["a cat", "a dog and a cat", "a dog", "A  CAT"]
     found = keys(texts)

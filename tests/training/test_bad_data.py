@@ -9,9 +9,9 @@ from PIL import Image
 from runs import command, log, refusal, results, run, write_inputs
 from tiny import IMAGE_SIZE, TEXT_LENGTH, VOCABULARY, tiny_processor, tiny_tokenizer
 
+from conclip.embedding.images import pixel_values
 from conclip.embedding.tokens import TextTokenizer
 from conclip.training.arguments import parse_arguments
-from conclip.training.collator import PairCollator
 from conclip.training.pair_dataset import PairRows
 from modeling_conclip.packing_conclip import PADDING
 
@@ -150,9 +150,9 @@ def test_unusual_images_are_read(inputs, tmp_path):
 
 
 def test_modes_of_an_image_give_the_same_pixels():
-    collator = PairCollator(tiny_processor().image_processor, mini_batch_size=8)
     modes = [Image.open(io.BytesIO(encoded("white", mode=mode))) for mode in ("RGB", "RGBA", "L", "P", "1")]
-    pixels = collator.images([*modes, Image.open(io.BytesIO(encoded("white", (1, 1))))])
+    modes.append(Image.open(io.BytesIO(encoded("white", (1, 1)))))
+    pixels = pixel_values(tiny_processor().image_processor, modes)
     assert pixels.shape == (6, 3, IMAGE_SIZE, IMAGE_SIZE)
     assert all(torch.equal(image, pixels[0]) for image in pixels[1:])
 
