@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from difflib import get_close_matches
 from importlib.metadata import version
 
 from conclip.runtime import exit_on_sigterm
@@ -28,7 +29,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"conclip {version('conclip')}")
         return 0
     if command not in COMMANDS:
-        print(f"Error: unknown command {command!r}.\n\n{usage()}", file=sys.stderr)
+        near = get_close_matches(command, COMMANDS, n=1)
+        hint = f", did you mean {near[0]}?" if near else "."
+        print(f"Error: unknown command {command!r}{hint}\n\n{usage()}", file=sys.stderr)
         return 2
     if command in WITH_WORKERS:
         exit_on_sigterm()

@@ -69,6 +69,8 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self._classes = list(groups.values())
+        # Checked by `parse`: argparse would name a missing option before the mistyped one that was meant.
+        self._required: list[str] = []
         self.add_argument("--config", metavar="FILE", help="YAML file with options; those on the command line win")
         for title, cls in groups.items():
             group = self.add_argument_group(title)
@@ -83,7 +85,10 @@ class Parser(argparse.ArgumentParser):
             default = field.default_factory()
         required = default is dataclasses.MISSING
         when, alternatives = alternative_defaults
-        notes = [] if required or default is None or default is False else [f"default: {_as_text(default)}"]
+        notes = [] if default is None or default is False else [f"default: {_as_text(default)}"]
+        if required:
+            notes, default = ["required"], None
+            self._required.append(field.name)
         if field.name in alternatives:
             notes.append(f"{when}: {_as_text(alternatives[field.name])}")
         help_text = field.metadata["help"] + (f" ({'; '.join(notes)})" if notes else "")
@@ -96,8 +101,7 @@ class Parser(argparse.ArgumentParser):
             how["nargs"] = "+"
         group.add_argument(
             f"--{field.name}",
-            default=None if required else default,
-            required=required,
+            default=default,
             # argparse formats help texts with %.
             help=help_text.replace("%", "%%"),
             **how,
@@ -124,6 +128,9 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             self._refuse_unknown(unknown[0])
         values = vars(parsed)
+        missing = [f"--{name}" for name in self._required if values[name] is None]
+        if missing:
+            self.error(f"the following arguments are required: {', '.join(missing)}")
         instances = [
             cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)}) for cls in self._classes
         ]

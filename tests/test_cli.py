@@ -1,0 +1,163 @@
+"""The parser that all commands share, and the command line as a user meets it."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from conclip.__main__ import COMMANDS, main
+from conclip.cli import Parser, option
+from conclip.errors import UsageError
+
+HEAVY = ("torch", "transformers", "datasets", "accelerate", "spacy", "peft", "matplotlib")
+
+
+@dataclass
+class Model:
+    name: str = option(help="Folder or Hub id.")
+    revision: str | None = option(None, "Branch on the Hub.")
+
+
+@dataclass
+class Training:
+    learning_rate: float = option(1e-6, "Peak learning rate, 100% of it.", at_least=0)
+    num_train_epochs: int = option(5, "Passes over the data.", at_least=1, below=100)
+    schedule: str = option("cosine", "Schedule.", choices=["cosine", "linear"])
+    bf16: bool = option(False, "Use bfloat16.")
+    torch_compile: bool | None = option(None, "Compile.")
+    report_to: list[str] = option(["jsonl"], "Trackers.")
+
+
+def parser():
+    return Parser(
+        {"Model": Model, "Training": Training},
+        prog="conclip something",
+        description="Do something.",
+        example="conclip something --name x",
+        alternative_defaults=("on Sundays", {"learning_rate": 1.5e-3}),
+    )
+
+
+def parse(*argv):
+    model, training = parser().parse([*argv])
+    return {**vars(model), **vars(training)}
+
+
+def refusal(*argv):
+    with pytest.raises(UsageError) as error:
+        parser().parse([*argv])
+    return str(error.value)
+
+
+def test_defaults_and_values_of_every_type():
+    assert parse("--name", "x") == {
+        "name": "x",
+        "revision": None,
+        "learning_rate": 1e-6,
+        "num_train_epochs": 5,
+        "schedule": "cosine",
+        "bf16": False,
+        "torch_compile": None,
+        "report_to": ["jsonl"],
+    }
+    given = parse(
+        *"--name x --learning_rate=2e-5 --num-train-epochs 7 --bf16 --torch_compile false --report_to a b".split()
+    )
+    assert (given["learning_rate"], given["num_train_epochs"]) == (2e-5, 7)
+    assert (given["bf16"], given["torch_compile"], given["report_to"]) == (True, False, ["a", "b"])
+
+
+def test_a_list_is_not_shared_between_instances():
+    parse("--name", "x")["report_to"].append("more")
+    assert parse("--name", "x")["report_to"] == ["jsonl"]
+    assert Training().report_to is not Training().report_to
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        ("", "the following arguments are required: --name (--help lists the options)"),
+        ("--name x --num_train_epochs 0", "--num_train_epochs must be 1 or more, got 0."),
+        ("--name x --num_train_epochs 100", "--num_train_epochs must be less than 100, got 100."),
+        ("--name x --learning_rate -1", "--learning_rate must be 0 or more, got -1.0."),
+        ("--name x --learning_rate nan", "--learning_rate must be a finite number, got nan."),
+        ("--name x --num_train_epochs two", "argument --num_train_epochs: invalid int value: 'two'"),
+        ("--name x --bf16 perhaps", "argument --bf16: must be true or false, got 'perhaps'"),
+        ("--name x --schedule sine", "argument --schedule: invalid choice: 'sine'"),
+        ("--name x --learnig_rate 1", "unknown option --learnig_rate, did you mean --learning_rate?"),
+        ("--name x --epochs 1", "unknown option --epochs, did you mean --num_train_epochs?"),
+        ("--name x --learning 1", "unknown option --learning, did you mean --learning_rate?"),
+        ("--nam x", "unknown option --nam, did you mean --name?"),
+        ("--name x --zzz", "unknown option --zzz (--help lists the options)"),
+        ("--name x stray", "unknown option stray"),
+    ],
+)
+def test_a_mistake_is_one_sentence(argv, says):
+    assert says in refusal(*argv.split())
+
+
+def test_a_config_file_sets_the_same_options_and_the_command_line_wins(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("name: from-file\nlearning-rate: 2.0e-5\nbf16: true\nreport_to: [a, b]\nrevision:\n")
+    given = parse("--config", str(path), "--learning_rate", "3e-5")
+    assert (given["name"], given["learning_rate"], given["bf16"]) == ("from-file", 3e-5, True)
+    assert given["report_to"] == ["a", "b"] and given["revision"] is None
+    assert parse(f"--config={path}", "--name", "mine", "--report_to", "c")["report_to"] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "recipe.yaml cannot be read: No such file or directory."),
+        ("- a\n- b\n", "recipe.yaml must hold lines such as `learning_rate: 1.0e-6`."),
+        ("name: [unclosed", "recipe.yaml cannot be read: while parsing a flow sequence"),
+        ("lerning_rate: 1\n", "recipe.yaml: unknown option --lerning_rate, did you mean --learning_rate?"),
+        ("config: other.yaml\n", "recipe.yaml: unknown option --config"),
+        ("num_train_epochs: 0\n", "--num_train_epochs must be 1 or more, got 0."),
+        ("num_train_epochs: 1.5\n", "argument --num_train_epochs: invalid int value: '1.5'"),
+        ("name: {a: 1}\n", "recipe.yaml: name must be a value or a list of values, got {'a': 1}."),
+    ],
+)
+def test_a_bad_config_file_is_one_sentence(tmp_path, content, says):
+    path = tmp_path / "recipe.yaml"
+    if content is not None:
+        path.write_text(content)
+    assert says in refusal("--name", "x", "--config", str(path))
+
+
+def test_help_has_groups_real_defaults_and_an_example(capsys):
+    with pytest.raises(SystemExit):
+        parser().parse(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Do something." in text and "Example: conclip something --name x" in text
+    assert "Model: --name VALUE Folder or Hub id. (required)" in text
+    assert "Peak learning rate, 100% of it. (default: 1e-06; on Sundays: 0.0015)" in text
+    assert "Trackers. (default: jsonl)" in text and "Use bfloat16. (" not in text
+
+
+def test_commands_are_listed_and_a_wrong_one_is_refused(capsys):
+    assert main([]) == main(["--help"]) == 0
+    listed = capsys.readouterr().out
+    assert all(f"\n  {name} " in listed for name in COMMANDS)
+    assert main(["--version"]) == 0 and capsys.readouterr().out.startswith("conclip ")
+    assert main(["trian"]) == 2
+    assert capsys.readouterr().err.startswith("Error: unknown command 'trian', did you mean train?")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_needs_none_of_the_heavy_libraries(command):
+    """They take seconds to import; a mistyped option is answered without them as well."""
+    code = (
+        "import sys\nfrom conclip.__main__ import main\n"
+        "try:\n    main([sys.argv[1], '--help'])\nexcept SystemExit as end:\n    assert not end.code\n"
+        "assert main([sys.argv[1], '--no_such_option']) == 1\n"
+        f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+    text = " ".join(done.stdout.split())
+    assert f"usage: conclip {command} " in text and "Example: " in text and "(default: " in text
+    assert done.stderr.startswith("Error: ") and "--no_such_option" in done.stderr
+    assert "Traceback" not in done.stderr
