@@ -1,4 +1,4 @@
-"""The Hub: what to do without network, and uploading a finished run."""
+"""The Hugging Face Hub: working without a network, and uploading a finished run."""
 
 import shlex
 from collections.abc import Iterator
@@ -15,8 +15,12 @@ NOT_UPLOADED = ("checkpoint-*", "unfinished-*", "conclip/*", "metrics.jsonl")
 
 def use_cache_without_network(names: list[str | None]) -> None:
     """
-    Turns to the libraries' offline mode if one of `names` is no local folder and the Hub does not answer; they would
-    retry for most of a minute before they look into their caches.
+    Switch the libraries to offline mode if the Hub is needed and does not answer.
+
+    Without this they retry for most of a minute before they look into their caches.
+
+    Args:
+        names: models and datasets of the run; the Hub is needed if one of them is no local path.
     """
     if constants.HF_HUB_OFFLINE or all(name is None or Path(name).exists() for name in names):
         return
@@ -30,7 +34,7 @@ def use_cache_without_network(names: list[str | None]) -> None:
 
 @contextmanager
 def cache_alone() -> Iterator[None]:
-    """Within it the libraries look into their caches and fetch nothing."""
+    """Let the libraries look into their caches alone, and download nothing, inside a `with` block."""
     before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
     try:
@@ -41,27 +45,27 @@ def cache_alone() -> Iterator[None]:
 
 def create_repository(hub_model_id: str) -> None:
     """
-    Before training, so that a missing token is found then.
+    Create the repository before training, so that a missing token is found early.
 
     Raises:
-        UsageError: the repository cannot be made.
+        UsageError: the repository cannot be created.
     """
     try:
         HfApi().create_repo(hub_model_id, exist_ok=True)
-    # No network, no token, no right to write, a name that is none.
+    # No network, no token, no write permission, an invalid name.
     except Exception as error:
         raise UsageError(
-            f"--push_to_hub: cannot make {hub_model_id} ({one_line(error)}): `hf auth login` with a token that may "
-            "write, or leave --push_to_hub out and upload later."
+            f"--push_to_hub: cannot create {hub_model_id} ({one_line(error)}): run `hf auth login` with a token that "
+            "may write, or leave --push_to_hub out and upload later."
         ) from error
 
 
 def push(hub_model_id: str, output_dir: Path, model_class: str) -> None:
     """
-    Uploads what `from_pretrained` needs, the card and the results; no checkpoint.
+    Upload what `from_pretrained` needs, the card and the results; no checkpoint.
 
     Raises:
-        UsageError: the upload failed; says how to repeat it.
+        UsageError: the upload failed; the message says how to repeat it.
     """
     try:
         HfApi().upload_folder(

@@ -1,4 +1,4 @@
-"""Model cards: results where the Hub reads them, in the metadata's `model-index`, and sections that tools write."""
+"""Model cards: results in the metadata (`model-index`, which the Hub reads) and in sections of the text."""
 
 import yaml
 from huggingface_hub import EvalResult, ModelCard
@@ -9,8 +9,10 @@ NOT_MEASURED = "Not measured yet."
 
 def read_card(card_text: str) -> ModelCard:
     """
+    Parse a card.
+
     Raises:
-        ValueError: its metadata cannot be read.
+        ValueError: the card's metadata cannot be read.
     """
     try:
         return ModelCard(card_text)
@@ -23,13 +25,13 @@ def read_card(card_text: str) -> ModelCard:
 
 def eval_result(dataset: str, title: str, split: str, metric: str, value: float) -> EvalResult:
     """
-    One entry of `model-index`, whose form is that of https://github.com/huggingface/hub-docs/blob/main/modelcard.md.
+    Return one entry of `model-index` (https://github.com/huggingface/hub-docs/blob/main/modelcard.md).
 
     Args:
-        dataset: an identifier.
-        title: of the dataset, for readers.
-        metric: its name; the Hub's identifier of the metric is "recall" or "accuracy", whichever the name says.
-        value: share of 1.
+        dataset: identifier of the dataset.
+        title: name of the dataset for readers.
+        metric: name of the metric; the Hub's identifier is "recall" if the name holds that word, else "accuracy".
+        value: between 0 and 1.
     """
     return EvalResult(
         task_type="zero-shot-image-classification",
@@ -44,8 +46,9 @@ def eval_result(dataset: str, title: str, split: str, metric: str, value: float)
 
 def with_eval_results(card_text: str, results: list[EvalResult], model_name: str) -> str:
     """
-    The card with these entries in its `model-index`: each takes the place of the one of the same dataset, split and
-    metric; other entries stay.
+    Add entries to a card's `model-index`.
+
+    Each replaces the entry of the same dataset, split and metric; other entries stay.
 
     Raises:
         ValueError: the card's metadata cannot be read.
@@ -63,7 +66,7 @@ def with_eval_results(card_text: str, results: list[EvalResult], model_name: str
 
 
 def without_results(card_text: str) -> str:
-    """The card as that of another model: no `model-index`, and an empty section of benchmarks where it has one."""
+    """Remove the results from a card: the `model-index`, and the content of its benchmarks section if it has one."""
     card = read_card(card_text)
     card.data.model_name = card.data.eval_results = None
     text = str(card)
@@ -74,11 +77,13 @@ def without_results(card_text: str) -> str:
 
 def replace_section(text: str, start: str, end: str, body: str) -> str:
     """
+    Replace the text between two marker lines.
+
     Args:
-        start, end: the lines of the section that stay.
+        start, end: the marker lines, which stay.
 
     Raises:
-        ValueError: one of them is missing.
+        ValueError: a marker is missing.
     """
     before, found, rest = text.partition(start)
     _, end_found, after = rest.partition(end)
@@ -88,6 +93,6 @@ def replace_section(text: str, start: str, end: str, body: str) -> str:
 
 
 def _identity(entry: EvalResult) -> tuple:
-    # A score of all items takes the place of one of some.
+    # A score over all items replaces one over some of them: "accuracy (60 of 100 items)".
     metric = (entry.metric_name or entry.metric_type).partition(" (")[0]
     return entry.dataset_type, entry.dataset_config, entry.dataset_split, entry.metric_type, metric

@@ -18,22 +18,23 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "peft", "evaluate")
-# Seconds the launcher has to end this process before it speaks up itself.
+# Seconds a process waits for the launcher to end it before it prints its own error.
 PATIENCE = 5.0
-LARGE = 1 << 20
+LARGE_BLOCK = 1 << 20  # bytes
 M_MMAP_THRESHOLD = -3  # malloc.h of glibc
 
 
 def software_versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that results depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def use_all_cores(accelerator: Accelerator) -> None:
     """
-    On CPU: divides the cores among the processes, which `accelerate launch` and torchrun leave at one thread each.
+    Divide the CPU cores among the processes; `accelerate launch` and torchrun set one thread for each.
 
-    Not for the small model of the embedded default: it gains little, and on a busy machine loses much, by threads that
-    wait for one another.
+    The small model of the default run does without this: it gains little from threads and, on a busy machine, loses
+    much while they wait for each other.
     """
     import torch
 
@@ -44,17 +45,19 @@ def use_all_cores(accelerator: Accelerator) -> None:
 
 def return_large_blocks() -> bool:
     """
-    Lets glibc give every block of 1 MiB or more back to the system as soon as it is freed.
+    Make glibc return every block of 1 MiB or more to the system as soon as it is freed.
 
-    By default it raises that threshold to the largest block ever freed, keeps the rest in its heap, and tensors of
-    ever other sizes, as packed batches have, leave holes there: with 4,096 pairs a step half as much memory again.
+    By default glibc raises this threshold to the largest block freed so far and keeps smaller blocks in its heap.
+    Packed batches differ in size from step to step, so their tensors leave holes there: with 4,096 pairs a step the
+    process would need half as much memory again.
 
     Returns:
-        Whether it was set: not with another C library, nor where MALLOC_MMAP_THRESHOLD_ says otherwise.
+        Whether the threshold was set. It is not set for another C library, or if the user set
+        MALLOC_MMAP_THRESHOLD_.
     """
     if platform.libc_ver()[0] != "glibc" or "MALLOC_MMAP_THRESHOLD_" in os.environ:
         return False
-    return ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE) == 1
+    return ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK) == 1
 
 
 def end_failed_run(
@@ -65,20 +68,20 @@ def end_failed_run(
     main_process_only: bool = False,
 ) -> int:
     """
-    Prints the message, closes the trackers and, where there are other processes, leaves at once.
+    Print the message, close the trackers and, in a run of several processes, exit at once.
 
-    What all processes find wrong, the main one says; the launcher then ends the others. A process other than the
-    main one therefore waits before it speaks: if it is still there after `PATIENCE`, the fault is its own.
+    If all processes meet the same error, the main process prints it and the launcher then ends the others. Any other
+    process therefore waits before it prints: if it is still running after `PATIENCE`, the error is its own.
 
     Args:
         message: what to print.
-        wait: the main process waits as well, for a fault that may only follow from the end of another process.
-        main_process_only: the others neither wait nor print.
+        wait: let the main process wait too, for an error that may only be the consequence of another process's end.
+        main_process_only: let the other processes neither wait nor print.
 
     Returns:
         `exit_code`, in a run of one process.
     """
-    # Not accelerate's: a mistake in the command line is found before there is an accelerator.
+    # Read from the environment: a mistake in the command line is found before there is an accelerator.
     rank, num_processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if not (rank and main_process_only):
         if rank or (wait and num_processes > 1):
@@ -87,7 +90,7 @@ def end_failed_run(
     for tracker in accelerator.trackers if accelerator else ():
         tracker.finish()
     if num_processes > 1:
-        # The others may be waiting for this one in a collective; an orderly exit could wait for them in turn.
+        # Another process may be waiting for this one in a collective; an orderly exit could wait for it in turn.
         sys.stdout.flush()
         os._exit(exit_code)
     return exit_code

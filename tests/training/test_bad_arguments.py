@@ -205,7 +205,7 @@ def test_a_run_that_diverges_leaves_no_model_and_no_checkpoint_of_it(options, sa
 def test_a_repository_that_cannot_be_made_is_noticed_before_training(inputs, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(loop, "train_step", None)
     told = refusal(command(inputs, tmp_path, push_to_hub=True, hub_model_id="me/model"), capsys)
-    assert told.startswith("--push_to_hub: cannot make me/model (") and "`hf auth login`" in told
+    assert told.startswith("--push_to_hub: cannot create me/model (") and "`hf auth login`" in told
 
 
 def test_an_upload_that_fails_loses_nothing(inputs, tmp_path, capsys, monkeypatch):
