@@ -108,9 +108,9 @@ def run(arguments: Arguments, accelerator: Accelerator, output_dir: Path) -> Non
     model, processor = load_model(
         base,
         arguments.model.revision,
-        l1_weight=arguments.model.l1_weight,
-        l2_weight=arguments.model.l2_weight,
-        l3_weight=arguments.model.l3_weight,
+        image_to_text_weight=arguments.model.image_to_text_weight,
+        text_to_image_weight=arguments.model.text_to_image_weight,
+        distractor_weight=arguments.model.distractor_weight,
         freeze_image_encoder=not arguments.model.train_image_encoder,
     )
     if arguments.model.use_lora:

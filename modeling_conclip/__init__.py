@@ -1,4 +1,4 @@
-"""CoN-CLIP for transformers. Only this file is package glue: the others travel to the Hub with the weights."""
+"""CoN-CLIP for transformers. `save_pretrained` copies all other files of this folder to the Hub with the weights."""
 
 from .configuration_conclip import ConCLIPConfig
 from .modeling_conclip import ConCLIPModel, ConCLIPOutput

@@ -1,16 +1,20 @@
 """
 The loss of CoN-CLIP (Singh et al., arXiv 2403.20312) as pure functions of embeddings and scale.
 
-Notation, for a batch of N: images I, true captions c, negated captions c', distractor images I', all L2-normalised
-and of shape (N, d); s = exp(logit_scale). The target of row i is column i.
+In plain terms: an image must be closer to its caption than to all other captions and negated captions, a caption must
+be closer to its image than to all other images and distractors, and a distractor must be closest to its negated
+caption. A distractor is an image that looks like the original and of which the negated caption is true.
 
-    L1 = CE(s · I  @ [c ; c']ᵀ)     image   -> captions, negated captions are extra negatives
-    L2 = CE(s · c  @ [I ; I']ᵀ)     caption -> images, distractors are extra negatives
-    L3 = CE(s · I' @ [c'; c ]ᵀ)     distractor image -> its negated caption
-    L_conclip = (w1 L1 + w2 L2 + w3 L3) / (w1 + w2 + w3), in the paper with equal weights
+For a batch of N rows: images I, true captions c, negated captions c', distractor images I', all L2-normalised and of
+shape (N, d); s = exp(logit_scale); CE is the mean cross-entropy with column i as the target of row i.
 
-Without distractors L2 has the columns I alone and L3 does not exist: NegCLIP's two-term loss. Without negated
-captions either L1 has the columns c alone: CLIP's loss.
+    L1 = CE(s · I  @ [c ; c']ᵀ)     loss_image_to_text:  image -> caption; negated captions are extra negatives
+    L2 = CE(s · c  @ [I ; I']ᵀ)     loss_text_to_image:  caption -> image; distractors are extra negatives
+    L3 = CE(s · I' @ [c'; c ]ᵀ)     loss_distractor:     distractor -> its negated caption
+    loss = (w1 L1 + w2 L2 + w3 L3) / (w1 + w2 + w3), in the paper with equal weights
+
+Without distractors, L2 has the columns I only and there is no L3: this is the two-term loss of NegCLIP. If there are
+no negated captions either, L1 has the columns c only: this is the loss of CLIP.
 """
 
 from contextlib import nullcontext
@@ -20,20 +24,20 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-# Of a batch of thousands the logits would take more memory than the towers; 16 MB in float32.
+# The logits of a batch of thousands would take more memory than the encoders. This many take 16 MB in float32.
 LOGITS_AT_A_TIME = 2**22
 
 
 def l2_normalize(embeds: Tensor) -> Tensor:
-    """Unit rows, (N, d) -> (N, d), in float32 or wider. CLIP's own formula, so that logits agree to the bit."""
+    """Scale rows to length 1, (N, d) -> (N, d), in float32 or wider. The formula is CLIP's: logits agree to the bit."""
     embeds = embeds.to(torch.promote_types(embeds.dtype, torch.float32))
     return embeds / embeds.pow(2).sum(dim=-1, keepdim=True).pow(0.5)
 
 
 def similarity(queries: Tensor, keys: Tensor, scale: Tensor) -> Tensor:
     """
-    Scaled cosines of unit rows, (N, d) and (M, d) -> (N, M), in the dtype of the rows also under autocast: bf16 and
-    fp16 have too few digits for a softmax over hundreds of near-equal cosines.
+    Return the scaled cosines of unit rows, (N, d) and (M, d) -> (N, M), in the dtype of the rows also under autocast:
+    bf16 and fp16 have too few digits for a softmax over hundreds of nearly equal cosines.
     """
     with nullcontext() if queries.is_meta else torch.autocast(queries.device.type, enabled=False):
         return queries @ keys.T * scale
@@ -41,7 +45,7 @@ def similarity(queries: Tensor, keys: Tensor, scale: Tensor) -> Tensor:
 
 def contrastive_loss(queries: Tensor, keys: Tensor, scale: Tensor) -> Tensor:
     """
-    Mean cross-entropy of each query against all keys, the key of the same index being the right one.
+    Return the mean cross-entropy of each query against all keys, where the key of the same index is the right one.
 
     Args:
         queries: (N, d), unit rows.
@@ -49,13 +53,13 @@ def contrastive_loss(queries: Tensor, keys: Tensor, scale: Tensor) -> Tensor:
         scale: scalar, exp(logit_scale).
 
     Returns:
-        Scalar. With all embeddings equal it is log(M).
+        Scalar. It is log(M) if all embeddings are equal.
     """
     targets = torch.arange(len(queries), device=queries.device)
     rows = max(1, LOGITS_AT_A_TIME // len(keys))
     if len(queries) <= rows:
         return F.cross_entropy(similarity(queries, keys, scale), targets)
-    # Computed again for the gradient, a few rows of logits at a time.
+    # A few rows of logits at a time, recomputed in the backward pass.
     sums = [
         checkpoint(_summed_cross_entropy, *part, keys, scale, use_reentrant=False)
         for part in zip(queries.split(rows), targets.split(rows), strict=True)
@@ -75,7 +79,7 @@ def conclip_terms(
     distractor_image_embeds: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """
-    L1, L2 and L3 of the module's docstring, unweighted.
+    Return L1, L2 and L3 of this module's docstring, unweighted.
 
     Args:
         image_embeds, text_embeds: (N, d), unit rows.
@@ -84,7 +88,7 @@ def conclip_terms(
         distractor_image_embeds: (N, d), unit rows, or `None` for NegCLIP's loss.
 
     Returns:
-        Three scalars; the third is `None` without distractors.
+        Three scalars; the third is `None` if there are no distractors.
     """
     captions = text_embeds if negated_text_embeds is None else torch.cat([text_embeds, negated_text_embeds])
     l1 = contrastive_loss(image_embeds, captions, scale)
@@ -97,7 +101,7 @@ def conclip_terms(
 
 def weighted_mean(terms: tuple[Tensor | None, ...], weights: tuple[float, ...]) -> Tensor:
     """
-    Weighted mean over the terms that exist and count; a term of weight 0 gets no gradient.
+    Return the weighted mean of the terms that exist. A term of weight 0 gets no gradient.
 
     Raises:
         ValueError: no existing term has a weight above 0.
@@ -105,13 +109,14 @@ def weighted_mean(terms: tuple[Tensor | None, ...], weights: tuple[float, ...]) 
     counted = [(term, weight) for term, weight in zip(terms, weights, strict=True) if term is not None and weight > 0]
     if not counted:
         raise ValueError(
-            "The only loss terms with a weight above 0 need distractor images: pass them or weigh L1, L2."
+            "The only loss term with a weight above 0 needs distractor images: pass them, or set image_to_text_weight "
+            "or text_to_image_weight above 0."
         )
     return sum(term * weight for term, weight in counted) / sum(weight for _, weight in counted)
 
 
 class _GatherRows(torch.autograd.Function):
-    """All ranks' rows, in rank order. `torch.distributed.all_gather` alone would carry no gradient."""
+    """Gather the rows of all ranks, in rank order, with gradient, which `torch.distributed.all_gather` lacks."""
 
     @staticmethod
     def forward(ctx, rows: Tensor) -> Tensor:
@@ -130,13 +135,13 @@ class _GatherRows(torch.autograd.Function):
 
 def gather_across_processes(*embeds: Tensor | None) -> tuple[Tensor | None, ...]:
     """
-    The rows of all ranks for each tensor, with gradient; the tensors themselves in a single process.
+    Gather the rows of all ranks for each tensor, with gradient. A single process gets its own tensors back.
 
-    Every rank then computes the whole loss. The gradient of a rank's own rows is the sum over ranks, and the mean
-    that DistributedDataParallel takes over ranks makes it the gradient of one process with the joint batch.
+    Every rank then computes the whole loss. The gradient of a rank's own rows is summed over ranks, and the mean that
+    DistributedDataParallel takes over ranks makes it equal to the gradient of one process with the joint batch.
 
     Args:
-        embeds: tensors of shape (N, d), N and dtype equal on every rank and for every tensor; `None` stays `None`.
+        embeds: tensors of shape (N, d), of equal N and dtype on every rank and for every tensor; `None` stays `None`.
     """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return embeds

@@ -1,4 +1,4 @@
-"""ConCLIP: a `CLIPModel` without a new parameter whose forward also takes negated captions and distractor images."""
+"""ConCLIP: a `CLIPModel` with no new parameter whose `forward` also takes negated captions and distractor images."""
 
 import math
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from transformers.models.clip.modeling_clip import CLIPOutput
 from transformers.utils import can_return_tuple
 
 from .configuration_conclip import ConCLIPConfig
+from .encoders_conclip import packed_layer, piece_by_piece, pool_images, pool_packed
 from .loss_conclip import conclip_terms, gather_across_processes, l2_normalize, similarity, weighted_mean
 from .packing_conclip import pack_texts
-from .towers_conclip import packed_layer, piece_by_piece, pool_images, pool_packed
 
 MAX_LOGIT_SCALE = math.log(100.0)
 
@@ -19,30 +19,41 @@ MAX_LOGIT_SCALE = math.log(100.0)
 @dataclass
 class ConCLIPOutput(CLIPOutput):
     """
-    CLIP's output (float32 logits and embeddings) and, besides:
+    CLIP's output (logits and embeddings in float32) and these fields:
 
     Args:
-        loss_l1, loss_l2, loss_l3 (`torch.Tensor`, scalar float32, with `return_loss=True`):
-            The unweighted terms of the loss (see `loss_conclip`); `loss_l3` is `None` without distractor images.
+        loss_image_to_text, loss_text_to_image, loss_distractor (`torch.Tensor`, scalar float32):
+            With `return_loss=True`, the unweighted terms L1, L2 and L3 of the loss (formulas in `loss_conclip`).
+            `loss_distractor` is `None` if there are no distractor images.
         negated_text_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
-            Normalised embeddings of the negated captions, if given.
+            Normalised embeddings of the negated captions, if there are any.
         distractor_image_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
-            Normalised embeddings of the distractor images, if given.
+            Normalised embeddings of the distractor images, if there are any.
     """
 
-    loss_l1: torch.Tensor | None = None
-    loss_l2: torch.Tensor | None = None
-    loss_l3: torch.Tensor | None = None
+    loss_image_to_text: torch.Tensor | None = None
+    loss_text_to_image: torch.Tensor | None = None
+    loss_distractor: torch.Tensor | None = None
     negated_text_embeds: torch.Tensor | None = None
     distractor_image_embeds: torch.Tensor | None = None
 
 
 class ConCLIPModel(CLIPModel):
-    """CLIP with the negation loss of CoN-CLIP (arXiv 2403.20312). Loads any CLIP folder, saves folders CLIP loads."""
+    """
+    CLIP with the negation loss of CoN-CLIP (arXiv 2403.20312).
+
+    `from_pretrained` loads any CLIP model, and every CLIP class loads what `save_pretrained` writes.
+
+    Example:
+        >>> model = ConCLIPModel.from_pretrained("openai/clip-vit-base-patch32")
+        >>> # batch: CLIP's inputs, negated_input_ids and distractor_pixel_values
+        >>> output = model(**batch, return_loss=True)
+        >>> output.loss.backward()
+    """
 
     config: ConCLIPConfig
     config_class = ConCLIPConfig
-    # Makes the `packed_texts` of `forward`, also for those who have only the files on the Hub.
+    # Makes the input `packed_texts` of `forward`. A method, so that it comes with a model loaded as remote code.
     pack_texts = staticmethod(pack_texts)
     _packed_layer = staticmethod(packed_layer)
 
@@ -53,16 +64,16 @@ class ConCLIPModel(CLIPModel):
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
-        """As `CLIPModel.from_pretrained`, from any CLIP folder or Hub id; freezes what the config says."""
+        """Load any CLIP folder or Hub id, as `CLIPModel.from_pretrained` does, and freeze what the config says."""
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        # Loading replaces the parameters and with them what __init__ froze.
+        # Loading replaces the parameters that __init__ froze.
         if model.config.freeze_image_encoder:
             model.freeze_image_encoder()
         return loaded
 
     def freeze_image_encoder(self, freeze: bool = True) -> None:
-        """Freezes (or, with `False`, frees) the image tower and its projection, and notes it in the config."""
+        """Freeze the image encoder and its projection (or unfreeze, with `False`), and record it in the config."""
         self.config.freeze_image_encoder = freeze
         self.vision_model.requires_grad_(not freeze)
         self.visual_projection.requires_grad_(not freeze)
@@ -70,12 +81,12 @@ class ConCLIPModel(CLIPModel):
 
     @property
     def image_encoder_is_frozen(self) -> bool:
-        """Whether no parameter of the image tower or its projection learns, adapters included."""
+        """Whether no parameter of the image encoder or its projection is trained, adapters included."""
         parts = (self.vision_model, self.visual_projection)
         return not any(parameter.requires_grad for part in parts for parameter in part.parameters())
 
     def train(self, mode: bool = True):
-        """As `nn.Module.train`, but a part none of whose parameters learns stays in eval mode."""
+        """Set the mode as `nn.Module.train` does, but keep parts without trainable parameters in eval mode."""
         super().train(mode)
         for module in self.children():
             if not any(parameter.requires_grad for parameter in module.parameters()):
@@ -84,27 +95,29 @@ class ConCLIPModel(CLIPModel):
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:
-        """Holds `logit_scale` in [0, ln 100], as CLIP and CoN-CLIP do after each optimizer step."""
+        """Clamp `logit_scale` to [0, ln 100], as CLIP and CoN-CLIP do after each optimizer step."""
         self.logit_scale.clamp_(0.0, MAX_LOGIT_SCALE)
 
     def compile_packed_layer(self) -> None:
-        """Compiles the layer of the text tower, which all layers then share, for training on `packed_texts`."""
-        # A second to import, for those who compile.
+        """Compile the text encoder's layer function, which all layers share, for training on `packed_texts`."""
+        # Imported here because it takes a second and only compiling needs it.
         import torch._dynamo
 
-        # One graph for each shape (a dozen), twice that under adapters: past the limit of 8 dynamo would give up.
+        # There is one graph for each shape (a dozen), with adapters two. dynamo stops compiling at its limit of 8.
         dynamo = torch._dynamo.config
         dynamo.cache_size_limit = max(dynamo.cache_size_limit, 64)
         self._packed_layer = torch.compile(packed_layer, dynamic=False)
 
     def embed_packed_texts(self, packed_texts: list[dict[str, torch.Tensor]]) -> torch.Tensor:
         """
+        Embed texts that share a common beginning once.
+
         Args:
-            packed_texts: pieces of n texts in all, of `packing_conclip.pack_texts`.
+            packed_texts: pieces made by `pack_texts`, of n texts in all.
 
         Returns:
-            Projected embeddings, not normalised, (n, projection_dim). With several pieces the memory for gradients is
-            that of one: each is computed again on the way back.
+            Projected embeddings, not normalised, (n, projection_dim). Several pieces need the memory of one: each is
+            computed again in the backward pass.
         """
         embeds = torch.cat(piece_by_piece(self._embed_packed_piece, packed_texts))
         rows = torch.cat([piece["rows"] for piece in packed_texts])
@@ -113,8 +126,7 @@ class ConCLIPModel(CLIPModel):
     @torch.no_grad()
     def embed_images(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """
-        As `get_image_features`, for those who want the embeddings alone and no gradient: of the last layer it computes
-        the class token only.
+        Embed images as `get_image_features` does, without gradient; the last layer computes only the class token.
 
         Args:
             pixel_values: (n, channels, height, width).
@@ -125,7 +137,7 @@ class ConCLIPModel(CLIPModel):
         return self.visual_projection(pool_images(self.vision_model, pixel_values))
 
     def _embed_packed_piece(self, piece: dict[str, torch.Tensor]) -> torch.Tensor:
-        # Evaluation has other shapes, for which compiling does not pay.
+        # Evaluation has other shapes, for which compiling costs more than it saves.
         layer = self._packed_layer if self.training else packed_layer
         return self.text_projection(pool_packed(self.text_model, piece, layer))
 
@@ -147,28 +159,31 @@ class ConCLIPModel(CLIPModel):
         **kwargs,
     ) -> ConCLIPOutput:
         """
-        Everything `CLIPModel.forward` takes, under the same names, and besides:
+        Embed images and texts and, with `return_loss=True`, compute the loss.
+
+        Takes everything that `CLIPModel.forward` takes, under the same names, and in addition:
 
         Args:
             negated_input_ids (`torch.LongTensor` of shape `(batch_size, negated_length)`):
-                The negated caption of each caption. With it the loss is NegCLIP's, with distractors L_conclip;
-                without it exactly CLIP's, whatever the weights in the config.
+                The negated caption of each caption. With negated captions the loss is that of NegCLIP, with
+                distractors as well that of CoN-CLIP; without either it is exactly CLIP's, and the weights in the
+                config are ignored.
             negated_attention_mask (`torch.Tensor` of shape `(batch_size, negated_length)`).
             distractor_pixel_values (`torch.FloatTensor` of shape `(batch_size, channels, height, width)`):
-                An image that looks like the true one and of which the negated caption is true.
+                Distractors: images that look like the original and of which the negated caption is true.
             image_embeds, distractor_image_embeds (`torch.FloatTensor` of shape `(batch_size, projection_dim)`):
                 Projected embeddings in place of pixels, normalised or not.
             packed_texts (`list[dict[str, torch.Tensor]]`):
-                In place of `input_ids` and `negated_input_ids` (and what goes with them): the captions, then their
-                negated captions, if any, packed by `packing_conclip.pack_texts`. The same embeddings for a
-                quarter of the work or less. With several pieces, texts and images are embedded piece by piece, and
-                again for their gradient (gradient caching): the same loss and gradients with the memory of one piece.
+                In place of `input_ids`, `negated_input_ids`, masks and positions: the captions, then their negated
+                captions, if any, packed by `pack_texts`. They give the same embeddings for a quarter of the work or
+                less. With several pieces, texts and images are embedded piece by piece, and again in the backward
+                pass (gradient caching): the same loss and gradients with the memory of one piece.
 
-        While training under `torch.distributed` the loss sees the rows of all ranks; batches must then be equally
-        large on every rank. Logits are those of this rank.
+        In training under `torch.distributed` the loss compares the rows of all ranks, so every rank needs a batch of
+        the same size. Logits are those of this rank.
 
         Raises:
-            ValueError: inputs that exclude or miss one another, or counts that differ where the loss pairs them.
+            ValueError: inputs exclude or need one another, or their counts differ where the loss pairs them.
         """
         if (packed_texts is None and input_ids is None) or (pixel_values is None and image_embeds is None):
             raise ValueError("Pass input_ids or packed_texts, and pixel_values or image_embeds.")
@@ -237,10 +252,10 @@ class ConCLIPModel(CLIPModel):
         return torch.cat(piece_by_piece(lambda pixels: embed(pixels).pooler_output, pixel_values.chunk(pieces))), None
 
     def _score(
-        self, image_embeds, text_embeds, negated_embeds, distractor_embeds, return_loss, **tower_outputs
+        self, image_embeds, text_embeds, negated_embeds, distractor_embeds, return_loss, **encoder_outputs
     ) -> ConCLIPOutput:
         captions = l2_normalize(text_embeds)
-        # Ready embeddings may come in another dtype than the model's, and a tower may sit on another device.
+        # Given embeddings may have another dtype than the model, and an encoder may be on another device.
         images, negated, distractors = (
             None if embeds is None else l2_normalize(embeds).to(captions)
             for embeds in (image_embeds, negated_embeds, distractor_embeds)
@@ -248,17 +263,17 @@ class ConCLIPModel(CLIPModel):
         scale = self.logit_scale.to(captions).exp()
         logits_per_text = similarity(captions, images, scale)
         loss, l1, l2, l3 = self._loss(images, captions, negated, distractors, scale) if return_loss else [None] * 4
-        # All at once: as a tuple, the output has the order in which its fields were set.
+        # Set all fields at once: the output as a tuple has the order in which they were set.
         return ConCLIPOutput(
             loss=loss,
             logits_per_image=logits_per_text.T,
             logits_per_text=logits_per_text,
             text_embeds=captions,
             image_embeds=images,
-            **tower_outputs,
-            loss_l1=l1,
-            loss_l2=l2,
-            loss_l3=l3,
+            **encoder_outputs,
+            loss_image_to_text=l1,
+            loss_text_to_image=l2,
+            loss_distractor=l3,
             negated_text_embeds=negated,
             distractor_image_embeds=distractors,
         )
@@ -268,13 +283,16 @@ class ConCLIPModel(CLIPModel):
             if embeds is not None and len(embeds) != len(captions):
                 raise ValueError(f"The loss pairs captions and {name}: got {len(captions)} and {len(embeds)}.")
         if distractors is not None and negated is None:
-            raise ValueError("Distractor images need negated captions: pass negated_input_ids or leave them out.")
+            raise ValueError(
+                "Distractor images need negated captions: pass negated_input_ids, or no distractor images."
+            )
         if self.training:
             images, captions, negated, distractors = gather_across_processes(images, captions, negated, distractors)
         terms = conclip_terms(images, captions, scale, negated, distractors)
-        weights = (self.config.l1_weight, self.config.l2_weight, self.config.l3_weight)
+        config = self.config
+        weights = (config.image_to_text_weight, config.text_to_image_weight, config.distractor_weight)
         return weighted_mean(terms, (1.0, 1.0, 1.0) if negated is None else weights), *terms
 
 
-# Has save_pretrained copy this file and those it imports, also when they were themselves loaded as remote code.
+# Makes save_pretrained copy this file and those it imports, also when they were themselves loaded as remote code.
 ConCLIPModel.register_for_auto_class("AutoModel")

@@ -40,9 +40,11 @@ class ModelArguments:
         "conclip: L1, L2 and L3 with distractor images; negclip: two terms, no distractors; clip: captions alone.",
         choices=["conclip", "negclip", "clip"],
     )
-    l1_weight: float = option(1.0, "Weight of L1, image -> captions and negated captions.")
-    l2_weight: float = option(1.0, "Weight of L2, caption -> images and distractors.")
-    l3_weight: float = option(1.0, "Weight of L3, distractor -> its negated caption. Ablations: set weights to 0.")
+    image_to_text_weight: float = option(1.0, "Weight of L1, image -> captions and negated captions.")
+    text_to_image_weight: float = option(1.0, "Weight of L2, caption -> images and distractors.")
+    distractor_weight: float = option(
+        1.0, "Weight of L3, distractor -> its negated caption. Ablations: set weights to 0."
+    )
     train_image_encoder: bool = option(False, "Also train the image tower and its projection (frozen in the paper).")
     use_lora: bool = option(False, "Train low-rank adapters (peft) instead of the weights; logit_scale is frozen.")
     lora_rank: int = option(16, "Rank of the adapters.", at_least=1)
@@ -172,12 +174,16 @@ def check_combinations(arguments: Arguments) -> None:
         UsageError: options that exclude or need one another, or that need other hardware.
     """
     model, training = arguments.model, arguments.training
-    weights = {"l1_weight": model.l1_weight, "l2_weight": model.l2_weight, "l3_weight": model.l3_weight}
+    weights = {
+        "image_to_text_weight": model.image_to_text_weight,
+        "text_to_image_weight": model.text_to_image_weight,
+        "distractor_weight": model.distractor_weight,
+    }
     try:
         ConCLIPConfig(**weights)
     except StrictDataclassError as error:
         raise UsageError(f"--{error.__cause__}") from error
-    if model.loss == "negclip" and not (model.l1_weight or model.l2_weight):
+    if model.loss == "negclip" and not (model.image_to_text_weight or model.text_to_image_weight):
         raise UsageError("--loss negclip has the terms L1 and L2 alone: give one of them a weight above 0.")
     if model.loss == "clip" and set(weights.values()) != {1.0}:
         raise UsageError("--loss clip takes no weights: use --loss negclip or conclip.")

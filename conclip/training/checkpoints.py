@@ -26,7 +26,7 @@ class Place:
 
 
 FIXED_MODEL = (
-    "loss l1_weight l2_weight l3_weight train_image_encoder "
+    "loss image_to_text_weight text_to_image_weight distractor_weight train_image_encoder "
     "use_lora lora_rank lora_alpha lora_dropout lora_target_modules".split()
 )
 FIXED_TRAINING = (

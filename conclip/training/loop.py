@@ -191,7 +191,7 @@ def train_step(state: Training, batch: dict[str, torch.Tensor]) -> dict[str, tor
         if accelerator.sync_gradients:
             state.scheduler.step()
             unwrap_lora(accelerator.unwrap_model(state.model)).clamp_logit_scale()
-    names = ("loss", "loss_l1", "loss_l2", "loss_l3")
+    names = ("loss", "loss_image_to_text", "loss_text_to_image", "loss_distractor")
     return {name: output[name].detach() for name in names if output.get(name) is not None}
 
 

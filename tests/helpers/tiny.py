@@ -40,7 +40,7 @@ def tiny_config(cls=ConCLIPConfig, text=None, vision=None, **overrides):
     Args:
         cls: `ConCLIPConfig` or `CLIPConfig`.
         text, vision: dict of what to change in the configuration of that tower.
-        overrides: what to change in the configuration itself, such as `l3_weight=0`.
+        overrides: what to change in the configuration itself, such as `distractor_weight=0`.
     """
     tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     tower["projection_dim"] = overrides.get("projection_dim", 16)

@@ -9,7 +9,7 @@ from transformers.models.clip.modeling_clip import CLIPOutput
 from modeling_conclip import ConCLIPModel, ConCLIPOutput
 
 CLIP_INPUTS = ("input_ids", "attention_mask", "pixel_values")
-TERMS = ("loss", "loss_l1", "loss_l2", "loss_l3")
+TERMS = ("loss", "loss_image_to_text", "loss_text_to_image", "loss_distractor")
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +100,12 @@ def test_without_negated_captions_it_is_exactly_clip(models, extra):
     expected, actual = (model(**inputs, return_loss=True) for model in models)
     assert isinstance(actual, ConCLIPOutput)
     assert_equal_outputs(expected, actual)
-    assert actual.loss_l3 is None and actual.negated_text_embeds is None and actual.distractor_image_embeds is None
-    torch.testing.assert_close((actual.loss_l1 + actual.loss_l2) / 2, expected.loss)
+    assert (
+        actual.loss_distractor is None
+        and actual.negated_text_embeds is None
+        and actual.distractor_image_embeds is None
+    )
+    torch.testing.assert_close((actual.loss_image_to_text + actual.loss_text_to_image) / 2, expected.loss)
 
 
 def test_a_mask_reaches_the_text_tower(models, batch):
@@ -155,7 +159,7 @@ def test_without_return_loss_there_is_none(models, batch):
 
 def test_weights_do_not_touch_clips_loss(batch):
     inputs = only(batch, *CLIP_INPUTS)
-    skewed = tiny_model(l1_weight=0, l2_weight=5)
+    skewed = tiny_model(image_to_text_weight=0, text_to_image_weight=5)
     assert torch.equal(skewed(**inputs, return_loss=True).loss, tiny_model()(**inputs, return_loss=True).loss)
 
 
@@ -167,7 +171,7 @@ def test_two_term_loss(models, batch):
     output = conclip(**{name: batch[name] for name in batch if name != "distractor_pixel_values"}, return_loss=True)
     actual = [output[name].item() for name in TERMS[:3]]
     torch.testing.assert_close(actual, [(l1 + l2) / 2, l1, l2], rtol=0, atol=2e-6)
-    assert output.loss_l3 is None and "loss_l3" not in output
+    assert output.loss_distractor is None and "loss_distractor" not in output
 
 
 @pytest.mark.parametrize("weights", [(1, 1, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0.2, 1.5, 3)])
@@ -179,7 +183,9 @@ def test_three_term_loss(models, batch, weights):
         cross_entropy(clip, captions, images, distractors),
         cross_entropy(clip, distractors, negated, captions),
     )
-    weighted = tiny_model(**dict(zip(("l1_weight", "l2_weight", "l3_weight"), weights, strict=True)))
+    weighted = tiny_model(
+        **dict(zip(("image_to_text_weight", "text_to_image_weight", "distractor_weight"), weights, strict=True))
+    )
     weighted.load_state_dict(conclip.state_dict())
     output = weighted(**batch, return_loss=True)
     mean = sum(weight * term for weight, term in zip(weights, expected, strict=True)) / sum(weights)

@@ -5,7 +5,15 @@ import torch
 from tiny import tiny_batch, tiny_model
 from transformers import CLIPModel
 
-IN_FLOAT32 = ("loss", "loss_l1", "loss_l2", "loss_l3", "logits_per_image", "logits_per_text", "text_embeds")
+IN_FLOAT32 = (
+    "loss",
+    "loss_image_to_text",
+    "loss_text_to_image",
+    "loss_distractor",
+    "logits_per_image",
+    "logits_per_text",
+    "text_embeds",
+)
 IN_FLOAT32 += ("image_embeds", "negated_text_embeds", "distractor_image_embeds")
 
 

@@ -29,7 +29,7 @@ REFUSED = {
     ),
     "distractors without negations": (
         {"negated_input_ids": None, "negated_attention_mask": None},
-        "Distractor images need negated captions: pass negated_input_ids or leave them out.",
+        "Distractor images need negated captions: pass negated_input_ids, or no distractor images.",
     ),
     "fewer images": (
         {"pixel_values": None, "image_embeds": torch.ones(2, 16)},
@@ -70,20 +70,20 @@ def test_packed_texts_that_do_not_go_with_the_images(images):
 
 def test_a_loss_without_a_term_that_counts():
     batch = tiny_batch()
-    third_only = tiny_model(l1_weight=0, l2_weight=0)
-    with pytest.raises(ValueError, match="need distractor images"):
+    third_only = tiny_model(image_to_text_weight=0, text_to_image_weight=0)
+    with pytest.raises(ValueError, match="needs distractor images"):
         third_only(**{name: batch[name] for name in batch if "distractor" not in name}, return_loss=True)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"l1_weight": -1},
-        {"l2_weight": float("nan")},
-        {"l3_weight": float("inf")},
-        {"l1_weight": "1"},
-        {"l1_weight": None},
-        {"l1_weight": 0, "l2_weight": 0, "l3_weight": 0},
+        {"image_to_text_weight": -1},
+        {"text_to_image_weight": float("nan")},
+        {"distractor_weight": float("inf")},
+        {"image_to_text_weight": "1"},
+        {"image_to_text_weight": None},
+        {"image_to_text_weight": 0, "text_to_image_weight": 0, "distractor_weight": 0},
         {"freeze_image_encoder": "on"},
         {"freeze_image_encoder": 1},
     ],
@@ -97,8 +97,15 @@ def test_config_is_checked_when_it_is_made(change):
 
 
 def test_config_survives_its_dict():
-    config = tiny_config(l1_weight=2, l2_weight=0, l3_weight=0.5, freeze_image_encoder=False)
+    config = tiny_config(
+        image_to_text_weight=2, text_to_image_weight=0, distractor_weight=0.5, freeze_image_encoder=False
+    )
     again = ConCLIPConfig.from_dict(config.to_dict())
     assert again.to_dict() == config.to_dict()
-    assert (again.l1_weight, again.l2_weight, again.l3_weight, again.freeze_image_encoder) == (2, 0, 0.5, False)
+    assert (
+        again.image_to_text_weight,
+        again.text_to_image_weight,
+        again.distractor_weight,
+        again.freeze_image_encoder,
+    ) == (2, 0, 0.5, False)
     assert config.model_type == "clip"

@@ -40,13 +40,19 @@ BASE = ["--model_name_or_path", "clip"]
         ([*BASE, "--seed", "-1"], "--seed must be 0 or more, got -1."),
         ([*BASE, "--lr_scheduler_type", "cosin"], "invalid choice: 'cosin'"),
         ([*BASE, "--lr_scheduler_type", "reduce_lr_on_plateau"], "invalid choice: 'reduce_lr_on_plateau'"),
-        ([*BASE, "--l1_weight", "0", "--l2_weight", "0", "--l3_weight", "0"], "at least one loss term must count."),
-        ([*BASE, "--l2_weight", "-1"], "--l2_weight must be a finite number of 0 or more, got -1.0."),
         (
-            [*BASE, "--loss", "negclip", "--l1_weight", "0", "--l2_weight", "0"],
+            [*BASE, "--image_to_text_weight", "0", "--text_to_image_weight", "0", "--distractor_weight", "0"],
+            "at least one loss term needs a weight above 0.",
+        ),
+        (
+            [*BASE, "--text_to_image_weight", "-1"],
+            "--text_to_image_weight must be a finite number of 0 or more, got -1.0.",
+        ),
+        (
+            [*BASE, "--loss", "negclip", "--image_to_text_weight", "0", "--text_to_image_weight", "0"],
             "--loss negclip has the terms L1 and L2",
         ),
-        ([*BASE, "--loss", "clip", "--l1_weight", "2"], "--loss clip takes no weights"),
+        ([*BASE, "--loss", "clip", "--image_to_text_weight", "2"], "--loss clip takes no weights"),
         ([*BASE, "--use_lora", "--train_image_encoder"], "exclude each other"),
         ([*BASE, "--report_to", "nobody"], "--report_to nobody: not installed or unknown; here are jsonl"),
         ([*BASE, "--report_to", "none", "jsonl"], "--report_to none stands alone"),
@@ -70,8 +76,8 @@ def test_what_is_refused_above_is_refused_for_its_value_alone():
     }
     parse_arguments([*BASE, *(part for name, value in good.items() for part in (f"--{name}", str(value)))])
     assert parse_arguments([*BASE, "--report_to", "none"]).training.report_to == []
-    assert parse_arguments([*BASE, "--loss", "negclip", "--l1_weight", "0"]).model.l1_weight == 0
-    for weights in (["--l1_weight", "0", "--l2_weight", "0"], ["--l3_weight", "0"]):
+    assert parse_arguments([*BASE, "--loss", "negclip", "--image_to_text_weight", "0"]).model.image_to_text_weight == 0
+    for weights in (["--image_to_text_weight", "0", "--text_to_image_weight", "0"], ["--distractor_weight", "0"]):
         parse_arguments([*BASE, *weights])
 
 

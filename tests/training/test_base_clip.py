@@ -38,7 +38,9 @@ def test_the_base_is_stock_clip_made_once_and_tuned_with_the_image_tower_frozen(
     assert run(argv(tmp_path, "--max_train_samples", "32")) == 0
     base = the_base(tmp_path)
     config = json.loads((base / "config.json").read_text())
-    assert config["architectures"] == ["CLIPModel"] and "auto_map" not in config and "l1_weight" not in config
+    assert (
+        config["architectures"] == ["CLIPModel"] and "auto_map" not in config and "image_to_text_weight" not in config
+    )
     trained, tuned = load_file(base / "model.safetensors"), load_file(tmp_path / "tuned/model.safetensors")
     same = {name for name, tensor in trained.items() if torch.equal(tensor, tuned[name])}
     assert same == {name for name in trained if name.startswith(("vision_model", "visual_projection"))}

@@ -10,7 +10,14 @@ from modeling_conclip import ConCLIPModel
 
 TEXT_TOWER = r"text_model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
 DROPOUT = {"vision": {"attention_dropout": 0.5}}
-OUTPUTS = ("loss", "loss_l1", "loss_l2", "loss_l3", "logits_per_image", "negated_text_embeds")
+OUTPUTS = (
+    "loss",
+    "loss_image_to_text",
+    "loss_text_to_image",
+    "loss_distractor",
+    "logits_per_image",
+    "negated_text_embeds",
+)
 
 
 def train(model, steps=2, lr=1e-2):

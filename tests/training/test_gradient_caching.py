@@ -20,7 +20,15 @@ from conclip.training.collator import PairCollator
 from modeling_conclip import loss_conclip
 
 SIZE = 8
-OUTPUTS = ("loss", "loss_l1", "loss_l2", "loss_l3", "logits_per_image", "text_embeds", "negated_text_embeds")
+OUTPUTS = (
+    "loss",
+    "loss_image_to_text",
+    "loss_text_to_image",
+    "loss_distractor",
+    "logits_per_image",
+    "text_embeds",
+    "negated_text_embeds",
+)
 OUTPUTS += ("image_embeds", "distractor_image_embeds")
 
 

@@ -220,5 +220,5 @@ def test_changed_arguments(options, says, inputs, copied, capsys):
 
 def test_what_a_checkpoint_fixes_is_an_argument(finished):
     fixed = json.loads((finished / "checkpoint-6/trainer_state.json").read_text())["fixed"]
-    assert {"learning_rate", "l1_weight", "lora_rank", "warmup_steps"} <= fixed.keys()
+    assert {"learning_rate", "image_to_text_weight", "lora_rank", "warmup_steps"} <= fixed.keys()
     assert not {"max_train_steps", "num_train_epochs", "output_dir", "logging_steps"} & fixed.keys()

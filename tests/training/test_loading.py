@@ -19,7 +19,7 @@ from transformers import CLIPModel
 
 from modeling_conclip import ConCLIPModel
 
-CODE = {"configuration_conclip.py", "loss_conclip.py", "modeling_conclip.py", "towers_conclip.py"}
+CODE = {f"{name}_conclip.py" for name in ("configuration", "loss", "modeling", "encoders", "packing")}
 LABELS = ["cat", "red circle", "street without a car"]
 HUB_ID, COMMIT = "someone/tiny-conclip", "0123456789abcdef" * 2 + "01234567"
 STOCK = ("CLIPModel", "AutoModel", "pipeline")
@@ -63,7 +63,7 @@ def name_of(cell) -> str:
 def place(tmp_path_factory) -> Path:
     """Two folders of the same weights, the first also as a repository in the Hub's cache; image and batch."""
     place = tmp_path_factory.mktemp("loading")
-    model = save_tiny(place / "conclip", l3_weight=0.5)
+    model = save_tiny(place / "conclip", distractor_weight=0.5)
     stock = save_tiny(place / "clip", CLIPModel)
     stock.load_state_dict(model.state_dict())
     stock.save_pretrained(place / "clip")
@@ -135,9 +135,9 @@ def test_cell(workers, place, cell):
         ("modeling_conclip." if process == "here" else "transformers_modules.") if conclip else "transformers.models."
     )
     assert result["module"].startswith(home)
-    assert result["vision_tower_learns"] is not conclip
+    assert result["image_encoder_is_trained"] is not conclip
     if conclip:
-        assert result["l3_weight"] == (1.0 if folder in PLAIN else 0.5)
+        assert result["distractor_weight"] == (1.0 if folder in PLAIN else 0.5)
     assert result["problems"] == {}
     assert result["warnings"] == []
     expected = CLIPModel.from_pretrained(place / "clip").eval()
@@ -166,19 +166,19 @@ def test_saved_again_by_remote_code(workers, place):
     for folder in ("saved_by_remote_code", "saved_twice_by_remote_code"):
         assert {path.name for path in (place / folder).iterdir()} == CODE | {"config.json", "model.safetensors"}
         again = json.loads((place / folder / "config.json").read_text())
-        assert {name: again[name] for name in ("auto_map", "architectures", "model_type", "l3_weight")} == {
-            name: first[name] for name in ("auto_map", "architectures", "model_type", "l3_weight")
+        assert {name: again[name] for name in ("auto_map", "architectures", "model_type", "distractor_weight")} == {
+            name: first[name] for name in ("auto_map", "architectures", "model_type", "distractor_weight")
         }
         for name in CODE:
             assert (place / folder / name).read_bytes() == (place / "conclip" / name).read_bytes()
-        assert ConCLIPModel.from_pretrained(place / folder).config.l3_weight == 0.5
+        assert ConCLIPModel.from_pretrained(place / folder).config.distractor_weight == 0.5
     assert {path.name for path in (place / "config_alone").iterdir()} == {"config.json", "configuration_conclip.py"}
 
 
 def test_saved_by_stock_clip_stays_conclip(workers, place):
     model, info = ConCLIPModel.from_pretrained(place / "saved_by_stock_clip", output_loading_info=True)
     assert not any(info.values())
-    assert model.config.l3_weight == 0.5
+    assert model.config.distractor_weight == 0.5
     for name, tensor in ConCLIPModel.from_pretrained(place / "conclip").state_dict().items():
         assert torch.equal(model.state_dict()[name], tensor)
 

@@ -78,7 +78,7 @@ def test_each_logged_step_has_the_terms_of_the_loss(finished):
     lines = [line for line in log(finished) if "train/loss" in line]
     assert [line["step"] for line in lines] == list(range(1, 9))
     for line in lines:
-        terms = [line[f"train/loss_l{index}"] for index in (1, 2, 3)]
+        terms = [line[f"train/loss_{name}"] for name in ("image_to_text", "text_to_image", "distractor")]
         assert line["train/loss"] == pytest.approx(sum(terms) / 3, rel=1e-6)
     assert [line["train/learning_rate"] for line in lines][1] == pytest.approx(1e-3)  # the end of the warm-up
 
@@ -151,12 +151,12 @@ def test_lora_saves_an_adapter_and_the_merged_model(inputs, tmp_path):
 @pytest.mark.parametrize(
     ("options", "terms"),
     [
-        ({"loss": "negclip"}, {"l1": 1, "l2": 1}),
-        ({"loss": "clip"}, {"l1": 1, "l2": 1}),
-        ({"l2_weight": 0, "l3_weight": 0}, {"l1": 1}),
-        ({"l1_weight": 0, "l3_weight": 0}, {"l2": 1}),
-        ({"l3_weight": 0}, {"l1": 1, "l2": 1}),
-        ({"l1_weight": 2}, {"l1": 2, "l2": 1, "l3": 1}),
+        ({"loss": "negclip"}, {"image_to_text": 1, "text_to_image": 1}),
+        ({"loss": "clip"}, {"image_to_text": 1, "text_to_image": 1}),
+        ({"text_to_image_weight": 0, "distractor_weight": 0}, {"image_to_text": 1}),
+        ({"image_to_text_weight": 0, "distractor_weight": 0}, {"text_to_image": 1}),
+        ({"distractor_weight": 0}, {"image_to_text": 1, "text_to_image": 1}),
+        ({"image_to_text_weight": 2}, {"image_to_text": 2, "text_to_image": 1, "distractor": 1}),
     ],
     ids=str,
 )
@@ -165,7 +165,7 @@ def test_losses_and_ablations_from_the_command_line(inputs, tmp_path, options, t
     [line] = log(tmp_path)
     mean = sum(weight * line[f"train/loss_{name}"] for name, weight in terms.items()) / sum(terms.values())
     assert line["train/loss"] == pytest.approx(mean, rel=1e-6)
-    assert ("train/loss_l3" in line) == (options.get("loss") is None)
+    assert ("train/loss_distractor" in line) == (options.get("loss") is None)
     assert not (tmp_path / "results.json").exists()
 
 

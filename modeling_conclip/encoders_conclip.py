@@ -1,4 +1,9 @@
-"""CLIP's towers by their own modules without what nobody reads: shared beginnings of texts, ends of the last layer."""
+"""
+CLIP's text and image encoders with less work and the same results, computed with the modules of transformers.
+
+The text encoder runs over packed texts, in which a beginning that several texts share appears once. Both encoders skip
+those outputs of the last layer that are not pooled.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -10,15 +15,15 @@ from torch.utils.checkpoint import checkpoint
 
 def attention_bias(subtree_end: Tensor, ancestors: Tensor, dtype: torch.dtype) -> Tensor:
     """
-    Each node of a block sees its ancestors and itself.
+    Return the attention mask of packed texts: each node attends to its ancestors and itself.
 
     Args:
         subtree_end: int64, (T,).
-        ancestors: int64, (blocks, A), filled up with -1.
+        ancestors: int64, (blocks, A), padded with -1.
 
     Returns:
-        (blocks, 1, T / blocks, A + T / blocks), 0 where a node sees a key, else -inf. The keys are the block's
-        ancestors, then its own nodes.
+        (blocks, 1, T / blocks, A + T / blocks), 0 where a node attends to a key, else -inf. The keys are the ancestors
+        of the block, then its own nodes.
     """
     nodes = torch.arange(len(subtree_end), device=subtree_end.device).view(len(ancestors), -1)  # (blocks, block)
     keys = torch.cat([ancestors, nodes], dim=1)[:, None]  # (blocks, 1, keys)
@@ -29,12 +34,12 @@ def attention_bias(subtree_end: Tensor, ancestors: Tensor, dtype: torch.dtype) -
 
 def packed_attention(attention: nn.Module, hidden: Tensor, ancestors: Tensor, bias: Tensor) -> Tensor:
     """
-    `CLIPAttention` up to its output projection.
+    Compute `CLIPAttention` over packed texts, without its output projection.
 
     Args:
         hidden: (T, width).
         ancestors: int64, (blocks, A).
-        bias: of `attention_bias`.
+        bias: from `attention_bias`.
 
     Returns:
         (T, width).
@@ -46,7 +51,7 @@ def packed_attention(attention: nn.Module, hidden: Tensor, ancestors: Tensor, bi
         return projected.unflatten(-1, (heads, -1)).transpose(1, 2)
 
     def keys(projected: Tensor) -> Tensor:  # (T, width) -> (blocks, heads, A + T / blocks, width / heads)
-        # The gradient of index_select is one kernel, that of indexing by a tensor sorts.
+        # The gradient of index_select is one kernel; that of indexing with a tensor sorts first.
         parts = (projected.index_select(0, outside), projected)
         return by_head(torch.cat([part.unflatten(0, (blocks, -1)) for part in parts], dim=1))
 
@@ -62,32 +67,32 @@ def packed_attention(attention: nn.Module, hidden: Tensor, ancestors: Tensor, bi
 
 
 def packed_layer(
-    layer: nn.Module, hidden: Tensor, ancestors: Tensor, bias: Tensor, kept: Tensor | None = None
+    layer: nn.Module, hidden: Tensor, ancestors: Tensor, bias: Tensor, wanted: Tensor | None = None
 ) -> Tensor:
     """
-    `CLIPEncoderLayer`.
+    Compute `CLIPEncoderLayer` over packed texts.
 
     Args:
-        kept: int64, (n,). The nodes whose output is wanted, all by default.
+        wanted: int64, (n,). The nodes whose output is wanted, all by default.
 
     Returns:
         (T, width), or (n, width).
     """
     attended = packed_attention(layer.self_attn, layer.layer_norm1(hidden), ancestors, bias)
-    if kept is not None:
-        attended, hidden = attended.index_select(0, kept), hidden.index_select(0, kept)
+    if wanted is not None:
+        attended, hidden = attended.index_select(0, wanted), hidden.index_select(0, wanted)
     hidden = hidden + layer.self_attn.out_proj(attended)
     return hidden + layer.mlp(layer.layer_norm2(hidden))
 
 
 def pool_packed(text_model: nn.Module, packed: dict[str, Tensor], layer_function=packed_layer) -> Tensor:
     """
-    What `CLIPTextModel` pools from each text alone, by its own modules, adapters on them included.
+    Return what `CLIPTextModel` pools from each text, computed with its own modules and the adapters on them.
 
     Args:
         text_model: `CLIPTextModel`.
-        packed: a piece of `packing_conclip.pack_texts`, which says what is in it.
-        layer_function: `packed_layer`, or that compiled.
+        packed: one piece from `packing_conclip.pack_texts`.
+        layer_function: `packed_layer`, or its compiled form.
 
     Returns:
         (texts, width), not projected, in the order of `packed["rows"]`.
@@ -99,14 +104,14 @@ def pool_packed(text_model: nn.Module, packed: dict[str, Tensor], layer_function
     bias = attention_bias(packed["subtree_end"], packed["ancestors"], dtype)
     for layer in layers:
         hidden = layer_function(layer, hidden, packed["ancestors"], bias)
-    # Of the last layer only what is pooled is read.
-    hidden = packed_layer(last, hidden, packed["ancestors"], bias, kept=packed["ends"])
+    # Only the pooled nodes of the last layer are used.
+    hidden = packed_layer(last, hidden, packed["ancestors"], bias, wanted=packed["ends"])
     return text_model.final_layer_norm(hidden)
 
 
 def pool_images(vision_model: nn.Module, pixel_values: Tensor) -> Tensor:
     """
-    What `CLIPVisionModel` pools, without computing in the last layer what nobody reads: all but the class token.
+    Return what `CLIPVisionModel` pools, and compute only the class token of the last layer.
 
     Args:
         vision_model: `CLIPVisionModel`, in eval mode.
@@ -135,7 +140,7 @@ def pool_images(vision_model: nn.Module, pixel_values: Tensor) -> Tensor:
 
 
 def piece_by_piece(embed: Callable[..., Tensor], pieces: Sequence) -> list[Tensor]:
-    """`embed` of each piece; of several, what it computed on the way is not kept but computed again for gradients."""
+    """Apply `embed` to each piece. With several, activations are not stored but recomputed in the backward pass."""
     if len(pieces) == 1 or not torch.is_grad_enabled():
         return [embed(piece) for piece in pieces]
     return [checkpoint(embed, piece, use_reentrant=False) for piece in pieces]
