@@ -1,10 +1,10 @@
 """
-Of which images a negated caption is true, as far as their captions tell.
+Decide, by an image's captions, whether a negated caption is true of it.
 
-L_conclip (arXiv 2403.20312) draws a distractor image towards the negated caption c', so c' should be true of it. A
-caption that denies something is true of an image none of whose captions or object labels mentions it. Words are
-compared in all numbers (dog, dogs), and what is denied by its head alone ("a red ball" is mentioned by any ball), so
-that doubt counts as a mention. Synonyms and kinds (guy, man; dog, animal) are not known: object labels help there.
+L_conclip (arXiv 2403.20312) pulls a distractor image towards the negated caption c', so c' should be true of that
+image. "No dog" is true of an image if none of its captions and object labels mentions a dog. Singular and plural are
+the same word (dog, dogs), and a phrase is compared by its head alone: any ball counts as "a red ball", so that no
+doubtful image is taken. Synonyms and kinds (guy, man; dog, animal) are not known: object labels help there.
 """
 
 import re
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 WORD = re.compile(r"[^\W_]+")
-# What is regular, and -man, is left to the rules of `word_forms`.
+# Regular plurals, and those of words that end in -man, follow the rules of `word_forms`.
 SINGULARS = dict(
     pair.split()
     for pair in (
@@ -23,7 +23,7 @@ SINGULARS = dict(
         "oxen ox, dice die, cacti cactus, pence penny"
     ).split(", ")
 )
-# What follows belongs to the head's complement: "the man in a hat", "a bottle of water".
+# The words after these belong to the head's complement: "the man in a hat", "a bottle of water".
 PREPOSITIONS = frozenset(
     "of in on at with without by for from to into onto over under above below beneath behind beside near next inside "
     "outside against across along around between through during after before while that which who whose where".split()
@@ -37,8 +37,9 @@ NOT_HEADS = frozenset(
 @lru_cache(maxsize=1 << 17)
 def word_forms(word: str) -> frozenset[str]:
     """
-    The word and what its singular may be. Two words are numbers of one noun if their forms meet: {"buses", "buse",
-    "bus"} and {"bus", "bu"}. Not every form is a word.
+    Return a word and the words that could be its singular, some of which are not words.
+
+    Two words are forms of the same noun if their sets meet: {"buses", "buse", "bus"} and {"bus", "bu"}.
     """
     forms = {word, SINGULARS.get(word, word)}
     if word.endswith("men"):
@@ -59,12 +60,12 @@ def words_of(text: str) -> list[str]:
 
 
 def forms_of(texts: Iterable[str]) -> set[str]:
-    """Every form of every word of the texts."""
+    """Return every form of every word of the texts."""
     return set().union(*(word_forms(word) for text in texts for word in words_of(text)))
 
 
 def head_of(phrase: str) -> str | None:
-    """The word a phrase is about: the last before a preposition. `None` for a phrase without words."""
+    """Return the word that a phrase is about, the last before a preposition; `None` for a phrase without words."""
     words = words_of(phrase)
     while words and words[0] in PREPOSITIONS | NOT_HEADS:
         words.pop(0)
@@ -74,64 +75,72 @@ def head_of(phrase: str) -> str | None:
 
 
 def mentions(texts: Iterable[str], phrase: str) -> bool:
-    """Whether any of the texts has the head of the phrase, in any number. Nothing mentions a phrase without words."""
+    """Return whether any text has the head of the phrase, singular or plural; `False` for a phrase without words."""
     head = head_of(phrase)
     return head is not None and not word_forms(head).isdisjoint(forms_of(texts))
 
 
-def agrees(texts: Sequence[str], targets: Iterable[str], subject: str | None = None) -> bool:
+def negation_holds(texts: Sequence[str], negated_phrases: Iterable[str], subject: str | None = None) -> bool:
     """
-    Whether a caption that denies `targets` is true of the image, as far as its texts tell.
+    Return whether a caption that negates some phrases is true of an image, as far as the image's texts tell.
 
     Args:
-        texts: all captions of the image, and its object labels. Of an image without any nothing is known: `False`.
-        targets: what the negated caption denies, e.g. ["a red ball"].
+        texts: all captions and object labels of the image. Without any, nothing is known: `False`.
+        negated_phrases: the phrases that the caption negates, e.g. ["a red ball"].
         subject: if given and not without words, the texts must mention it.
     """
-    if not texts or any(mentions(texts, target) for target in targets):
+    if not texts or any(mentions(texts, phrase) for phrase in negated_phrases):
         return False
     return not subject or head_of(subject) is None or mentions(texts, subject)
 
 
-class Agreement:
+class CaptionFilter:
     """
-    `agrees` for all queries and the whole pool: `nearest.Search(allowed=...)`.
+    `negation_holds` for all queries and all images of a pool, for `find_distractors(caption_filter=...)`.
 
     Args:
-        texts: for each image of the pool all captions, and its object labels.
-        targets: for each query what its negated caption denies. A query without any words there has no target: see
-            `has_target`.
-        subjects: for each query what an image must show. `None`: nothing.
+        texts: for each image of the pool, all its captions and object labels.
+        negated_phrases: for each query, the phrases that its negated caption negates.
+        subjects: for each query, the object that an image must show; `None`: any image will do.
+
+    Attributes:
+        negates: bool, (queries,), whether a query has a negated phrase with words.
     """
 
     def __init__(
-        self, texts: Sequence[Sequence[str]], targets: Sequence[Sequence[str]], subjects: Sequence[str] | None = None
+        self,
+        texts: Sequence[Sequence[str]],
+        negated_phrases: Sequence[Sequence[str]],
+        subjects: Sequence[str] | None = None,
     ):
-        postings: dict[str, list[int]] = {}
-        for image, of_image in enumerate(texts):
-            for form in forms_of(of_image):
-                postings.setdefault(form, []).append(image)
-        self._images = {form: np.array(images, np.int64) for form, images in postings.items()}
-        self._silent = torch.tensor([not of_image for of_image in texts], dtype=torch.bool)
-        heads = [frozenset(filter(None, map(head_of, of_query))) for of_query in targets]
-        self.has_target = np.array([bool(of_query) for of_query in heads], bool)
-        self._targets, self._target_of = _distinct(heads)
+        images_with: dict[str, list[int]] = {}
+        for image, image_texts in enumerate(texts):
+            for form in forms_of(image_texts):
+                images_with.setdefault(form, []).append(image)
+        self._images_with = {form: np.array(images, np.int64) for form, images in images_with.items()}
+        self._without_text = torch.tensor([not image_texts for image_texts in texts], dtype=torch.bool)
+        heads = [frozenset(filter(None, map(head_of, phrases))) for phrases in negated_phrases]
+        self.negates = np.array([bool(of_query) for of_query in heads], bool)
+        self._negated, self._negated_of = _distinct(heads)
         self._subjects = None
         if subjects is not None:
-            shown = [frozenset(filter(None, [head_of(text)])) for text in subjects]
-            self._subjects, self._subject_of = _distinct(shown)
+            self._subjects, self._subject_of = _distinct(
+                [frozenset(filter(None, [head_of(subject)])) for subject in subjects]
+            )
 
     def __call__(self, rows: np.ndarray, start: int, stop: int) -> torch.Tensor:
         """
+        Return for which queries and images the negation holds.
+
         Args:
             rows: int64, (r,), queries.
-            start, stop: images of the pool.
+            start, stop: a range of images of the pool.
 
         Returns:
-            bool, (r, stop - start): whether they agree.
+            bool, (r, stop - start).
         """
-        denied = self._mentioned(self._targets, self._target_of[rows], start, stop)
-        allowed = ~(denied | self._silent[start:stop])
+        mentioned = self._mentioned(self._negated, self._negated_of[rows], start, stop)
+        allowed = ~(mentioned | self._without_text[start:stop])
         if self._subjects is not None:
             subjects = self._subject_of[rows]
             shown = self._mentioned(self._subjects, subjects, start, stop)
@@ -140,17 +149,19 @@ class Agreement:
         return allowed
 
     def _mentioned(self, heads: list[frozenset[str]], of_rows: np.ndarray, start: int, stop: int) -> torch.Tensor:
+        """Return bool, (rows, stop - start): whether an image's texts mention any head of the row."""
         used, row = np.unique(of_rows, return_inverse=True)
         found = torch.zeros(len(used), stop - start, dtype=torch.bool)
         nothing = np.empty(0, np.int64)
-        for place, which in enumerate(used):
-            for form in set().union(*map(word_forms, heads[which])):
-                images = self._images.get(form, nothing)
+        for place, number in enumerate(used):
+            for form in set().union(*map(word_forms, heads[number])):
+                images = self._images_with.get(form, nothing)
                 first, last = np.searchsorted(images, [start, stop])
                 found[place, torch.from_numpy(images[first:last] - start)] = True
         return found[torch.from_numpy(row)]
 
 
 def _distinct(heads: list[frozenset[str]]) -> tuple[list[frozenset[str]], np.ndarray]:
+    """Return the distinct sets, and for each set its index among them: queries share most of their heads."""
     numbers = {of_row: number for number, of_row in enumerate(dict.fromkeys(heads))}
     return list(numbers), np.array([numbers[of_row] for of_row in heads], np.int64)

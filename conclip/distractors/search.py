@@ -1,63 +1,119 @@
 """
-The nearest rows of a pool of embeddings: exact, in blocks, the same whatever the blocks, the threads and the library.
+Find the most similar images by their embeddings: an exact search, block by block, in constant memory.
 
-A pair's score is the dot product of its two rows in float64, rounded to float32; equal scores go by the lower index.
-A matrix product in float32 only proposes pairs. It errs by less than a known bound, so everything within that bound of
-the k-th best is scored again, and no pair that belongs to the best is lost.
+The score of two images is the dot product of their embeddings in float64, rounded to float32. The matrix product in
+float32 is faster but less precise, so it only proposes pairs: every pair that could be among the best, given the
+largest rounding error of the product, is computed again in float64.
 """
 
-import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from conclip.distractors.unit_rows import (
-    LENGTH_TOLERANCE,
-    as_float32,
-    as_table,
-    best_of_each,
-    check_unit_rows,
-    image_ids,
-    pair_scores,
-    pairs_of_equals,
-    parts_of,
-    read_rows,
-)
+from conclip.distractors.caption_filter import CaptionFilter
+from conclip.errors import UsageError
 
-# 64 MB of scores at a time. Smaller tiles stay in the processor's cache, but gain nothing by it, and threads that wait
-# for each other more often lose much where the machine is shared.
-ROWS_A_BLOCK = COLUMNS_A_TILE = 4_096
-WIDEST_CHUNK = 64
-MOST_CANDIDATES = 1 << 22
-# FAISS proposes so many more than asked for, in case some of them are excluded.
-FAISS_SPARE = 13
-BACKENDS = ("auto", "torch", "faiss")
+# 64 MB of products at a time.
+ROWS_PER_BLOCK = COLUMNS_PER_TILE = 4_096
+# Few enough for the processor's cache: more take twice the time.
+PAIRS_AT_A_TIME = 512
+# How far from 1 the length of an embedding may be: float16 rounds it by less than 0.0005.
+LENGTH_TOLERANCE = 0.01
 
-Found = tuple[np.ndarray, np.ndarray]
+
+class Distractors(NamedTuple):
+    """
+    The distractors of n queries, k for each.
+
+    Args:
+        indices: int64, (n, k), images of the pool; -1 where there are no more.
+        scores: float32, (n, k), dot products with the query; -inf where there are no more.
+        negation_holds: bool, (n, k), whether the negated caption of the query is true of the image, as far as its
+            captions tell; `False` without a `CaptionFilter`.
+    """
+
+    indices: np.ndarray
+    scores: np.ndarray
+    negation_holds: np.ndarray
+
+
+def find_distractors(
+    queries,
+    pool=None,
+    top_k: int = 3,
+    *,
+    duplicate_similarity: float | None = 0.999,
+    query_keys: np.ndarray | None = None,
+    pool_keys: np.ndarray | None = None,
+    caption_filter: CaptionFilter | None = None,
+    parts=None,
+    progress: bool = False,
+) -> Distractors:
+    """
+    Find the most similar images of a pool for each query.
+
+    Args:
+        queries, pool: unit embeddings, (n, d) and (m, d), float32 or float16: arrays (also memory-mapped), tensors, or
+            any object with a length that returns rows for a slice and for an array of indices. Without a pool, the
+            queries are the pool, and no image finds itself.
+        top_k: number of images to find for each query.
+        duplicate_similarity: an image whose score is this or more is a copy of the query and is not found; `None`
+            turns this off.
+        query_keys, pool_keys: uint8, (n, 16) and (m, 16), content keys of the images (zeros: unknown). Images with
+            the same key do not find each other.
+        caption_filter: images of which the query's negated caption is true come first, and the most similar others
+            follow where there are fewer than `top_k`. Queries that negate nothing get the most similar images.
+        parts: a `conclip.distractors.files.Parts` that keeps finished blocks, for a run that may be interrupted.
+        progress: whether to show a progress bar.
+
+    Returns:
+        `Distractors`, of each query the highest score first, and the lower index first among equal scores.
+
+    Raises:
+        UsageError: the parameters do not fit together.
+    """
+    search = Search(queries, queries if pool is None else pool, top_k, duplicate_similarity, query_keys, pool_keys)
+    found = []
+    with tqdm(total=len(queries), desc="Searching", unit=" images", disable=not progress) as bar:
+        for start in range(0, len(queries), ROWS_PER_BLOCK):
+            rows = np.arange(start, min(start + ROWS_PER_BLOCK, len(queries)))
+            block = parts.read(start) if parts else None
+            if block is None:
+                block = _find_block(search, rows, caption_filter)
+                if parts:
+                    parts.write(start, block)
+            found.append(block)
+            bar.update(len(rows))
+    return Distractors(*map(np.concatenate, zip(*found, strict=True)))
+
+
+def _find_block(search: "Search", rows: np.ndarray, caption_filter: CaptionFilter | None) -> Distractors:
+    if caption_filter is None:
+        indices, scores = search.find(rows)
+        return Distractors(indices, scores, np.zeros(indices.shape, bool))
+    indices = np.full((len(rows), search.k), -1, np.int64)
+    scores = np.full((len(rows), search.k), -np.inf, np.float32)
+    negating = np.flatnonzero(caption_filter.negates[rows])
+    if len(negating):
+        indices[negating], scores[negating] = search.find(rows[negating], caption_filter)
+    negation_holds = indices >= 0
+    incomplete = np.flatnonzero(~negation_holds.all(axis=1))
+    if len(incomplete):
+        for row, others, other_scores in zip(incomplete, *search.find(rows[incomplete]), strict=True):
+            have = negation_holds[row].sum()
+            new = np.flatnonzero(~np.isin(others, indices[row, :have]))[: search.k - have]
+            indices[row, have : have + len(new)] = others[new]
+            scores[row, have : have + len(new)] = other_scores[new]
+    return Distractors(indices, scores, negation_holds)
 
 
 @dataclass
 class Search:
-    """
-    Args:
-        queries, pool: unit rows, (n, d) and (m, d), float32 or float16: arrays (also mapped), tensors, or whatever
-            has a length and gives rows by slice and by an array of indices. Where `pool is queries`, no row finds
-            itself.
-        k: how many to find for each query.
-        duplicate_similarity: pairs that score as much or more are the same image, and not found. `None`: none is.
-        query_keys, pool_keys: uint8, (n, 16) and (m, 16), content keys; images of one key do not find each other.
-        allowed: (rows, start, stop) -> bool, (len(rows), stop - start): which of these columns of the pool these
-            queries may find; rows is int64.
-        backend: "torch", "faiss", or "auto": FAISS where it is installed. FAISS takes no `allowed`: "auto" then does
-            without. It holds the pool in memory as float32.
-
-    Raises:
-        ValueError: anything that does not fit.
-    """
+    """The search behind `find_distractors`, which explains the fields; `pool is queries` where there is no pool."""
 
     queries: object
     pool: object
@@ -65,195 +121,142 @@ class Search:
     duplicate_similarity: float | None = 0.999
     query_keys: np.ndarray | None = None
     pool_keys: np.ndarray | None = None
-    allowed: Callable[[np.ndarray, int, int], torch.Tensor] | None = None
-    backend: str = "auto"
 
     def __post_init__(self):
-        dimensions = check_unit_rows(self.queries, "queries")
-        of_pool = dimensions if self.pool is self.queries else check_unit_rows(self.pool, "pool")
+        dimensions = _check_embeddings(self.queries, "queries")
+        of_pool = dimensions if self.pool is self.queries else _check_embeddings(self.pool, "pool")
         if dimensions != of_pool:
-            raise ValueError(f"Queries of {dimensions} dimensions do not go with a pool of {of_pool}.")
+            raise UsageError(f"Queries of {dimensions} dimensions do not go with a pool of {of_pool}.")
         if not 1 <= self.k <= len(self.pool):
-            raise ValueError(f"{self.k} of a pool of {len(self.pool)} images cannot be found: change top_k.")
+            raise UsageError(f"{self.k} of a pool of {len(self.pool)} images cannot be found: change top_k.")
         for keys, rows, what in ((self.query_keys, self.queries, "queries"), (self.pool_keys, self.pool, "pool")):
             if keys is not None and (len(keys) != len(rows) or keys.ndim != 2 or keys.dtype != np.uint8):
-                raise ValueError(f"The keys of the {what} must be uint8, ({len(rows)}, 16), got {keys.shape}.")
-        self._choose_backend()
-        self._ids = image_ids(self.query_keys, self.pool_keys)
+                raise UsageError(f"The keys of the {what} must be uint8, ({len(rows)}, 16), got {keys.shape}.")
+        self._key_numbers = _number_keys(self.query_keys, self.pool_keys)
         # |computed - true| <= d u |x| |y|, u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, 3.1);
         # the rest is for the rounding of the score itself.
         self._error = (dimensions + 4) * 2.0**-24 * (1 + LENGTH_TOLERANCE) ** 2
-        width = min(COLUMNS_A_TILE, len(self.pool)) // (4 * self.k)
-        self._chunk = min(WIDEST_CHUNK, 1 << max(0, width.bit_length() - 1))
-        self._buffer = torch.empty(0)
 
-    def _choose_backend(self) -> None:
-        has_faiss = importlib.util.find_spec("faiss") is not None
-        if self.backend == "auto":
-            self.backend = "faiss" if has_faiss and not self.allowed else "torch"
-        if self.backend not in BACKENDS or (self.backend == "faiss" and (self.allowed or not has_faiss)):
-            raise ValueError(
-                f"The backend must be one of {', '.join(BACKENDS)}; faiss installed, and without a filter."
-            )
-
-    def rows(self, rows: np.ndarray) -> Found:
+    def find(
+        self, rows: np.ndarray, allowed: Callable[[np.ndarray, int, int], torch.Tensor] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """
+        Find the k most similar images of some queries, in one block.
+
         Args:
-            rows: int64, (r,), some of the queries; a few thousand at a time, all their results are held.
+            rows: int64, (r,), indices of queries.
+            allowed: called with (rows, start, stop), where start and stop are a range of the pool; returns bool,
+                (r, stop - start): which of these images these queries may find.
 
         Returns:
-            indices int64 and scores float32, (r, k), best first; -1 and -inf where there are no more.
+            Indices of the pool, int64, and scores, float32, (r, k): the highest score first; -1 and -inf where there
+            are no more images.
         """
-        block = as_float32(self.queries[rows])
+        queries = as_float32(self.queries[rows])
+        # All parts of the pool use this memory: new memory each time would take a tenth of the time of the product.
+        buffer = torch.empty(len(rows), min(len(self.pool), COLUMNS_PER_TILE))
+        indices = np.full((len(rows), self.k), -1, np.int64)
+        scores = np.full((len(rows), self.k), -np.inf, np.float32)
         precision = torch.get_float32_matmul_precision()
-        # The bound on the error is float32's, not that of the bfloat16 a process may have asked for.
+        # A process may have asked for bfloat16, whose error is larger.
         torch.set_float32_matmul_precision("highest")
         try:
-            return self._by_faiss(block, rows) if self.backend == "faiss" else self._by_torch(block, rows)
+            for start in range(0, len(self.pool), COLUMNS_PER_TILE):
+                images = as_float32(self.pool[start : start + COLUMNS_PER_TILE])
+                products = _product(queries, images, buffer[:, : len(images)])
+                self._exclude(products, queries, images, rows, start)
+                if allowed is not None:
+                    products.masked_fill_(~allowed(rows, start, start + len(images)), -torch.inf)
+                row, column = self._candidates(products, torch.from_numpy(scores[:, -1]))
+                _merge(indices, scores, row, column + start, _exact_scores(queries, images, row, column))
         finally:
             torch.set_float32_matmul_precision(precision)
-
-    def _by_torch(self, block: torch.Tensor, rows: np.ndarray) -> Found:
-        # The k largest chunk maxima so far. They belong to k pairs, so the k-th best pair is no worse than the last.
-        best = torch.full((len(rows), self.k), -torch.inf)
-        found = []
-        for start, columns in self._pool_blocks():
-            found.append(self._tile(block, rows, columns, start, best))
-            if sum(len(part[0]) for part in found) > MOST_CANDIDATES:
-                found = [self._keep_best(block, best, found)]
-        query, column, scores = self._keep_best(block, best, found)
-        return as_table(query, column, scores, len(rows), self.k)
-
-    def _pool_blocks(self) -> Iterator[tuple[int, torch.Tensor]]:
-        """First column, and rows padded with zeros to a multiple of the chunk."""
-        for start in range(0, len(self.pool), COLUMNS_A_TILE):
-            columns = read_rows(self.pool, start, start + COLUMNS_A_TILE)
-            missing = -len(columns) % self._chunk
-            yield start, torch.nn.functional.pad(columns, (0, 0, 0, missing)) if missing else columns
-
-    def _tile(self, block, rows, columns, start, best) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Updates `best`, and returns query, column and score of the pairs that may be among the best k."""
-        stop = min(start + len(columns), len(self.pool))
-        scores = self._product(block, columns)
-        scores[:, stop - start :] = -torch.inf
-        same = self._same_images(rows, start, stop)
-        scores[same] = -torch.inf
-        if self.allowed is not None:
-            scores[:, : stop - start].masked_fill_(~self.allowed(rows, start, stop), -torch.inf)
-        chunks = scores.view(-1, self._chunk)
-        maxima = scores.view(len(rows), -1, self._chunk).amax(dim=2)
-        self._drop_duplicates(block, columns, chunks, maxima)
-        torch.topk(torch.cat([best, maxima], dim=1), self.k, out=(best, torch.empty(0, dtype=torch.int64)))
-        at_least = self._at_least(best)
-        chosen = (maxima >= at_least[:, None]).view(-1).nonzero()[:, 0]
-        of_row = chosen // maxima.shape[1]
-        values = chunks[chosen]
-        which, place = (values >= at_least[of_row, None]).nonzero(as_tuple=True)
-        in_row = (chosen % maxima.shape[1])[which] * self._chunk + place
-        return of_row[which], in_row + start, values[which, place]
-
-    def _product(self, block: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        size = len(block) * len(columns)
-        if len(self._buffer) < size:
-            self._buffer = torch.empty(size)
-        return torch.mm(block, columns.T, out=self._buffer[:size].view(len(block), len(columns)))
-
-    def _same_images(self, rows: np.ndarray, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Positions in the tile of the pairs that are known to be one image."""
-        query = column = np.empty(0, np.int64)
-        if self.pool is self.queries:
-            query = np.flatnonzero((rows >= start) & (rows < stop))
-            column = rows[query] - start
-        if self._ids is not None:
-            of_key = pairs_of_equals(self._ids[0][rows], self._ids[1][start:stop])
-            query, column = np.concatenate([query, of_key[0]]), np.concatenate([column, of_key[1]])
-        return torch.from_numpy(query), torch.from_numpy(column)
-
-    def _drop_duplicates(self, block, columns, chunks, maxima) -> None:
-        """Sets the scores of duplicates to -inf, in `chunks` (views of the scores) and in `maxima`."""
-        if self.duplicate_similarity is None:
-            return
-        possible = self.duplicate_similarity - self._error
-        chosen = (maxima >= possible).view(-1).nonzero()[:, 0]
-        if not len(chosen):
-            return
-        values = chunks[chosen]
-        which, place = (values >= possible).nonzero(as_tuple=True)
-        query, chunk = chosen[which] // maxima.shape[1], chosen[which] % maxima.shape[1]
-        for part in parts_of(len(which)):
-            exact = pair_scores(block[query[part]], columns[chunk[part] * self._chunk + place[part]])
-            dropped = exact >= self.duplicate_similarity
-            values[which[part][dropped], place[part][dropped]] = -torch.inf
-        chunks[chosen] = values
-        maxima.view(-1)[chosen] = values.amax(dim=1)
-
-    def _at_least(self, best: torch.Tensor) -> torch.Tensor:
-        """What the product gives for a pair, at the least, if it is one of the best k; never -inf."""
-        return (best[:, -1] - 2 * self._error).clamp_(min=torch.finfo(torch.float32).min)
-
-    def _keep_best(self, block, best, found) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The best k of each row, in order."""
-        query, column, scores = (torch.cat(parts) for parts in zip(*found, strict=True))
-        kept = scores >= self._at_least(best)[query]
-        query, column = query[kept], column[kept]
-        return best_of_each(query, column, self._exact(block, query, column), self.k)
-
-    def _exact(self, block: torch.Tensor, query: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
-        scores = torch.empty(len(query))
-        for part in parts_of(len(query)):
-            scores[part] = pair_scores(block[query[part]], as_float32(self.pool[column[part].numpy()]))
-        return scores
-
-    @cached_property
-    def _index(self):
-        import faiss
-
-        index = faiss.IndexFlatIP(check_unit_rows(self.pool, "pool"))
-        for start in range(0, len(self.pool), COLUMNS_A_TILE):
-            index.add(read_rows(self.pool, start, start + COLUMNS_A_TILE).numpy())
-        return index
-
-    def _by_faiss(self, block: torch.Tensor, rows: np.ndarray) -> Found:
-        proposed = min(len(self.pool), self.k + FAISS_SPARE)
-        products, columns = (torch.from_numpy(part) for part in self._index.search(block.numpy(), proposed))
-        query, column = torch.arange(len(rows)).repeat_interleave(proposed), columns.view(-1)
-        different = torch.ones(len(query), dtype=torch.bool)
-        if self.pool is self.queries:
-            different &= torch.from_numpy(rows)[query] != column
-        if self._ids is not None:
-            queries, pool = map(torch.from_numpy, self._ids)
-            different &= queries[torch.from_numpy(rows)][query] != pool[column]
-        query, column = query[different], column[different]
-        scores = self._exact(block, query, column)
-        if self.duplicate_similarity is not None:
-            different = scores < self.duplicate_similarity
-            query, column, scores = query[different], column[different], scores[different]
-        indices, scores = as_table(*best_of_each(query, column, scores, self.k), len(rows), self.k)
-        if proposed < len(self.pool):
-            # Nothing that was not proposed scores more than this; where the k-th does not either, all are looked at.
-            limit = products[:, -1].numpy().astype(np.float64) + 2 * self._error
-            open_rows = np.flatnonzero(~(scores[:, -1] > limit))
-            if len(open_rows):
-                indices[open_rows], scores[open_rows] = self._by_torch(block[open_rows], rows[open_rows])
         return indices, scores
 
+    def _exclude(self, products, queries, images, rows: np.ndarray, start: int) -> None:
+        """Set the products of a query with itself and with copies of it to -inf."""
+        stop = start + len(images)
+        if self.pool is self.queries:
+            own = np.flatnonzero((rows >= start) & (rows < stop))
+            products[own, rows[own] - start] = -torch.inf
+        if self._key_numbers is not None:
+            of_queries, of_pool = self._key_numbers
+            products.masked_fill_(of_queries[rows][:, None] == of_pool[start:stop], -torch.inf)
+        if self.duplicate_similarity is not None:
+            limit = self.duplicate_similarity - self._error
+            some = np.flatnonzero(products.amax(dim=1).numpy() >= limit)
+            row, column = np.nonzero(products.numpy()[some] >= limit)
+            copies = _exact_scores(queries, images, some[row], column) >= self.duplicate_similarity
+            products[some[row[copies]], column[copies]] = -torch.inf
 
-def nearest(queries, pool, k: int, *, progress: bool = False, **options) -> Found:
-    """
-    The k nearest of the pool for every query, never itself or a duplicate.
+    def _candidates(self, products: torch.Tensor, worst: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column of each pair that could be among the best k; `worst` is the k-th score so far, (r,)."""
+        if worst.isinf().any():
+            best = products.topk(min(self.k, products.shape[1])).values
+            worst = torch.where(worst.isinf(), best[:, -1], worst)
+        at_least = (worst - 2 * self._error).clamp_(min=torch.finfo(torch.float32).min)
+        # Twice as fast as `nonzero` of two dimensions.
+        return np.divmod(np.flatnonzero((products >= at_least[:, None]).numpy()), products.shape[1])
 
-    Args:
-        queries, pool, k, options: see `Search`.
-        progress: with a progress bar.
 
-    Returns:
-        indices int64, (n, k), and scores float32, (n, k), best first; -1 and -inf where there are no more.
-    """
-    search = Search(queries, pool, k, **options)
-    found = []
-    with tqdm(total=len(queries), desc="Searching", unit=" images", disable=not progress) as bar:
-        for start in range(0, len(queries), ROWS_A_BLOCK):
-            rows = np.arange(start, min(start + ROWS_A_BLOCK, len(queries)))
-            found.append(search.rows(rows))
-            bar.update(len(rows))
-    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+def as_float32(rows) -> torch.Tensor:
+    """Return an array or tensor as a contiguous float32 tensor on the CPU."""
+    # torch takes no array that cannot be written to, such as one that is mapped for reading: this copies it.
+    rows = rows if isinstance(rows, torch.Tensor) else torch.from_numpy(np.require(rows, requirements="W"))
+    return rows.detach().to("cpu", torch.float32).contiguous()
+
+
+def _check_embeddings(embeddings, name: str) -> int:
+    """Return d of embeddings (n, d). Raises `UsageError` for another shape or a length other than 1."""
+    if not len(embeddings):
+        raise UsageError(f"There is no embedding in the {name}.")
+    for start in range(0, len(embeddings), ROWS_PER_BLOCK):
+        rows = as_float32(embeddings[start : start + ROWS_PER_BLOCK])
+        if rows.dim() != 2:
+            raise UsageError(f"The {name} must be embeddings (n, d), one per row; a row is {rows.shape[1:]}.")
+        lengths = rows.norm(dim=1)
+        # Written so that NaN counts as wrong.
+        wrong = (~((lengths - 1).abs() <= LENGTH_TOLERANCE)).nonzero().flatten()
+        if len(wrong):
+            raise UsageError(
+                f"Row {start + wrong[0]} of the {name} has length {lengths[wrong[0]]:.4g} instead of 1: divide each "
+                "embedding by its length."
+            )
+    return rows.shape[1]
+
+
+def _number_keys(query_keys: np.ndarray | None, pool_keys: np.ndarray | None) -> tuple | None:
+    """Return an int32 for each key, (n,) and (m,), equal where the keys are; an unknown key equals none."""
+    if query_keys is None or pool_keys is None:
+        return None
+    both = np.ascontiguousarray(np.concatenate([query_keys, pool_keys]))
+    numbers = np.unique(both.view(f"S{both.shape[1]}").ravel(), return_inverse=True)[1].astype(np.int32)
+    of_pool = np.where(pool_keys.any(axis=1), numbers[len(query_keys) :], np.int32(-1))
+    return torch.from_numpy(numbers[: len(query_keys)]), torch.from_numpy(of_pool)
+
+
+def _product(queries: torch.Tensor, images: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    return torch.mm(queries, images.T, out=out)
+
+
+def _exact_scores(queries: torch.Tensor, images: torch.Tensor, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    # NumPy, since the threads of torch wait for each other in small operations.
+    left, right = queries.numpy(), images.numpy()
+    scores = np.empty(len(row), np.float32)
+    for start in range(0, len(row), PAIRS_AT_A_TIME):
+        pairs = slice(start, start + PAIRS_AT_A_TIME)
+        scores[pairs] = np.multiply(left[row[pairs]], right[column[pairs]], dtype=np.float64).sum(axis=1)
+    return scores
+
+
+def _merge(indices: np.ndarray, scores: np.ndarray, row, column, score) -> None:
+    """Put new pairs among the best so far, (r, k), in place."""
+    count, k = indices.shape
+    row = np.concatenate([np.repeat(np.arange(count), k), row])
+    column = np.concatenate([indices.ravel(), column])
+    score = np.concatenate([scores.ravel(), score])
+    order = np.lexsort((column, -score, row))
+    # Every row has at least the k pairs, or gaps, from before.
+    rank = np.arange(len(row)) - np.searchsorted(row[order], row[order])
+    best = order[rank < k].reshape(count, k)
+    indices[:], scores[:] = column[best], score[best]

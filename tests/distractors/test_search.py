@@ -1,6 +1,5 @@
-"""The nearest of a pool against a sort of all scores in float64, with ties, duplicates and rounding."""
+"""The search against a sort of all scores in float64, with ties, duplicates and rounding."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from look_alikes import TILES, assert_found, brute_force, cut_into_tiles, drawn, make_pool, make_queries, unit
+from embedding_pool import (
+    TILES,
+    assert_found,
+    brute_force,
+    cut_into_tiles,
+    make_pool,
+    make_queries,
+    random_embeddings,
+    unit,
+)
 
-from conclip.distractors.search import Search, nearest
+from conclip.distractors import find_distractors, search
+from conclip.distractors.search import Search
+from conclip.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
-BACKENDS = ["torch", *(["faiss"] if importlib.util.find_spec("faiss") else [])]
 
 
 queries = pytest.fixture(name="queries")(make_queries)
@@ -21,41 +30,38 @@ pool = pytest.fixture(name="pool")(make_pool)
 tiles = pytest.fixture(name="tiles", params=TILES)(cut_into_tiles)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("k", [1, 3, 50])
 @pytest.mark.parametrize("duplicate_similarity", [0.999, 0.4, None])
-def test_equals_a_sort_of_all_scores(queries, pool, tiles, backend, dtype, k, duplicate_similarity):
+def test_equals_a_sort_of_all_scores(queries, pool, tiles, dtype, k, duplicate_similarity):
     options = {"duplicate_similarity": duplicate_similarity}
     queries, pool = queries.astype(dtype), pool.astype(dtype)
     expected = brute_force(queries, pool, k, **options)
-    assert_found(nearest(queries, pool, k, backend=backend, **options), expected)
+    assert_found(find_distractors(queries, pool, k, **options), expected)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_never_itself_where_the_pool_is_the_queries(pool, tiles, backend):
+def test_never_itself_where_the_pool_is_the_queries(pool, tiles):
     expected = brute_force(pool, pool, 3, np.eye(len(pool), dtype=bool), duplicate_similarity=None)
-    found = nearest(pool, pool, 3, duplicate_similarity=None, backend=backend)
+    found = find_distractors(pool, pool, 3, duplicate_similarity=None)
     assert_found(found, expected)
     assert not (found[0] == np.arange(len(pool))[:, None]).any()
-    # The copies of row 3 find each other, by the lower index; with a threshold they do not.
+    # The copies of row 3 find each other, the lower index first; with a threshold they do not.
     assert found[0][3].tolist() == [300, 301, 302]
     assert found[0][300].tolist() == [3, 301, 302]
-    without, scores = nearest(pool, pool, 3, backend=backend)
+    without, scores, _ = find_distractors(pool, pool, 3)
     assert (scores < 0.999).all()
     assert not np.isin(without[300:340], [3, *range(300, 340)]).any()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_images_of_one_key_do_not_find_each_other(queries, pool, tiles, backend):
+def test_images_of_one_key_do_not_find_each_other(queries, pool, tiles):
     rng = np.random.default_rng(4)
     pool_keys = rng.integers(0, 5, (400, 16), dtype=np.uint8)
     pool_keys[:, :15] = 0
     query_keys = pool_keys[200 : 200 + len(queries)].copy()
-    # Nearly all of the pool shares five keys; zeros are no key.
+    # Nearly all of the pool shares five keys; zeros are not a key.
     assert (query_keys.any(axis=1)).sum() > 60 and (~query_keys.any(axis=1)).sum() > 5
     excluded = (query_keys[:, None] == pool_keys[None]).all(axis=2) & query_keys.any(axis=1)[:, None]
-    found = nearest(queries, pool, 3, query_keys=query_keys, pool_keys=pool_keys, backend=backend)
+    found = find_distractors(queries, pool, 3, query_keys=query_keys, pool_keys=pool_keys)
     assert_found(found, brute_force(queries, pool, 3, excluded))
 
 
@@ -64,46 +70,47 @@ def test_only_what_is_allowed(queries, pool, tiles):
     may[4] = False
     may[5, 2:] = False
     may[5, :2] = True
-    found = nearest(queries, pool, 3, allowed=lambda rows, start, stop: torch.from_numpy(may[rows, start:stop]))
+    all_rows = np.arange(len(queries))
+    found = Search(queries, pool, 3).find(all_rows, lambda rows, start, stop: torch.from_numpy(may[rows, start:stop]))
     assert_found(found, brute_force(queries, pool, 3, ~may))
     assert found[0][4].tolist() == [-1, -1, -1] and found[0][5, 2] == -1
 
 
 def test_rounding_of_the_product_does_not_decide(monkeypatch):
     """Scores that differ by less than the product errs; the product is made to err by nearly all it may."""
-    near = drawn(1, 0, 64) + 1e-6 * np.random.default_rng(1).normal(size=(500, 64))
-    queries, pool = drawn(1, 0, 64) + 0.2 * drawn(40, 2, 64), unit(near)
+    near = random_embeddings(1, 0, 64) + 1e-6 * np.random.default_rng(1).normal(size=(500, 64))
+    queries, pool = random_embeddings(1, 0, 64) + 0.2 * random_embeddings(40, 2, 64), unit(near)
     queries = unit(queries)
     noise = torch.Generator().manual_seed(3)
-    product = Search._product
+    product, error = search._product, Search(queries, pool, 3)._error
+    assert error < 5e-6
 
-    def with_error(self, block, columns):
-        scores = product(self, block, columns)
-        return scores.add_(0.9 * self._error * (2 * torch.rand(scores.shape, generator=noise) - 1))
+    def with_error(*args):
+        scores = product(*args)
+        return scores.add_(0.9 * error * (2 * torch.rand(scores.shape, generator=noise) - 1))
 
-    monkeypatch.setattr(Search, "_product", with_error)
-    assert Search(queries, pool, 3)._error < 5e-6
-    assert_found(nearest(queries, pool, 3, backend="torch"), brute_force(queries, pool, 3))
+    monkeypatch.setattr(search, "_product", with_error)
+    assert_found(find_distractors(queries, pool, 3), brute_force(queries, pool, 3))
     # A threshold among scores that differ as little.
     threshold = float(np.median(brute_force(queries, pool, 500)[1][7]))
     options = {"duplicate_similarity": threshold}
     expected = brute_force(queries, pool, 3, **options)
     assert (expected[0][7] >= 0).all() and expected[1][7, 0] > threshold - 1e-5
-    assert_found(nearest(queries, pool, 3, backend="torch", **options), expected)
+    assert_found(find_distractors(queries, pool, 3, **options), expected)
 
 
 def test_an_asked_for_bfloat16_product_is_not_used(queries, pool, monkeypatch):
-    """Whether torch computes one depends on the processor: it is looked at what was asked for."""
-    asked, product = [], Search._product
+    """Whether torch computes one depends on the processor, so the test reads the setting."""
+    asked, product = [], search._product
 
     def noted(*args):
         asked.append(torch.get_float32_matmul_precision())
         return product(*args)
 
-    monkeypatch.setattr(Search, "_product", noted)
+    monkeypatch.setattr(search, "_product", noted)
     torch.set_float32_matmul_precision("medium")
     try:
-        nearest(queries, pool, 3, backend="torch")
+        find_distractors(queries, pool, 3)
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
@@ -131,20 +138,20 @@ def test_the_same_whatever_holds_the_rows(queries, pool, tmp_path):
         Stored(pool),
         pool[::-1][::-1],
     ):
-        assert_found(nearest(queries, rows, 3), expected)
-    assert_found(nearest(Stored(queries), Stored(pool), 3), expected)
+        assert_found(find_distractors(queries, rows, 3), expected)
+    assert_found(find_distractors(Stored(queries), Stored(pool), 3), expected)
 
 
 PEAK = """
 import resource, sys
 import numpy as np
-from conclip.distractors.search import nearest
+from conclip.distractors import find_distractors
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 rows = np.random.default_rng(0).normal(size=(12_000, 16)).astype(np.float32)
 rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-nearest(rows[:100], rows[:100], 3, backend="torch")
+find_distractors(rows[:100], rows[:100], 3)
 before = peak()
-nearest(rows, rows, 3, backend="torch")
+find_distractors(rows, rows, 3)
 print(peak() - before)
 """
 
@@ -158,17 +165,31 @@ def test_memory_is_bounded():
 @pytest.mark.parametrize(
     ("queries", "pool", "options", "says"),
     [
-        (drawn(4, 0), drawn(5, 0, 20), {}, "24 dimensions .* pool of 20"),
-        (drawn(4, 0) * [[1], [1], [0.5], [1]], drawn(5, 0), {}, "Row 2 of the queries has length 0.5 "),
-        (drawn(4, 0), drawn(5, 0) * [[1], [1], [1], [1], [np.nan]], {}, "Row 4 of the pool has length nan"),
-        (drawn(4, 0), np.zeros((0, 24), np.float32), {}, "There is no embedding in the pool"),
-        (drawn(4, 0)[0], drawn(5, 0), {}, "must be embeddings"),
-        (drawn(4, 0), drawn(5, 0), {"k": 6}, "6 of a pool of 5 images"),
-        (drawn(4, 0), drawn(5, 0), {"k": 0}, "0 of a pool of 5 images"),
-        (drawn(4, 0), drawn(5, 0), {"query_keys": np.zeros((3, 16), np.uint8)}, "keys of the queries must be uint8"),
-        (drawn(4, 0), drawn(5, 0), {"backend": "annoy"}, "one of auto, torch, faiss"),
+        (random_embeddings(4, 0), random_embeddings(5, 0, 20), {}, "24 dimensions .* pool of 20"),
+        (
+            random_embeddings(4, 0) * [[1], [1], [0.5], [1]],
+            random_embeddings(5, 0),
+            {},
+            "Row 2 of the queries has length 0.5 ",
+        ),
+        (
+            random_embeddings(4, 0),
+            random_embeddings(5, 0) * [[1], [1], [1], [1], [np.nan]],
+            {},
+            "Row 4 of the pool has length nan",
+        ),
+        (random_embeddings(4, 0), np.zeros((0, 24), np.float32), {}, "There is no embedding in the pool"),
+        (random_embeddings(4, 0)[0], random_embeddings(5, 0), {}, "must be embeddings"),
+        (random_embeddings(4, 0), random_embeddings(5, 0), {"top_k": 6}, "6 of a pool of 5 images"),
+        (random_embeddings(4, 0), random_embeddings(5, 0), {"top_k": 0}, "0 of a pool of 5 images"),
+        (
+            random_embeddings(4, 0),
+            random_embeddings(5, 0),
+            {"query_keys": np.zeros((3, 16), np.uint8)},
+            "keys of the queries must be uint8",
+        ),
     ],
 )
 def test_refuses(queries, pool, options, says):
-    with pytest.raises(ValueError, match=says):
-        nearest(queries, pool, **{"k": 3, **options})
+    with pytest.raises(UsageError, match=says):
+        find_distractors(queries, pool, **options)

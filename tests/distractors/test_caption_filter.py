@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from look_alikes import make_targets, make_texts
+from embedding_pool import make_negated_phrases, make_texts
 
-from conclip.distractors.caption_filter import Agreement, agrees, head_of, mentions, word_forms
+from conclip.distractors.caption_filter import CaptionFilter, head_of, mentions, negation_holds, word_forms
 
 texts = pytest.fixture(name="texts")(make_texts)
-targets = pytest.fixture(name="targets")(make_targets)
+negated_phrases = pytest.fixture(name="negated_phrases")(make_negated_phrases)
 
 
 @pytest.mark.parametrize(
@@ -46,24 +46,25 @@ def test_heads():
     assert {phrase: head_of(phrase) for phrase in heads} == heads
 
 
-def test_agrees_if_nothing_mentions_the_target_and_something_the_subject():
+def test_negation_holds_if_no_text_mentions_the_phrase_and_one_mentions_the_subject():
     captions = ["A man walks two Dogs.", "someone near a lake"]
     assert mentions(captions, "a small dog") and mentions(captions, "lakes") and not mentions(captions, "dogma")
-    assert agrees(captions, ["a ball"])
-    assert not agrees(captions, ["a ball", "the dog"])
-    assert not agrees([*captions, "ball"], ["a ball"])  # an object label
-    assert agrees(captions, ["a ball"], "the men") and not agrees(captions, ["a ball"], "a woman")
-    assert agrees(captions, ["a ball"], "") and agrees(captions, [])
-    assert not agrees([], ["a ball"])
+    assert negation_holds(captions, ["a ball"])
+    assert not negation_holds(captions, ["a ball", "the dog"])
+    assert not negation_holds([*captions, "ball"], ["a ball"])  # an object label
+    assert negation_holds(captions, ["a ball"], "the men") and not negation_holds(captions, ["a ball"], "a woman")
+    assert negation_holds(captions, ["a ball"], "") and negation_holds(captions, [])
+    assert not negation_holds([], ["a ball"])
 
 
 @pytest.mark.parametrize("with_subjects", [False, True])
-def test_agreement_of_all_is_that_of_each(texts, targets, with_subjects):
-    subjects = [("a lake", "", "two men")[row % 3] for row in range(len(targets))] if with_subjects else None
+def test_filter_of_all_pairs_equals_that_of_each(texts, negated_phrases, with_subjects):
+    subjects = [("a lake", "", "two men")[row % 3] for row in range(len(negated_phrases))] if with_subjects else None
     rows = np.array([5, 0, 91, 41, 5, 60, 1])
     expected = [
-        [agrees(texts[image], targets[row], subjects and subjects[row]) for image in range(30, 130)] for row in rows
+        [negation_holds(texts[image], negated_phrases[row], subjects and subjects[row]) for image in range(30, 130)]
+        for row in rows
     ]
-    found = Agreement(texts, targets, subjects)(rows, 30, 130)
+    found = CaptionFilter(texts, negated_phrases, subjects)(rows, 30, 130)
     assert found.tolist() == expected
     assert 0.1 < found.float().mean() < 0.9

@@ -1,9 +1,9 @@
-"""Embeddings with ties and duplicates among them, texts of their images, and what is to be found, the slow way."""
+"""Embeddings with ties and duplicates, texts of their images, and what a search must find, computed the slow way."""
 
 import numpy as np
 
 from conclip.distractors import search as module
-from conclip.distractors.caption_filter import agrees, head_of
+from conclip.distractors.caption_filter import head_of, negation_holds
 
 TILES = ["one tile", "many tiles"]
 
@@ -12,26 +12,26 @@ def unit(rows) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def drawn(count: int, seed: int, dimensions: int = 24) -> np.ndarray:
+def random_embeddings(count: int, seed: int, dimensions: int = 24) -> np.ndarray:
     return unit(np.random.default_rng(seed).normal(size=(count, dimensions)))
 
 
 def make_queries():
-    return np.concatenate([drawn(90, 1), drawn(400, 2)[:7]])
+    return np.concatenate([random_embeddings(90, 1), random_embeddings(400, 2)[:7]])
 
 
 def make_pool():
-    """Row 3 stands there 41 times, rows 99 to 102 are one, 5 is almost 6; the last 7 queries are rows 0 to 6."""
-    rows = drawn(400, 2)
+    """Row 3 occurs 41 times, rows 99 to 102 are equal, 5 is almost 6; the last 7 queries are rows 0 to 6."""
+    rows = random_embeddings(400, 2)
     rows[300:340], rows[100:103] = rows[3], rows[99]
-    rows[5] = unit(rows[6:7] + 0.003 * drawn(1, 3))
+    rows[5] = unit(rows[6:7] + 0.003 * random_embeddings(1, 3))
     return rows
 
 
 def cut_into_tiles(request, monkeypatch):
-    """Of a fixture with the parameters `TILES`."""
+    """Body of a fixture with the parameters `TILES`."""
     if request.param == "many tiles":
-        for name, size in {"ROWS_A_BLOCK": 30, "COLUMNS_A_TILE": 64, "MOST_CANDIDATES": 50}.items():
+        for name, size in {"ROWS_PER_BLOCK": 30, "COLUMNS_PER_TILE": 64, "PAIRS_AT_A_TIME": 50}.items():
             monkeypatch.setattr(module, name, size)
 
 
@@ -61,19 +61,19 @@ def make_texts():
     return [[" ".join(rng.choice(WORDS, 2)) for _ in range(rng.integers(0, 3))] for _ in range(400)]
 
 
-def make_targets():
+def make_negated_phrases():
     rng = np.random.default_rng(7)
     return [[["the dog"], ["a red ball", "boxes"], [""], [], ["a man"]][rng.integers(5)] for _ in range(97)]
 
 
-def expected_agreeing(queries, pool, texts, targets, k):
-    """One query at a time: those that agree by rank, then the nearest others by rank."""
+def expected_with_filter(queries, pool, texts, negated_phrases, k):
+    """One query at a time: the images of which the negation holds by rank, then the most similar others by rank."""
     expected = []
     for row, query in enumerate(queries):
         ranked = brute_force(query[None], pool, len(pool))[0][0]
         ranked = ranked[ranked >= 0].tolist()
-        known = any(map(head_of, targets[row]))
-        agreeing = [image for image in ranked if known and agrees(texts[image], targets[row])][:k]
-        plain = [image for image in ranked if image not in agreeing][: k - len(agreeing)]
-        expected.append((agreeing + plain, [True] * len(agreeing) + [False] * len(plain)))
+        negates = any(map(head_of, negated_phrases[row]))
+        fitting = [image for image in ranked if negates and negation_holds(texts[image], negated_phrases[row])][:k]
+        others = [image for image in ranked if image not in fitting][: k - len(fitting)]
+        expected.append((fitting + others, [True] * len(fitting) + [False] * len(others)))
     return [np.array(part) for part in zip(*expected, strict=True)]
