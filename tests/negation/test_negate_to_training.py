@@ -48,7 +48,14 @@ def test_every_step_reads_what_the_one_before_it_wrote(inputs):
     for name in ("pictures", "pool"):
         assert embed([*model, "--images", str(inputs / name), "--output", str(inputs / f"{name}.npz")]) == 0
     table = inputs / "look_alikes.parquet"
-    found = ["--queries", str(inputs / "pictures.npz"), "--pool", str(inputs / "pool.npz"), "--output_file", str(table)]
+    found = [
+        "--queries",
+        str(inputs / "pictures.npz"),
+        "--pool",
+        str(inputs / "pool.npz"),
+        "--output_file",
+        str(table),
+    ]
     assert search([*found, "--top_k", "3"]) == 0
     assert negate(options(inputs, distractor_mapping=table, distractor_dir=inputs / "pool", num_distractors=2)) == 0
     indices = pq.read_table(table)["distractor_indices"].to_pylist()

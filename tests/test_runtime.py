@@ -1,0 +1,111 @@
+"""Memory returned to the system, and how commands end; in processes of their own where a setting holds for all."""
+
+import os
+import platform
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from conclip.errors import UsageError
+from conclip.runtime import run_command
+
+HOLES = """
+import sys, torch
+from conclip.errors import UsageError
+from conclip.runtime import return_large_blocks, run_command
+resident = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096
+if sys.argv[1] == "set":
+    print(return_large_blocks())
+# Freed, it raises glibc's own threshold above the blocks that follow.
+torch.ones(8 << 20)
+torch.ones(7 << 20)
+large, small = [], []
+for _ in range(100):
+    large.append(torch.ones(1 << 19))
+    small.append(torch.ones(1 << 13))
+before = resident()
+large.clear()
+print(before - resident())
+"""
+
+
+def lines(how: str, **environment: str) -> list[str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run(
+        [sys.executable, "-c", HOLES, how], env={**env, **environment}, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_freed_blocks_leave_the_process():
+    was_set, returned = lines("set")
+    assert was_set == "True"
+    assert int(returned) > 150 * 2**20
+    assert int(lines("leave")[0]) < 50 * 2**20
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_the_users_own_setting_stays():
+    assert lines("set", MALLOC_MMAP_THRESHOLD_=str(1 << 25))[0] == "False"
+
+
+def fail():
+    raise UsageError("There is no file x: name another.")
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "says"),
+    [
+        (lambda: None, 0, ""),
+        (fail, 1, "Error: There is no file x: name another.\n"),
+        (interrupt, 130, "\nInterrupted; nothing was written.\n"),
+    ],
+)
+def test_a_command_ends_with_one_sentence_and_a_status(command, status, says, capsys):
+    assert run_command(command, interrupted="Interrupted; nothing was written.") == status
+    assert capsys.readouterr().err == says
+
+
+def test_a_fault_of_our_own_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run_command(lambda: 1 / 0, interrupted="")
+
+
+SIGTERM_IN_PARENT_AND_WORKER = """
+import os, signal, sys, time
+from conclip.runtime import exit_on_sigterm
+exit_on_sigterm()
+ready, write_end = os.pipe()
+worker = os.fork()
+if worker == 0:
+    try:
+        os.write(write_end, b"1")
+        time.sleep(60)
+    finally:
+        # An exception in the worker would run this.
+        os._exit(7)
+# Python forgets a signal that arrives while it forks.
+os.read(ready, 1)
+os.kill(worker, signal.SIGTERM)
+print("worker", os.WTERMSIG(os.waitpid(worker, 0)[1]), flush=True)
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+finally:
+    print("tidied up", flush=True)
+"""
+
+
+def test_sigterm_lets_the_main_process_tidy_up_and_ends_its_workers_at_once():
+    done = subprocess.run(
+        [sys.executable, "-c", SIGTERM_IN_PARENT_AND_WORKER], capture_output=True, text=True, timeout=50
+    )
+    assert done.stdout == f"worker {signal.SIGTERM.value}\ntidied up\n"
+    assert done.returncode == 143
