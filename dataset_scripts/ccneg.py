@@ -1,11 +1,11 @@
-"""CC-Neg: 228,246 images with a caption and its negation, from the files its authors distribute.
+"""CC-Neg: 228,246 images with a caption and its negation, from the files that its authors distribute.
 
-Write the folder `ccneg/`, which `load_dataset("ccneg")` reads with any version of `datasets` and no remote code:
+`conclip ccneg` writes it as a folder that `load_dataset` reads with any version of `datasets` and without remote code:
 
     conclip ccneg --data_dir CC-Neg --coco_dir coco --output_dir ccneg
 
-Or build it into the cache, from Python (`CCNeg(data_dir="CC-Neg").download_and_prepare()`) or, up to `datasets` 3.6,
-with `load_dataset("dataset_scripts/ccneg.py", data_dir="CC-Neg", trust_remote_code=True)`.
+It can also be built into the cache, from Python (`CCNeg(data_dir="CC-Neg").download_and_prepare()`) or, up to
+`datasets` 3.6, with `load_dataset("dataset_scripts/ccneg.py", data_dir="CC-Neg", trust_remote_code=True)`.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import os
 import datasets
 import pyarrow as pa
 
-# datasets 3.6 copies the modules imported here beside the script, but not what those modules import in turn.
+# datasets 3.6 copies the modules imported here beside the script, but not the modules that those import in turn.
 from .ccneg_images import BrokenImageError, CCNegError, read_image
 from .ccneg_source import ANNOTATION_ROW, CCNegSource, read_source
 from .schema import ANNOTATION_FEATURES, FEATURES
@@ -29,20 +29,20 @@ SKIPPED_FILE = "skipped.jsonl"
 
 @dataclasses.dataclass
 class CCNegConfig(datasets.BuilderConfig):
-    """Options of `CCNeg`, beside `name` ("default": with images, or "annotations": text and file names alone).
+    """Options of `CCNeg`, in addition to `name`: "default" (with images) or "annotations" (only text and file names).
 
     Args:
         data_dir (`str`): folder that holds `ccneg_preprocessed.pt`, `ccneg_images/` and, for distractors,
             `distractor_image_mapping.pt`.
         coco_dir (`str`, *optional*): folder that holds COCO's `train2017/` and
             `annotations/captions_train2017.json`. Without it there are no distractor images.
-        num_distractors (`int`, defaults to 1): how many of the three distractors in the mapping to keep. The paper
+        num_distractors (`int`, defaults to 1): number of distractors to keep of the three in the mapping. The paper
             uses the first.
-        strip_commas (`bool`, defaults to `False`): drop the commas of the negated captions, and only of those, as the
-            official readers do. A caption with a comma can then be told from its negation by the comma alone.
-        skip_broken_images (`bool`, defaults to `False`): leave out rows whose image or distractor is missing or
-            cannot be decoded, count them and list them in `skipped.jsonl`, instead of stopping at the first.
-        test_size (`int`, *optional*): how many of the last rows are the test split; see `choose_test_size`.
+        strip_commas (`bool`, defaults to `False`): remove the commas of the negated captions, and only of those, as
+            the official readers do. The comma alone then separates a caption with a comma from its negation.
+        skip_broken_images (`bool`, defaults to `False`): skip rows whose image or distractor is missing or cannot be
+            decoded, and list them in `skipped.jsonl`, instead of stopping at the first.
+        test_size (`int`, *optional*): number of rows at the end that are the test split; see `choose_test_size`.
     """
 
     coco_dir: str | None = None
@@ -57,9 +57,9 @@ class CCNeg(datasets.ArrowBasedBuilder):
 
     Rows follow `dataset_scripts.schema.FEATURES` ("default", images embedded as their original bytes) or
     `dataset_scripts.ccneg_source.ANNOTATION_ROW` ("annotations", one row for every row of the file, no image opened).
-    The cache is keyed by the options alone: after a change of the files, pass `download_mode="force_redownload"`.
+    The key of the cache is the options alone: after a change of the files, pass `download_mode="force_redownload"`.
 
-    Raises `CCNegError` for whatever does not fit.
+    Raises `CCNegError` for files that are missing, damaged or do not fit together.
     """
 
     VERSION = datasets.Version("1.0.0")
@@ -91,7 +91,7 @@ class CCNeg(datasets.ArrowBasedBuilder):
             row, path = self.source.missing[0]
             raise CCNegError(
                 f"Row {row}: there is no image {path} ({len(self.source.missing):,} missing in all); extract all "
-                "images, or leave such rows out with skip_broken_images."
+                "images, or skip such rows with skip_broken_images."
             )
         return [
             _split_generator(datasets.Split.TRAIN, 0, first_test_row),
@@ -129,10 +129,10 @@ class CCNeg(datasets.ArrowBasedBuilder):
     def _skip(self, row: int, error: BrokenImageError) -> None:
         if not self.config.skip_broken_images:
             raise CCNegError(
-                f"Row {row}: the image {error.path} {error.reason}; replace it, or leave such rows out with "
+                f"Row {row}: the image {error.path} {error.reason}; replace it, or skip such rows with "
                 "skip_broken_images."
             )
-        # The folder is not there when the rows are streamed. One write a line: several processes append.
+        # There is no folder when the rows are streamed. One write per line, since several processes append.
         if os.path.isdir(self._output_dir):
             with open(os.path.join(self._output_dir, SKIPPED_FILE), "a", encoding="utf-8") as file:
                 file.write(json.dumps({"row": row, "path": error.path, "reason": error.reason}) + "\n")
@@ -141,19 +141,19 @@ class CCNeg(datasets.ArrowBasedBuilder):
         super().download_and_prepare(*args, **kwargs)
         skipped = read_skipped(self._output_dir)
         if skipped:
-            logger.warning(f"{len(skipped)} rows were left out; {SKIPPED_FILE} beside the data lists them.")
+            logger.warning(f"{len(skipped)} rows were skipped; {SKIPPED_FILE} beside the data lists them.")
 
 
 def _split_generator(name: datasets.NamedSplit, start: int, stop: int) -> datasets.SplitGenerator:
     ranges = [(first, min(first + ROWS_PER_TABLE, stop)) for first in range(start, stop, ROWS_PER_TABLE)]
     generator = datasets.SplitGenerator(name, {"row_ranges": ranges})
-    # The total of the progress bar; the builder puts the rows really written in its place.
+    # The total of the progress bar; the builder replaces it by the number of rows written.
     generator.split_info.num_examples = stop - start
     return generator
 
 
 def read_skipped(folder: str) -> list[dict]:
-    """The rows left out of a built folder, in order: dicts of `row` (first: 0), `path` and `reason`."""
+    """Return the rows that were skipped in a built folder, in order: dicts of `row` (first: 0), `path`, `reason`."""
     path = os.path.join(folder, SKIPPED_FILE)
     if not os.path.exists(path):
         return []

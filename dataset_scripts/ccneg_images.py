@@ -1,4 +1,4 @@
-"""Finds and reads images inside a given folder, whatever prefix the recorded paths carry, and never outside it."""
+"""Find and read images inside a folder, whatever prefix the recorded paths have, and never outside the folder."""
 
 import io
 import os
@@ -9,11 +9,11 @@ from datasets.exceptions import DatasetGenerationError
 
 
 class CCNegError(DatasetGenerationError):
-    """Something is wrong with the files the user gave; the message is one sentence that says what and where."""
+    """Report a file that does not fit; the message is one sentence that says what is wrong and where."""
 
 
 class ImageIndex:
-    """The files below `base/folder`, listed once, so that no recorded path is ever opened as it stands.
+    """The files below `base/folder`, listed once, so that no recorded path is opened unchecked.
 
     Raises `CCNegError` for a link that leads out of `base`. Links to folders are not followed.
     """
@@ -44,7 +44,7 @@ class ImageIndex:
                     self.by_name.setdefault(entry.name, []).append(inside)
 
     def find(self, recorded: str, row: int) -> str | None:
-        """The file, relative to `base`, that shares the longest ending with `recorded`; None where there is none."""
+        """Return the file, relative to `base`, with the longest common ending; None if there is none."""
         parts = recorded.replace("\\", "/").split("/")
         if ".." in parts:
             raise CCNegError(
@@ -55,7 +55,7 @@ class ImageIndex:
             return None
         lengths = [_common_ending(parts, candidate.split("/")) for candidate in candidates]
         longest = max(lengths)
-        # A file that shares its name alone is another image if the recorded folder is here and does not hold it.
+        # A file that shares only its name is another image if the recorded folder exists and does not hold it.
         if longest == 1 and len(parts) > 1 and parts[-2] in self.folders:
             return None
         if lengths.count(longest) > 1:
@@ -66,7 +66,7 @@ class ImageIndex:
         return candidates[lengths.index(longest)]
 
     def expected(self, recorded: str) -> str:
-        """Where the file of `recorded`, relative to `base`, would be in the authors' layout."""
+        """Return the path of `recorded`, relative to `base`, in the authors' layout."""
         parts = recorded.replace("\\", "/").split("/")
         if self.folder in parts:
             return "/".join(parts[parts.index(self.folder) :])
@@ -91,9 +91,9 @@ class BrokenImageError(Exception):
 
 
 def read_image(path: str, decodable: set[str]) -> dict:
-    """The bytes and name of an image that decodes to its last row, as `datasets.Image` stores them.
+    """Return the bytes and name of an image, as `datasets.Image` stores them, after decoding it to its last row.
 
-    `decodable` remembers the files that were decoded before: a COCO image is the distractor of several rows.
+    `decodable` holds the files that were decoded before, since a COCO image can be the distractor of several rows.
     Raises `BrokenImageError`.
     """
     try:
@@ -106,7 +106,7 @@ def read_image(path: str, decodable: set[str]) -> dict:
     except FileNotFoundError:
         raise BrokenImageError(path, "is missing") from None
     except PIL.UnidentifiedImageError:
-        raise BrokenImageError(path, "is empty or no image") from None
+        raise BrokenImageError(path, "is empty or not an image") from None
     except Exception as error:  # Pillow's readers raise a dozen types on damaged bytes
         raise BrokenImageError(path, f"cannot be decoded ({error})") from error
     return {"bytes": content, "path": os.path.basename(path)}

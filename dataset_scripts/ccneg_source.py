@@ -1,4 +1,4 @@
-"""Reads CC-Neg as its authors distribute it: annotations, images folder, distractor mapping.
+"""Read CC-Neg as its authors distribute it: annotations, images folder, distractor mapping.
 
 Source of the layout: the official readers, `src/data/finetuning_datasets.py` and `src/data/evaluation_datasets.py`
 of github.com/jaisidhsingh/CoN-CLIP.
@@ -25,7 +25,7 @@ COCO_FOLDER = "train2017"
 OFFICIAL_TEST_SIZE = 40_000
 
 # CC-Neg negates one predicate-object pair of the caption, chosen at random (arXiv 2403.20312, section on CC-Neg); the
-# file does not say whether that makes it an object, an attribute or a relation.
+# file does not say whether that is an object, an attribute or a relation.
 NEGATION_KIND = "predicate-object"
 
 ANNOTATION_ROW = Features(
@@ -54,7 +54,7 @@ class CCNegSource:
 
 
 def load_plain(path: Path):
-    """`torch.load` of plain data (lists, dicts, text, numbers, tensors); anything that could run code is refused."""
+    """Load plain data (lists, dicts, text, numbers, tensors) with `torch.load`; refuse what could run code."""
     if not path.is_file():
         raise CCNegError(f"There is no {path.name} in {path.parent}: data_dir must be the folder that holds it.")
     try:
@@ -62,10 +62,12 @@ def load_plain(path: Path):
     except pickle.UnpicklingError as error:
         raise CCNegError(
             f"{path} was refused: it is damaged or holds more than plain data, which could run code when loaded; "
-            "fetch it again from CC-Neg's authors."
+            "download it again from CC-Neg's authors."
         ) from error
     except Exception as error:  # torch raises half a dozen types on a damaged file
-        raise CCNegError(f"{path} cannot be read: it is cut short or no PyTorch file; fetch it again.") from error
+        raise CCNegError(
+            f"{path} cannot be read: it is cut short or not a PyTorch file; download it again."
+        ) from error
 
 
 def _nested(value, *keys: str):
@@ -93,14 +95,16 @@ def _objects(annotation: dict) -> list[str]:
 
 
 def read_annotations(path: Path) -> tuple[list[str], list[str], list[str], list[list[str]]]:
-    """Recorded image paths, captions, negated captions and named objects; one entry per row each."""
+    """Return the recorded image paths, captions, negated captions and named objects, one entry per row."""
     data = load_plain(path)
     annotations, paths = _nested(data, "annotations"), _nested(data, "image_paths")
     if not isinstance(annotations, list) or not isinstance(paths, list):
         keys = sorted(map(str, data)) if isinstance(data, dict) else type(data).__name__
         raise CCNegError(f"{path} must hold a dict of the lists 'image_paths' and 'annotations'; it holds {keys}.")
     if len(annotations) != len(paths):
-        raise CCNegError(f"{path} holds {len(paths)} image paths for {len(annotations)} annotations; fetch it again.")
+        raise CCNegError(
+            f"{path} holds {len(paths)} image paths for {len(annotations)} annotations; download it again."
+        )
     captions, negated, objects = [], [], []
     for row, (annotation, recorded) in enumerate(zip(annotations, paths, strict=True)):
         _text(recorded, row, "image path", path)
@@ -114,7 +118,7 @@ def read_annotations(path: Path) -> tuple[list[str], list[str], list[str], list[
 
 
 def coco_file_names(coco_dir: Path) -> list[str]:
-    """File names of COCO train2017 in the order of torchvision's `CocoCaptions`: ascending image id."""
+    """Return the file names of COCO train2017 in the order of torchvision's `CocoCaptions`: ascending image id."""
     path = coco_dir / COCO_ANNOTATIONS_FILE
     try:
         images = json.loads(path.read_text(encoding="utf-8"))["images"]
@@ -124,17 +128,17 @@ def coco_file_names(coco_dir: Path) -> list[str]:
             f"There is no {path}: coco_dir must be the folder that holds {COCO_FOLDER}/ and {COCO_ANNOTATIONS_FILE}."
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise CCNegError(f"{path} is no COCO captions file or is cut short; fetch it again.") from error
+        raise CCNegError(f"{path} is not a COCO captions file or is cut short; download it again.") from error
 
 
 def read_distractors(data_dir: Path, coco_dir: Path, num_rows: int, num_distractors: int) -> list[list[str]]:
-    """COCO file names of the first `num_distractors` distractors of each row."""
+    """Return the COCO file names of the first `num_distractors` distractors of each row."""
     path = data_dir / MAPPING_FILE
     mapping = load_plain(path)
     if not isinstance(mapping, list) or len(mapping) != num_rows:
         length = len(mapping) if isinstance(mapping, list) else type(mapping).__name__
         raise CCNegError(
-            f"{path} must be a list with an entry for each of the {num_rows} annotations; it has {length}: fetch "
+            f"{path} must be a list with an entry for each of the {num_rows} annotations; it has {length}: download "
             "the file that belongs to them."
         )
     names = coco_file_names(coco_dir)
@@ -155,10 +159,10 @@ def read_distractors(data_dir: Path, coco_dir: Path, num_rows: int, num_distract
 
 
 def choose_test_size(num_rows: int, test_size: int | None) -> int:
-    """How many of the last rows are the test split.
+    """Return the number of rows at the end that are the test split.
 
-    Official: 40,000 of 228,246. A file with fewer than 80,000 rows gives its last sixth (rounded down, at least one
-    row), which is close to the official share. `test_size` overrides both.
+    The official split has 40,000 of 228,246 rows. Of a file with fewer than 80,000 rows it is the last sixth (rounded
+    down, at least one row), which is close to the official share. `test_size` overrides both.
     """
     size = test_size
     if size is None:
@@ -169,11 +173,11 @@ def choose_test_size(num_rows: int, test_size: int | None) -> int:
 
 
 def read_source(config) -> CCNegSource:
-    """Reads everything but the pixels. `config` is a `CCNegConfig`; raises `CCNegError` for whatever does not fit."""
+    """Read everything but the pixels. `config` is a `CCNegConfig`. Raises `CCNegError` for files that do not fit."""
     if config.data_dir is None or not os.path.isdir(config.data_dir):
         raise CCNegError(
             f"data_dir must be the folder that holds {ANNOTATIONS_FILE} and {IMAGES_FOLDER}/; "
-            f"{config.data_dir} is no folder."
+            f"{config.data_dir} is not a folder."
         )
     if config.num_distractors < 1:
         raise CCNegError(f"num_distractors must be at least 1, got {config.num_distractors}.")
@@ -205,9 +209,9 @@ def read_source(config) -> CCNegSource:
 
 
 def locate(recorded: list[list[str]], index: ImageIndex) -> tuple[list[list[str]], list[tuple[int, str]]]:
-    """The file of each recorded path, relative to the index's base, and the row and place of each that is missing.
+    """Return the file of each recorded path, relative to the index's base, and row and path of each missing file.
 
-    A missing file gets the place it has in the authors' layout, so the annotations can be had without the images.
+    A missing file has its path in the authors' layout, so that the annotations can be read without the images.
     """
     missing = []
     files: list[list[str]] = []

@@ -32,7 +32,7 @@ from dataset_scripts.schema import FEATURES
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-# Leaving broken images out
+# Skipping broken images
 
 
 def test_skipping_counts_and_lists(write, ccneg, coco, tmp_path):
@@ -41,7 +41,7 @@ def test_skipping_counts_and_lists(write, ccneg, coco, tmp_path):
     truncate(coco / "train2017" / "000000000009.jpg")
     status, report, _ = write("--coco_dir", coco, "--skip_broken_images")
     assert status == 0
-    assert "left out: 4 rows, listed in skipped.jsonl" in report
+    assert "skipped: 4 rows, listed in skipped.jsonl" in report
     skipped = read_skipped(str(tmp_path / "ccneg"))
     assert [row["row"] for row in skipped] == [0, 4, 8, 11]
     assert skipped[1] == {"row": 4, "path": str(ccneg / IMAGES / "000004.jpg"), "reason": "is missing"}
@@ -57,7 +57,7 @@ def test_nothing_left_is_an_error(write, ccneg):
     for row in (10, 11):
         truncate(ccneg / IMAGES / f"{row:06}.jpg")
     status, _, error = write("--skip_broken_images")
-    assert (status, "Every row of the test split was left out" in error) == (1, True)
+    assert (status, "Every row of the test split was skipped" in error) == (1, True)
 
 
 # The folder
@@ -110,12 +110,12 @@ def test_processes_and_shards_keep_the_order(tmp_path):
     np.testing.assert_allclose(reds, [image_color(row)[0] for row in range(130, 250)], atol=3)
 
 
-def test_broken_images_are_told_from_processes_of_their_own(tmp_path, capsys):
+def test_broken_images_are_reported_by_other_processes(tmp_path, capsys):
     ccneg = write_ccneg(tmp_path / "source", 250)
     truncate(ccneg / IMAGES / "000120.jpg")
     command = ["--data_dir", str(ccneg), "--output_dir", str(tmp_path / "ccneg"), "--num_proc", "2"]
     assert main(command) == 1
-    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("error: Row 120: the image ")
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("Error: Row 120: the image ")
     assert leftovers(tmp_path) == []
     truncate(ccneg / IMAGES / "000003.jpg")
     assert main([*command, "--skip_broken_images"]) == 0
@@ -134,7 +134,7 @@ def test_card_says_what_was_done(write, coco, tmp_path):
     write("--coco_dir", coco, "--num_distractors", 2, "--strip_commas")
     card = (tmp_path / "ccneg" / "README.md").read_text()
     assert "| train | 10 |\n| test | 2 |" in card
-    assert "Distractor images a row: 2. Commas: stripped from the negated captions." in card
+    assert "Distractor images per row: 2. Commas: stripped from the negated captions." in card
     assert "$" not in card
     assert set(re.findall(r"^\| (`.*?`) \|", card, re.M)) == {
         "`image`", "`caption`", "`negated_captions`", "`negation_kinds`", "`objects`", "`distractor_images`",
@@ -148,7 +148,7 @@ def test_existing_folder_is_kept(write, tmp_path):
     status, _, error = write()
     assert (status, "ccneg exists: choose another --output_dir" in error) == (1, True)
     assert (tmp_path / "ccneg" / "mine").exists()
-    assert write("--overwrite_output_dir")[0] == 0
+    assert write("--overwrite")[0] == 0
     assert not (tmp_path / "ccneg" / "mine").exists()
     assert leftovers(tmp_path) == ["ccneg"]
 
@@ -157,7 +157,7 @@ def test_overwriting_spares_a_folder_of_the_users(write, tmp_path):
     (tmp_path / "ccneg").mkdir()
     (tmp_path / "ccneg" / "annotations").mkdir()
     (tmp_path / "ccneg" / "README.md").write_text("# My thesis")
-    status, _, error = write("--overwrite_output_dir")
+    status, _, error = write("--overwrite")
     assert (status, "was not written by this command" in error) == (1, True)
     assert (tmp_path / "ccneg" / "README.md").read_text() == "# My thesis"
 
@@ -166,13 +166,19 @@ def test_failed_overwrite_keeps_the_old_folder(write, ccneg, tmp_path):
     write()
     before = (tmp_path / "ccneg" / "data" / "ccneg-train.parquet").read_bytes()
     truncate(ccneg / IMAGES / "000011.jpg")
-    assert write("--overwrite_output_dir")[0] == 1
+    assert write("--overwrite")[0] == 1
     assert (tmp_path / "ccneg" / "data" / "ccneg-train.parquet").read_bytes() == before
     assert leftovers(tmp_path) == ["ccneg"]
 
 
-@pytest.mark.parametrize("interrupt, expected", [(KeyboardInterrupt(), 130), (OSError(28, "No space left"), 1)])
-def test_interrupted_leaves_nothing_and_runs_again(write, tmp_path, monkeypatch, interrupt, expected):
+@pytest.mark.parametrize(
+    "interrupt, expected, says",
+    [
+        (KeyboardInterrupt(), 130, "Interrupted. The output folder was not changed; the same command starts again."),
+        (OSError(28, "No space left"), 1, r"Error: .*ccneg cannot be written: .*No space left.*"),
+    ],
+)
+def test_interrupted_leaves_nothing_and_runs_again(write, tmp_path, monkeypatch, interrupt, expected, says):
     read = ccneg_module.read_image
 
     def stop_at_row_7(path, decodable):
@@ -183,7 +189,7 @@ def test_interrupted_leaves_nothing_and_runs_again(write, tmp_path, monkeypatch,
     monkeypatch.setattr(ccneg_module, "read_image", stop_at_row_7)
     status, _, error = write()
     assert status == expected
-    assert "Traceback" not in error and error.strip().splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in error and re.fullmatch(says, error.strip().splitlines()[-1])
     assert leftovers(tmp_path) == []
     monkeypatch.undo()
     assert write()[0] == 0
@@ -207,10 +213,17 @@ def test_terminated_process_tidies_up(tmp_path):
     assert leftovers(tmp_path) == []
 
 
-def test_disk_too_small_is_told_before_anything_is_read(write, tmp_path, monkeypatch):
+def test_disk_too_small_is_reported_before_anything_is_read(write, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     monkeypatch.setattr(ccneg_module, "read_image", None)
     status, _, error = write()
     assert status == 1
-    assert re.search(r"error: The images need about 0\.0 GB and .* has 0\.0 GB free", error)
+    assert re.search(r"Error: The images need about 0\.0 GB and .* has 0\.0 GB free", error)
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("size", ["many", "5 apples"])
+def test_a_shard_size_that_is_none_is_refused(write, tmp_path, size):
+    status, _, error = write("--max_shard_size", size)
+    assert (status, f"--max_shard_size must be a size such as 500MB, got '{size}'." in error) == (1, True)
     assert leftovers(tmp_path) == []

@@ -121,7 +121,7 @@ def test_bad_source_is_one_sentence_and_leaves_nothing(write, ccneg, coco, tmp_p
     status, _, error = write("--coco_dir", coco)
     last = error.strip().splitlines()[-1]
     assert status == 1
-    assert re.fullmatch(f"error: .*{message}.*", last)
+    assert re.fullmatch(f"Error: .*{message}.*", last)
     assert "Traceback" not in error
     assert leftovers(tmp_path) == []
     assert not (tmp_path / "executed").exists()
@@ -144,14 +144,14 @@ def test_bad_coco_is_one_sentence(write, coco, tmp_path, name):
     breaks(coco)
     status, _, error = write("--coco_dir", coco)
     assert status == 1
-    assert re.fullmatch(f"error: .*{message}.*", error.strip().splitlines()[-1])
+    assert re.fullmatch(f"Error: .*{message}.*", error.strip().splitlines()[-1])
     assert leftovers(tmp_path) == []
 
 
 def test_wrong_data_dir(tmp_path, capsys):
     assert main(["--data_dir", str(tmp_path / "nowhere"), "--output_dir", str(tmp_path / "ccneg")]) == 1
     assert re.fullmatch(
-        r"error: data_dir must be the folder .*nowhere is no folder\.", capsys.readouterr().err.strip()
+        r"Error: data_dir must be the folder .*nowhere is not a folder\.", capsys.readouterr().err.strip()
     )
 
 
@@ -160,6 +160,8 @@ def test_no_data_dir_from_python(tmp_path):
         CCNeg(cache_dir=str(tmp_path)).download_and_prepare()
 
 
-def test_zero_distractors(write):
+def test_zero_distractors(write, build):
     status, _, error = write("--num_distractors", 0)
-    assert (status, "num_distractors must be at least 1" in error) == (1, True)
+    assert (status, error) == (1, "Error: --num_distractors must be 1 or more, got 0.\n")
+    with pytest.raises(CCNegError, match="num_distractors must be at least 1"):
+        build("annotations", num_distractors=0)
