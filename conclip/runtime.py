@@ -119,13 +119,7 @@ def run_command(command: Callable[[], object], interrupted: str) -> int:
 
 def exit_on_sigterm() -> None:
     """Let a job that a scheduler ends tidy up as one ended by Ctrl-C does."""
-    main_process = os.getpid()
-
-    def leave(_signal, _frame) -> None:
-        if os.getpid() != main_process:
-            # A forked worker inherits this handler. Its pool ends it by this signal; an exception could hang both.
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGTERM)
-        sys.exit(143)
-
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(143))
+    # Pools end their workers by this signal. Python runs a handler only between two of its instructions: a worker that
+    # gets the signal just before it waits for a task would wait forever.
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))

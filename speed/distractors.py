@@ -77,9 +77,8 @@ def main() -> None:
     ratio = times["ratio"]
     names = {"search_s": times["reference_s"], "product_s": times["ours_s"], "search_to_product": ratio}
     write_json({"settings": vars(args), "machine": machine("cpu"), **names}, args.output_file)
-    print(
-        f"{args.queries:,} x {args.pool:,} x {args.dimensions}, the {args.top_k} most similar: {as_text(ratio)} times the product"
-    )
+    sizes = f"{args.queries:,} x {args.pool:,} x {args.dimensions}"
+    print(f"{sizes}, the {args.top_k} most similar: {as_text(ratio)} times the product")
 
 
 if __name__ == "__main__":

@@ -86,6 +86,8 @@ ready, write_end = os.pipe()
 worker = os.fork()
 if worker == 0:
     try:
+        # Python runs a handler of its own only between two instructions: not while a worker waits at a lock.
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
         os.write(write_end, b"1")
         time.sleep(60)
     finally:
