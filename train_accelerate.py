@@ -29,7 +29,7 @@ from peft import LoraConfig
 from conclip.atomic_write import writable_folder
 from conclip.data import load_split
 from conclip.embedding.images import ImageEmbedder, embedding_cache_dir
-from conclip.embedding.texts import kept_tokens
+from conclip.embedding.texts import cached_tokens
 from conclip.errors import UsageError
 from conclip.hub import create_repository, push, use_cache_without_network
 from conclip.models.clip import add_lora, load_model, save_model, text_tokenizer, unwrap_lora
@@ -125,7 +125,7 @@ def run(arguments: Arguments, accelerator: Accelerator, output_dir: Path) -> Non
             ),
         )
     cache_dir = embedding_cache_dir(arguments.data.embedding_cache_dir)
-    tokenize = kept_tokens(text_tokenizer(unwrap_lora(model), processor), cache_dir / "texts")
+    tokenize = cached_tokens(text_tokenizer(unwrap_lora(model), processor), cache_dir / "texts")
     collator = PairCollator(
         processor.image_processor, training.mini_batch_size, static_shapes=compiles(training, accelerator)
     )

@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 from transformers import CLIPProcessor
 
-from conclip.embedding.fingerprint import tower_key, tower_meta
+from conclip.embedding.fingerprint import clip_image_encoder_description, encoder_fingerprint
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.store import EmbeddingStore, ShardWriter
 from conclip.training.scenes_base import word_tokenizer
@@ -72,11 +72,13 @@ def write_rows(folder: Path, rows: int) -> None:
 def fill_cache(cache: Path, model_folder: Path, data_folder: Path) -> None:
     dataset = datasets.load_dataset(str(data_folder), split="train")
     model = ConCLIPModel.from_pretrained(model_folder)
-    meta = tower_meta(model, CLIPProcessor.from_pretrained(model_folder).image_processor, "no")
+    description = clip_image_encoder_description(
+        model, CLIPProcessor.from_pretrained(model_folder).image_processor, "no"
+    )
     every, first = np.arange(len(dataset)), np.zeros(len(dataset), np.int64)
-    with ShardWriter(EmbeddingStore(cache / tower_key(meta), meta)) as writer:
+    with ShardWriter(EmbeddingStore(cache / encoder_fingerprint(description), description)) as writer:
         for column, places in (("image", None), ("distractor_images", first)):
-            keys = ImageColumn(dataset, column, "train", every, places).stored.keys(shown=True)
+            keys = ImageColumn(dataset, column, "train", every, places).stored.keys(show_progress=True)
             for some in np.array_split(keys, -(-len(keys) // 4096)):
                 writer.add(some, torch.nn.functional.normalize(torch.randn(len(some), model.projection_dim)))
 

@@ -1,13 +1,13 @@
 """
-SugarCrepe by `evaluate/run_benchmarks.py`'s own parts against the usual loop over its files:
+Time SugarCrepe with the parts of `conclip evaluate` against the usual loop over its files:
 
     python -m speed.sugarcrepe --data_dir data --tokenizer_name openai/clip-vit-base-patch32
 
-The loop takes one item at a time, both captions at 77 tokens, and the image again for every item; of so many items
-that it is timed over some, spread over the files, and the seconds an item are compared. Ours scores all items from an
-empty cache. Where pictures are missing, those of `--pictures` stand in for them in turn; with `--distinct` each file
-has bytes of its own, so that as many images are embedded as the files name, 1,560, and not as many as there are
-pictures. Before it times, it checks that both give the loop's items the same scores.
+The loop takes one item at a time, both captions padded to 77 tokens, and embeds the image again for every item. It is
+timed over a sample of items from all files, and the seconds per item are compared. Ours scores all items from an empty
+cache. If images are missing, those of `--image_dir` stand in for them in turn. With `--distinct` each of these files
+gets bytes of its own, so that 1,560 different images are embedded, the number that SugarCrepe has. Before timing, the
+script checks that both ways give the sampled items the same scores.
 """
 
 import argparse
@@ -26,8 +26,9 @@ from transformers import AutoTokenizer, CLIPModel, PreTrainedTokenizerBase
 from conclip.embedding.images import ImageEmbedder
 from conclip.embedding.tokens import TextTokenizer
 from conclip.evaluation.items import ItemReader
-from conclip.evaluation.scorers import clip_scorer
+from conclip.evaluation.scorers import EmbeddingScorer
 from conclip.evaluation.scoring import score_items
+from conclip.models.cached_encoder import cached_clip
 from conclip.runtime import return_large_blocks
 from dataset_scripts.benchmarks.sugarcrepe import SUGARCREPE
 from modeling_conclip import ConCLIPModel
@@ -37,14 +38,14 @@ from speed.paired import as_text, machine, time_in_turns, write_json
 MOST_DIFFERENCE = 1e-5
 
 
-def stand_ins(data_dir: Path, pictures: Path, folder: Path, distinct: bool) -> Path:
-    """The annotations of `data_dir` with a picture for every file they name."""
+def stand_ins(data_dir: Path, image_dir: Path, folder: Path, distinct: bool) -> Path:
+    """Return a folder with the annotations of `data_dir` and an image for every file they name."""
     (folder / "val2017").mkdir(parents=True)
     (folder / "sugarcrepe").symlink_to((data_dir / "sugarcrepe").resolve())
     names = sorted({Path(item["images"][0]).name for item in SUGARCREPE.read(folder)})
-    files = cycle(sorted(pictures.glob("*.jpg")))
+    files = cycle(sorted(image_dir.glob("*.jpg")))
     for name, file in zip(names, files, strict=False):
-        # What follows the end of a JPEG is not decoded.
+        # A decoder ignores bytes after the end of a JPEG.
         own = name.encode() if distinct else b""
         (folder / "val2017" / name).write_bytes(file.read_bytes() + own)
     return folder
@@ -52,7 +53,7 @@ def stand_ins(data_dir: Path, pictures: Path, folder: Path, distinct: bool) -> P
 
 @torch.no_grad()
 def usual_loop(model: CLIPModel, tokenizer, items: list[dict]) -> np.ndarray:
-    """float64, (items, 2): cosines of the image with its captions."""
+    """Return float64, (items, 2): cosines of the image with its captions."""
     processor, scores = image_processor(), []
     for item in items:
         image = Image.open(item["images"][0]).convert("RGB")
@@ -68,19 +69,19 @@ def usual_loop(model: CLIPModel, tokenizer, items: list[dict]) -> np.ndarray:
 
 
 def ours(model: ConCLIPModel, tokenizer, reader: ItemReader, accelerator: Accelerator, batch_size: int) -> np.ndarray:
-    """The same of all items, from an empty cache."""
-    config, found = model.config.text_config, []
+    """Return the same for all items, from an empty cache."""
+    config, collected = model.config.text_config, []
     with tempfile.TemporaryDirectory() as cache:
         embedder = ImageEmbedder(image_processor(), accelerator, batch_size, 0, Path(cache))
         own_tokenizer = TextTokenizer(tokenizer, config.max_position_embeddings, config.eos_token_id)
-        scorer = clip_scorer(model, own_tokenizer, embedder, batch_size)
-        score_items(reader, scorer, lambda items, scores: found.extend(scores))
-    return np.concatenate(found)
+        scorer = EmbeddingScorer(cached_clip(model, own_tokenizer, embedder, batch_size))
+        score_items(reader, scorer, lambda items, scores: collected.extend(scores))
+    return np.concatenate(collected)
 
 
 @dataclass
-class Both:
-    """The same model, items and tokenizer for both."""
+class Setup:
+    """Both ways to score, with the same model, items and tokenizer."""
 
     plain: CLIPModel
     tokenizer: PreTrainedTokenizerBase
@@ -98,27 +99,27 @@ class Both:
         return ours(self.model, self.tokenizer, self.reader, self.accelerator, self.batch_size)
 
 
-def load(options: argparse.Namespace, data_dir: Path) -> Both:
+def load(options: argparse.Namespace, data_dir: Path) -> Setup:
     accelerator, tokenizer = Accelerator(), AutoTokenizer.from_pretrained(options.tokenizer_name)
     plain = make_model(options.model).to(accelerator.device).eval()
-    # Of another tokenizer than CLIP's own, where that is what it was given.
+    # The tokenizer may be another than CLIP's own.
     plain.config.text_config.eos_token_id = plain.text_model.eos_token_id = tokenizer.eos_token_id
-    return Both(plain, tokenizer, ItemReader(SUGARCREPE, data_dir), accelerator, options.batch_size)
+    return Setup(plain, tokenizer, ItemReader(SUGARCREPE, data_dir), accelerator, options.batch_size)
 
 
-def check_equal(both: Both, some: np.ndarray, items: list[dict]) -> float:
-    """Largest difference of the scores of some of the items; ends the benchmark where it is too large."""
-    difference = float(np.abs(both.ours()[some] - both.usual_loop([items[at] for at in some])).max())
+def check_equal(setup: Setup, some: np.ndarray, items: list[dict]) -> float:
+    """Return the largest difference of the scores of some items; exit if it is too large."""
+    difference = float(np.abs(setup.ours()[some] - setup.usual_loop([items[at] for at in some])).max())
     print(f"Largest difference of {2 * len(some):,} scores: {difference:.1e}")
     if not difference <= MOST_DIFFERENCE:
-        sys.exit("The two do not compute the same.")
+        sys.exit("The two ways do not compute the same scores.")
     return difference
 
 
-def time_both(both: Both, some: np.ndarray, items: list[dict], rounds: int) -> dict:
-    """As of `time_in_turns`, in seconds for all items; those of the loop from its seconds for some."""
+def time_both(setup: Setup, some: np.ndarray, items: list[dict], rounds: int) -> dict:
+    """Return the result of `time_in_turns` in seconds for all items; the loop is extrapolated from some items."""
     chosen = [items[at] for at in some]
-    times = time_in_turns(both.ours, lambda: both.usual_loop(chosen), rounds, both.accelerator.device.type)
+    times = time_in_turns(setup.ours, lambda: setup.usual_loop(chosen), rounds, setup.accelerator.device.type)
     share = len(items) / len(some)
     ratio = {name: value * share for name, value in times["ratio"].items()}
     return {**times, "reference_s": [seconds * share for seconds in times["reference_s"]], "ratio": ratio}
@@ -127,31 +128,33 @@ def time_both(both: Both, some: np.ndarray, items: list[dict], rounds: int) -> d
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="vit-base-patch32", choices=SIZES)
-    parser.add_argument("--data_dir", type=Path, default=Path("data"), help="As of run_benchmarks.py.")
-    parser.add_argument("--pictures", type=Path, help="Folder of JPEGs that stand in for COCO's.")
-    parser.add_argument("--distinct", action="store_true", help="Every file of --pictures counts as another picture.")
-    parser.add_argument("--tokenizer_name", required=True, help="Of CLIP.")
+    parser.add_argument(
+        "--data_dir", type=Path, default=Path("data"), help="Folder of the benchmarks, see `conclip evaluate`."
+    )
+    parser.add_argument("--image_dir", type=Path, help="Folder of JPEGs that stand in for COCO's.")
+    parser.add_argument("--distinct", action="store_true", help="Make every stand-in a different image.")
+    parser.add_argument("--tokenizer_name", required=True, help="Tokenizer of CLIP: folder or Hub id.")
     parser.add_argument("--loop_items", type=int, default=100)
     parser.add_argument("--batch_size", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output", default="outputs/benchmarks/sugarcrepe.json")
+    parser.add_argument("--output_file", default="outputs/benchmarks/sugarcrepe.json")
     options = parser.parse_args(argv)
     return_large_blocks()
     with tempfile.TemporaryDirectory() as folder:
         data_dir = options.data_dir
-        if options.pictures:
-            data_dir = stand_ins(data_dir, options.pictures, Path(folder) / "data", options.distinct)
-        both = load(options, data_dir)
-        items = list(both.reader)
+        if options.image_dir:
+            data_dir = stand_ins(data_dir, options.image_dir, Path(folder) / "data", options.distinct)
+        setup = load(options, data_dir)
+        items = list(setup.reader)
         some = np.linspace(0, len(items) - 1, options.loop_items).astype(int)
         images = len({item["images"][0] for item in items})
         print(f"{len(items):,} items, {images:,} images")
-        difference = check_equal(both, some, items)
-        times = time_both(both, some, items, options.rounds)
+        difference = check_equal(setup, some, items)
+        times = time_both(setup, some, items, options.rounds)
     print(f"{options.model}, SugarCrepe: the usual loop takes {as_text(times['ratio'])} as long as ours")
     result = {"options": {name: str(value) for name, value in vars(options).items()}, "items": len(items)}
     result |= {"images": images, "largest_difference": difference}
-    write_json({**result, **machine(both.accelerator.device.type), **times}, options.output)
+    write_json({**result, **machine(setup.accelerator.device.type), **times}, options.output_file)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""What an embedding depends on beside the image or text: the tower, the preprocessing, the precision."""
+"""
+Everything that an embedding depends on besides the image or text: the encoder, the preprocessing, the precision.
+
+The descriptions are for people to read and for `encoder_fingerprint`: two encoders with the same description give an
+image (or text) the same embedding.
+"""
 
 import json
 from importlib.metadata import version
@@ -10,32 +15,36 @@ from transformers import BaseImageProcessor, PreTrainedConfig
 from conclip.embedding.tokens import TextTokenizer
 from modeling_conclip import ConCLIPModel
 
-# Where a model came from and how it was saved; the type of the weights is told by the weights.
+# Where a model came from and how it was saved. The dtype of the weights is part of their hash.
 IRRELEVANT = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "processor_class")
 
 
-def tower_meta(model: ConCLIPModel, image_processor: BaseImageProcessor, mixed_precision: str) -> dict:
-    """For people to read and for `tower_key`: two models with the same meta give an image the same embedding."""
+def clip_image_encoder_description(
+    model: ConCLIPModel, image_processor: BaseImageProcessor, mixed_precision: str
+) -> dict:
+    """Return the description of CLIP's image encoder."""
     modules = {"vision_model": model.vision_model, "visual_projection": model.visual_projection}
-    return image_meta(modules, model.vision_model.config, image_processor, mixed_precision)
+    return image_encoder_description(modules, model.vision_model.config, image_processor, mixed_precision)
 
 
-def text_tower_meta(model: ConCLIPModel, tokenizer: TextTokenizer, mixed_precision: str) -> dict:
-    """The same for texts."""
+def clip_text_encoder_description(model: ConCLIPModel, tokenizer: TextTokenizer, mixed_precision: str) -> dict:
+    """Return the description of CLIP's text encoder."""
     modules = {"text_model": model.text_model, "text_projection": model.text_projection}
-    return text_meta(modules, model.text_model.config, tokenizer.state(), mixed_precision)
+    return text_encoder_description(modules, model.text_model.config, tokenizer.state(), mixed_precision)
 
 
-def image_meta(
+def image_encoder_description(
     modules: dict[str, torch.nn.Module],
     config: PreTrainedConfig,
     image_processor: BaseImageProcessor,
     mixed_precision: str,
 ) -> dict:
     """
+    Return the description of an image encoder of any family.
+
     Args:
-        modules: all that an image goes through.
-        config: theirs.
+        modules: name -> each module that an image passes through.
+        config: the config of these modules.
     """
     packages = ["datasets", "pillow", "transformers"]
     if any("Torchvision" in cls.__name__ for cls in type(image_processor).__mro__):
@@ -49,14 +58,16 @@ def image_meta(
     }
 
 
-def text_meta(
+def text_encoder_description(
     modules: dict[str, torch.nn.Module], config: PreTrainedConfig, tokenizer_state: str, mixed_precision: str
 ) -> dict:
     """
+    Return the description of a text encoder of any family.
+
     Args:
-        modules: all that a text goes through.
-        config: theirs.
-        tokenizer_state: all that its tokens depend on.
+        modules: name -> each module that a text passes through.
+        config: the config of these modules.
+        tokenizer_state: everything that the tokens depend on.
     """
     return {
         "weights": weights_hash(modules),
@@ -67,24 +78,24 @@ def text_meta(
     }
 
 
-def tower_key(meta: dict) -> str:
-    return xxhash.xxh3_128_hexdigest(_json(meta).encode())
+def encoder_fingerprint(description: dict) -> str:
+    """Return 32 hexadecimal digits that are the same for encoders of the same description."""
+    return xxhash.xxh3_128_hexdigest(_json(description).encode())
 
 
 def weights_hash(modules: dict[str, torch.nn.Module]) -> str:
-    """XXH3 (128 bits) of names, types, shapes and bytes of all weights, wherever they are."""
+    """Return XXH3 (128 bits) of the names, dtypes, shapes and bytes of all weights, on whatever device they are."""
     hasher = xxhash.xxh3_128()
     for prefix, module in modules.items():
         for name, tensor in sorted(module.state_dict().items()):
             hasher.update(f"{prefix}.{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            # As bytes: numpy knows no bfloat16.
+            # As bytes: numpy has no bfloat16.
             hasher.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return hasher.hexdigest()
 
 
 def _relevant(settings: dict) -> dict:
-    kept = {name: value for name, value in settings.items() if name not in IRRELEVANT}
-    return json.loads(_json(kept))
+    return json.loads(_json({name: value for name, value in settings.items() if name not in IRRELEVANT}))
 
 
 def _json(value: dict) -> str:

@@ -1,4 +1,4 @@
-"""The images of a dataset column, one after the other."""
+"""The images of a dataset column as one flat sequence."""
 
 import numpy as np
 import PIL.Image
@@ -11,10 +11,10 @@ from conclip.errors import UsageError, one_line
 
 def open_image(dataset: Dataset, index: int, column: str, split: str):
     """
-    The decoded value of an image column, an image or a list of images.
+    Return the decoded value of one row of an image column: an image or a list of images.
 
     Raises:
-        UsageError: a file that cannot be decoded, or anything but an image.
+        UsageError: the file cannot be decoded, or the value is not an image.
     """
     try:
         value = dataset[index][column]
@@ -32,11 +32,12 @@ def open_image(dataset: Dataset, index: int, column: str, split: str):
 
 class ImageColumn(torch.utils.data.Dataset):
     """
-    The images of a column, one after the other.
+    The images of a column as one flat sequence.
 
     Args:
-        rows: int64, (images,), ascending: the row of each image; all rows by default.
-        places: int64, (images,), where the column holds lists: the index of each image in the list of its row.
+        split: name of the split, for messages.
+        rows: int64, (images,), ascending: the row of each image; by default every row holds one image.
+        places: int64, (images,), for a column of lists: the position of each image in the list of its row.
     """
 
     def __init__(
@@ -64,5 +65,5 @@ class ImageColumn(torch.utils.data.Dataset):
         return value
 
     def where(self, index: int) -> str:
-        """The split, row and column of an image, the beginning of a sentence about it."""
+        """Return split, row and column of an image, to begin a message with."""
         return f"Split {self.split!r}, row {self.stored.rows[index]}: {self.stored.column}"

@@ -1,4 +1,9 @@
-"""Which images are the same: a key of each image's encoded bytes, and an index that keeps the keys of a column."""
+"""
+Hashes that tell which images are the same.
+
+The key of an image is a hash of its encoded bytes. An index file stores the keys of a whole column, so that the images
+need not be read again.
+"""
 
 import os
 from collections.abc import Iterator
@@ -24,11 +29,11 @@ NO_KEY = bytes(KEY_BYTES)
 @dataclass
 class StoredImages:
     """
-    Images of a column as they are stored: encoded bytes, or the path of a file.
+    Images of a column in their stored form, not decoded: encoded bytes, or the path of a file.
 
     Args:
-        rows: int64, (images,), ascending; the row of each image.
-        places: int64, (images,), where the column holds lists: the index of each image in the list of its row.
+        rows: int64, (images,), ascending: the row of each image.
+        places: int64, (images,), for a column of lists: the position of each image in the list of its row.
     """
 
     dataset: Dataset
@@ -39,22 +44,23 @@ class StoredImages:
     def __post_init__(self):
         self._arrow = self.dataset.with_format("arrow")
 
-    def keys(self, start: int = 0, stop: int | None = None, shown: bool = False) -> np.ndarray:
+    def keys(self, start: int = 0, stop: int | None = None, show_progress: bool = False) -> np.ndarray:
         """
-        Reads the images, without decoding them.
+        Read the images without decoding them and return their keys.
 
         Args:
-            start, stop: only these images.
-            shown: with a progress bar.
+            start, stop: range of images, by default all.
 
         Returns:
-            uint8, (images, 16): XXH3 (128 bits) of the encoded bytes, seeded by the mode that decoding converts to;
-            zeros for what is no image or cannot be read.
+            uint8, (images, 16): XXH3 (128 bits) of the encoded bytes, seeded by the colour mode of the column's
+            `Image` feature; zeros where the value is not an image or cannot be read.
         """
         stop = len(self.rows) if stop is None else stop
         seed = xxhash.xxh32_intdigest((self._mode() or "").encode())
         found = []
-        with tqdm(total=stop - start, desc="Reading images", unit=" images", leave=False, disable=not shown) as bar:
+        with tqdm(
+            total=stop - start, desc="Reading images", unit=" images", leave=False, disable=not show_progress
+        ) as bar:
             for data, paths, at in self._chunks(start, stop):
                 found += [NO_KEY] * len(at) if data is None else [_key(data[i], paths[i], seed) for i in at.tolist()]
                 bar.update(len(at))
@@ -62,8 +68,11 @@ class StoredImages:
 
     def index_path(self, cache_dir: Path) -> Path | None:
         """
-        Where the keys of these images are kept: another file for other rows, for a dataset that was prepared anew,
-        and, for images that are paths, whenever a file has changed. `None` if there is nothing to tell that by.
+        Return the path of the index file for these images.
+
+        The path differs for other rows, for a dataset that was prepared again and, if images are stored as paths,
+        after any of these files has changed. It is `None` if such changes could not be noticed: for a dataset in
+        memory, and for missing files and URLs.
         """
         files = [file["filename"] for file in self.dataset.cache_files]
         if not files:
@@ -89,7 +98,7 @@ class StoredImages:
         return getattr(getattr(feature, "feature", feature), "mode", None)
 
     def _chunks(self, start: int, stop: int) -> Iterator[tuple[pa.Array | None, pa.Array | None, np.ndarray]]:
-        """(bytes, paths, positions of the images in them); no arrays where the column holds something else."""
+        """Yield bytes, paths and the positions of the images in them; `None`, `None` if the values are not images."""
         if start == stop:
             return
         row, last = self.rows[start], self.rows[stop - 1]
@@ -125,7 +134,7 @@ def _key(data: pa.Scalar, path: pa.Scalar, seed: int) -> bytes:
     try:
         with xopen(name, "rb") if "://" in name else open(name, "rb") as file:
             return xxhash.xxh3_128_digest(file.read(), seed)
-    # Whatever the libraries behind URLs raise; decoding the image will fail too and say why.
+    # The libraries behind URLs raise many kinds of errors. Decoding the image will fail too and report the reason.
     except Exception:
         return NO_KEY
 
@@ -136,13 +145,13 @@ def _stamp(path: str) -> bytes:
 
 
 def save_index(path: Path, keys: np.ndarray) -> None:
-    """Not if an image could not be read: it may be there the next time."""
+    """Write an index file, unless an image could not be read: it may be readable next time."""
     if keys.any(axis=1).all():
         write_atomically(path, with_checksum({"keys": torch.tensor(keys)}))
 
 
 def load_index(path: Path | None, count: int) -> np.ndarray | None:
-    """The keys as `save_index` was given them; `None` if they are not there or damaged."""
+    """Return the keys that `save_index` wrote; `None` if the file is missing, damaged or of another length."""
     try:
         tensors, recorded = read_mapped(path) if path else ({}, None)
     except (DamagedFile, FileNotFoundError, PermissionError):

@@ -1,4 +1,4 @@
-"""What depends on an image alone is computed once: its embedding by a frozen tower, or its pixels."""
+"""Embeddings of images, computed once per image and cached on disk while the image encoder is frozen."""
 
 import signal
 from collections.abc import Callable
@@ -18,11 +18,11 @@ from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
 from conclip.atomic_write import WriteError
-from conclip.embedding.cache import kept_embeddings
-from conclip.embedding.fingerprint import tower_meta
+from conclip.embedding.cache import cached_embeddings
+from conclip.embedding.fingerprint import clip_image_encoder_description
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.image_hashes import load_index, save_index
-from conclip.embedding.store import StoredEmbeds
+from conclip.embedding.store import StoredEmbeddings
 from conclip.errors import UsageError
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
@@ -30,23 +30,28 @@ from modeling_conclip.loss_conclip import l2_normalize
 
 def leave_ctrl_c_to_main_process(_worker: int) -> None:
     """
-    For DataLoaders: in a terminal Ctrl-C reaches the workers as well, which then end amid what they send, with a
-    traceback or with the main process waiting for the rest. It ends them itself.
+    Make a worker of a `DataLoader` ignore Ctrl-C (`worker_init_fn`); the main process ends its workers itself.
+
+    In a terminal Ctrl-C reaches the workers too. They would end in the middle of sending a batch, with a traceback or
+    with the main process waiting for the rest.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def share(count: int, accelerator: Accelerator) -> list[int]:
-    """This process's items, as many on each: the last one is repeated where they do not divide."""
+def process_share(count: int, accelerator: Accelerator) -> list[int]:
+    """Return the indices of this process's items; the last item is repeated so that all have the same number."""
     world = accelerator.num_processes
     return [min(at, count - 1) for at in range(accelerator.process_index, -(-count // world) * world, world)]
 
 
-def gather_embeds(batches, count: int, accelerator: Accelerator) -> torch.Tensor:
+def gather_embeddings(batches, count: int, accelerator: Accelerator) -> torch.Tensor:
     """
+    Normalise and gather the embeddings of all processes.
+
     Args:
-        batches: iterable of (n, d), the embeddings of this process's `share` in order; consumed under autocast.
-        count: items over all processes.
+        batches: iterable of (n, d), the embeddings of this process's `process_share` in order; consumed under
+            autocast.
+        count: number of items over all processes.
 
     Returns:
         float32, (count, d), unit rows, on the CPU and on every process.
@@ -70,11 +75,11 @@ def pixel_values(image_processor: BaseImageProcessor, images: list[PIL.Image.Ima
 @dataclass
 class KeyedImages(torch.utils.data.Dataset):
     """
-    Some of the images, as long as they are those of the keys: a file may be replaced while a run of hours goes on.
+    Some images of a column, checked against their keys, since a file may be replaced during a long run.
 
     Args:
-        at: int64, (n,), which images.
-        keys: uint8, (n, 16).
+        at: int64, (n,), indices into `images`.
+        keys: uint8, (n, 16), the keys of these images.
     """
 
     images: ImageColumn
@@ -88,21 +93,25 @@ class KeyedImages(torch.utils.data.Dataset):
         at = int(self.at[index])
         image = self.images[at]
         if (self.images.stored.keys(at, at + 1) != self.keys[index]).any():
-            raise UsageError(f"{self.images.where(at)} was changed while this run read it: start again.")
+            raise UsageError(
+                f"{self.images.where(at)} was changed while this run was reading it: start the command again."
+            )
         return image
 
 
 @dataclass
 class ImageEmbedder:
     """
-    Embeds images, each process its share. With a frozen tower, each distinct image is embedded once ever: the
-    embeddings are kept in `cache_dir`, and a run that was stopped goes on from those that are there.
+    Embed images; each process embeds its share.
+
+    While the image encoder is frozen, embeddings are cached in `cache_dir` by the content of the image: each distinct
+    image is embedded once for all runs, and a run that was stopped continues from the cached ones.
 
     Args:
-        image_processor: of the model.
-        batch_size: images at a time.
-        num_workers: processes that decode and preprocess, per process.
-        cache_dir: of all towers and data sets.
+        image_processor: the image processor of the model.
+        batch_size: number of images per batch.
+        num_workers: number of `DataLoader` workers per process.
+        cache_dir: the folder for all encoders and datasets, see `embedding_cache_dir`.
     """
 
     image_processor: BaseImageProcessor
@@ -111,97 +120,102 @@ class ImageEmbedder:
     num_workers: int
     cache_dir: Path
 
-    def __call__(self, model: ConCLIPModel, images: ImageColumn, what: str) -> torch.Tensor | StoredEmbeds:
+    def __call__(self, model: ConCLIPModel, images: ImageColumn, noun: str) -> torch.Tensor | StoredEmbeddings:
         """
+        Embed with a CLIP model.
+
         Args:
-            what: what the progress bar calls the images.
+            noun: name of the images in the progress bar, e.g. "distractors".
 
         Returns:
             Projected embeddings by index, float32, (images, d), unit rows, on the CPU and on every process.
 
         Raises:
-            UsageError: an image that cannot be read, or a `cache_dir` that cannot be written to or is not shared.
+            UsageError: an image cannot be read, or `cache_dir` cannot be written to or is not shared by the nodes.
         """
         if not model.image_encoder_is_frozen:
-            # They are out of date after the next update.
-            own = Subset(images, share(len(images), self.accelerator))
-            batches = self._embed(model.embed_images, own, f"Embedding {what}", len(images), leave=False)
-            return gather_embeds(batches, len(images), self.accelerator)
-        meta = tower_meta(model, self.image_processor, self.accelerator.mixed_precision)
-        return self.embed_once(model.embed_images, meta, images, what)
+            # Not cached: the next update of the weights changes them.
+            own = Subset(images, process_share(len(images), self.accelerator))
+            batches = self._embed(model.embed_images, own, f"Embedding {noun}", len(images), leave=False)
+            return gather_embeddings(batches, len(images), self.accelerator)
+        description = clip_image_encoder_description(model, self.image_processor, self.accelerator.mixed_precision)
+        return self.embed_cached(model.embed_images, description, images, noun)
 
-    def embed_once(
+    def embed_cached(
         self,
         embed_pixels: Callable[[Any], torch.Tensor],
-        meta: dict,
+        description: dict,
         images: ImageColumn,
-        what: str,
+        noun: str,
         preprocess: Callable[[list[PIL.Image.Image]], Any] | None = None,
-    ) -> StoredEmbeds:
+    ) -> StoredEmbeddings:
         """
-        As a call, for any tower that does not change.
+        Embed with any frozen image encoder and cache the embeddings.
 
         Args:
-            embed_pixels: takes what `preprocess` gives, on the device, and gives (n, d) without gradient.
-            meta: what an embedding depends on beside the image.
-            preprocess: takes images; `pixel_values` by default, which gives (n, channels, height, width).
+            embed_pixels: takes the result of `preprocess`, moved to the device; returns (n, d) without gradient.
+            description: everything an embedding depends on besides the image.
+            noun: name of the images in the progress bar.
+            preprocess: takes a list of images; by default `pixel_values`, (n, channels, height, width).
+
+        Returns, Raises:
+            See `__call__`.
         """
 
-        def embed(at: np.ndarray, desc: str, total: int):
+        def embed(at: np.ndarray, bar_text: str, total: int):
             done = 0
             own = KeyedImages(images, at, keys[at])
-            for embeds in self._embed(embed_pixels, own, desc, total, preprocess=preprocess):
+            for embeds in self._embed(embed_pixels, own, bar_text, total, preprocess=preprocess):
                 yield at[done : done + len(embeds)], embeds
                 done += len(embeds)
 
         try:
             keys = self._keys(images)
-            return kept_embeddings(self.cache_dir, meta, keys, embed, what, self.accelerator)
+            return cached_embeddings(self.cache_dir, description, keys, embed, noun, self.accelerator)
         except WriteError as error:
             raise UsageError(f"--embedding_cache_dir: {error}") from error
 
     def _keys(self, images: ImageColumn) -> np.ndarray:
-        """
-        Returns:
-            uint8, (images, 16), the same on every process.
-        """
+        """Return the keys of the images, uint8, (images, 16), the same on every process."""
         accelerator, count = self.accelerator, len(images)
         path = images.stored.index_path(self.cache_dir) if accelerator.is_main_process else None
         (keys,) = broadcast_object_list([load_index(path, count)])
         if keys is None:
             start, stop = (count * (accelerator.process_index + step) // accelerator.num_processes for step in (0, 1))
-            own = images.stored.keys(start, stop, shown=accelerator.is_local_main_process)
+            own = images.stored.keys(start, stop, show_progress=accelerator.is_local_main_process)
             keys = np.concatenate(gather_object([own]))
             if path:
                 save_index(path, keys)
         for index in np.flatnonzero(~keys.any(axis=1)).tolist():
-            # Says what is wrong with it.
+            # Raises an error with the reason.
             images[index]
-            raise UsageError(f"{images.where(index)} could be read only the second time: start again.")
+            raise UsageError(
+                f"{images.where(index)} could not be read at first, but could a moment later: start the command again."
+            )
         return keys
 
     def _embed(
         self,
         embed_pixels: Callable[[Any], torch.Tensor],
         images: torch.utils.data.Dataset,
-        desc: str,
+        bar_text: str,
         total: int,
         leave: bool = True,
         preprocess: Callable[[list[PIL.Image.Image]], Any] | None = None,
     ):
-        """Yields float32, (n, d), unit rows on the device; the bar counts the images of all processes."""
+        """Yield float32, (n, d), unit rows on the device; the progress bar counts the images of all processes."""
         device, world = self.accelerator.device, self.accelerator.num_processes
         loader = DataLoader(
             images,
-            # On a CPU more at a time are no faster, and a run that is killed loses them.
+            # On a CPU larger batches are no faster, and a run that is killed loses the whole batch.
             batch_size=min(self.batch_size, 32) if device.type == "cpu" else self.batch_size,
             collate_fn=preprocess or partial(pixel_values, self.image_processor),
             num_workers=self.num_workers,
             worker_init_fn=leave_ctrl_c_to_main_process,
             pin_memory=device.type == "cuda",
         )
-        shown = self.accelerator.is_local_main_process
-        with tqdm(total=total, desc=desc, unit=" images", leave=leave, disable=not shown) as bar:
+        hidden = not self.accelerator.is_local_main_process
+        with tqdm(total=total, desc=bar_text, unit=" images", leave=leave, disable=hidden) as bar:
             for pixels in loader:
                 with self.accelerator.autocast():
                     embeds = l2_normalize(embed_pixels(send_to_device(pixels, device, non_blocking=True))).float()
@@ -209,10 +223,10 @@ class ImageEmbedder:
                 bar.update(min(len(embeds) * world, total - bar.n))
 
 
-def preprocess_images(
-    images: torch.utils.data.Dataset, what: str, *, image_processor: BaseImageProcessor, num_workers: int
+def all_pixel_values(
+    images: torch.utils.data.Dataset, noun: str, *, image_processor: BaseImageProcessor, num_workers: int
 ) -> torch.Tensor:
-    """Pixel values, float32, (images, 3, height, width), all in memory: for small pictures read many times."""
+    """Preprocess all images and hold them in memory, float32, (images, 3, height, width); for small images only."""
     collate = partial(pixel_values, image_processor)
     loader = DataLoader(images, batch_size=256, collate_fn=collate, num_workers=num_workers)
-    return torch.cat(list(tqdm(loader, desc=f"Preprocessing {what}", leave=False)))
+    return torch.cat(list(tqdm(loader, desc=f"Preprocessing {noun}", leave=False)))

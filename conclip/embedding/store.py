@@ -1,9 +1,9 @@
 """
-The frozen tower's embeddings, computed once: a store on disk, addressed by the content of the images.
+A store of embeddings on disk, addressed by the content of the images or texts.
 
-A store is a folder a tower: `meta.json` says which, and `shard-*.safetensors` hold `keys`, uint8 (n, 16), and
-`embeds`, float32 (n, d). Shards are only ever added, each whole or not at all, so any number of processes and runs may
-write at once, and a killed one loses only what it had not written. A key that is there twice does no harm.
+The store of one encoder is one folder. `meta.json` describes the encoder, and `shard-*.safetensors` hold `keys`, uint8
+(n, 16), and `embeds`, float32 (n, d). Shards are only added, each as a whole file, so any number of processes and runs
+may write at the same time, and a killed process loses only what it had not written yet. Duplicate keys do no harm.
 """
 
 import json
@@ -21,26 +21,26 @@ from conclip.atomic_write import remove_unfinished, reporting_write_errors, writ
 from conclip.embedding.image_hashes import KEY_BYTES
 from conclip.embedding.tensor_files import DamagedFile, checksum, read_mapped, with_checksum
 
-IMAGES_A_SHARD = 8_192
-# Seconds of work that a killed run may lose.
-SECONDS_A_SHARD = 60
+ITEMS_PER_SHARD = 8_192
+# A killed run loses at most this many seconds of work.
+SECONDS_PER_SHARD = 60
 
 
 def as_scalars(keys: np.ndarray) -> np.ndarray:
-    """(n, 16) uint8 -> (n,) of a type that can be sorted and searched."""
+    """Return keys, uint8 (n, 16), as (n,) of a type that numpy can sort and search."""
     return np.ascontiguousarray(keys).view(f"S{KEY_BYTES}").ravel()
 
 
-class StoredEmbeds:
+class StoredEmbeddings:
     """
-    Embeddings of images, in the order of the images, read from mapped shards as they are asked for.
+    Embeddings of a list of images or texts, in its order, read from memory-mapped shards on access.
 
-    `embeds[index]` takes what one axis of an array takes (integer, slice, list, array, tensor) and gives float32,
-    (n, d) or, for an integer, (d,). Pickled, it holds the names of the shards and not their content.
+    `embeds[index]` takes any index of one array axis (integer, slice, list, array, tensor) and returns float32, (n, d)
+    or, for an integer, (d,). When pickled, it holds the paths of the shards and not their content.
 
     Args:
-        paths: the shards.
-        shards, rows: int, (images,): in which of them an image is, and in which row.
+        paths: paths of the shards.
+        shards, rows: int, (items,): the index of each item's shard in `paths`, and its row in that shard.
     """
 
     def __init__(self, paths: list[str], shards: np.ndarray, rows: np.ndarray):
@@ -58,14 +58,14 @@ class StoredEmbeds:
             self._mapped = [read_mapped(path)[0]["embeds"].numpy() for path in self.paths]
         if not isinstance(index, int | slice):
             index = np.asarray(index)
-            # That of an empty list would be float.
+            # numpy makes an empty list a float array, which cannot be an index.
             index = index if index.size else index.astype(np.int64)
         shards, rows = self.shards[index], self.rows[index]
         if not isinstance(rows, np.ndarray):
             return torch.from_numpy(self._mapped[shards][rows].copy())
         found = np.empty((len(rows), self._mapped[0].shape[1] if self._mapped else 0), np.float32)
         order = np.argsort(shards, kind="stable")
-        # One copy a shard.
+        # One copy per shard.
         for part in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1) if len(order) else ():
             found[part] = self._mapped[shards[part[0]]][rows[part]]
         return torch.from_numpy(found)
@@ -73,44 +73,47 @@ class StoredEmbeds:
 
 class EmbeddingStore:
     """
+    The store of one encoder.
+
     Args:
-        folder: of one tower.
-        meta: what the embeddings depend on beside the images, for people to read.
+        folder: the folder of this encoder.
+        description: everything that the embeddings depend on besides the items; written to `meta.json` for people.
     """
 
-    def __init__(self, folder: Path, meta: dict):
-        self.folder, self.meta, self._checked = folder, meta, set()
+    def __init__(self, folder: Path, description: dict):
+        self.folder, self.description, self._checked = folder, description, set()
 
     def missing(self, keys: np.ndarray) -> tuple[int, np.ndarray]:
         """
+        Find the items that have no embedding yet.
+
         Args:
-            keys: uint8, (images, 16).
+            keys: uint8, (items, 16).
 
         Returns:
-            How many distinct keys there are, and for each that has no embedding the first index where it stands,
-            int64, ascending.
+            The number of distinct keys, and the first index of each distinct key without an embedding, int64,
+            ascending.
         """
         distinct, first = np.unique(as_scalars(keys), return_index=True)
         _, shards, _ = self._locate(distinct)
         return len(distinct), np.sort(first[shards < 0])
 
-    def read(self, keys: np.ndarray, names: Iterable[str] = ()) -> StoredEmbeds | None:
+    def read(self, keys: np.ndarray, names: Iterable[str] = ()) -> StoredEmbeddings | None:
         """
-        Args:
-            keys: uint8, (images, 16).
-            names: shards that must be there, though a listing of a network disk may not show them yet.
+        Return one embedding for each key, or `None` if any is missing.
 
-        Returns:
-            One embedding for each key, `None` if any is missing.
+        Args:
+            keys: uint8, (items, 16).
+            names: names of shards that exist, even if the listing of a network disk does not show them yet.
         """
         paths, shards, rows = self._locate(as_scalars(keys), names)
         if (shards < 0).any():
             return None
         used, shards = np.unique(shards, return_inverse=True)
-        return StoredEmbeds([paths[shard] for shard in used], shards.astype(np.int32), rows.astype(np.int32))
+        return StoredEmbeddings([paths[shard] for shard in used], shards.astype(np.int32), rows.astype(np.int32))
 
     def _locate(self, wanted: np.ndarray, names: Iterable[str] = ()) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """Paths of all shards; for each key which of them has it, -1 for none, and in which row."""
+        """Return the paths of all shards and, for each key, the index of its shard (-1 for none) and its row there."""
         while True:
             paths, keys = self._open(names)
             if not paths:
@@ -121,12 +124,12 @@ class EmbeddingStore:
             found = everything[at] == wanted
             shards = np.where(found, np.searchsorted(ends, at, side="right"), -1)
             rows = at - np.concatenate([[0], ends])[shards]
-            # A list: each is to be looked at, also after the first that is damaged.
+            # A list, not a generator: every shard must be checked, also after a damaged one.
             if all([self._check(paths[shard]) for shard in np.unique(shards[found])]):
                 return paths, shards, rows
 
     def _open(self, names: Iterable[str]) -> tuple[list[str], list[np.ndarray]]:
-        """The shards and the keys in them."""
+        """Return the paths of the readable shards and their keys."""
         paths, keys = [], []
         for path in sorted({*self.folder.glob("shard-*.safetensors"), *(self.folder / name for name in names)}):
             try:
@@ -134,7 +137,7 @@ class EmbeddingStore:
                 _require_shape(tensors)
             except DamagedFile as error:
                 self._set_aside(path, error)
-            # Set aside by another process in this moment, or kept by somebody for himself.
+            # Another process renamed it just now, or this user may not read it.
             except (FileNotFoundError, PermissionError):
                 pass
             else:
@@ -143,7 +146,7 @@ class EmbeddingStore:
         return paths, keys
 
     def _check(self, path: str) -> bool:
-        """Only of shards that are used: it reads all of them."""
+        """Verify the checksum; only done for shards in use, since it reads the whole file."""
         if path not in self._checked:
             try:
                 tensors, recorded = read_mapped(path)
@@ -163,7 +166,7 @@ class EmbeddingStore:
             except FileNotFoundError:
                 return
         warnings.warn(
-            f"{path} is damaged ({reason}): renamed to {aside.name}; its images are embedded again.", stacklevel=2
+            f"{path} is damaged ({reason}): renamed to {aside.name}; its contents are computed again.", stacklevel=2
         )
 
 
@@ -172,15 +175,15 @@ def _require_shape(tensors: dict[str, torch.Tensor]) -> None:
     if keys is None or embeds is None or (keys.dtype, embeds.dtype) != (torch.uint8, torch.float32):
         raise DamagedFile("no keys and embeds of the right types")
     if not len(keys) or keys.dim() != 2 or embeds.dim() != 2 or len(keys) != len(embeds) or keys.shape[1] != KEY_BYTES:
-        raise DamagedFile(f"keys {tuple(keys.shape)} do not go with embeds {tuple(embeds.shape)}")
+        raise DamagedFile(f"keys {tuple(keys.shape)} and embeds {tuple(embeds.shape)} do not match")
 
 
 class ShardWriter:
     """
-    Adds embeddings to a store, as a context: on the way out, also by an error or Ctrl-C, it writes what it was given.
+    Add embeddings to a store: a context manager that writes what it received, also after an error or Ctrl-C.
 
     Raises:
-        WriteError: the folder cannot be written to, found on entering; or the disk is full.
+        WriteError: the folder cannot be written to (checked on entry), or the disk is full.
     """
 
     def __init__(self, store: EmbeddingStore):
@@ -189,7 +192,7 @@ class ShardWriter:
 
     def __enter__(self):
         folder = self.store.folder
-        write_atomically(folder / "meta.json", (json.dumps(self.store.meta, indent=2) + "\n").encode())
+        write_atomically(folder / "meta.json", (json.dumps(self.store.description, indent=2) + "\n").encode())
         remove_unfinished(folder)
         self._since = time.monotonic()
         return self
@@ -201,18 +204,18 @@ class ShardWriter:
         """
         Args:
             keys: uint8, (n, 16).
-            embeds: (n, d), on any device, where it stays until its shard is written.
+            embeds: (n, d), on any device; they stay there until the shard is written.
         """
-        if sum(map(len, self._keys)) + len(keys) > IMAGES_A_SHARD:
+        if sum(map(len, self._keys)) + len(keys) > ITEMS_PER_SHARD:
             self.flush()
         self._keys.append(keys)
         self._embeds.append(embeds)
-        if time.monotonic() - self._since > SECONDS_A_SHARD:
+        if time.monotonic() - self._since > SECONDS_PER_SHARD:
             self.flush()
 
     def flush(self) -> None:
         keys, embeds = self._keys, self._embeds
-        # First: a full disk would be met again on the way out.
+        # Cleared first: after a full disk, `__exit__` would try to write the same again.
         self._keys, self._embeds, self._since = [], [], time.monotonic()
         if keys:
             name = f"shard-{uuid4().hex}.safetensors"

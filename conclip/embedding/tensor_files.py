@@ -1,4 +1,4 @@
-"""Safetensors files that carry a checksum of their content, so that damage is noticed."""
+"""Safetensors files with a checksum of their content, so that damage is noticed."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ CHECKSUM = "xxh3_128"
 
 
 class DamagedFile(ValueError):
-    """Truncated, or its content is not what was written."""
+    """Report a file that is truncated or whose content was changed."""
 
 
 def checksum(tensors: dict[str, torch.Tensor]) -> str:
-    """Of the bytes of all tensors (contiguous, on the CPU), in the order of their names."""
+    """Return the XXH3 (128 bits) of all tensors (contiguous, on the CPU) in the order of their names."""
     hasher = xxhash.xxh3_128()
     for _, tensor in sorted(tensors.items()):
         hasher.update(tensor.numpy())
@@ -23,18 +23,20 @@ def checksum(tensors: dict[str, torch.Tensor]) -> str:
 
 
 def with_checksum(tensors: dict[str, torch.Tensor]) -> bytes:
-    """The content of a safetensors file that tells whether it was damaged since."""
+    """Return the content of a safetensors file that holds the tensors and their checksum."""
     return save(tensors, {CHECKSUM: checksum(tensors)})
 
 
 def read_mapped(path: str | Path) -> tuple[dict[str, torch.Tensor], str | None]:
     """
+    Memory-map the tensors of a file; only the parts that are used are read.
+
     Returns:
-        The tensors, mapped: what is not touched is not read; and the checksum they were written with.
+        The tensors, and the checksum that was written with them.
 
     Raises:
-        DamagedFile: truncated or no safetensors file.
-        OSError: no such file, or no right to read it.
+        DamagedFile: the file is truncated or not a safetensors file.
+        OSError: the file does not exist or may not be read.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -1,4 +1,4 @@
-"""Many texts: tokenised once, and embedded, what they share once."""
+"""Embeddings of many texts; a beginning that several texts share is computed once."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,12 +17,12 @@ from modeling_conclip.loss_conclip import l2_normalize
 from modeling_conclip.packing_conclip import pack_texts
 
 
-def kept_tokens(tokenizer: TextTokenizer, cache_dir: Path) -> Callable[[list[str]], TextTokens]:
+def cached_tokens(tokenizer: TextTokenizer, cache_dir: Path) -> Callable[[list[str]], TextTokens]:
     """
-    The tokenizer with a folder for what it has tokenised.
+    Return a function that tokenises texts and caches the result in a folder.
 
     Raises:
-        UsageError: when called, if the folder cannot be written to.
+        UsageError: raised by that function if the folder cannot be written to.
     """
 
     def tokenize(texts: list[str]) -> TextTokens:
@@ -37,18 +37,20 @@ def kept_tokens(tokenizer: TextTokenizer, cache_dir: Path) -> Callable[[list[str
 @torch.no_grad()
 def embed_texts(model: ConCLIPModel, tokens: TextTokens, accelerator: Accelerator, batch_size: int) -> torch.Tensor:
     """
+    Embed texts; each process embeds its share.
+
     Args:
-        model: in eval mode.
-        tokens: of n texts.
-        batch_size: texts at a time.
+        model: a model in eval mode.
+        tokens: the tokens of n texts.
+        batch_size: number of texts per batch.
 
     Returns:
         Projected embeddings, float32, (n, d), unit rows, on the CPU and on every process.
     """
     texts = tokens[range(len(tokens))]
-    order = by_shared_beginning(texts)
+    order = prefix_order(texts)
     share = -(-len(order) // accelerator.num_processes)
-    # As many on each process: the last is repeated where they do not divide.
+    # The same number on each process: the last text is repeated if they do not divide.
     own = order[np.minimum(np.arange(share) + share * accelerator.process_index, len(order) - 1)]
     shown = accelerator.is_local_main_process
     with tqdm(total=share, desc="Embedding texts", unit=" texts", leave=False, disable=not shown) as bar:
@@ -57,8 +59,8 @@ def embed_texts(model: ConCLIPModel, tokens: TextTokens, accelerator: Accelerato
     return gathered[torch.from_numpy(order).argsort()]
 
 
-def by_shared_beginning(texts: np.ndarray) -> np.ndarray:
-    """The order in which neighbours share the most. `texts`: tokens, (n, longest)."""
+def prefix_order(texts: np.ndarray) -> np.ndarray:
+    """Return the order, (n,), in which neighbours share the longest beginnings; `texts`: tokens, (n, longest)."""
     return np.lexsort(texts.T[::-1])
 
 
@@ -67,12 +69,15 @@ def embed_packed(
     model: ConCLIPModel, texts: np.ndarray, order: np.ndarray, accelerator: Accelerator, batch_size: int, bar: tqdm
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
     """
+    Embed some of the texts, batch by batch.
+
     Args:
-        texts: tokens, (n, longest), as `TextTokens` gives them.
-        order: which of them, those together that share a beginning.
+        texts: tokens, (n, longest), rows of `TextTokens`.
+        order: indices of the texts to embed; neighbours should share a beginning.
+        bar: progress bar to advance.
 
     Yields:
-        Some of `order` and their embeddings, float32, (some, d), unit rows on the device.
+        A part of `order` and its embeddings, float32, (part, d), unit rows on the device.
     """
     for start in range(0, len(order), batch_size):
         at = order[start : start + batch_size]

@@ -1,4 +1,4 @@
-"""Texts as token ids: tokenised once, kept on disk, read back without a copy."""
+"""Texts as token ids, cached on disk and read back without a copy."""
 
 import json
 import os
@@ -22,10 +22,10 @@ TEXTS_AT_A_TIME = 10_000
 @dataclass
 class TextTokens:
     """
-    The tokens of many texts, end to end.
+    The tokens of many texts in one array.
 
     Args:
-        ids: int32, (tokens of all texts,).
+        ids: int32, (tokens of all texts,), one text after the other.
         offsets: int64, (texts + 1,); text i is `ids[offsets[i]:offsets[i + 1]]`.
     """
 
@@ -36,7 +36,7 @@ class TextTokens:
         return len(self.offsets) - 1
 
     def __getitem__(self, indices: Sequence[int]) -> np.ndarray:
-        """int32, (len(indices), longest of them), the ends of shorter texts filled with `PADDING`."""
+        """Return int32, (len(indices), longest of them); shorter texts end with `PADDING`."""
         indices = np.asarray(indices, dtype=np.int64)
         starts, lengths = self.offsets[indices], self.offsets[indices + 1] - self.offsets[indices]
         columns = np.arange(lengths.max(initial=0))
@@ -47,12 +47,12 @@ class TextTokens:
 @dataclass
 class TextTokenizer:
     """
-    Tokenises texts for CLIP's text tower.
+    Tokenise texts for CLIP's text encoder.
 
     Args:
-        tokenizer: CLIP's.
-        max_length: texts are cut to so many tokens, the end-of-text token kept.
-        eos_token_id: the one in the text tower's config; 2 is what configs before transformers 4.31 say.
+        tokenizer: CLIP's tokenizer.
+        max_length: longer texts are cut to this many tokens; the end-of-text token stays.
+        eos_token_id: the id in the config of the text encoder; configs from before transformers 4.31 say 2.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -62,21 +62,20 @@ class TextTokenizer:
     def __call__(self, texts: Sequence[str], cache_dir: str | os.PathLike | None = None) -> TextTokens:
         """
         Args:
-            texts: any number.
-            cache_dir: folder in which the result is kept, under a fingerprint of the texts and the tokenizer, and
-                from which it is read the next time; `None` for neither.
+            texts: any number of texts.
+            cache_dir: folder that caches the result under a fingerprint of texts and tokenizer; `None` for no cache.
 
         Raises:
-            WriteError: to `cache_dir`.
+            WriteError: `cache_dir` cannot be written to.
         """
         if cache_dir is None:
             return self._tokenize(texts)
         path = Path(cache_dir) / f"{self._fingerprint(texts)}.safetensors"
         try:
-            kept, recorded = read_mapped(path)
-            if checksum(kept) == recorded:
-                return TextTokens(kept["ids"].numpy(), kept["offsets"].numpy())
-        # Not there yet, or cut off: it is written anew.
+            cached, recorded = read_mapped(path)
+            if checksum(cached) == recorded:
+                return TextTokens(cached["ids"].numpy(), cached["offsets"].numpy())
+        # The file does not exist yet or is damaged: it is written again.
         except (OSError, DamagedFile):
             pass
         tokens = self._tokenize(texts)
@@ -85,21 +84,21 @@ class TextTokenizer:
         return tokens
 
     def state(self) -> str:
-        """All that the tokens of a text depend on, as JSON."""
+        """Return everything that the tokens of a text depend on, as JSON."""
         state = json.loads(self.tokenizer.backend_tokenizer.to_str())
-        # What the last call asked for; ours asks for the same each time.
+        # The settings of the last call; this class always asks for the same ones.
         del state["truncation"], state["padding"]
         return json.dumps([state, self.max_length, self.eos_token_id])
 
     def _fingerprint(self, texts: Sequence[str]) -> str:
         digest = xxhash.xxh3_128(self.state().encode())
         for text in texts:
-            # No text holds this byte.
+            # UTF-8 never contains this byte.
             digest.update(text.encode("utf-8", "surrogatepass") + b"\xff")
         return digest.hexdigest()
 
     def _tokenize(self, texts: Sequence[str]) -> TextTokens:
-        # Without a word about it, tokenizers warns at every fork, as of a DataLoader's worker, that follows.
+        # If this is not set, tokenizers warns whenever the process forks later, e.g. for the workers of a DataLoader.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         ids, lengths = [], []
         starts = range(0, len(texts), TEXTS_AT_A_TIME)
@@ -115,13 +114,13 @@ class TextTokenizer:
 
 def pooled_length(tokens: list[int], eos_token_id: int) -> int:
     """
-    The number of tokens up to the one at which CLIP pools, itself included. What follows has no influence.
+    Return the number of tokens up to and including the one at which CLIP pools; later tokens have no influence.
 
-    That is the first end-of-text token or, where the config says 2, which was never CLIP's, the first of the highest
-    token (transformers, `CLIPTextModel.forward`).
+    CLIP pools at the first end-of-text token. If the config says 2, which was never CLIP's id, it pools at the first
+    occurrence of the highest token (transformers, `CLIPTextModel.forward`).
 
     Raises:
-        ValueError: there is no end-of-text token.
+        ValueError: the tokens contain no end-of-text token.
     """
     try:
         return tokens.index(max(tokens) if eos_token_id == 2 else eos_token_id) + 1

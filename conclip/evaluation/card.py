@@ -1,18 +1,13 @@
-"""
-Results in a model card, where the Hub reads them: the metadata's `model-index`, and a section of the text.
+"""Benchmark results in a model card: a section of the text, and the metadata that the Hub reads; `conclip card`."""
 
-Fills a card with the results of benchmarks:
-
-    python -m conclip.evaluation.card outputs/benchmarks/benchmarks.json model_card.md --model conclip-scenes
-"""
-
-import argparse
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from conclip.atomic_write import write_atomically
-from conclip.evaluation.results import BenchmarkReport, Line, read_report
-from conclip.evaluation.table import markdown_table, notes
+from conclip.cli import Parser, option
+from conclip.errors import UsageError
+from conclip.evaluation.results import BenchmarkReport, read_report
+from conclip.evaluation.table import ScoreRow, markdown_table, notes
 from conclip.model_cards import (
     BENCHMARKS_END,
     BENCHMARKS_START,
@@ -21,18 +16,60 @@ from conclip.model_cards import (
     replace_section,
     with_eval_results,
 )
+from conclip.runtime import run_command
+
+
+@dataclass
+class CardArguments:
+    results_file: str = option(help="benchmarks.json of `conclip evaluate`.")
+    model_card: str = option(help="Model card (README.md) to fill; results that it holds already are replaced.")
+    model: str | None = option(None, "Label of the card's model in the results; required if there are several models.")
+
+
+PARSER = Parser(
+    {"Options": CardArguments},
+    prog="conclip card",
+    description="Write the results of benchmarks into a model card.",
+    example="conclip card --results_file outputs/benchmarks/benchmarks.json --model_card README.md --model my-model",
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_command(lambda: fill_card(**vars(PARSER.parse(argv)[0])), interrupted="Interrupted.")
+
+
+def fill_card(results_file: str, model_card: str, model: str | None = None) -> None:
+    """
+    Fill the card in a file; see `fill_card_with_benchmarks`.
+
+    Raises:
+        UsageError: a file cannot be read or written, or the results have no such model.
+    """
+    path = Path(model_card)
+    try:
+        report = read_report(Path(results_file))
+        if model is None and len(report.models) > 1:
+            raise UsageError(f"--model is required, one of {', '.join(report.models)}.")
+        filled = fill_card_with_benchmarks(checked_card(path), report, model or report.labels[0])
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    write_atomically(path, filled.encode())
 
 
 def fill_card_with_benchmarks(card_text: str, report: BenchmarkReport, label: str) -> str:
     """
-    The model card with its section of benchmarks, made at the end where there is none, and the Hub's `model-index`
-    filled from a run's results. Entries of other datasets, splits and metrics stay.
+    Write results into the text and the metadata of a model card.
+
+    The card's section of benchmarks is replaced, or added at the end. In the metadata (`model-index`, which the Hub
+    reads) entries of other datasets, splits and metrics stay.
 
     Args:
-        label: of the model the card is about; the table shows the others beside it.
+        label: label of the card's model in the report; the table also shows the others.
 
     Raises:
-        ValueError: no such model in the report, or the card is damaged.
+        ValueError: the report has no such model, or the card is damaged.
     """
     if label not in report.models:
         raise ValueError(f"The results have no model {label!r}, but {', '.join(map(repr, report.models))}.")
@@ -40,46 +77,43 @@ def fill_card_with_benchmarks(card_text: str, report: BenchmarkReport, label: st
         card_text = f"{card_text.rstrip()}\n\n## Benchmarks\n\n{BENCHMARKS_START}\n{BENCHMARKS_END}\n"
     text = replace_section(card_text, BENCHMARKS_START, BENCHMARKS_END, benchmarks_markdown(report))
     results = [
-        eval_result(line.benchmark, line.title, line.split, _metric_name(line), line.values[label])
-        for line in report.headlines
-        if line.values[label] is not None
+        eval_result(row.benchmark, row.title, row.split, _metric_name(row), row.values[label])
+        for row in report.headlines
+        if row.values[label] is not None
     ]
     return with_eval_results(text, results, read_card(card_text).data.model_name or label)
 
 
 def benchmarks_markdown(report: BenchmarkReport) -> str:
-    text = [markdown_table(report.lines, report.labels), "", f"Bold: {notes(report.lines, report.labels)}", ""]
+    """Return the section of benchmarks: table, models, versions and command."""
+    text = [markdown_table(report.rows, report.labels), "", f"Bold: {notes(report.rows, report.labels)}", ""]
     for label, facts in report.models.items():
-        told = ", ".join(f"{name} `{value}`" for name, value in facts.items() if value is not None)
-        text.append(f"- {label}: {told}")
+        summary = ", ".join(f"{name} `{value}`" for name, value in facts.items() if value is not None)
+        text.append(f"- {label}: {summary}")
     versions = ", ".join(f"{package} {version}" for package, version in report.versions.items())
-    text += ["", f"Seed {report.seed}; {versions}. Command:", "", "```bash", report.command, "```"]
+    text += ["", f"Seed {report.seed}; {versions}."]
+    if report.command:
+        text += ["Command:", "", "```bash", report.command, "```"]
     return "\n".join(text)
 
 
-def _metric_name(line: Line) -> str:
-    """A score of some of the items must not pass for one of all."""
-    return f"{line.name} ({line.count:,} of {line.count + line.left_out:,} items)" if line.left_out else line.name
+def checked_card(path: Path) -> str:
+    """
+    Read a model card and check that results can be written into it.
 
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Fills a model card with the results of benchmarks.")
-    parser.add_argument("results", type=Path, help="benchmarks.json of evaluate/run_benchmarks.py")
-    parser.add_argument("card", type=Path, help="model_card.md or README.md, filled before or not")
-    parser.add_argument("--model", help="label of the card's model in the results; needed where there are several")
-    arguments = parser.parse_args(argv)
+    Raises:
+        UsageError: the file cannot be read, or its metadata or its section of benchmarks is damaged.
+    """
     try:
-        report = read_report(arguments.results)
-        if arguments.model is None and len(report.models) > 1:
-            raise ValueError(f"--model is needed, one of {', '.join(report.models)}.")
-        label = arguments.model or report.labels[0]
-        filled = fill_card_with_benchmarks(arguments.card.read_text("utf-8"), report, label)
-        write_atomically(arguments.card, filled.encode())
-    except (ValueError, OSError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        text = path.read_text("utf-8")
+        read_card(text)
+        if BENCHMARKS_START in text:
+            replace_section(text, BENCHMARKS_START, BENCHMARKS_END, "")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--model_card {path}: {error}") from error
+    return text
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _metric_name(row: ScoreRow) -> str:
+    """Return the name of the score; a score over some of the items says so."""
+    return f"{row.name} ({row.count:,} of {row.count + row.skipped:,} items)" if row.skipped else row.name

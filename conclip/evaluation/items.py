@@ -1,4 +1,4 @@
-"""Items of a benchmark, many at a time, with the images and texts that are distinct among them."""
+"""Read the items of a benchmark in chunks, each with its distinct images and texts."""
 
 import os
 from collections import Counter
@@ -23,17 +23,17 @@ Box = tuple[float, ...]
 
 class CroppedImages(StoredImages):
     """
-    Stored images of which a part counts.
+    Stored images that are cropped to boxes.
 
     Attributes:
-        boxes: for each image (left, top, right, bottom) in pixels, or () for all of it.
+        boxes: for each image (left, top, right, bottom) in pixels, or () for the whole image.
     """
 
     boxes: list[Box]
 
-    def keys(self, start: int = 0, stop: int | None = None, shown: bool = False) -> np.ndarray:
-        """As of `StoredImages`, other keys for other parts."""
-        keys = super().keys(start, stop, shown).copy()
+    def keys(self, start: int = 0, stop: int | None = None, show_progress: bool = False) -> np.ndarray:
+        """Return keys as `StoredImages.keys` does; two boxes of an image have different keys."""
+        keys = super().keys(start, stop, show_progress).copy()
         for at, box in enumerate(self.boxes[start:stop]):
             if box and keys[at].tobytes() != NO_KEY:
                 digest = xxhash.xxh3_128_digest(keys[at].tobytes() + np.array(box, np.float64).tobytes())
@@ -41,17 +41,17 @@ class CroppedImages(StoredImages):
         return keys
 
     def index_path(self, cache_dir: Path) -> None:
-        """None: the files of a benchmark are read again in each run."""
+        """Return `None`: there is no index file, and each run reads the images of a benchmark again."""
 
 
 class ItemImages(ImageColumn):
     """
-    Distinct images of items.
+    The distinct images of items.
 
     Args:
-        encoded: {"path", "bytes"} of each.
-        boxes: of each, (left, top, right, bottom) in pixels, or () for all of it.
-        title: of the benchmark, for messages.
+        encoded: {"path", "bytes"} of each image.
+        boxes: for each image (left, top, right, bottom) in pixels, or () for the whole image.
+        title: title of the benchmark, for messages.
     """
 
     def __init__(self, encoded: list[dict], boxes: list[Box], title: str):
@@ -71,8 +71,8 @@ class ItemImages(ImageColumn):
             return image
         left, top, right, bottom = map(round, self.stored.boxes[index])
         if min(right, image.width) <= max(left, 0) or min(bottom, image.height) <= max(top, 0):
-            raise UsageError(f"{self.where(index)} has nothing in the box {self.stored.boxes[index]}.")
-        # What lies outside becomes black, as in the official scripts.
+            raise UsageError(f"{self.where(index)} and its box {self.stored.boxes[index]} do not overlap.")
+        # The part of a box outside the image becomes black, as in the official scripts.
         return image.crop((left, top, right, bottom))
 
     def where(self, index: int) -> str:
@@ -82,9 +82,11 @@ class ItemImages(ImageColumn):
 @dataclass
 class Chunk:
     """
+    Items with their distinct images and texts.
+
     Args:
-        items: each a dict of `ITEM`.
-        image_at, text_at: for each item, which of `images` and `texts` are its own, in its order.
+        items: dicts of the columns `ITEM`.
+        image_at, text_at: for each item, the indices of its own images and texts, in its order.
     """
 
     items: list[dict]
@@ -96,59 +98,59 @@ class Chunk:
 
 class ItemReader:
     """
-    The items of a benchmark whose images are there.
+    Iterate over the items of a benchmark and check that their images exist.
 
     Args:
-        allow_missing: leaves out items of which an image is missing, and counts them.
-        seed: of what the benchmark draws.
+        allow_missing_images: skip items whose image is missing, and count them.
+        seed: seed of a benchmark that samples.
 
     Attributes:
-        left_out: category -> how many were left out so far.
-        left_out_captions: category -> how many captions they had.
+        skipped: category -> number of items that were skipped so far.
+        skipped_captions: category -> number of their captions.
     """
 
-    def __init__(self, benchmark: Benchmark, data_dir: Path, allow_missing: bool = False, seed: int = 0):
-        self.benchmark, self.data_dir, self.allow_missing = benchmark, data_dir, allow_missing
-        self.drawing = {"seed": seed} if benchmark.drawn else {}
-        self.left_out: Counter[str] = Counter()
-        self.left_out_captions: Counter[str] = Counter()
-        self._there: dict[str, bool] = {}
+    def __init__(self, benchmark: Benchmark, data_dir: Path, allow_missing_images: bool = False, seed: int = 0):
+        self.benchmark, self.data_dir, self.allow_missing_images = benchmark, data_dir, allow_missing_images
+        self.sampling = {"seed": seed} if benchmark.drawn else {}
+        self.skipped: Counter[str] = Counter()
+        self.skipped_captions: Counter[str] = Counter()
+        self._exists_cache: dict[str, bool] = {}
 
     def __iter__(self) -> Iterator[dict]:
         """
         Raises:
-            UsageError: a file that is missing or damaged, or no item left.
+            UsageError: a file is missing or damaged, or no item is left.
         """
-        self.left_out, self.left_out_captions, read = Counter(), Counter(), 0
+        self.skipped, self.skipped_captions, read = Counter(), Counter(), 0
         try:
-            for item in self.benchmark.read(self.data_dir, **self.drawing):
+            for item in self.benchmark.read(self.data_dir, **self.sampling):
                 read += 1
-                absent = [image for image in item["images"] if isinstance(image, str) and not self._is_there(image)]
-                if not absent:
+                missing = [image for image in item["images"] if isinstance(image, str) and not self._exists(image)]
+                if not missing:
                     yield item
-                elif self.allow_missing:
-                    self.left_out[item["category"]] += 1
-                    self.left_out_captions[item["category"]] += len(item["captions"])
+                elif self.allow_missing_images:
+                    self.skipped[item["category"]] += 1
+                    self.skipped_captions[item["category"]] += len(item["captions"])
                 else:
                     raise BenchmarkError(
-                        f"{self.benchmark.title}, item {item['id']}: there is no image {absent[0]}. "
-                        f"{self.benchmark.source} Or leave such items out by --allow_missing."
+                        f"{self.benchmark.title}, item {item['id']}: there is no image {missing[0]}. "
+                        f"{self.benchmark.source} To skip such items, add --allow_missing_images."
                     )
         except BenchmarkError as error:
             raise UsageError(str(error)) from error
-        if read == self.left_out.total():
-            what = f"none of the {read:,} items has its images" if read else "the files hold no items"
-            raise UsageError(f"{self.benchmark.title}: {what} under {self.data_dir}. {self.benchmark.source}")
+        if read == self.skipped.total():
+            reason = f"none of the {read:,} items has its images" if read else "the files hold no items"
+            raise UsageError(f"{self.benchmark.title}: {reason} under {self.data_dir}. {self.benchmark.source}")
 
     def chunks(self, size: int = ITEMS_AT_A_TIME) -> Iterator[Chunk]:
         items = iter(self)
         while some := list(islice(items, size)):
             yield make_chunk(some, self.benchmark.title)
 
-    def _is_there(self, path: str) -> bool:
-        if path not in self._there:
-            self._there[path] = os.path.isfile(path)
-        return self._there[path]
+    def _exists(self, path: str) -> bool:
+        if path not in self._exists_cache:
+            self._exists_cache[path] = os.path.isfile(path)
+        return self._exists_cache[path]
 
 
 def make_chunk(items: list[dict], title: str) -> Chunk:
@@ -158,7 +160,7 @@ def make_chunk(items: list[dict], title: str) -> Chunk:
 
 
 def distinct_images(items: Iterable[dict], title: str) -> tuple[ItemImages, list[list[int]]]:
-    """The distinct images of items and, for each item, which of them are its own."""
+    """Return the distinct images of items and, for each item, the indices of its own images."""
     distinct: dict[tuple, int] = {}
     encoded, boxes, image_at = [], [], []
     for item in items:

@@ -1,4 +1,10 @@
-"""From a benchmark and a model to numbers: each kind of benchmark with its metric."""
+"""
+Score one model on one benchmark: each kind of benchmark with its metric.
+
+In most benchmarks an item is scored by its own images and captions alone (`score_items`). In retrieval and zero-shot
+classification every query is compared with one pool of images, captions or classes (`score_retrieval`,
+`score_classes`).
+"""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -7,34 +13,40 @@ from dataclasses import dataclass
 
 import evaluate
 import numpy as np
+import torch
 
+from conclip.embedding.retrieval import QUERIES_AT_A_TIME, recall
 from conclip.errors import UsageError, one_line
-from conclip.evaluation.items import Chunk, ItemReader
-from conclip.evaluation.scorers import EmbeddingScorer, cosines
+from conclip.evaluation.items import Chunk, ItemImages, ItemReader, distinct_images
+from conclip.evaluation.scorers import EmbeddingScorer, MatchingScorer, cosines
 from conclip.metrics.choice_accuracy.choice_accuracy import ChoiceAccuracy
 from conclip.metrics.group_score.group_score import GroupScore
 from conclip.metrics.itt_tot.itt_tot import IttTot
 from conclip.metrics.pair_accuracy.pair_accuracy import PairAccuracy
+from conclip.models.cached_encoder import CachedEncoder
 from dataset_scripts.benchmarks.schema import Kind
 
-# Takes items and, for each, the scores of its images, in rows, with its captions, in columns.
+Scorer = EmbeddingScorer | MatchingScorer
+# Takes items and, for each, the scores of its images (rows) with its captions (columns).
 Record = Callable[[list[dict], list[np.ndarray]], None]
+
+KS = (1, 5, 10)
 
 
 @dataclass
 class Score:
     """
-    One number of one model.
+    One score of one model.
 
     Args:
-        metric: e.g. "pair accuracy".
+        metric: name of the metric, e.g. "pair accuracy".
         part: category, group or condition; "" for all items.
-        value: a share of 1, `None` if no category counts.
-        count: items it is made of; of a retrieval, queries.
-        chance: what random scores get.
-        ties: items lost by equal scores.
-        left_out: how many more `count` would be if no image were missing.
-        headline: the number the benchmark is known by.
+        value: the score, from 0 to 1; `None` if no category counts.
+        count: number of items; for retrieval, of queries.
+        chance: the score of random guessing.
+        ties: number of items that are wrong because of equal scores.
+        skipped: by how much `count` would grow if no image were missing.
+        headline: whether this is the main score of the benchmark.
     """
 
     metric: str
@@ -43,15 +55,17 @@ class Score:
     count: int
     chance: float
     ties: int
-    left_out: int
+    skipped: int
     headline: bool = False
 
 
 @contextmanager
-def metric_of(title: str) -> Iterator[None]:
+def reporting_metric_errors(title: str) -> Iterator[None]:
     """
+    Turn the error of a metric, e.g. about a score that is not a number, into one sentence.
+
     Raises:
-        UsageError: for what a metric finds wrong with what it is given, such as a score that is no number.
+        UsageError: in place of a `ValueError`.
     """
     try:
         yield
@@ -59,8 +73,29 @@ def metric_of(title: str) -> Iterator[None]:
         raise UsageError(f"{title} cannot be scored: {one_line(error)}") from error
 
 
-def score_items(reader: ItemReader, scorer: EmbeddingScorer, record: Record | None = None) -> list[Score]:
-    """Of every kind but `RETRIEVAL` and `CLASSES`: an item is scored by its own images and captions alone."""
+def score_benchmark(reader: ItemReader, scorer: Scorer, record: Record | None = None) -> list[Score]:
+    """
+    Score a model on a benchmark of any kind.
+
+    Args:
+        record: receives the scores of each item, for the kinds whose items are scored alone.
+
+    Returns:
+        The scores; none if the benchmark needs embeddings and the model has none.
+    """
+    kind = reader.benchmark.kind
+    if kind not in (Kind.RETRIEVAL, Kind.CLASSES):
+        return score_items(reader, scorer, record)
+    if not isinstance(scorer, EmbeddingScorer):
+        return []
+    return (score_retrieval if kind is Kind.RETRIEVAL else score_classes)(reader, scorer.encoder)
+
+
+# --- Items that are scored alone ---
+
+
+def score_items(reader: ItemReader, scorer: Scorer, record: Record | None = None) -> list[Score]:
+    """Score a benchmark whose items are scored by their own images and captions alone."""
     benchmark = reader.benchmark
     if benchmark.kind is Kind.TWO_BY_TWO:
         result = accumulate(GroupScore, group_columns, reader, scorer, record)
@@ -78,30 +113,30 @@ def score_items(reader: ItemReader, scorer: EmbeddingScorer, record: Record | No
 
 def accumulate(
     metric: type[evaluate.Metric],
-    columns: Callable[[Chunk, list[np.ndarray], EmbeddingScorer], dict],
+    columns: Callable[[Chunk, list[np.ndarray], Scorer], dict],
     reader: ItemReader,
-    scorer: EmbeddingScorer,
+    scorer: Scorer,
     record: Record | None,
     **settings,
 ) -> dict:
-    """The metric's result over all items, of which no more than a chunk is held in memory."""
+    """Return the result of the metric over all items; only one chunk of items is in memory at a time."""
     with tempfile.TemporaryDirectory() as folder:
         module = metric(cache_dir=folder)
         for chunk in reader.chunks():
             scores = item_scores(chunk, scorer)
             categories = [item["category"] for item in chunk.items]
-            given = {"categories": categories} if any(categories) else {}
-            given |= columns(chunk, scores, scorer)
-            with metric_of(reader.benchmark.title):
-                module.add_batch(**given)
+            batch = {"categories": categories} if any(categories) else {}
+            batch |= columns(chunk, scores, scorer)
+            with reporting_metric_errors(reader.benchmark.title):
+                module.add_batch(**batch)
             if record:
                 record(chunk.items, scores)
-        with metric_of(reader.benchmark.title):
+        with reporting_metric_errors(reader.benchmark.title):
             return module.compute(**settings)
 
 
-def item_scores(chunk: Chunk, scorer: EmbeddingScorer) -> list[np.ndarray]:
-    """Of each item, float64, (images, captions)."""
+def item_scores(chunk: Chunk, scorer: Scorer) -> list[np.ndarray]:
+    """Return for each item float64, (images, captions)."""
     own = list(zip(chunk.image_at, chunk.text_at, strict=True))
     image_at = np.concatenate([np.repeat(images, len(texts)) for images, texts in own])
     text_at = np.concatenate([np.tile(texts, len(images)) for images, texts in own])
@@ -110,7 +145,7 @@ def item_scores(chunk: Chunk, scorer: EmbeddingScorer) -> list[np.ndarray]:
     return [part.reshape(len(images), len(texts)) for part, (images, texts) in zip(parts, own, strict=True)]
 
 
-def pair_columns(chunk: Chunk, scores: list[np.ndarray], scorer: EmbeddingScorer) -> dict:
+def pair_columns(chunk: Chunk, scores: list[np.ndarray], scorer: Scorer) -> dict:
     answers = [item["answer"] for item in chunk.items]
     return {
         "true_scores": [own[0, answer] for own, answer in zip(scores, answers, strict=True)],
@@ -118,32 +153,39 @@ def pair_columns(chunk: Chunk, scores: list[np.ndarray], scorer: EmbeddingScorer
     }
 
 
-def choice_columns(chunk: Chunk, scores: list[np.ndarray], scorer: EmbeddingScorer) -> dict:
-    # One image or one caption: either way the options in a line.
+def choice_columns(chunk: Chunk, scores: list[np.ndarray], scorer: Scorer) -> dict:
+    # An item has either one image or one caption, so the options form one row.
     return {"scores": [own.ravel() for own in scores], "answers": [item["answer"] for item in chunk.items]}
 
 
-def group_columns(chunk: Chunk, scores: list[np.ndarray], scorer: EmbeddingScorer) -> dict:
+def group_columns(chunk: Chunk, scores: list[np.ndarray], scorer: Scorer) -> dict:
     return {"scores": np.stack(scores).transpose(0, 2, 1)}
 
 
-def itt_tot_columns(chunk: Chunk, scores: list[np.ndarray], scorer: EmbeddingScorer) -> dict:
+def itt_tot_columns(chunk: Chunk, scores: list[np.ndarray], scorer: Scorer) -> dict:
     columns = {"image_scores": np.concatenate(scores)}
     if isinstance(scorer, EmbeddingScorer):
-        embeds, at = scorer.texts(chunk.texts), np.array(chunk.text_at)
+        embeddings, at = scorer.encoder.texts(chunk.texts), np.array(chunk.text_at)
         pairs = [(0, 1), (0, 2), (1, 2)]
-        columns["text_scores"] = np.stack([cosines(embeds, at[:, a], embeds, at[:, b]) for a, b in pairs], axis=1)
+        columns["text_scores"] = np.stack(
+            [cosines(embeddings, at[:, a], embeddings, at[:, b]) for a, b in pairs], axis=1
+        )
     return columns
 
 
-def left_out(reader: ItemReader, part: str) -> int:
-    """Items of a category, of a group of them, or of all."""
+def skipped_items(reader: ItemReader, part: str) -> int:
+    """Return the number of skipped items of a category or group, or of all for ""."""
     members = (reader.benchmark.groups or {}).get(part, [part])
-    return sum(reader.left_out[member] for member in members) if part else reader.left_out.total()
+    return sum(reader.skipped[member] for member in members) if part else reader.skipped.total()
 
 
 def parts_of(result: dict, reader: ItemReader, correct: str, share: str, ties: str) -> dict[str, dict]:
-    """All items, the benchmark's groups, the categories: part -> as of a category, with these names."""
+    """
+    Return the results of all items (""), of the benchmark's groups and of the categories, by name.
+
+    Args:
+        correct, share, ties: keys of these values in the result of a category.
+    """
     categories = result.get("categories", {})
     parts = {"": result}
     for name, members in (reader.benchmark.groups or {}).items():
@@ -154,19 +196,19 @@ def parts_of(result: dict, reader: ItemReader, correct: str, share: str, ties: s
 
 
 def accuracy_scores(metric: str, result: dict, reader: ItemReader) -> list[Score]:
-    """All items, the mean over categories, the benchmark's groups, the categories."""
+    """Return the scores of all items, the mean over categories, and those of groups and categories."""
     benchmark, scores = reader.benchmark, []
     for part, entry in parts_of(result, reader, "correct", "accuracy", "ties").items():
-        chance, absent = entry.get("chance", result["chance"]), left_out(reader, part)
+        chance, skipped = entry.get("chance", result["chance"]), skipped_items(reader, part)
         headline = not (part or benchmark.macro)
-        scores.append(Score(metric, part, entry["accuracy"], entry["count"], chance, entry["ties"], absent, headline))
+        scores.append(Score(metric, part, entry["accuracy"], entry["count"], chance, entry["ties"], skipped, headline))
     if "categories" in result:
         scores.insert(1, macro_score(metric, result, reader))
     return scores
 
 
 def macro_score(metric: str, result: dict, reader: ItemReader) -> Score:
-    """The mean over the categories that count; count, chance and ties are theirs."""
+    """Return the mean over the categories that count; count, chance and ties cover the same categories."""
     benchmark = reader.benchmark
     counted = [
         entry
@@ -175,27 +217,173 @@ def macro_score(metric: str, result: dict, reader: ItemReader) -> Score:
     ]
     chances = [entry.get("chance", result["chance"]) for entry in counted] or [result["chance"]]
     count, ties = (sum(entry[key] for entry in counted) for key in ("count", "ties"))
-    absent = sum(number for name, number in reader.left_out.items() if name not in benchmark.left_out)
+    skipped = sum(number for name, number in reader.skipped.items() if name not in benchmark.left_out)
     chance = sum(chances) / len(chances)
-    return Score(metric, "macro", result["macro_accuracy"], count, chance, ties, absent, benchmark.macro)
+    return Score(metric, "macro", result["macro_accuracy"], count, chance, ties, skipped, benchmark.macro)
 
 
 def group_scores(name: str, result: dict, reader: ItemReader) -> list[Score]:
     share, ties, chance = f"{name}_score", f"{name}_ties", result[f"{name}_chance"]
     return [
         Score(
-            f"{name} score", part, entry[share], entry["count"], chance, entry[ties], left_out(reader, part), not part
+            f"{name} score",
+            part,
+            entry[share],
+            entry["count"],
+            chance,
+            entry[ties],
+            skipped_items(reader, part),
+            headline=not part,
         )
         for part, entry in {"": result, **result.get("categories", {})}.items()
     ]
 
 
 def itt_tot_scores(name: str, result: dict, reader: ItemReader) -> list[Score]:
-    # Of a model that compares no texts.
+    # A model without text embeddings has no TOT.
     if name not in result:
         return []
     ties, chance = f"{name}_ties", result["chance"]
     return [
-        Score(name.upper(), part, entry[name], entry["count"], chance, entry[ties], left_out(reader, part), not part)
+        Score(
+            name.upper(),
+            part,
+            entry[name],
+            entry["count"],
+            chance,
+            entry[ties],
+            skipped_items(reader, part),
+            headline=not part,
+        )
         for part, entry in parts_of(result, reader, f"{name}_correct", name, ties).items()
     ]
+
+
+# --- Retrieval ---
+
+
+@dataclass
+class Condition:
+    """
+    The captions of one condition, such as plain or negated.
+
+    Args:
+        texts: the distinct captions, sorted.
+        images: for each text, the indices of the images it describes, ascending.
+        queries: for each caption of each image, the index of its text.
+    """
+
+    texts: list[str]
+    images: list[list[int]]
+    queries: np.ndarray
+
+
+def score_retrieval(reader: ItemReader, encoder: CachedEncoder) -> list[Score]:
+    """Score text-to-image retrieval under every condition, and image-to-text retrieval under the first."""
+    images, conditions = read_pool(reader)
+    image_embeddings = encoder.images(images)
+    scores = []
+    for number, (name, condition) in enumerate(conditions.items()):
+        part = name if len(conditions) > 1 else ""
+        text_embeddings = encoder.texts(condition.texts)
+        with reporting_metric_errors(reader.benchmark.title):
+            result = recall(text_embeddings, condition.queries, image_embeddings, condition.images, KS)
+        scores += recall_scores("text-to-image", part, result, reader.skipped_captions[name])
+        if number == 0:
+            captions = [[] for _ in range(len(images))]
+            for text, own in enumerate(condition.images):
+                for image in own:
+                    captions[image].append(text)
+            queries = np.array([image for image, own in enumerate(captions) if own])
+            with reporting_metric_errors(reader.benchmark.title):
+                result = recall(image_embeddings, queries, text_embeddings, captions, KS)
+            scores += recall_scores("image-to-text", part, result, reader.skipped[name])
+    return scores
+
+
+def read_pool(reader: ItemReader) -> tuple[ItemImages, dict[str, Condition]]:
+    """Return all images, and the captions of each condition, in the order of the files."""
+    pairs: dict[str, list[tuple[str, int]]] = {}
+    images, image_at = distinct_images(collecting_captions(reader, pairs), reader.benchmark.title)
+    conditions = {}
+    for name, captions in pairs.items():
+        texts = {text: at for at, text in enumerate(sorted({text for text, _ in captions}))}
+        own = [set() for _ in texts]
+        for text, item in captions:
+            own[texts[text]].update(image_at[item])
+        queries = np.array([texts[text] for text, _ in captions])
+        conditions[name] = Condition(list(texts), [sorted(some) for some in own], queries)
+    return images, conditions
+
+
+def collecting_captions(reader: ItemReader, pairs: dict[str, list[tuple[str, int]]]) -> Iterator[dict]:
+    """Yield the items and add their captions to `pairs`: condition -> (caption, number of the item)."""
+    for number, item in enumerate(reader):
+        pairs.setdefault(item["category"], []).extend((text, number) for text in item["captions"])
+        yield item
+
+
+def recall_scores(direction: str, part: str, result: dict, skipped: int) -> list[Score]:
+    return [
+        Score(
+            f"{direction} recall@{k}",
+            part,
+            result[f"recall_at_{k}"],
+            result["count"],
+            result[f"chance_at_{k}"],
+            result[f"ties_at_{k}"],
+            skipped,
+            headline=k == 1 and direction == "text-to-image",
+        )
+        for k in KS
+    ]
+
+
+# --- Zero-shot classification ---
+
+
+def score_classes(reader: ItemReader, encoder: CachedEncoder) -> list[Score]:
+    """Score top-1 under each condition: an image is compared with the mean embedding of each class's prompts."""
+    classes = reader.benchmark.classes(reader.data_dir)
+    if any(len(prompts) < 2 for prompts in classes.values()):
+        raise UsageError(f"{reader.benchmark.title} has a single class: there is nothing to choose from.")
+    embeddings = {condition: class_embeddings(prompts, encoder) for condition, prompts in classes.items()}
+    scores = []
+    with tempfile.TemporaryDirectory() as folder:
+        modules = {
+            condition: ChoiceAccuracy(cache_dir=folder, experiment_id=str(number))
+            for number, condition in enumerate(embeddings)
+        }
+        for chunk in reader.chunks():
+            images, answers = encoder.images(chunk.images), np.array([item["answer"] for item in chunk.items])
+            image_at = np.array(chunk.image_at)[:, 0]
+            for start in range(0, len(image_at), QUERIES_AT_A_TIME):
+                some = slice(start, start + QUERIES_AT_A_TIME)
+                own = images[image_at[some]].double()
+                for condition, module in modules.items():
+                    cosine = (own @ embeddings[condition].T).float().numpy()
+                    with reporting_metric_errors(reader.benchmark.title):
+                        module.add_batch(scores=cosine, answers=answers[some])
+        for number, (condition, module) in enumerate(modules.items()):
+            result = module.compute()
+            scores.append(
+                Score(
+                    "top-1",
+                    condition,
+                    result["accuracy"],
+                    result["count"],
+                    result["chance"],
+                    result["ties"],
+                    reader.skipped.total(),
+                    headline=number == 0,
+                )
+            )
+    return scores
+
+
+def class_embeddings(prompts: list[list[str]], encoder: CachedEncoder) -> torch.Tensor:
+    """Return the mean embedding of each class's prompts, float64, (classes, d), unit rows."""
+    texts = {text: at for at, text in enumerate(sorted({text for own in prompts for text in own}))}
+    embeddings = encoder.texts(list(texts))
+    means = torch.stack([embeddings[[texts[text] for text in own]].double().mean(dim=0) for own in prompts])
+    return torch.nn.functional.normalize(means, dim=1)

@@ -1,4 +1,4 @@
-"""BLIP: by its contrastive score (ITC) an encoder as others, by its matching score (ITM) a judge of pairs."""
+"""BLIP, which scores in two ways: by the cosine of embeddings (ITC), and by reading image and text together (ITM)."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,11 +15,11 @@ from conclip.models.dual_encoder import DualEncoder
 
 class BlipMatcher(DualEncoder):
     """
-    `BlipForImageTextRetrieval`. As a `DualEncoder` it gives the embeddings whose cosine is the ITC score.
+    `BlipForImageTextRetrieval`. As a `DualEncoder` it returns the embeddings whose cosine is the ITC score.
 
-    The text begins with [CLS], as transformers and BLIP's demo (`models/blip_itm.py`) have it. BLIP's training and
-    its retrieval evaluation (`train_retrieval.py`) put [ENC], token 30523, in its place where the image is read
-    along, and that evaluation adds the ITC to the ITM score: published ITM results may have been computed so.
+    A text begins with [CLS], as in transformers and in BLIP's demo (`models/blip_itm.py`). BLIP's training and its
+    retrieval evaluation (`train_retrieval.py`) use [ENC], token 30523, instead when image and text are read together,
+    and that evaluation adds the ITC score to the ITM score. Published ITM results may have been computed that way.
     """
 
     def _image_features(self, pixel_values: torch.Tensor) -> torch.Tensor:
@@ -34,12 +34,11 @@ class BlipMatcher(DualEncoder):
 
     def _match(self, image_states: torch.Tensor, texts: list[str]) -> torch.Tensor:
         """
+        Return float64, (n,): the logit of "match" minus the logit of "no match".
+
         Args:
             image_states: (n, patches + 1, width), on the model's device.
-            texts: n.
-
-        Returns:
-            float64, (n,): logit of "match" less that of "no match".
+            texts: n texts.
         """
         tokens = self.tokenize(texts)
         tokens.pop("token_type_ids", None)
@@ -59,27 +58,29 @@ class BlipMatcher(DualEncoder):
         num_workers: int = 0,
     ) -> np.ndarray:
         """
-        How well each text matches its image. Each image that occurs goes through the vision tower once and each pair
-        once through the text encoder, which reads the image along; what is in memory depends on `batch_size` alone.
+        Score how well each text matches its image.
+
+        Each image passes through the image encoder once, and each pair through the text encoder once, which attends to
+        the image. Memory depends on `batch_size` alone.
 
         Args:
             images: PIL images by index.
-            image_at: int, (pairs,), which image.
-            text_at: int, (pairs,), which text.
-            batch_size: images, and pairs, at a time.
-            num_workers: processes that read and preprocess images.
+            image_at: int, (pairs,), index of each pair's image.
+            text_at: int, (pairs,), index of each pair's text.
+            batch_size: number of images, and of pairs, per batch.
+            num_workers: number of processes that read and preprocess images.
 
         Returns:
-            float64, (pairs,): the log-odds of "match", which grow with the probability and, other than it, do not
-            saturate at 1, where pairs that differ would tie.
+            float64, (pairs,): the log-odds of "match". Unlike the probability they do not saturate at 1, where
+            different pairs would tie.
         """
         given = np.stack([np.asarray(image_at, np.int64), np.asarray(text_at, np.int64)], axis=1).reshape(-1, 2)
-        # A pair that is asked for twice has one score, and not two that differ by rounding. Sorted by image.
+        # Sorted by image. A repeated pair is scored once, since two computations could differ by rounding.
         pairs, inverse = np.unique(given, axis=0, return_inverse=True)
         scores = np.empty(len(pairs))
         with tqdm(total=len(pairs), desc="Matching", unit=" pairs", leave=False) as bar:
             for states, start, stop in self._by_images(images, pairs[:, 0], batch_size, num_workers):
-                # Of the pairs of these images, the image by its place among them.
+                # For each pair, the row of its image in `states`.
                 local = torch.from_numpy(np.unique(pairs[start:stop, 0], return_inverse=True)[1])
                 for first in range(start, stop, batch_size):
                     some = slice(first, min(first + batch_size, stop))
@@ -94,15 +95,17 @@ class BlipMatcher(DualEncoder):
         self, images: Sequence | Dataset, image_at: np.ndarray, batch_size: int, num_workers: int
     ) -> Iterator[tuple[torch.Tensor, int, int]]:
         """
+        Encode the images batch by batch.
+
         Args:
-            image_at: sorted.
+            image_at: index of each pair's image, sorted.
 
         Yields:
-            States of up to `batch_size` images, (n, patches + 1, width), and the range of pairs that are theirs.
+            States of up to `batch_size` images, (n, patches + 1, width), and the range of pairs of these images.
         """
         distinct, starts = np.unique(image_at, return_index=True)
         starts = [*starts.tolist(), len(image_at)]
-        # The list's elements become Python's int, as a data set expects.
+        # As a list of int: a dataset may not accept numpy's integers as an index.
         loader = DataLoader(
             Subset(images, distinct.tolist()),
             batch_size,

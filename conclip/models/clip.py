@@ -1,4 +1,4 @@
-"""Loading, adapting and saving the model."""
+"""Load, adapt and save CLIP and ConCLIP models."""
 
 import os
 import re
@@ -26,16 +26,16 @@ def load_model(
     Args:
         model_name_or_path: folder or Hub id.
         revision: branch, tag or commit on the Hub.
-        option: the option by which the user named the model, for messages.
+        option: the option that names the model on the command line, for messages.
         config_options: fields of `ConCLIPConfig` to set, e.g. `freeze_image_encoder=False`.
 
     Raises:
-        UsageError: the path or Hub id holds no whole CLIP with its processor.
+        UsageError: the folder or repository does not hold a complete CLIP model with its processor.
     """
-    blame = f"{option} {model_name_or_path}"
-    with loading_of(model_name_or_path, blame):
-        if (found := model_type(model_name_or_path, revision, blame)) != "clip":
-            raise UsageError(f"{blame}: a {found} model, not a CLIP.")
+    subject = f"{option} {model_name_or_path}"
+    with reporting_load_errors(model_name_or_path, subject):
+        if (found := model_type(model_name_or_path, revision, subject)) != "clip":
+            raise UsageError(f"{subject}: a {found} model, not a CLIP.")
         model, loading = ConCLIPModel.from_pretrained(
             model_name_or_path,
             revision=revision,
@@ -44,88 +44,97 @@ def load_model(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-        processor = load_processor(model_name_or_path, revision, blame)
-        require_all_weights(loading, blame)
+        processor = load_processor(model_name_or_path, revision, subject)
+        require_all_weights(loading, subject)
     return model, processor
 
 
 @contextmanager
-def loading_of(model_name_or_path: str, blame: str) -> Iterator[None]:
+def reporting_load_errors(model_name_or_path: str, subject: str) -> Iterator[None]:
     """
+    Turn any error of the libraries inside the `with` block into one sentence.
+
     Args:
-        blame: how a message begins.
+        subject: the beginning of the message, e.g. "--model_name_or_path openai/clip-vit-base-patch32".
 
     Raises:
-        UsageError: there is no such folder, or whatever the libraries raise inside.
+        UsageError: there is no such folder, or in place of any other error.
     """
     is_path = model_name_or_path.startswith((".", "/", "~")) or model_name_or_path.count("/") > 1
     if is_path and not Path(model_name_or_path).is_dir():
-        raise UsageError(f"{blame}: there is no such folder.")
+        raise UsageError(f"{subject}: there is no such folder.")
     verbosity = logging.get_verbosity()
-    # What does not fit is said in a sentence instead of a table.
+    # Missing weights are reported in a sentence (`require_all_weights`) instead of a table.
     logging.set_verbosity_error()
     try:
         yield
     except UsageError:
         raise
-    # Each of the formats inside (json, safetensors, torch) and the Hub's client has error types of its own.
+    # Each format (json, safetensors, torch) and the client of the Hub has its own types of errors.
     except Exception as error:
-        raise UsageError(f"{blame} cannot be loaded: {one_line(error)}") from error
+        raise UsageError(f"{subject} cannot be loaded: {one_line(error)}") from error
     finally:
         logging.set_verbosity(verbosity)
 
 
-def model_type(model_name_or_path: str, revision: str | None, blame: str) -> str | None:
-    """As its config.json says."""
+def model_type(model_name_or_path: str, revision: str | None, subject: str) -> str | None:
+    """
+    Return the `model_type` of the model's config.json.
+
+    Raises:
+        UsageError: there is no config.json; the message begins with `subject`.
+    """
     config, _ = PreTrainedConfig.get_config_dict(model_name_or_path, revision=revision)
     if not config:
-        raise UsageError(f"{blame}: no model there (config.json missing).")
+        raise UsageError(f"{subject}: no model there (config.json missing).")
     return config.get("model_type")
 
 
-def require_all_weights(loading: dict, blame: str) -> None:
+def require_all_weights(loading: dict, subject: str) -> None:
     """
+    Check that the files held every weight of the model.
+
     Args:
-        loading: as `from_pretrained` gives with `output_loading_info`.
+        loading: the loading info that `from_pretrained` returns with `output_loading_info=True`.
 
     Raises:
-        UsageError: weights that the model has were not in the files.
+        UsageError: a weight is missing or has another shape; the message begins with `subject`.
     """
     absent = sorted([*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])])
     if absent:
         others = f" and {len(absent) - 1} more are" if len(absent) > 1 else " is"
         raise UsageError(
-            f"{blame}: its weights do not fill the model of its config.json: {absent[0]}{others} missing or of "
+            f"{subject}: its weights do not fill the model of its config.json: {absent[0]}{others} missing or of "
             "another shape."
         )
 
 
-def load_processor(model_name_or_path: str, revision: str | None, blame: str) -> ProcessorMixin:
+def load_processor(model_name_or_path: str, revision: str | None, subject: str) -> ProcessorMixin:
     """
-    Args:
-        blame: how a message begins.
+    Load the `CLIPProcessor` that belongs to a model.
 
     Raises:
-        UsageError: there is no CLIPProcessor beside the weights.
+        UsageError: there are no files of a processor beside the weights; the message begins with `subject`.
     """
     try:
         processor = AutoProcessor.from_pretrained(model_name_or_path, revision=revision)
     except (OSError, ValueError):
         processor = None
     tokenizer = getattr(processor, "tokenizer", None)
-    # Without its files transformers makes one that knows the special tokens alone.
+    # If the files are missing, transformers makes a tokenizer that knows only the special tokens.
     is_empty = tokenizer is None or len(tokenizer) <= len(tokenizer.all_special_tokens)
     if is_empty or not hasattr(processor, "image_processor"):
         raise UsageError(
-            f"{blame}: needs the files of a CLIPProcessor (preprocessor_config.json and the tokenizer's) beside the "
+            f"{subject}: needs the files of a CLIPProcessor (preprocessor_config.json and the tokenizer's) beside the "
             "weights."
         )
     return processor
 
 
 def text_tokenizer(model: ConCLIPModel, processor: ProcessorMixin) -> TextTokenizer:
+    """Return the tokenizer of texts that belongs to a model."""
     config = model.config.text_config
-    # Not the tokenizer's length: loaded from vocab.json and merges.txt alone, that says 1e30 and cuts nothing.
+    # Not the tokenizer's own maximum: loaded from vocab.json and merges.txt alone, it says 1e30 and cuts nothing.
     return TextTokenizer(processor.tokenizer, config.max_position_embeddings, config.eos_token_id)
 
 
@@ -149,12 +158,12 @@ def unwrap_lora(model: ConCLIPModel | PeftModel) -> ConCLIPModel:
 
 def save_model(model: ConCLIPModel | PeftModel, processor: ProcessorMixin, output_dir: Path) -> ConCLIPModel:
     """
-    Writes a folder that `from_pretrained` loads, beside what is in it; each file appears whole or not at all.
+    Write a folder that `from_pretrained` loads; other files in it stay, and each new file is renamed into place.
 
-    Of adapters it writes two things: `adapter/` for peft, and the merged weights as a plain model.
+    A model with LoRA adapters is written twice: `adapter/` for peft, and the merged weights as a plain model.
 
     Returns:
-        The model as saved, adapters merged.
+        The model that was saved, with adapters merged.
     """
     unfinished = output_dir / "unfinished-model"
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A model that embeds images and texts, by transformers' own methods, whatever its family."""
+"""Dual encoders of other families than CLIP, through transformers' own classes: ALIGN, FLAVA, SigLIP and SigLIP 2."""
 
 import PIL.Image
 import torch
@@ -7,22 +7,24 @@ from transformers import BaseImageProcessor, BatchEncoding, PreTrainedConfig, Pr
 
 def preprocess_images(image_processor: BaseImageProcessor, images: list[PIL.Image.Image]) -> dict[str, torch.Tensor]:
     """
+    Return the inputs of `DualEncoder.embed_images`.
+
     Returns:
-        What `DualEncoder.embed_images` takes: `pixel_values`, float32, (n, 3, height, width); of SigLIP 2 with free
-        aspect ratio, (n, patches, values of a patch) with its mask and the shapes.
+        `pixel_values`, float32, (n, 3, height, width); for SigLIP 2 with free aspect ratio (n, patches, values per
+        patch), with a mask and the shapes.
     """
     return dict(image_processor([image.convert("RGB") for image in images], return_tensors="pt"))
 
 
 class DualEncoder(torch.nn.Module):
     """
-    A model of another family than CLIP. As it stands, ALIGN; other families differ in a method or two.
+    A model that embeds images and texts. This class fits ALIGN; other families override one or two methods.
 
-    It is in eval mode: each image and each text has the embedding that it has alone, whatever it is batched with.
+    The model is in eval mode: the embedding of an image or text does not depend on the rest of its batch.
 
     Args:
-        model: transformers' class for the family.
-        image_processor, tokenizer: that belong to it.
+        model: transformers' class of the family.
+        image_processor, tokenizer: the processors that belong to the model.
     """
 
     def __init__(
@@ -32,7 +34,7 @@ class DualEncoder(torch.nn.Module):
         self.model = model
         self.image_processor = image_processor
         self.tokenizer = tokenizer
-        # Batch norms would mix the images of a batch.
+        # In training mode batch norms would mix the images of a batch.
         self.eval()
 
     @property
@@ -41,22 +43,24 @@ class DualEncoder(torch.nn.Module):
 
     @property
     def max_length(self) -> int:
-        """Tokens, special ones included, to which texts are cut: positions of the text tower."""
+        """Return the maximum number of tokens of a text, special ones included: positions of the text encoder."""
         return self.config.text_config.max_position_embeddings
 
     def preprocess(self, images: list[PIL.Image.Image]) -> dict[str, torch.Tensor]:
         return preprocess_images(self.image_processor, images)
 
     def tokenize(self, texts: list[str]) -> BatchEncoding:
-        """What the text tower takes, on the model's device; the mask tells it where texts end."""
+        """Return the inputs of the text encoder, with an attention mask, on the model's device."""
         tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
         return tokens.to(self.model.device)
 
     @torch.no_grad()
     def embed_images(self, pixel_values: torch.Tensor, **others: torch.Tensor) -> torch.Tensor:
         """
+        Embed a batch of images.
+
         Args:
-            pixel_values, others: as in `preprocess_images`.
+            pixel_values, others: see `preprocess_images`.
 
         Returns:
             Projected embeddings, not normalised, float32, (n, d), on the model's device.
@@ -67,8 +71,7 @@ class DualEncoder(torch.nn.Module):
     @torch.no_grad()
     def embed_texts(self, texts: list[str]) -> torch.Tensor:
         """
-        Args:
-            texts: as many as are to be embedded at a time.
+        Embed a batch of texts.
 
         Returns:
             Projected embeddings, not normalised, float32, (n, d), on the model's device.
@@ -80,3 +83,39 @@ class DualEncoder(torch.nn.Module):
 
     def _text_features(self, **tokens: torch.Tensor) -> torch.Tensor:
         return self.model.get_text_features(**tokens).pooler_output
+
+
+class SiglipEncoder(DualEncoder):
+    """SigLIP and SigLIP 2. Their text encoder attends to the padding: it pools at the last of always 64 positions."""
+
+    def tokenize(self, texts: list[str]) -> BatchEncoding:
+        # SigLIP 2 was trained on lower case. SigLIP's own tokenizer lower-cases, Gemma's does not.
+        if not hasattr(self.tokenizer, "canonicalize_text"):
+            texts = [text.lower() for text in texts]
+        tokens = self.tokenizer(
+            texts,
+            padding="max_length",
+            # Gemma's tokenizer pads on the left by default.
+            padding_side="right",
+            truncation=True,
+            max_length=self.max_length,
+            # The models were trained without a mask; one would hide the padding.
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            return_tensors="pt",
+        )
+        return tokens.to(self.model.device)
+
+
+class FlavaEncoder(DualEncoder):
+    """
+    FLAVA, for which transformers returns the projection of every position.
+
+    The contrastive head of `FlavaForPreTraining` compares the projections of the first position, [CLS].
+    """
+
+    def _image_features(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        return super()._image_features(pixel_values)[:, 0]
+
+    def _text_features(self, **tokens: torch.Tensor) -> torch.Tensor:
+        return super()._text_features(**tokens)[:, 0]

@@ -1,6 +1,8 @@
 """
-The QuickGELU trap: OpenAI's CLIPs, and those tuned from them, were trained with QuickGELU, x · sigmoid(1.702 x). A
-folder converted from them that says "gelu" loads without a word and scores lower.
+A warning for a common mistake in converted models: a wrong activation function.
+
+OpenAI's CLIP models, and those fine-tuned from them, were trained with QuickGELU, x · sigmoid(1.702 x). A converted
+folder whose config.json says "gelu" loads without any message and scores lower.
 """
 
 import json
@@ -26,63 +28,62 @@ def quick_gelu_warning(
     name_or_path: str, config: CLIPConfig, model: CLIPModel | None = None, revision: str | None = None
 ) -> str | None:
     """
-    A sentence of warning where the config of a tower does not say "quick_gelu", but the weights are OpenAI's or
-    tuned from them. They are recognised, in this order,
+    Return a warning if the config does not say "quick_gelu" but the weights come from OpenAI's; `None` otherwise.
 
-    - by the model's name: the ids of OpenAI's models on the Hub, and copies in folders of these names;
-    - by what is recorded beside the weights of where they came from: `_name_or_path` in config.json (written by
-      transformers 4), `base_model` in the head of README.md (the Hub's metadata) and in results.json (of our training
-      command);
-    - by a name that ends in NegCLIP, unless LAION is named anywhere;
-    - by the weights of the image tower (`has_openai_vision_weights`), which also finds a converted CoN-CLIP, whose
-      image tower was frozen. This says nothing of a text tower that alone is not "quick_gelu".
+    The weights are recognised, in this order, by
 
-    Not recognised, for want of any mark: a model with a tuned image tower (NegCLIP included) under another name and
-    with nothing recorded, or OpenAI's weights rounded as a whole to float16 or bfloat16 before they were saved.
+    - the name of the model: an id of OpenAI's models on the Hub, or a folder of such a name;
+    - a record of its base model: `_name_or_path` in config.json (written by transformers 4), `base_model` in the
+      metadata of README.md or in results.json (written by our training command);
+    - a name that ends in NegCLIP, unless one of the names contains LAION;
+    - the weights of the image encoder (`has_openai_vision_weights`). This also finds a converted CoN-CLIP, whose image
+      encoder was frozen, but cannot check a text encoder.
+
+    Two cases cannot be recognised: a model with a fine-tuned image encoder (also NegCLIP) under another name and
+    without a record, and OpenAI's weights that were saved entirely in float16 or bfloat16.
 
     Args:
-        name_or_path: folder, or id on the Hub.
-        config: as loaded.
-        model: in float32, as loaded.
-        revision: on the Hub.
+        name_or_path: folder or Hub id.
+        config: the config of the loaded model.
+        model: the loaded model, in float32.
+        revision: branch, tag or commit on the Hub.
     """
-    towers = ("text_config", "vision_config")
-    acts = {tower: getattr(config, tower).hidden_act for tower in towers}
-    wrong = {tower: act for tower, act in acts.items() if act != "quick_gelu"}
+    activations = {part: getattr(config, part).hidden_act for part in ("text_config", "vision_config")}
+    wrong = {part: activation for part, activation in activations.items() if activation != "quick_gelu"}
     if not wrong:
         return None
     reason = _recorded_reason(str(name_or_path), revision)
     if reason is None and model is not None and "vision_config" in wrong and has_openai_vision_weights(model):
-        reason = "the weights of its image tower bear the mark of OpenAI's release: some rounded to float16, not all"
+        reason = "some weights of its image encoder are rounded to float16 and others are not, as OpenAI released them"
     if reason is None:
         return None
-    said = " and ".join(f"{act!r} in {tower}" for tower, act in wrong.items())
+    settings = " and ".join(f"{activation!r} in {part}" for part, activation in wrong.items())
     return (
-        f"{name_or_path}: hidden_act is {said} of its config.json, but its weights are OpenAI's or tuned from them "
-        f"({reason}), which were trained with QuickGELU, and score lower without it: set hidden_act to "
+        f"{name_or_path}: hidden_act is {settings} of its config.json, but its weights are OpenAI's or fine-tuned "
+        f"from them ({reason}). These were trained with QuickGELU and score lower without it: set hidden_act to "
         f'"quick_gelu" in {" and ".join(wrong)}.'
     )
 
 
 def has_openai_vision_weights(model: CLIPModel) -> bool:
     """
-    Whether the image tower's weights have the mixed precision in which OpenAI released them.
+    Return whether the weights of the image encoder have the mixed precision in which OpenAI released them.
 
-    OpenAI's code rounds the weights of convolutions and of linear layers to float16 and leaves layer norms and
-    embeddings in float32 (openai/CLIP `clip/model.py`, `convert_weights`, which every `clip.load` runs; open_clip
-    `convert_weights_to_fp16`). Widened to float32 by a conversion, or by CoN-CLIP's training with a frozen image
-    tower, every one of the former is still a float16 number. A model trained and kept in float32 has practically no
-    such layer, one saved in float16 or bfloat16 as a whole has them also in its layer norms, and numbers with the
-    short mantissa of bfloat16 are not counted. A single update of the tower's weights removes the mark.
+    OpenAI's code rounds the weights of convolutions and linear layers to float16 and leaves layer norms and embeddings
+    in float32 (openai/CLIP `clip/model.py`, `convert_weights`, which every `clip.load` runs; open_clip
+    `convert_weights_to_fp16`). After a conversion to float32, or CoN-CLIP's training with a frozen image encoder, the
+    rounded weights are still float16 numbers. A model trained in float32 has practically no such layer; a model saved
+    entirely in float16 or bfloat16 has rounded layer norms too; and weights that even fit into bfloat16 do not count.
+    A single update of the weights removes the pattern.
     """
-    rounded, kept = [], []
+    rounded, precise = [], []
     for module in torch.nn.ModuleList([model.vision_model, model.visual_projection]).modules():
         is_rounded = isinstance(module, torch.nn.Linear | torch.nn.Conv2d)
-        (rounded if is_rounded else kept).extend(module.parameters(recurse=False))
+        (rounded if is_rounded else precise).extend(module.parameters(recurse=False))
     return (
         all(_survives(weight, torch.float16) for weight in rounded)
         and not all(_survives(weight, torch.bfloat16) for weight in rounded)
-        and not all(_survives(weight, torch.float16) for weight in kept)
+        and not all(_survives(weight, torch.float16) for weight in precise)
     )
 
 
@@ -104,7 +105,7 @@ def _recorded_reason(name_or_path: str, revision: str | None) -> str | None:
 
 
 def _recorded_bases(name_or_path: str, revision: str | None) -> list[tuple[str, str]]:
-    """Where it is recorded, and what: names of the models that this one was made from."""
+    """Return (place of the record, name) of each recorded model that this one was made from."""
     found = []
     for file, key in (("README.md", "base_model"), ("config.json", "_name_or_path"), ("results.json", "base_model")):
         values = _recorded_values(name_or_path, file, revision).get(key)
@@ -114,12 +115,12 @@ def _recorded_bases(name_or_path: str, revision: str | None) -> list[tuple[str, 
 
 
 def _recorded_values(name_or_path: str, file: str, revision: str | None) -> dict:
-    """The content of a JSON file, or the head of a Markdown file, in the folder or on the Hub; {} if there is none."""
+    """Return a JSON file or the metadata of a Markdown file, local or on the Hub; {} if there is none."""
     folder = Path(name_or_path).expanduser()
     try:
         path = folder / file if folder.is_dir() else Path(hf_hub_download(name_or_path, file, revision=revision))
         values = metadata_load(path) if file.endswith(".md") else json.loads(path.read_text(encoding="utf-8"))
-    # No such file, no network, no id of the Hub, nothing legible: where the model came from stays unknown.
+    # No such file, no network, not a Hub id, or damaged content: the origin of the model stays unknown.
     except (OSError, ValueError, YAMLError):
         values = None
     return values if isinstance(values, dict) else {}

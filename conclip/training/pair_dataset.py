@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from conclip.data import require_columns, text_lists
 from conclip.embedding.image_column import ImageColumn
-from conclip.embedding.store import StoredEmbeds
+from conclip.embedding.store import StoredEmbeddings
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
 from conclip.training.arguments import Arguments
@@ -75,7 +75,7 @@ class PairRows(torch.utils.data.Dataset):
         self.distractor_counts = np.array(counts)
         return ImageColumn(dataset, column, self.split, np.array(rows), np.array(places) if listed else None)
 
-    def use_tensors(self, name: str, compute: Callable[[ImageColumn, str], torch.Tensor | StoredEmbeds]) -> None:
+    def use_tensors(self, name: str, compute: Callable[[ImageColumn, str], torch.Tensor | StoredEmbeddings]) -> None:
         """
         Args:
             name: what the tensors are to `ConCLIPModel.forward`, "image_embeds" or "pixel_values".
@@ -112,7 +112,7 @@ class PairRows(torch.utils.data.Dataset):
         return columns
 
     def _images(
-        self, name: str, images: ImageColumn, tensors: torch.Tensor | StoredEmbeds | None, at: np.ndarray
+        self, name: str, images: ImageColumn, tensors: torch.Tensor | StoredEmbeddings | None, at: np.ndarray
     ) -> dict:
         if tensors is None:
             return {name: [images[index] for index in at.tolist()]}

@@ -12,7 +12,7 @@ from datasets.fingerprint import Hasher
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
-from conclip.embedding.images import preprocess_images
+from conclip.embedding.images import all_pixel_values
 from conclip.models.clip import load_model, text_tokenizer, unwrap_lora
 from conclip.training.arguments import Arguments, DataArguments, ModelArguments, TrainingArguments
 from conclip.training.checkpoints import list_checkpoints
@@ -118,7 +118,7 @@ def base_clip(accelerator: Accelerator, folder: Path, num_workers: int) -> Path:
     rows = PairRows(scenes, arguments, text_tokenizer(model, processor))
     # The image tower learns, but its input does not change.
     rows.use_tensors(
-        "pixel_values", partial(preprocess_images, image_processor=processor.image_processor, num_workers=num_workers)
+        "pixel_values", partial(all_pixel_values, image_processor=processor.image_processor, num_workers=num_workers)
     )
     state = prepare_training(model, rows, collator, arguments, accelerator)
     train(state)

@@ -1,4 +1,4 @@
-"""Training and evaluation on kept embeddings: each distinct image embedded once ever, and never a stale one."""
+"""Training and evaluation on cached embeddings: each distinct image is embedded once, and none is out of date."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from embedded import COUNT, Watch, image, stored, write_inputs, write_rows
 from runs import command, log, refusal, results, run
 from tiny import save_tiny, tiny_processor
 
-from conclip.embedding import fingerprint as tower_key
+from conclip.embedding import fingerprint
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.images import ImageEmbedder, embedding_cache_dir
 from conclip.embedding.store import ShardWriter
@@ -109,8 +109,8 @@ def other_precision(inputs, tmp_path, monkeypatch):
 
 
 def other_version(inputs, tmp_path, monkeypatch):
-    version = tower_key.version
-    monkeypatch.setattr(tower_key, "version", lambda name: "0.1" if name == "pillow" else version(name))
+    version = fingerprint.version
+    monkeypatch.setattr(fingerprint, "version", lambda name: "0.1" if name == "pillow" else version(name))
     return {}
 
 
@@ -118,7 +118,7 @@ def other_version(inputs, tmp_path, monkeypatch):
     "change",
     [other_weights, other_projection, other_processing, other_config, other_precision, other_version],
 )
-def test_another_tower_is_noticed(change, inputs, tmp_path, seen, monkeypatch):
+def test_a_change_of_the_encoder_is_noticed(change, inputs, tmp_path, seen, monkeypatch):
     assert run(command(inputs, tmp_path / "first")) == 0
     seen.told()
     changed = {**inputs, **change(inputs, tmp_path, monkeypatch)}
@@ -151,7 +151,7 @@ def test_an_image_file_that_changes_while_it_is_embedded_is_refused(inputs, tmp_
     write_rows(tmp_path / "data", {3: {"image": {"path": str(file)}}})
     monkeypatch.setattr(ShardWriter, "__enter__", lambda self: file.write_bytes(encoded("lime")) and self)
     says = refusal(command(inputs, tmp_path / "out"), capsys)
-    assert says == "Split 'train', row 3: image was changed while this run read it: start again."
+    assert says == "Split 'train', row 3: image was changed while this run was reading it: start the command again."
 
 
 def test_captions_and_rows_may_change_without_embedding_anything(inputs, tmp_path, seen):
@@ -169,7 +169,7 @@ def test_lora_reads_the_same_embeddings(inputs, tmp_path, seen):
     assert seen.told() == (0, 0, 0)
 
 
-def test_a_tuned_model_has_its_bases_tower(inputs, tmp_path, seen):
+def test_a_tuned_model_shares_the_image_encoder_of_its_base(inputs, tmp_path, seen):
     assert run(command(inputs, tmp_path / "first")) == 0
     seen.told()
     assert run(command({**inputs, "model_name_or_path": tmp_path / "first"}, tmp_path / "second")) == 0
@@ -185,7 +185,7 @@ def test_evaluation_keeps_its_images_before_and_after(inputs, tmp_path, seen):
     assert seen.told() == (0, 0, 0) and results(tmp_path / "first")["before"] == results(tmp_path / "second")["before"]
 
 
-def test_a_tower_that_learns_leaves_nothing_in_the_cache(inputs, tmp_path, seen):
+def test_an_encoder_in_training_leaves_nothing_in_the_cache(inputs, tmp_path, seen):
     shutil.copy(tmp_path / "data/train.parquet", tmp_path / "data/test.parquet")
     argv = command({**inputs, "eval_split_name": "test"}, tmp_path / "out", train_image_encoder=True)
     assert run(argv) == 0

@@ -24,7 +24,7 @@ SLOWLY = """
 import runpy, sys, time
 import conclip.embedding.store as embeddings
 from modeling_conclip import ConCLIPModel
-embeddings.SECONDS_A_SHARD = 0
+embeddings.SECONDS_PER_SHARD = 0
 embed = ConCLIPModel.embed_images
 ConCLIPModel.embed_images = lambda *args, **options: time.sleep(0.1) or embed(*args, **options)
 sys.argv = sys.argv[1:]
@@ -132,7 +132,7 @@ def test_a_disk_that_fills_up(inputs, tmp_path, seen, monkeypatch, capsys):
             raise OSError(28, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr(embeddings, "SECONDS_A_SHARD", 0)
+    monkeypatch.setattr(embeddings, "SECONDS_PER_SHARD", 0)
     argv = command(inputs, tmp_path / "out", per_device_eval_batch_size=5)
     with monkeypatch.context() as patch:
         patch.setattr(whole_files.os, "replace", full)

@@ -11,7 +11,7 @@ import conclip.embedding.store as embeddings
 from conclip.atomic_write import WriteError
 from conclip.embedding.store import EmbeddingStore, ShardWriter
 
-META = {"tower": "none"}
+DESCRIPTION = {"encoder": "none"}
 
 
 def some(count: int, seed: int = 0) -> tuple[np.ndarray, torch.Tensor]:
@@ -32,8 +32,8 @@ def shards(store: EmbeddingStore) -> list:
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.setattr(embeddings, "IMAGES_A_SHARD", 8)
-    return EmbeddingStore(tmp_path / "store", META)
+    monkeypatch.setattr(embeddings, "ITEMS_PER_SHARD", 8)
+    return EmbeddingStore(tmp_path / "store", DESCRIPTION)
 
 
 def test_rows_are_gathered_as_by_plain_indexing(store):
@@ -86,7 +86,7 @@ def test_keys_that_differ_in_one_byte_or_end_in_zeros_are_told_apart(store):
 
 def test_two_writers_of_the_same_images_do_no_harm(store):
     keys, embeds = some(6)
-    with ShardWriter(store) as first, ShardWriter(EmbeddingStore(store.folder, META)) as second:
+    with ShardWriter(store) as first, ShardWriter(EmbeddingStore(store.folder, DESCRIPTION)) as second:
         first.add(keys, embeds)
         second.add(keys, embeds)
     assert len(shards(store)) == 2 and torch.equal(store.read(keys)[:], embeds)
@@ -139,18 +139,18 @@ def test_a_damaged_shard_is_set_aside_with_a_warning_and_its_images_are_missing(
     victim = shards(store)[0]
     lost = [at for at in range(16) if keys[at].tobytes() in victim.read_bytes()]
     damage(victim)
-    with pytest.warns(UserWarning, match=f"{victim} is damaged .*; its images are embedded again.$") as told:
+    with pytest.warns(UserWarning, match=f"{victim} is damaged .*; its contents are computed again.$") as warnings:
         assert store.missing(keys)[1].tolist() == lost and len(lost) == 8
-    assert len(told) == 1 and not victim.exists() and victim.with_name(f"damaged-{victim.name}").exists()
+    assert len(warnings) == 1 and not victim.exists() and victim.with_name(f"damaged-{victim.name}").exists()
     fill(store, keys[lost], embeds[lost])
-    assert torch.equal(EmbeddingStore(store.folder, META).read(keys)[:], embeds)
+    assert torch.equal(EmbeddingStore(store.folder, DESCRIPTION).read(keys)[:], embeds)
 
 
 def test_shards_that_other_nodes_wrote_elsewhere_are_not_found(store):
     keys, embeds = some(4)
     names = fill(store, keys, embeds)
     assert store.read(keys, [*names, "shard-of-another-node.safetensors"]) is not None
-    assert EmbeddingStore(store.folder.with_name("unshared"), META).read(keys, names) is None
+    assert EmbeddingStore(store.folder.with_name("unshared"), DESCRIPTION).read(keys, names) is None
 
 
 def test_a_full_disk_leaves_nothing_half_written(store, monkeypatch):

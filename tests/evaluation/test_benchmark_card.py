@@ -114,7 +114,7 @@ def test_what_is_not_defined_for_a_model_is_no_entry():
 
 def test_a_score_of_all_items_takes_the_place_of_one_of_some():
     some = fill_card_with_benchmarks(CARD, FULL, "tuned")
-    whole = report([replace(LINES[3], left_out=0, count=3234)])
+    whole = report([replace(LINES[3], skipped=0, count=3234)])
     found = entries(fill_card_with_benchmarks(some, whole, "tuned"))
     assert found["two true", "val", "accuracy", "TOT"] == 0.3
     assert not any("items" in name for _, _, _, name in found)
@@ -127,7 +127,7 @@ def test_the_section_is_made_once_and_replaced_after():
     assert fill_card_with_benchmarks(once, FULL, "tuned") == once
     assert once.count(BENCHMARKS_START) == once.count(BENCHMARKS_END) == once.count("## Benchmarks") == 1
     assert "Words." in once and "| 91.23 | +41.23 |" in once and "quick_gelu" in once and "Seed 7" in once
-    assert "python evaluate/run_benchmarks.py --model base tuned" in once
+    assert "python evaluate/run_benchmarks.py --model_name_or_path base tuned" in once
     lines = [line("pairs", "pair accuracy", values=(0.1, 0.2, 0.3))]
     again = fill_card_with_benchmarks(f"{once}\n## After\n", report(lines), "tuned")
     assert "91.23" not in again and "| 20.00 | +10.00 |" in again and again.endswith("\n## After\n")
@@ -188,12 +188,12 @@ def test_the_card_in_the_repository_is_kept_but_for_its_results():
 def test_the_command_fills_a_card(tmp_path, capsys):
     (tmp_path / "results.json").write_text(json.dumps(FULL.to_dict()))
     (tmp_path / "card.md").write_text(CARD)
-    arguments = [str(tmp_path / "results.json"), str(tmp_path / "card.md")]
+    arguments = ["--results_file", str(tmp_path / "results.json"), "--model_card", str(tmp_path / "card.md")]
     assert main(arguments) == 1
-    assert capsys.readouterr().err == "Error: --model is needed, one of base, tuned, cross.\n"
+    assert capsys.readouterr().err == "Error: --model is required, one of base, tuned, cross.\n"
     assert (tmp_path / "card.md").read_text() == CARD
-    command = [sys.executable, "-m", "conclip.evaluation.card", *arguments, "--model", "tuned"]
+    command = [sys.executable, "-m", "conclip", "card", *arguments, "--model", "tuned"]
     subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""}, check=True)
     assert (tmp_path / "card.md").read_text("utf-8") == fill_card_with_benchmarks(CARD, FULL, "tuned")
-    assert main([str(tmp_path / "results.json"), str(tmp_path / "absent.md"), "--model", "base"]) == 1
+    assert main([*arguments[:2], "--model_card", str(tmp_path / "absent.md"), "--model", "base"]) == 1
     assert "absent.md" in capsys.readouterr().err

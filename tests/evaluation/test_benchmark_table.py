@@ -36,7 +36,7 @@ def rows():
 def test_a_row_says_count_chance_values_differences_and_ties(rows):
     assert rows["Pairs, val", "pair accuracy *"] == [
         ("count", "2,000"),
-        ("left out", "0"),
+        ("skipped", "0"),
         ("chance", "50.00"),
         ("base", "50.00"),
         ("tuned", "91.23"),
@@ -50,14 +50,14 @@ def test_a_row_says_count_chance_values_differences_and_ties(rows):
     assert [cell for _, cell in rows["Pairs, val", "macro"]][2] == "-"
 
 
-def test_every_number_of_every_line_stands_in_the_table(rows):
+def test_the_table_holds_every_value_of_every_row(rows):
     names = ["pair accuracy *", "add_obj", "macro", "TOT *", *(f"recall@5, {p} *" for p in ("plain", "negated"))]
     names += ["recall@1, plain", "recall@1, negated"]
     for of_line, name in zip(LINES, names, strict=True):
         cells = rows[f"{of_line.title}, val", name]
         shown = {header: cell for header, cell in cells if header != "+/-"}
         assert int(shown["count"].replace(",", "")) == of_line.count
-        assert int(shown["left out"].replace(",", "")) == of_line.left_out
+        assert int(shown["skipped"].replace(",", "")) == of_line.skipped
         for label, value in of_line.values.items():
             assert (shown[label] == "-") if value is None else abs(float(shown[label]) - 100 * value) < 0.0051
         changes = [cell for header, cell in cells if header == "+/-"]
@@ -66,7 +66,7 @@ def test_every_number_of_every_line_stands_in_the_table(rows):
             assert (change == "-") if value is None else abs(float(change) - 100 * (value - first)) < 0.0051
 
 
-def test_what_a_condition_costs_stands_below_it(rows):
+def test_the_difference_of_a_condition_follows_its_scores(rows):
     cells = [("base", "-10.00"), ("tuned", "+5.00"), ("+/-", "+15.00"), ("cross", "-"), ("+/-", "-")]
     assert rows["Search, val", "recall@5, negated - plain"] == cells
     cells = [("base", "-10.00"), ("tuned", "+0.00"), ("+/-", "+10.00"), ("cross", "+1.00"), ("+/-", "+11.00")]
@@ -75,15 +75,15 @@ def test_what_a_condition_costs_stands_below_it(rows):
     assert not any("-" in name for title, name in rows if title != "Search, val")
 
 
-def test_columns_that_have_nothing_to_say_are_left_out():
+def test_columns_without_content_are_omitted():
     table = format_table([line("pairs", "pair accuracy")], LABELS[:1])
     assert table.splitlines()[0].split() == ["%", "count", "chance", "base"]
-    assert "there was none" in table and "+/-" not in table and "absent" not in table
+    assert "Ties count as errors; there are none." in table and "+/-" not in table and "Skipped" not in table
     table = format_table(LINES, LABELS)
-    assert "points against base" in table and "last column" in table and "absent" in table
+    assert "difference to base in percentage points" in table and "last column" in table and "Skipped" in table
 
 
-def test_a_fall_that_rounds_to_nothing_is_not_minus_nothing():
+def test_a_small_decrease_is_not_printed_as_minus_zero():
     table = format_table([line("pairs", "pair accuracy", values=(0.5, 0.49999))], LABELS[:2])
     assert "-0.00" not in table and "+0.00" in table
 
@@ -92,7 +92,7 @@ def test_markdown_has_the_same_cells(rows):
     table = markdown_table(LINES, LABELS).splitlines()
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
     assert {len(row) for row in cells} == {10} and set("".join(cells[1])) == {"-", ":"}
-    assert cells[0] == ["benchmark, %", "count", "left out", "chance", "base", "tuned", "+/-", "cross", "+/-", "ties"]
+    assert cells[0] == ["benchmark, %", "count", "skipped", "chance", "base", "tuned", "+/-", "cross", "+/-", "ties"]
     shown = [row for row in cells[2:] if any(row[1:])]
     assert [[cell for cell in row[1:] if cell] for row in shown] == [
         [cell for _, cell in row] for row in rows.values()
@@ -124,21 +124,21 @@ def test_results_are_read_back_as_they_were(tmp_path):
     assert read_report(tmp_path / "new/benchmarks.json") == written
     stored = json.loads((tmp_path / "new/benchmarks.json").read_text("utf-8"))
     assert stored["seed"] == 7 and stored["models"]["tuned"]["hidden_act"] == "quick_gelu"
-    assert stored["lines"][3]["values"] == {"base": 0.4, "tuned": 0.3, "cross": None}
-    assert stored["lines"][0]["ties"]["cross"] == 1200 and stored["lines"][3]["left_out"] == 1234
+    assert stored["rows"][3]["values"] == {"base": 0.4, "tuned": 0.3, "cross": None}
+    assert stored["rows"][0]["ties"]["cross"] == 1200 and stored["rows"][3]["skipped"] == 1234
 
 
-def test_a_number_that_is_none_is_not_written(tmp_path):
+def test_a_value_that_is_not_finite_is_not_written(tmp_path):
     with pytest.raises(ValueError):
         write_report(report([line("pairs", "pair accuracy", values=(0.5, float("nan"), 0.5))]), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_picture_that_fails_leaves_the_numbers(tmp_path, monkeypatch):
+def test_a_figure_that_fails_leaves_the_scores(tmp_path, monkeypatch):
     def fail(report, path):
         raise MemoryError
 
-    monkeypatch.setattr("conclip.evaluation.run.draw_benchmarks", fail)
+    monkeypatch.setattr("conclip.evaluation.plots.plot_benchmarks", fail)
     with pytest.raises(MemoryError):
         write_report(report(LINES), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [results.RESULTS_FILE]
@@ -146,15 +146,15 @@ def test_a_picture_that_fails_leaves_the_numbers(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(None, "No such file"), ("{", "holds no results"), ("[]", "holds no results"), ('{"lines": [{}]}', "no results")],
+    [(None, "No such file"), ("{", "holds no results"), ("[]", "holds no results"), ('{"rows": [{}]}', "no results")],
 )
-def test_a_file_of_no_results_is_refused(tmp_path, content, why):
+def test_a_file_without_results_is_refused(tmp_path, content, why):
     path = tmp_path / "benchmarks.json"
     if content is not None:
         path.write_text(content)
     with pytest.raises(ValueError, match=why) as caught:
         read_report(path)
-    assert str(path) in str(caught.value) and "run_benchmarks.py" in str(caught.value)
+    assert str(path) in str(caught.value) and "conclip evaluate" in str(caught.value)
 
 
 def test_a_report_needs_a_headline_and_the_values_of_its_models():

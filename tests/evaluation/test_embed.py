@@ -1,4 +1,4 @@
-"""Embeddings in a file, against the model's own forward."""
+"""`conclip embed`: the embeddings in the file equal those of the model's own forward pass."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from small_benchmarks import write_pictures
 from tiny import save_tiny, tiny_processor
 
 from conclip.distractors.files import read_embeddings
-from conclip.evaluation.embed import main
+from conclip.models.embed_command import main
 
 
 @pytest.fixture(autouse=True)
@@ -25,16 +25,16 @@ def one_accelerator():
 def test_a_folder_in_the_order_of_its_names(tmp_path, capsys):
     model = save_tiny(tmp_path / "clip")
     names = ["b.jpg", "a.png", "c.jpg"]
-    write_pictures(tmp_path / "pictures", names)
-    (tmp_path / "pictures" / "d.jpg").write_bytes((tmp_path / "pictures" / "c.jpg").read_bytes())
-    (tmp_path / "pictures" / "notes.txt").write_text("no picture")
-    argv = ["--model", str(tmp_path / "clip"), "--embedding_cache_dir", str(tmp_path / "cache")]
+    write_pictures(tmp_path / "photos", names)
+    (tmp_path / "photos" / "d.jpg").write_bytes((tmp_path / "photos" / "c.jpg").read_bytes())
+    (tmp_path / "photos" / "notes.txt").write_text("no image")
+    argv = ["--model_name_or_path", str(tmp_path / "clip"), "--embedding_cache_dir", str(tmp_path / "cache")]
     output = tmp_path / "found.npz"
-    assert main([*argv, "--images", str(tmp_path / "pictures"), "--output", str(output)]) == 0
+    assert main([*argv, "--image_dir", str(tmp_path / "photos"), "--output_file", str(output)]) == 0
     found = read_embeddings(output)
     assert found.names == ["a.png", "b.jpg", "c.jpg", "d.jpg"]
-    pictures = [Image.open(tmp_path / "pictures" / name).convert("RGB") for name in found.names]
-    expected = model.get_image_features(**tiny_processor()(images=pictures, return_tensors="pt")).pooler_output
+    images = [Image.open(tmp_path / "photos" / name).convert("RGB") for name in found.names]
+    expected = model.get_image_features(**tiny_processor()(images=images, return_tensors="pt")).pooler_output
     expected = torch.nn.functional.normalize(expected, dim=1).numpy()
     assert found.rows == pytest.approx(expected, abs=1e-5)
     assert (found.keys[2] == found.keys[3]).all() and len(np.unique(found.keys, axis=0)) == 3
@@ -43,14 +43,18 @@ def test_a_folder_in_the_order_of_its_names(tmp_path, capsys):
 
 def test_a_dataset_and_what_is_refused(tmp_path, capsys):
     save_tiny(tmp_path / "clip")
-    argv = ["--model", str(tmp_path / "clip"), "--embedding_cache_dir", str(tmp_path / "cache")]
-    output = ["--output", str(tmp_path / "found.npz")]
+    argv = ["--model_name_or_path", str(tmp_path / "clip"), "--embedding_cache_dir", str(tmp_path / "cache")]
+    output = ["--output_file", str(tmp_path / "found.npz")]
     data = write_dataset(tmp_path / "data")
     assert main([*argv, *output, "--dataset_name", str(data), "--split", "test"]) == 0
     assert read_embeddings(tmp_path / "found.npz").rows.shape == (12, 16)
+    # The file exists now.
+    assert main([*argv, *output, "--dataset_name", str(data)]) == 1
+    assert "add --overwrite to replace it" in capsys.readouterr().err
+    output.append("--overwrite")
     for more, says in [
         ([], "Name the images"),
-        (["--images", str(tmp_path / "nowhere")], "there is no folder of that name with images"),
+        (["--image_dir", str(tmp_path / "nowhere")], "there is no such folder, or it holds no images"),
         (
             ["--dataset_name", str(data), "--image_column", "x"],
             "--image_column x: the split 'train' has no such column",

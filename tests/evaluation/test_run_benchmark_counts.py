@@ -41,9 +41,9 @@ def test_a_mean_over_categories_counts_their_items_alone(model, tmp_path):
         relation("gone.jpg", "near", "a cat", "a dog"),
     ]
     write_relations(tmp_path, "visual_genome_relation", rows)
-    evaluate_models([model], ["vg-relation"], tmp_path, tmp_path / "out", allow_missing=True)
+    evaluate_models([model], ["vg-relation"], tmp_path, tmp_path / "out", allow_missing_images=True)
     lines = report_of(tmp_path / "out", lines=True)
-    counts = {part: (line["count"], line["ties"]["tiny"], line["left_out"]) for (_, _, part), line in lines.items()}
+    counts = {part: (line["count"], line["ties"]["tiny"], line["skipped"]) for (_, _, part), line in lines.items()}
     assert counts == {"": (4, 2, 2), "macro": (3, 1, 1), "holding": (2, 1, 1), "riding": (1, 0, 0), "near": (1, 1, 1)}
     values = {part: line["values"]["tiny"] for (_, _, part), line in lines.items()}
     assert values["macro"] == (values["holding"] + values["riding"]) / 2
@@ -58,7 +58,7 @@ def test_a_mean_over_no_category(model, tmp_path):
     lines = report_of(tmp_path / "out", lines=True)
     macro = lines["vg-attribution", "pair accuracy", "macro"]
     assert macro["headline"] and macro["values"] == {"tiny": None}
-    assert (macro["count"], macro["chance"], macro["left_out"]) == (0, 0.5, 0)
+    assert (macro["count"], macro["chance"], macro["skipped"]) == (0, 0.5, 0)
     assert lines["vg-attribution", "pair accuracy", "red_big"]["count"] == 4
 
 
@@ -74,18 +74,18 @@ def test_groups_of_sugarcrepe_pp(model, tmp_path):
         ]
         rows.append({**rows[0], "id": 9, "filename": "gone.jpg"})
         (tmp_path / "sugarcrepe_pp" / f"{name}.json").write_text(json.dumps(rows))
-    evaluate_models([model], ["sugarcrepe-pp"], tmp_path, tmp_path / "out", allow_missing=True)
+    evaluate_models([model], ["sugarcrepe-pp"], tmp_path, tmp_path / "out", allow_missing_images=True)
     lines = report_of(tmp_path / "out", lines=True)
     for metric in ("ITT", "TOT"):
         for group, number in {"replace": 3, "swap": 2}.items():
             own = [(size, lines["sugarcrepe-pp", metric, name]) for name, size in sizes.items() if group in name]
             found = lines["sugarcrepe-pp", metric, group]
             count = sum(size for size, _ in own)
-            assert (found["count"], found["left_out"], found["ties"]["tiny"]) == (count, number, number)
+            assert (found["count"], found["skipped"], found["ties"]["tiny"]) == (count, number, number)
             right = sum(size * line["values"]["tiny"] for size, line in own)
             assert found["values"]["tiny"] == pytest.approx(right / count)
             assert not found["headline"] and found["chance"] == pytest.approx(1 / 3)
-        assert lines["sugarcrepe-pp", metric, ""]["left_out"] == 5
+        assert lines["sugarcrepe-pp", metric, ""]["skipped"] == 5
 
 
 def test_what_retrieval_leaves_out_is_counted_as_its_queries_are(model, tmp_path):
@@ -96,9 +96,9 @@ def test_what_retrieval_leaves_out_is_counted_as_its_queries_are(model, tmp_path
     (tmp_path / "annotations").mkdir()
     path = tmp_path / "annotations" / "captions_val2017.json"
     path.write_text(json.dumps({"images": images, "annotations": annotations}))
-    evaluate_models([model], ["coco-val2017-retrieval"], tmp_path, tmp_path / "out", allow_missing=True)
+    evaluate_models([model], ["coco-val2017-retrieval"], tmp_path, tmp_path / "out", allow_missing_images=True)
     lines = report_of(tmp_path / "out", lines=True)
-    counts = {metric: (line["count"], line["left_out"]) for (_, metric, _), line in lines.items()}
+    counts = {metric: (line["count"], line["skipped"]) for (_, metric, _), line in lines.items()}
     for k in (1, 5, 10):
         assert counts[f"text-to-image recall@{k}"] == (6, 3) and counts[f"image-to-text recall@{k}"] == (3, 1)
     assert [metric for (_, metric, _), line in lines.items() if line["headline"]] == ["text-to-image recall@1"]

@@ -14,8 +14,8 @@ from small_benchmarks import write_pictures
 from tiny import save_tiny
 
 from conclip.errors import UsageError
+from conclip.evaluation.benchmarking import has_items
 from conclip.evaluation.items import ItemReader
-from conclip.evaluation.run import is_there
 from dataset_scripts.benchmarks.registry import choose_benchmarks
 from modeling_conclip import ConCLIPModel
 
@@ -32,8 +32,8 @@ from modeling_conclip import ConCLIPModel
 def test_a_card_that_cannot_be_filled_is_refused_before_any_model_is_loaded(card, says, data, tmp_path, capsys):  # noqa: F811
     path = tmp_path / "README.md"
     path.write_bytes(card)
-    told = refusal(["nowhere/at/all"], ["sugarcrepe"], data, tmp_path / "out", capsys, model_card=path)
-    assert told.startswith(f"--model_card {path}: ") and says in told
+    message = refusal(["nowhere/at/all"], ["sugarcrepe"], data, tmp_path / "out", capsys, model_card=path)
+    assert message.startswith(f"--model_card {path}: ") and says in message
     assert path.read_bytes() == card
 
 
@@ -50,19 +50,19 @@ def test_scores_that_are_no_numbers(data, tmp_path, capsys):  # noqa: F811
     with torch.no_grad():
         model.text_projection.weight[:] = float("nan")
     model.save_pretrained(tmp_path / "broken")
-    told = refusal([tmp_path / "broken"], ["sugarcrepe"], data, tmp_path / "out", capsys, save_items=True)
-    assert told == "SugarCrepe cannot be scored: Row 0 of true_scores is nan: a score must be a finite number."
+    message = refusal([tmp_path / "broken"], ["sugarcrepe"], data, tmp_path / "out", capsys, save_items=True)
+    assert message == "SugarCrepe cannot be scored: Row 0 of true_scores is nan: a score must be a finite number."
     for folder, names in {"cat": ["a.png"], "dog": ["b.png"]}.items():
         write_pictures(tmp_path / "mine" / folder, names)
-    told = refusal([tmp_path / "broken"], [f"classes:{tmp_path / 'mine'}"], data, tmp_path / "out", capsys)
-    assert told.startswith("mine cannot be scored: Row 0 of scores is nan")
+    message = refusal([tmp_path / "broken"], [f"classes:{tmp_path / 'mine'}"], data, tmp_path / "out", capsys)
+    assert message.startswith("mine cannot be scored: Row 0 of scores is nan")
     assert {path.name for path in (tmp_path / "out").rglob("*json*")} == {"meta.json"}
 
 
 def test_a_single_class(models, tmp_path, capsys):  # noqa: F811
     write_pictures(tmp_path / "mine" / "cat", ["a.png"])
-    told = refusal([models["one"]], [f"classes:{tmp_path / 'mine'}"], tmp_path, tmp_path / "out", capsys)
-    assert told == "mine has a single class: there is nothing to choose from."
+    message = refusal([models["one"]], [f"classes:{tmp_path / 'mine'}"], tmp_path, tmp_path / "out", capsys)
+    assert message == "mine has a single class: there is nothing to choose from."
 
 
 def test_some_items_with_a_category_and_some_without(models, tmp_path, capsys):  # noqa: F811
@@ -70,8 +70,8 @@ def test_some_items_with_a_category_and_some_without(models, tmp_path, capsys): 
     row = {"image_0": "a", "image_1": "b", "caption_0": "a cat", "caption_1": "a dog"}
     rows = [{"id": 0, **row}, {"id": 1, "collapsed_tag": "Object", **row}]
     (tmp_path / "mine" / "examples.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    told = refusal([models["one"]], [f"two_by_two:{tmp_path / 'mine'}"], tmp_path, tmp_path / "out", capsys)
-    assert told.startswith("mine cannot be scored: Row 0 of categories is ''")
+    message = refusal([models["one"]], [f"two_by_two:{tmp_path / 'mine'}"], tmp_path, tmp_path / "out", capsys)
+    assert message.startswith("mine cannot be scored: Row 0 of categories is ''")
 
 
 def test_folders_are_named_and_found_from_where_the_command_is_given(tmp_path, monkeypatch):
@@ -103,14 +103,14 @@ def test_the_list_needs_no_model(capsys):
     assert run(["--benchmarks", "list"]) == 0
     assert "sugarcrepe: SugarCrepe. The seven annotation files" in capsys.readouterr().out
     assert run(["--benchmarks", "scenes"]) == 1
-    assert capsys.readouterr().err.startswith("Error: the following arguments are required: --model")
+    assert capsys.readouterr().err.startswith("Error: the following arguments are required: --model_name_or_path")
 
 
 def test_a_model_called_as_another_ones_score(data, models, tmp_path, capsys):  # noqa: F811
     save_other(tmp_path / "blip", "blip")
     shutil.copytree(models["one"], tmp_path / "blip (ITC)")
-    told = refusal([tmp_path / "blip (ITC)", tmp_path / "blip"], ["sugarcrepe"], data, tmp_path / "out", capsys)
-    assert told.endswith("the table has a column blip (ITC) already; rename a folder.")
+    message = refusal([tmp_path / "blip (ITC)", tmp_path / "blip"], ["sugarcrepe"], data, tmp_path / "out", capsys)
+    assert message.endswith("the table already has a column blip (ITC); rename a folder.")
 
 
 def test_items_of_models_of_one_name_and_of_one_model_twice(data, tmp_path, monkeypatch):  # noqa: F811
@@ -134,8 +134,8 @@ def test_results_that_cannot_be_written(blocked, data, models, tmp_path, capsys)
     else:
         out.mkdir()
         (out / blocked).touch()
-    told = refusal([models["one"]], ["sugarcrepe"], data, out, capsys, save_items=True)
-    assert told.startswith(f"cannot write to {out}")
+    message = refusal([models["one"]], ["sugarcrepe"], data, out, capsys, save_items=True)
+    assert message.startswith(f"cannot write to {out}")
     assert not [*out.rglob("unfinished*")]
 
 
@@ -148,8 +148,8 @@ def test_a_cache_that_takes_images_and_no_texts(data, models, tmp_path, capsys):
     )
     shutil.rmtree(of_texts)
     of_texts.touch()
-    told = refusal([models["one"]], ["sugarcrepe"], data, tmp_path / "out", capsys)
-    assert told.startswith(f"--embedding_cache_dir: cannot write to {of_texts}: ")
+    message = refusal([models["one"]], ["sugarcrepe"], data, tmp_path / "out", capsys)
+    assert message.startswith(f"--embedding_cache_dir: cannot write to {of_texts}: ")
 
 
 def test_an_interrupted_run_leaves_no_part_of_a_file(data, models, tmp_path, monkeypatch):  # noqa: F811
@@ -175,8 +175,8 @@ def test_a_folder_that_holds_no_model(name, content, says, data, tmp_path, capsy
     folder: Path = tmp_path / "model"
     folder.mkdir()
     (folder / name).write_text(content)
-    told = refusal([folder], ["sugarcrepe"], data, tmp_path / "out", capsys)
-    assert told.startswith(f"--model {folder}") and says in told
+    message = refusal([folder], ["sugarcrepe"], data, tmp_path / "out", capsys)
+    assert message.startswith(f"--model_name_or_path {folder}") and says in message
 
 
 def test_looking_for_all_benchmarks_fetches_nothing(tmp_path, monkeypatch, capsys):
@@ -189,12 +189,12 @@ def test_looking_for_all_benchmarks_fetches_nothing(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr("dataset_scripts.benchmarks.classification.snapshot_download", fetched)
     (benchmark,) = choose_benchmarks(["cifar10"])
-    assert not is_there(ItemReader(benchmark, tmp_path), Accelerator())
+    assert not has_items(ItemReader(benchmark, tmp_path), Accelerator())
     assert found == [True] and constants.HF_HUB_OFFLINE is False
     assert capsys.readouterr().out.startswith("Not run: cifar10. uoft-cs/cifar10 cannot be fetched")
 
 
 def test_a_tokenizer_that_does_not_belong_to_the_model(data, tmp_path, capsys):  # noqa: F811
     save_tiny(tmp_path / "model", text={"eos_token_id": 5})
-    told = refusal([tmp_path / "model"], ["sugarcrepe"], data, tmp_path / "out", capsys)
-    assert told.startswith("A text cannot be tokenised: ") and told.endswith("does not belong to the model.")
+    message = refusal([tmp_path / "model"], ["sugarcrepe"], data, tmp_path / "out", capsys)
+    assert message.startswith("A text cannot be tokenised: ") and message.endswith("does not belong to the model.")

@@ -37,7 +37,7 @@ def test_sugarcrepe_equals_a_plain_loop_item_by_item(data, models, tmp_path):
         own = [value for name, values in correct.items() if name.startswith(group) for value in values]
         assert values["sugarcrepe", "pair accuracy", group] == pytest.approx(np.mean(own))
     line = report_of(tmp_path, lines=True)["sugarcrepe", "pair accuracy", ""]
-    assert (line["count"], line["chance"], line["ties"], line["left_out"]) == (70, 0.5, {"one": ties}, 0)
+    assert (line["count"], line["chance"], line["ties"], line["skipped"]) == (70, 0.5, {"one": ties}, 0)
 
 
 def test_two_models_side_by_side_and_the_second_run_embeds_nothing(data, models, tmp_path, capsys, monkeypatch):
@@ -66,16 +66,18 @@ def test_an_image_that_is_missing_is_an_error_or_counted(data, models, tmp_path,
     (part / "sugarcrepe").symlink_to(data / "sugarcrepe")
     for name in names[:5]:
         (part / "val2017" / name.name).symlink_to(name)
-    told = refusal([models["one"]], ["sugarcrepe"], part, tmp_path / "no", capsys)
-    assert f"there is no image {part / 'val2017'}" in told and "--allow_missing" in told and "val2017.zip" in told
-    evaluate_models([models["one"]], ["sugarcrepe"], part, tmp_path / "yes", allow_missing=True)
+    message = refusal([models["one"]], ["sugarcrepe"], part, tmp_path / "no", capsys)
+    assert (
+        f"there is no image {part / 'val2017'}" in message and "--allow_missing_images" in message and "val2017.zip" in message
+    )
+    evaluate_models([models["one"]], ["sugarcrepe"], part, tmp_path / "yes", allow_missing_images=True)
     line = report_of(tmp_path / "yes", lines=True)["sugarcrepe", "pair accuracy", ""]
     rows = [
         row for file in (data / "sugarcrepe").iterdir() for row in json.loads(file.read_text()).values()
     ]  # fmt: skip
     there = sum(row["filename"] in {name.name for name in names[:5]} for row in rows)
-    assert 0 < there < 70 and (line["count"], line["left_out"]) == (there, 70 - there)
+    assert 0 < there < 70 and (line["count"], line["skipped"]) == (there, 70 - there)
     for name in names[:5]:
         (part / "val2017" / name.name).unlink()
-    told = refusal([models["one"]], ["sugarcrepe"], part, tmp_path / "none", capsys, allow_missing=True)
-    assert "none of the 70 items has its images" in told
+    message = refusal([models["one"]], ["sugarcrepe"], part, tmp_path / "none", capsys, allow_missing_images=True)
+    assert "none of the 70 items has its images" in message

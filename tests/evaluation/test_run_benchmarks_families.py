@@ -19,8 +19,8 @@ from transformers import (
     BlipForImageTextRetrieval,
 )
 
-from conclip.evaluation.scorers import encoder_tokens, token_keys, tokenizer_state
-from conclip.models.encoders import load_encoder
+from conclip.models.cached_encoder import encoder_tokens, token_keys, tokenizer_state
+from conclip.models.loading import load_dual_encoder
 
 
 def rows_of(folder: Path) -> list[tuple[Image.Image, list[str]]]:
@@ -105,7 +105,7 @@ def test_what_a_model_reads_of_a_text_does_not_depend_on_its_neighbours(tmp_path
     texts = ["a cat", "a red dog and a cat", "A CAT", "dog"]
     for family in ("align", "siglip"):
         save_other(tmp_path / family, family)
-        encoder = load_encoder(str(tmp_path / family))
+        encoder = load_dual_encoder(str(tmp_path / family))
         together, alone = (token_keys(encoder_tokens(encoder, texts, size)) for size in (4, 1))
         assert np.array_equal(together, alone) and together.shape == (4, 16) and together.dtype == np.uint8
         assert [len(np.unique(keys, axis=0)) for keys in (together, together[[0, 2]])] == [3, 1], family

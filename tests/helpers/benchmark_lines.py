@@ -1,13 +1,14 @@
 """Results of benchmarks written by hand, for the tests of table, picture and card."""
 
-from conclip.evaluation.results import BenchmarkReport, Line
+from conclip.evaluation.results import BenchmarkReport
+from conclip.evaluation.table import ScoreRow
 
 LABELS = ["base", "tuned", "cross"]
 
 
 def line(benchmark, metric, part="", values=(0.5, 0.75, 0.25), ties=(0, 0, 0), headline=True, **more):
-    numbers = {"count": 2000, "chance": 0.5, "left_out": 0, **more}
-    return Line(
+    numbers = {"count": 2000, "chance": 0.5, "skipped": 0, **more}
+    return ScoreRow(
         benchmark=benchmark,
         title=benchmark.title(),
         split="val",
@@ -23,12 +24,12 @@ def line(benchmark, metric, part="", values=(0.5, 0.75, 0.25), ties=(0, 0, 0), h
 def report(lines, num_models=3):
     labels = LABELS[:num_models]
     return BenchmarkReport(
-        lines=lines,
+        rows=lines,
         models={label: {"name_or_path": f"some/{label}", "hidden_act": "quick_gelu"} for label in labels},
         versions={"torch": "2.0", "transformers": "5.0"},
         seed=7,
         arguments={"benchmarks": ["pairs"]},
-        command="python evaluate/run_benchmarks.py --model base tuned",
+        command="python evaluate/run_benchmarks.py --model_name_or_path base tuned",
         seconds=12.5,
     )
 
@@ -37,7 +38,7 @@ LINES = [
     line("pairs", "pair accuracy", values=(0.5, 0.91234, 0.5), ties=(0, 3, 1200)),
     line("pairs", "pair accuracy", "add_obj", values=(0.25, 0.1234, 1.0), headline=False, count=692),
     line("pairs", "pair accuracy", "macro", values=(0.6, 0.6, 0.0), headline=False, chance=None),
-    line("two true", "TOT", values=(0.4, 0.3, None), chance=1 / 3, left_out=1234),
+    line("two true", "TOT", values=(0.4, 0.3, None), chance=1 / 3, skipped=1234),
     line("search", "recall@5", "plain", values=(0.8, 0.7, None), count=5000, chance=0.001),
     line("search", "recall@5", "negated", values=(0.7, 0.75, None), count=5000, chance=0.001),
     line("search", "recall@1", "plain", values=(0.4, 0.4, 0.4), count=5000, chance=0.0002, headline=False),

@@ -24,7 +24,7 @@ def run(argv: list[str]) -> int:
 def command(models: list, benchmarks: list[str], data_dir: Path, output_dir: Path, **options) -> list[str]:
     """With a cache of its own where the options name none; `True` gives a bare flag."""
     options = {"embedding_cache_dir": output_dir / "cache", **options}
-    argv = ["--model", *map(str, models), "--benchmarks", *benchmarks, "--data_dir", str(data_dir)]
+    argv = ["--model_name_or_path", *map(str, models), "--benchmarks", *benchmarks, "--data_dir", str(data_dir)]
     argv += ["--output_dir", str(output_dir)]
     for name, value in options.items():
         argv += [f"--{name}"] if value is True else [f"--{name}", str(value)]
@@ -51,7 +51,7 @@ def report_of(output_dir: Path, label: str | None = None, lines: bool = False) -
     label = label or next(iter(report["models"]))
     return {
         (line["benchmark"], line["metric"], line["part"]): line if lines else line["values"][label]
-        for line in report["lines"]
+        for line in report["rows"]
     }
 
 

@@ -6,7 +6,7 @@ import torch
 from other_models import TEXTS, save_other, some_images
 from transformers import AutoProcessor
 
-from conclip.models.encoders import load_encoder
+from conclip.models.loading import load_dual_encoder
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def blip(tmp_path_factory):
     matrix = np.array([[score(image, text) for text in TEXTS] for image in images])
     # Otherwise the comparison would say little.
     assert matrix.std(0).min() > 0.01 and matrix.std(1).min() > 0.01
-    return load_encoder(str(folder)), images, matrix
+    return load_dual_encoder(str(folder)), images, matrix
 
 
 def some_pairs(count=60, seed=0):

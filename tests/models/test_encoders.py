@@ -10,9 +10,9 @@ from tiny import save_tiny
 from transformers import AutoProcessor, BlipForConditionalGeneration, BlipModel, CLIPModel
 
 from conclip.errors import UsageError
-from conclip.models import encoders
+from conclip.models import loading
 from conclip.models.blip import BlipMatcher
-from conclip.models.encoders import load_encoder
+from conclip.models.loading import load_dual_encoder
 
 TOLERANCE = 1e-5
 
@@ -65,14 +65,14 @@ def test_cosines_are_those_of_the_models_own_logits(saved, family):
     own = torch.tensor([[logit(family, model, processor, i, t)[1].item() for t in TEXTS] for i in images]).double()
     # Otherwise the comparison would say little.
     assert own.std(0).min() > 0.01 and own.std(1).min() > 0.01
-    encoder = load_encoder(str(folder))
+    encoder = load_dual_encoder(str(folder))
     assert not encoder.training and isinstance(encoder, BlipMatcher) == (family == "blip")
     assert torch.allclose(cosines(encoder, images, TEXTS), own, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_has_the_embedding_that_it_has_alone(saved, family):
-    encoder, images = load_encoder(str(saved[family][0])), some_images()
+    encoder, images = load_dual_encoder(str(saved[family][0])), some_images()
     together = encoder.embed_texts(TEXTS)
     alone = torch.cat([encoder.embed_texts([text]) for text in TEXTS])
     assert together.dtype == torch.float32 and together.shape == (len(TEXTS), together.shape[1])
@@ -84,8 +84,8 @@ def test_each_has_the_embedding_that_it_has_alone(saved, family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_long_texts_are_cut_to_the_towers_length(saved, family):
-    encoder = load_encoder(str(saved[family][0]))
+def test_long_texts_are_cut_to_the_length_of_the_text_encoder(saved, family):
+    encoder = load_dual_encoder(str(saved[family][0]))
     long = " ".join(["cat", "dog"] * 100)
     tokens = encoder.tokenize([long, "a"])["input_ids"]
     assert tokens.shape == (2, 24 if family.startswith("siglip") else 64)
@@ -98,19 +98,19 @@ def test_long_texts_are_cut_to_the_towers_length(saved, family):
 
 @pytest.mark.parametrize("family", ["siglip", "siglip2"])
 def test_siglip_reads_lower_case(saved, family):
-    encoder = load_encoder(str(saved[family][0]))
+    encoder = load_dual_encoder(str(saved[family][0]))
     upper, lower, other = encoder.embed_texts(["A Cat", "a cat", "a dog"])
     assert torch.equal(upper, lower) and not torch.allclose(lower, other, atol=1e-2)
 
 
 def test_siglips_own_tokenizer_sees_to_case_itself(saved):
-    encoder = load_encoder(str(saved["siglip"][0]))
+    encoder = load_dual_encoder(str(saved["siglip"][0]))
     encoder.tokenizer.canonicalize_text = str.lower
     assert encoder.tokenize(["A"])["input_ids"][0, 0] == LETTERS.index("A")
 
 
 def test_grey_and_transparent_images(saved):
-    encoder, (image, *_) = load_encoder(str(saved["align"][0])), some_images()
+    encoder, (image, *_) = load_dual_encoder(str(saved["align"][0])), some_images()
     for mode in ("L", "RGBA", "P"):
         converted = image.convert(mode)
         expected = encoder.preprocess([converted.convert("RGB")])["pixel_values"]
@@ -121,7 +121,7 @@ def test_weights_of_half_precision_are_widened(saved, tmp_path):
     folder, model = saved["siglip"]
     shutil.copytree(folder, tmp_path / "half")
     save_other(tmp_path / "half", "siglip").half().save_pretrained(tmp_path / "half")
-    assert {weight.dtype for weight in load_encoder(str(tmp_path / "half")).parameters()} == {torch.float32}
+    assert {weight.dtype for weight in load_dual_encoder(str(tmp_path / "half")).parameters()} == {torch.float32}
 
 
 def change_config(folder, **values):
@@ -131,7 +131,7 @@ def change_config(folder, **values):
 
 def refused(folder):
     with pytest.raises(UsageError) as error:
-        load_encoder(str(folder))
+        load_dual_encoder(str(folder))
     message = str(error.value)
     assert str(folder) in message and "\n" not in message
     return message
@@ -163,7 +163,7 @@ def test_names_the_packages_that_siglips_tokenizer_needs(saved, monkeypatch):
     def refuse(*_, **__):
         raise ImportError("SiglipTokenizer requires the SentencePiece library\nbut it was not found")
 
-    monkeypatch.setattr(encoders.AutoTokenizer, "from_pretrained", refuse)
+    monkeypatch.setattr(loading.AutoTokenizer, "from_pretrained", refuse)
     assert "pip install sentencepiece protobuf" in refused(saved["siglip"][0])
 
 

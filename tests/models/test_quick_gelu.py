@@ -71,7 +71,7 @@ def test_others_are_not(name):
     assert quick_gelu_warning(name, config(), gelu_model()) is None
 
 
-def test_towers_are_checked_one_by_one():
+def test_the_two_encoders_are_checked_separately():
     name = "openai/clip-vit-base-patch32"
     text = quick_gelu_warning(name, config({"hidden_act": "gelu_new"}, QUICK))
     assert "hidden_act is 'gelu_new' in text_config of" in text and text.endswith('"quick_gelu" in text_config.')
@@ -117,20 +117,20 @@ def test_damaged_records_are_none(tmp_path, head):
     assert quick_gelu_warning(str(tmp_path), config()) is None
 
 
-def test_released_weights_are_recognised_and_so_is_a_tuned_text_tower():
-    """As a converted CoN-CLIP: the image tower frozen, every weight of the text tower changed."""
+def test_released_weights_are_recognised_also_with_a_tuned_text_encoder():
+    """A converted CoN-CLIP: the image encoder was frozen, every weight of the text encoder has changed."""
     model = release(gelu_model())
     assert has_openai_vision_weights(model)
     with torch.no_grad():
         for weight in [*model.text_model.parameters(), *model.text_projection.parameters(), model.logit_scale]:
             weight += 1e-4
     warning = quick_gelu_warning("my-clip", model.config, model)
-    assert "image tower" in warning and warning.endswith('"quick_gelu" in text_config and vision_config.')
-    # They say nothing of a text tower that may be another's.
+    assert "image encoder" in warning and warning.endswith('"quick_gelu" in text_config and vision_config.')
+    # They do not tell whether the text encoder is OpenAI's.
     assert quick_gelu_warning("my-clip", config(GELU, QUICK), model) is None
 
 
-def test_a_single_tuned_weight_of_the_image_tower_removes_the_mark():
+def test_a_single_tuned_weight_of_the_image_encoder_is_enough_to_miss_it():
     for part in ("visual_projection.weight", "vision_model.encoder.layers.1.mlp.fc2.bias"):
         model = release(gelu_model())
         with torch.no_grad():

@@ -10,7 +10,7 @@ from small_benchmarks import write_pictures
 from tiny import save_tiny
 
 from conclip.distractors.command import main as search
-from conclip.evaluation.embed import main as embed
+from conclip.models.embed_command import main as embed
 from conclip.negation.__main__ import main as negate
 
 NAMES = [f"{number:03d}.jpg" for number in range(12)]
@@ -44,9 +44,9 @@ def options(folder, **more) -> list[str]:
 
 
 def test_every_step_reads_what_the_one_before_it_wrote(inputs):
-    model = ["--model", str(inputs / "clip"), "--embedding_cache_dir", str(inputs / "cache")]
+    model = ["--model_name_or_path", str(inputs / "clip"), "--embedding_cache_dir", str(inputs / "cache")]
     for name in ("pictures", "pool"):
-        assert embed([*model, "--images", str(inputs / name), "--output", str(inputs / f"{name}.npz")]) == 0
+        assert embed([*model, "--image_dir", str(inputs / name), "--output_file", str(inputs / f"{name}.npz")]) == 0
     table = inputs / "look_alikes.parquet"
     found = [
         "--queries",
@@ -78,8 +78,8 @@ def test_every_step_reads_what_the_one_before_it_wrote(inputs):
 
 
 def test_a_table_of_other_rows_is_refused(inputs, capsys):
-    model = ["--model", str(inputs / "clip"), "--embedding_cache_dir", str(inputs / "cache")]
-    assert embed([*model, "--images", str(inputs / "pool"), "--output", str(inputs / "pool.npz")]) == 0
+    model = ["--model_name_or_path", str(inputs / "clip"), "--embedding_cache_dir", str(inputs / "cache")]
+    assert embed([*model, "--image_dir", str(inputs / "pool"), "--output_file", str(inputs / "pool.npz")]) == 0
     table = inputs / "look_alikes.parquet"
     assert search(["--queries", str(inputs / "pool.npz"), "--output_file", str(table), "--top_k", "1"]) == 0
     given = {"distractor_mapping": table, "distractor_dir": inputs / "pool"}

@@ -69,8 +69,8 @@ def test_epochs_put_the_parts_together_by_the_formula(tmp_path):
 def test_sugarcrepe_against_the_usual_loop(tmp_path, data, monkeypatch):  # noqa: F811
     tiny_tokenizer().save_pretrained(tmp_path / "tokenizer")
     few = ["--loop_items", "12", "--rounds", "1", "--tokenizer_name", str(tmp_path / "tokenizer")]
-    argv = [*few, "--data_dir", str(data), "--pictures", str(data / "coco" / "val2017")]
-    sugarcrepe.main([*argv, "--output", str(tmp_path / "found.json")])
+    argv = [*few, "--data_dir", str(data), "--image_dir", str(data / "coco" / "val2017")]
+    sugarcrepe.main([*argv, "--output_file", str(tmp_path / "found.json")])
     found = written(tmp_path / "found.json")
     assert (found["items"], found["images"]) == (70, 9) and found["largest_difference"] < 1e-5
     (ratio,) = (a / b for a, b in zip(found["reference_s"], found["ours_s"], strict=True))
@@ -78,7 +78,7 @@ def test_sugarcrepe_against_the_usual_loop(tmp_path, data, monkeypatch):  # noqa
     plain = sugarcrepe.usual_loop
     monkeypatch.setattr(sugarcrepe, "usual_loop", lambda *inputs: plain(*inputs) + 1e-4)
     with pytest.raises(SystemExit, match="do not compute the same"):
-        sugarcrepe.main([*argv, "--output", str(tmp_path / "wrong.json")])
+        sugarcrepe.main([*argv, "--output_file", str(tmp_path / "wrong.json")])
 
 
 def test_memory_counts_pieces():

@@ -1,4 +1,4 @@
-"""The picture of benchmarks: what is drawn is read back from the figure, and the file opens."""
+"""The figure of benchmarks: the plotted values are read back from it, and the file opens."""
 
 import math
 
@@ -8,7 +8,7 @@ from benchmark_lines import LABELS, LINES, line, report
 from matplotlib.figure import Figure
 from PIL import Image
 
-from conclip.evaluation.plots import draw_benchmarks
+from conclip.evaluation.plots import plot_benchmarks
 
 
 @pytest.fixture
@@ -31,10 +31,10 @@ def many(count, num_models=3, name="benchmark"):
 
 
 @pytest.mark.parametrize(("num_lines", "num_models"), [(1, 1), (2, 1), (3, 1), (15, 2), (29, 3)])
-def test_the_file_is_a_picture_with_every_headline(tmp_path, figures, num_lines, num_models):
-    draw_benchmarks(many(num_lines, num_models), tmp_path / "new/picture.png")
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["picture.png"]
-    with Image.open(tmp_path / "new/picture.png") as image:
+def test_the_file_is_an_image_with_every_headline(tmp_path, figures, num_lines, num_models):
+    plot_benchmarks(many(num_lines, num_models), tmp_path / "new/figure.png")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["figure.png"]
+    with Image.open(tmp_path / "new/figure.png") as image:
         image.load()
         assert image.format == "PNG" and 500 < image.width < 5000 and 200 < image.height < 3000
         # Not blank: the colour of the first model's bars is there.
@@ -49,7 +49,7 @@ def test_the_file_is_a_picture_with_every_headline(tmp_path, figures, num_lines,
 
 
 def test_bars_and_radar_show_the_values_and_chance(tmp_path, figures):
-    draw_benchmarks(report(LINES), tmp_path / "picture.png")
+    plot_benchmarks(report(LINES), tmp_path / "figure.png")
     [figure] = figures
     bars, radar = figure.axes
     lengths = [bar.get_width() for bar in bars.patches]
@@ -72,7 +72,7 @@ def test_bars_and_radar_show_the_values_and_chance(tmp_path, figures):
 
 @pytest.mark.parametrize(("num_lines", "num_models"), [(2, 3), (14, 2), (25, 3)])
 def test_no_text_is_cut_off_or_covers_another(tmp_path, figures, num_lines, num_models):
-    draw_benchmarks(many(num_lines, num_models, "a benchmark of many words"), tmp_path / "picture.png")
+    plot_benchmarks(many(num_lines, num_models, "a benchmark of many words"), tmp_path / "figure.png")
     [figure] = figures
     # As in the file; saving leaves the figure laid out for the file, at the density of a screen.
     figure.set_dpi(130)
@@ -88,8 +88,8 @@ def test_no_text_is_cut_off_or_covers_another(tmp_path, figures, num_lines, num_
         assert not any(box.padded(-2).overlaps(other.padded(-2)) for other in upright[at + 1 :])
 
 
-def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
-    (tmp_path / "picture.png").write_text("old")
+def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    (tmp_path / "figure.png").write_text("old")
 
     def fail(figure, file, **kwargs):
         file.write(b"half")
@@ -97,5 +97,5 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypat
 
     monkeypatch.setattr(Figure, "savefig", fail)
     with pytest.raises(OSError, match="disk full"):
-        draw_benchmarks(many(3), tmp_path / "picture.png")
+        plot_benchmarks(many(3), tmp_path / "figure.png")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]

@@ -12,11 +12,11 @@ from small_benchmarks import write_pictures
 from tiny import tiny_model, tiny_processor
 
 from conclip.embedding.images import ImageEmbedder
-from conclip.evaluation import scorers as scorer
+from conclip.evaluation import scorers
 from conclip.evaluation.items import distinct_images
-from conclip.evaluation.pools import class_embeds, score_classes
 from conclip.evaluation.scorers import EmbeddingScorer
-from conclip.evaluation.scoring import itt_tot_columns, macro_score, pair_columns
+from conclip.evaluation.scoring import class_embeddings, itt_tot_columns, macro_score, pair_columns, score_classes
+from conclip.models.cached_encoder import cached_clip
 from conclip.models.clip import text_tokenizer
 from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 
@@ -54,16 +54,16 @@ def test_pairs_take_the_true_caption_from_where_it_is():
 def test_chance_of_a_mean_over_categories_is_the_mean_of_theirs():
     categories = {"two": {"count": 9, "ties": 1, "chance": 1 / 2}, "four": {"count": 1, "ties": 0, "chance": 1 / 4}}
     benchmark = SimpleNamespace(left_out=frozenset(), min_count=1, macro=False)
-    reader = SimpleNamespace(benchmark=benchmark, left_out=Counter(two=3, five=1))
+    reader = SimpleNamespace(benchmark=benchmark, skipped=Counter(two=3, five=1))
     found = macro_score("accuracy", {"categories": categories, "macro_accuracy": 0.7, "chance": 0.475}, reader)
-    assert (found.value, found.chance, found.count, found.ties, found.left_out) == (0.7, 3 / 8, 10, 1, 4)
+    assert (found.value, found.chance, found.count, found.ties, found.skipped) == (0.7, 3 / 8, 10, 1, 4)
     benchmark.min_count = 9
     found = macro_score("accuracy", {"categories": categories, "macro_accuracy": 0.7, "chance": 0.475}, reader)
     assert (found.chance, found.count) == (1 / 2, 9)
 
 
-class Vectors(EmbeddingScorer):
-    """Each text and image has a given embedding."""
+class Vectors:
+    """An encoder that returns a given embedding for each text and image."""
 
     def __init__(self, **vectors: list[float]):
         self.vectors = {name: torch.tensor(vector) for name, vector in vectors.items()}
@@ -77,20 +77,20 @@ class Vectors(EmbeddingScorer):
 
 def test_a_class_is_the_mean_of_its_prompts_of_length_one():
     vectors = Vectors(a=[1.0, 0.0], b=[0.0, 1.0], c=[0.6, 0.8])
-    found = class_embeds([["c"], ["b", "a"], ["a", "c", "c"]], vectors)
+    found = class_embeddings([["c"], ["b", "a"], ["a", "c", "c"]], vectors)
     expected = torch.tensor([[0.6, 0.8], [0.5**0.5, 0.5**0.5], [2.2 / 7.4**0.5, 1.6 / 7.4**0.5]], dtype=torch.float64)
     assert torch.allclose(found, expected, atol=1e-6) and found.dtype == torch.float64
 
 
-def test_classes_say_what_was_left_out_under_each_condition():
+def test_classification_counts_skipped_items_under_each_condition():
     prompts = {"bare names": [["cat"], ["dog"]], "templates": [["dog"], ["cat"]]}
     benchmark = Benchmark("x", "X", Kind.CLASSES, None, "", "test", classes=lambda _: prompts)
     chunk = SimpleNamespace(images=["cat", "dog", "dog"], image_at=[[0], [1], [2]], items=[{"answer": 0}] * 3)
     reader = SimpleNamespace(
-        benchmark=benchmark, data_dir=None, left_out=Counter({"": 5}), chunks=lambda _: iter([chunk])
+        benchmark=benchmark, data_dir=None, skipped=Counter({"": 5}), chunks=lambda: iter([chunk])
     )
     found = score_classes(reader, Vectors(cat=[1.0, 0.0], dog=[0.0, 1.0]))
-    assert [(score.part, score.value, score.count, score.left_out, score.headline) for score in found] == [
+    assert [(score.part, score.value, score.count, score.skipped, score.headline) for score in found] == [
         ("bare names", pytest.approx(1 / 3), 3, 5, True),
         ("templates", pytest.approx(2 / 3), 3, 5, False),
     ]
@@ -99,7 +99,7 @@ def test_classes_say_what_was_left_out_under_each_condition():
 def test_a_text_has_one_key_among_whatever_texts():
     model, tokenizer = tiny_model(), text_tokenizer(tiny_model(), tiny_processor())
     embedder = ImageEmbedder(tiny_processor().image_processor, Accelerator(), 4, 0, None)
-    keys = scorer.clip_scorer(model, tokenizer, embedder, 4).text_keys
+    keys = cached_clip(model, tokenizer, embedder, 4).text_keys
     texts = ["a cat", "a dog and a cat", "a dog", "A  CAT"]
     found = keys(texts)
     assert np.array_equal(np.concatenate([keys([text]) for text in texts]), found)
@@ -109,13 +109,13 @@ def test_a_text_has_one_key_among_whatever_texts():
 def test_text_scores_are_of_the_true_captions_and_of_each_with_the_false_one():
     chunk = SimpleNamespace(texts=["a", "b", "c"], text_at=[[2, 0, 1], [0, 1, 2]])
     vectors = Vectors(a=[1.0, 0.0], b=[0.6, 0.8], c=[0.28, 0.96])
-    found = itt_tot_columns(chunk, [np.zeros((1, 3)), np.ones((1, 3))], vectors)
+    found = itt_tot_columns(chunk, [np.zeros((1, 3)), np.ones((1, 3))], EmbeddingScorer(vectors))
     assert found["text_scores"] == pytest.approx(np.array([[0.28, 0.936, 0.6], [0.6, 0.28, 0.936]]), abs=1e-6)
     assert found["image_scores"].tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
 def test_cosines_of_many_pairs(monkeypatch):
-    monkeypatch.setattr(scorer, "PAIRS_AT_A_TIME", 3)
+    monkeypatch.setattr(scorers, "PAIRS_AT_A_TIME", 3)
     rng = np.random.default_rng(0)
     one, other = (torch.from_numpy(rng.standard_normal((4, 5), dtype=np.float32)) for _ in range(2))
     one_at, other_at = rng.integers(0, 4, 8), rng.integers(0, 4, 8)
@@ -123,7 +123,7 @@ def test_cosines_of_many_pairs(monkeypatch):
         sum(float(a) * float(b) for a, b in zip(one[i], other[j], strict=True))
         for i, j in zip(one_at, other_at, strict=True)
     ]
-    assert scorer.cosines(one, one_at, other, other_at) == pytest.approx(expected, abs=1e-12)
+    assert scorers.cosines(one, one_at, other, other_at) == pytest.approx(expected, abs=1e-12)
 
 
 def test_images_are_looked_for_before_a_model_is_loaded(data, tmp_path, capsys):  # noqa: F811
@@ -132,5 +132,5 @@ def test_images_are_looked_for_before_a_model_is_loaded(data, tmp_path, capsys):
     for path in (data / "coco" / "val2017").iterdir():
         if path.name != "000000000008.jpg":
             (tmp_path / "coco" / "val2017" / path.name).symlink_to(path)
-    told = refusal(["nowhere/at/all"], ["sugarcrepe"], tmp_path, tmp_path / "out", capsys)
-    assert "there is no image" in told and "000000000008.jpg" in told
+    message = refusal(["nowhere/at/all"], ["sugarcrepe"], tmp_path, tmp_path / "out", capsys)
+    assert "there is no image" in message and "000000000008.jpg" in message

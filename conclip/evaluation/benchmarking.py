@@ -1,0 +1,250 @@
+"""Score models on benchmarks, from Python; `conclip evaluate` calls the same functions."""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+from transformers import PreTrainedModel, ProcessorMixin
+
+from conclip.atomic_write import reporting_write_errors
+from conclip.embedding.images import embedding_cache_dir
+from conclip.errors import UsageError
+from conclip.evaluation.items import ItemReader
+from conclip.evaluation.results import BenchmarkReport
+from conclip.evaluation.scorers import EmbeddingScorer, MatchingScorer
+from conclip.evaluation.scoring import Record, Score, Scorer, score_benchmark
+from conclip.evaluation.table import ScoreRow
+from conclip.hub import cache_alone, use_cache_without_network
+from conclip.models.loading import LoadedModel, load_encoders, wrap_encoders
+from conclip.runtime import software_versions
+from dataset_scripts.benchmarks.registry import choose_benchmarks
+from dataset_scripts.benchmarks.schema import Benchmark
+
+# A folder or Hub id, or a model in memory with its processor.
+Model = str | tuple[PreTrainedModel, ProcessorMixin]
+
+
+def evaluate_model(
+    model: PreTrainedModel | str,
+    processor: ProcessorMixin | None = None,
+    benchmarks: Sequence[str] = ("scenes",),
+    data_dir: str = "data",
+    *,
+    name: str = "model",
+    **settings,
+) -> BenchmarkReport:
+    """
+    Score one model on benchmarks.
+
+    Args:
+        model: a CLIP or ConCLIP model (or SigLIP, ALIGN, FLAVA, BLIP) in memory, or a folder or Hub id. A model in
+            memory is moved to the GPU if there is one; its training mode is restored afterwards.
+        processor: the processor of a model in memory.
+        benchmarks: names of benchmarks or beginnings of names, as `--benchmarks` takes them.
+        data_dir: folder with the annotation files and images of the benchmarks; the scenes need none.
+        name: name of the model in the table.
+        settings: further parameters of `evaluate_models`.
+
+    Returns:
+        The report: `print(report)` prints the table, `report.rows` are the scores.
+
+    Raises:
+        UsageError: an unknown benchmark, a missing file, or a model that cannot be loaded.
+
+    Example:
+        >>> model = ConCLIPModel.from_pretrained("outputs/conclip-scenes")
+        >>> processor = AutoProcessor.from_pretrained("outputs/conclip-scenes")
+        >>> print(evaluate_model(model, processor, benchmarks=["scenes"]))
+    """
+    if isinstance(model, str):
+        return evaluate_models({name: model}, benchmarks, data_dir, **settings)
+    if processor is None:
+        raise UsageError("A model in memory needs its processor: evaluate_model(model, processor).")
+    was_training = model.training
+    try:
+        return evaluate_models({name: (model, processor)}, benchmarks, data_dir, **settings)
+    finally:
+        model.train(was_training)
+
+
+def evaluate_models(
+    models: Mapping[str, Model],
+    benchmarks: Sequence[str] = ("scenes",),
+    data_dir: str = "data",
+    *,
+    allow_missing_images: bool = False,
+    seed: int = 0,
+    revision: str | None = None,
+    batch_size: int = 256,
+    num_workers: int = 0,
+    cache_dir: str | None = None,
+    items_dir: Path | None = None,
+    command: str = "",
+    accelerator: Accelerator | None = None,
+) -> BenchmarkReport:
+    """
+    Score models on benchmarks, one model after the other.
+
+    Args:
+        models: label in the table -> a folder or Hub id, or a model in memory with its processor.
+        benchmarks, data_dir: see `evaluate_model`.
+        allow_missing_images: skip items whose image is missing.
+        seed: seed of the benchmarks that sample.
+        revision: branch, tag or commit of the models on the Hub.
+        batch_size: number of images, or texts, per batch and process.
+        num_workers: number of processes that decode and preprocess images, per process.
+        cache_dir: folder that caches embeddings; by default conclip/embeddings in Hugging Face's cache.
+        items_dir: folder for the scores of each item, one file per model and benchmark.
+        command: the command that repeats the run, for the report.
+        accelerator: decides device and precision; by default a new one.
+
+    Raises:
+        UsageError: an unknown benchmark, a missing file, a model that cannot be loaded, or an unwritable folder.
+    """
+    started = time.perf_counter()
+    accelerator = accelerator or Accelerator()
+    encoding = {"batch_size": batch_size, "num_workers": num_workers, "cache_dir": embedding_cache_dir(cache_dir)}
+    use_cache_without_network([model for model in models.values() if isinstance(model, str)])
+    readers = [
+        ItemReader(benchmark, Path(data_dir), allow_missing_images, seed)
+        for benchmark in choose_benchmarks([*benchmarks])
+    ]
+    if [*benchmarks] == ["all"]:
+        readers = [reader for reader in readers if has_items(reader, accelerator)]
+    check_files(readers)
+    rows: dict[tuple, ScoreRow] = {}
+    descriptions: dict[str, dict] = {}
+    for model_label, model in models.items():
+        if isinstance(model, str):
+            loaded = load_encoders(model, accelerator, revision=revision, **encoding)
+        else:
+            loaded = wrap_encoders(*model, accelerator, **encoding)
+        for label, scorer in scorers_of(loaded, model_label).items():
+            if label in descriptions:
+                raise UsageError(
+                    f"--model_name_or_path {model_label}: the table already has a column {label}; rename a folder."
+                )
+            descriptions[label] = loaded.description
+            if warning := loaded.description.get("warning"):
+                accelerator.print(f"Warning: {warning}")
+            for reader in readers:
+                accelerator.print(f"{label}: {reader.benchmark.title}")
+                writes = items_dir is not None and accelerator.is_main_process
+                path = items_dir / folder_name(label) / f"{reader.benchmark.name}.jsonl" if writes else None
+                with writing_items(path) if path else nullcontext() as record:
+                    add_scores(rows, reader.benchmark, label, score_benchmark(reader, scorer, record))
+    for row in rows.values():
+        # A model without this score has no value.
+        row.values.update({label: None for label in descriptions if label not in row.values})
+    return BenchmarkReport(
+        rows=[*rows.values()],
+        models=descriptions,
+        versions=software_versions(),
+        seed=seed,
+        arguments={
+            "benchmarks": [*benchmarks],
+            "data_dir": str(data_dir),
+            "allow_missing_images": allow_missing_images,
+            "revision": revision,
+            "batch_size": batch_size,
+            "mixed_precision": accelerator.mixed_precision,
+        },
+        command=command,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def scorers_of(loaded: LoadedModel, label: str) -> dict[str, Scorer]:
+    """Return the ways to score with a model by their labels: one or, for BLIP, two."""
+    if loaded.matcher is None:
+        return {label: EmbeddingScorer(loaded.encoder)}
+    embedder = loaded.encoder.embedder
+    return {
+        f"{label} (ITC)": EmbeddingScorer(loaded.encoder),
+        f"{label} (ITM)": MatchingScorer(
+            loaded.matcher, embedder.accelerator, embedder.batch_size, embedder.num_workers
+        ),
+    }
+
+
+def has_items(reader: ItemReader, accelerator: Accelerator) -> bool:
+    """Return whether the first item of a benchmark can be read; print what is missing if not."""
+    try:
+        # `--benchmarks all` runs what is there; it must not download ImageNet.
+        with cache_alone():
+            next(iter(reader))
+    except UsageError as error:
+        accelerator.print(f"Not run: {reader.benchmark.name}. {error}")
+        return False
+    return True
+
+
+def check_files(readers: list[ItemReader]) -> None:
+    """
+    Check that all files exist, before a model is loaded.
+
+    Raises:
+        UsageError: a file or an image is missing.
+    """
+    for reader in readers:
+        for item in reader:
+            # Images that are stored in the annotation files exist.
+            if not any(isinstance(image, str) for image in item["images"]):
+                break
+
+
+def folder_name(label: str) -> str:
+    """Return a file name that is unique for each label."""
+    return label.replace("%", "%25").replace("/", "%2F")
+
+
+@contextmanager
+def writing_items(path: Path) -> Iterator[Record]:
+    """Give a function that appends the scores of items as JSON lines; the file appears when it is complete."""
+    unfinished = path.with_name(f"unfinished-{path.name}")
+    with reporting_write_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = unfinished.open("w", encoding="utf-8")
+
+    def record(items: list[dict], scores: list[np.ndarray]) -> None:
+        with reporting_write_errors(path.parent):
+            for item, own in zip(items, scores, strict=True):
+                fields = {"id": item["id"], "category": item["category"], "answer": item["answer"]}
+                file.write(json.dumps({**fields, "scores": own.tolist()}) + "\n")
+
+    try:
+        yield record
+        with reporting_write_errors(path.parent):
+            file.close()
+            os.replace(unfinished, path)
+    finally:
+        with suppress(OSError):
+            file.close()
+        unfinished.unlink(missing_ok=True)
+
+
+def add_scores(rows: dict[tuple, ScoreRow], benchmark: Benchmark, label: str, scores: list[Score]) -> None:
+    """Add the scores of one model to the rows of all models."""
+    for score in scores:
+        row = rows.setdefault(
+            (benchmark.name, score.metric, score.part),
+            ScoreRow(
+                benchmark=benchmark.name,
+                title=benchmark.title,
+                split=benchmark.split,
+                metric=score.metric,
+                part=score.part,
+                headline=score.headline,
+                count=score.count,
+                chance=score.chance,
+                skipped=score.skipped,
+                values={},
+                ties={},
+            ),
+        )
+        row.values[label], row.ties[label] = score.value, score.ties

@@ -1,0 +1,50 @@
+"""Options of the commands that embed images and texts: `conclip embed` and `conclip evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from conclip.cli import option
+from conclip.errors import UsageError, one_line
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass
+class EncodingArguments:
+    per_device_eval_batch_size: int = option(256, "Images or texts per batch and process.", at_least=1)
+    dataloader_num_workers: int = option(0, "Processes that decode and preprocess images, per process.", at_least=0)
+    bf16: bool = option(False, "Compute in bfloat16. Without --bf16 and --fp16, as `accelerate launch` is configured.")
+    fp16: bool = option(False, "Compute in float16; needs a GPU.")
+    embedding_cache_dir: str | None = option(
+        None, "Folder that caches embeddings for all runs; by default conclip/embeddings in $HF_HOME."
+    )
+
+    @property
+    def mixed_precision(self) -> str | None:
+        """Return the precision as `Accelerator` names it; `None` for what `accelerate launch` is configured for."""
+        if self.bf16 and self.fp16:
+            raise UsageError("--bf16 and --fp16 exclude each other.")
+        return "bf16" if self.bf16 else "fp16" if self.fp16 else None
+
+
+def start_accelerator(mixed_precision: str | None) -> Accelerator:
+    """
+    Return an accelerator that uses all cores of a CPU.
+
+    Raises:
+        UsageError: the machine cannot compute in this precision.
+    """
+    # Imported late: --help and a mistyped option are answered without it.
+    from accelerate import Accelerator
+
+    from conclip.runtime import use_all_cores
+
+    try:
+        accelerator = Accelerator(mixed_precision=mixed_precision)
+    except ValueError as error:
+        raise UsageError(f"--{mixed_precision}: {one_line(error)}") from error
+    use_all_cores(accelerator)
+    return accelerator

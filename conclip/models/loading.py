@@ -1,0 +1,255 @@
+"""Load a model of any supported family, by folder or Hub id, as an encoder with cached embeddings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from peft import PeftConfig, PeftModel
+from transformers import (
+    AutoImageProcessor,
+    AutoModel,
+    AutoTokenizer,
+    BaseImageProcessor,
+    BlipForImageTextRetrieval,
+    CLIPModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
+
+from conclip.embedding.images import ImageEmbedder
+from conclip.errors import UsageError, one_line
+from conclip.models.blip import BlipMatcher
+from conclip.models.cached_encoder import CachedEncoder, cached_clip, cached_dual_encoder
+from conclip.models.clip import (
+    load_model,
+    model_type,
+    reporting_load_errors,
+    require_all_weights,
+    text_tokenizer,
+    unwrap_lora,
+)
+from conclip.models.dual_encoder import DualEncoder, FlavaEncoder, SiglipEncoder
+from conclip.models.quick_gelu import quick_gelu_warning
+from modeling_conclip import ConCLIPModel
+
+# model_type -> transformers' class and ours. CLIP is not here: its embeddings are computed in faster ways of our own.
+FAMILIES = {
+    "align": (AutoModel, DualEncoder),
+    "blip": (BlipForImageTextRetrieval, BlipMatcher),
+    "flava": (AutoModel, FlavaEncoder),
+    "siglip": (AutoModel, SiglipEncoder),
+    "siglip2": (AutoModel, SiglipEncoder),
+}
+
+
+@dataclass
+class LoadedModel:
+    """
+    A model that is ready to embed images and texts.
+
+    Args:
+        encoder: gives the cached embeddings.
+        matcher: for BLIP, the model that also scores pairs of image and text directly; otherwise `None`.
+        description: facts for a report: name_or_path, model_type, revision, hidden_act, image_processor; for CLIP also
+            base_model (of adapters) and warning.
+    """
+
+    encoder: CachedEncoder
+    matcher: BlipMatcher | None
+    description: dict
+
+
+def load_encoders(
+    model_name_or_path: str,
+    accelerator: Accelerator,
+    cache_dir: Path,
+    revision: str | None = None,
+    batch_size: int = 256,
+    num_workers: int = 0,
+) -> LoadedModel:
+    """
+    Load CLIP, ConCLIP, LoRA adapters of either, SigLIP, SigLIP 2, ALIGN, FLAVA or BLIP, in float32.
+
+    Args:
+        model_name_or_path: folder or Hub id.
+        cache_dir: folder of the cached embeddings, see `embedding_cache_dir`.
+        revision: branch, tag or commit on the Hub.
+        batch_size: number of images, or texts, per batch.
+        num_workers: number of processes that decode and preprocess images, per process.
+
+    Raises:
+        UsageError: there is no complete model of a supported family.
+    """
+    settings = (accelerator, cache_dir, batch_size, num_workers)
+    family = _family(model_name_or_path, revision)
+    base = None if family else _base_of_adapters(model_name_or_path, revision)
+    if family in ("clip", None):
+        model, processor = _load_clip(model_name_or_path, base, revision)
+        warning = quick_gelu_warning(base or model_name_or_path, model.config, model, None if base else revision)
+        return _clip(model, processor, model_name_or_path, {"base_model": base, "warning": warning}, *settings)
+    return _dual_encoder(load_dual_encoder(model_name_or_path, revision), model_name_or_path, *settings)
+
+
+def wrap_encoders(
+    model: PreTrainedModel | PeftModel,
+    processor: ProcessorMixin,
+    accelerator: Accelerator,
+    cache_dir: Path,
+    batch_size: int = 256,
+    num_workers: int = 0,
+) -> LoadedModel:
+    """
+    Do the same as `load_encoders` with a model in memory; it is moved to the accelerator's device, in eval mode.
+
+    A `CLIPModel` that is not a `ConCLIPModel` is copied.
+
+    Args:
+        processor: holds the image processor and the tokenizer.
+
+    Raises:
+        UsageError: the model belongs to no supported family.
+    """
+    settings = (accelerator, cache_dir, batch_size, num_workers)
+    model = unwrap_lora(model)
+    name, family = model.config._name_or_path, model.config.model_type
+    if isinstance(model, CLIPModel):
+        if not isinstance(model, ConCLIPModel):
+            weights = model.state_dict()
+            model = ConCLIPModel(ConCLIPModel.config_class(**model.config.to_dict()))
+            model.load_state_dict(weights)
+        facts = {"base_model": None, "warning": quick_gelu_warning(name, model.config, model)}
+        return _clip(model, processor, name, facts, *settings)
+    if family not in FAMILIES:
+        raise UsageError(f"A {family} model cannot be evaluated; supported are clip, {', '.join(FAMILIES)}.")
+    return _dual_encoder(FAMILIES[family][1](model, processor.image_processor, processor.tokenizer), name, *settings)
+
+
+def load_dual_encoder(model_name_or_path: str, revision: str | None = None) -> DualEncoder:
+    """
+    Load a model of one of `FAMILIES`, in float32 and eval mode, with its processors.
+
+    Args:
+        model_name_or_path: folder or Hub id.
+        revision: branch, tag or commit on the Hub.
+
+    Returns:
+        The encoder; for BLIP, a `BlipMatcher`.
+
+    Raises:
+        UsageError: there is no complete model of a supported family with its processors.
+    """
+    subject = f"--model_name_or_path {model_name_or_path}"
+    with reporting_load_errors(model_name_or_path, subject):
+        family = model_type(model_name_or_path, revision, subject)
+        if family not in FAMILIES:
+            raise UsageError(f"{subject}: a {family} model; supported are clip, {', '.join(FAMILIES)}.")
+        loader, encoder = FAMILIES[family]
+        model, loading = loader.from_pretrained(
+            model_name_or_path,
+            revision=revision,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+        require_all_weights(loading, subject)
+        return encoder(model, *_load_processors(model_name_or_path, revision, subject))
+
+
+def _load_processors(
+    model_name_or_path: str, revision: str | None, subject: str
+) -> tuple[BaseImageProcessor, PreTrainedTokenizerBase]:
+    try:
+        image_processor = AutoImageProcessor.from_pretrained(model_name_or_path, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, revision=revision)
+    except (OSError, ValueError):
+        tokenizer = None
+    except ImportError as error:
+        # SigLIP's tokenizer; the message of transformers is a page long.
+        raise UsageError(
+            f"{subject}: its tokenizer needs more packages: pip install sentencepiece protobuf"
+        ) from error
+    # If the files are missing, transformers makes a tokenizer that knows only the special tokens.
+    if tokenizer is None or len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise UsageError(
+            f"{subject}: needs the files of its processor (preprocessor_config.json and the tokenizer's) beside the "
+            "weights."
+        )
+    return image_processor, tokenizer
+
+
+def _clip(
+    model: ConCLIPModel,
+    processor: ProcessorMixin,
+    name_or_path: str,
+    facts: dict,
+    accelerator: Accelerator,
+    cache_dir: Path,
+    batch_size: int,
+    num_workers: int,
+) -> LoadedModel:
+    model.to(accelerator.device).eval()
+    embedder = ImageEmbedder(processor.image_processor, accelerator, batch_size, num_workers, cache_dir)
+    encoder = cached_clip(model, text_tokenizer(model, processor), embedder, batch_size)
+    return LoadedModel(encoder, None, {**_description(name_or_path, model.config, processor.image_processor), **facts})
+
+
+def _dual_encoder(
+    encoder: DualEncoder,
+    name_or_path: str,
+    accelerator: Accelerator,
+    cache_dir: Path,
+    batch_size: int,
+    num_workers: int,
+) -> LoadedModel:
+    encoder.to(accelerator.device)
+    embedder = ImageEmbedder(encoder.image_processor, accelerator, batch_size, num_workers, cache_dir)
+    return LoadedModel(
+        cached_dual_encoder(encoder, embedder, batch_size),
+        encoder if isinstance(encoder, BlipMatcher) else None,
+        _description(name_or_path, encoder.config, encoder.image_processor),
+    )
+
+
+def _family(name_or_path: str, revision: str | None) -> str | None:
+    """Return the `model_type`; `None` for adapters, and if it cannot be read, which loading reports later."""
+    try:
+        return model_type(name_or_path, revision, subject=name_or_path)
+    # TypeError: a config.json that does not hold an object.
+    except (OSError, TypeError, ValueError):
+        return None
+
+
+def _base_of_adapters(name_or_path: str, revision: str | None) -> str | None:
+    """Return the base model of a folder or repository that holds only adapters."""
+    try:
+        return PeftConfig.from_pretrained(name_or_path, revision=revision).base_model_name_or_path
+    # There are no adapters, or adapter_config.json has a wrong type or names another method.
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _load_clip(name_or_path: str, base: str | None, revision: str | None) -> tuple[ConCLIPModel, ProcessorMixin]:
+    """Load a CLIP model or, if `base` is given, merge adapters into that model."""
+    if base is None:
+        return load_model(name_or_path, revision)
+    subject = f"--model_name_or_path {name_or_path}"
+    model, processor = load_model(base, option=f"{subject}: its base model")
+    try:
+        return PeftModel.from_pretrained(model, name_or_path, revision=revision).merge_and_unload(), processor
+    # peft raises different errors for a bad config, bad weights, and modules that the base model lacks.
+    except Exception as error:
+        raise UsageError(f"{subject}: the adapters cannot be loaded: {one_line(error)}") from error
+
+
+def _description(name_or_path: str, config: PreTrainedConfig, image_processor: BaseImageProcessor) -> dict:
+    encoders = {name: getattr(config, f"{name}_config", None) for name in ("text", "vision")}
+    return {
+        "name_or_path": name_or_path,
+        "model_type": config.model_type,
+        "revision": getattr(config, "_commit_hash", None),
+        "hidden_act": {name: getattr(encoder, "hidden_act", None) for name, encoder in encoders.items()},
+        "image_processor": type(image_processor).__name__,
+    }
