@@ -1,25 +1,25 @@
 """
-ARO's two benchmarks on Visual Genome (Yuksekgonul et al., ICLR 2023): whose relation, whose attribute it is. The
-others, on the order of words, are in `caption_orders.py`. Format and averaging are those of the official code,
+ARO's two benchmarks on Visual Genome (Yuksekgonul et al., ICLR 2023): which object has a relation or an attribute.
+ARO's other two, on word order, are in `caption_orders.py`. Format and averaging are those of the official code,
 https://github.com/mertyg/vision-language-models-are-bows, `dataset_zoo/aro_datasets.py`.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from dataset_scripts.benchmarks.files import field, image_folder, read_json
-from dataset_scripts.benchmarks.schema import Benchmark, BenchmarkError, Kind, item
+from conclip.errors import UsageError
+from dataset_scripts.benchmarks.files import corners, field, image_folder, read_json
+from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 
 _FILES = (
-    "Fetch {name}.json (https://drive.google.com/uc?id={id}) into aro/, and vgr_vga_images.zip "
-    "(https://drive.google.com/uc?id=1qaPlrwhGNMrR3a11iopZUT_GPP_LrgP9), of which the images belong into aro/images/; "
-    "https://github.com/mertyg/vision-language-models-are-bows fetches the same files."
+    "Download {name}.json (https://drive.google.com/uc?id={id}) into aro/, and vgr_vga_images.zip "
+    "(https://drive.google.com/uc?id=1qaPlrwhGNMrR3a11iopZUT_GPP_LrgP9), whose images go into aro/images/; "
+    "https://github.com/mertyg/vision-language-models-are-bows downloads the same files."
 )
 
-# As listed in the official notebook, "Replicate ARO! VG-Relation, VG-Attribution.ipynb", which drops them from the
-# mean over relations and calls them symmetric, though many are not. What is left is averaged whatever its count.
+# The official notebook, "Replicate ARO! VG-Relation, VG-Attribution.ipynb", excludes these from the mean over
+# relations and calls them symmetric, though many are not. It averages all others, whatever their count.
 SYMMETRIC = frozenset(
     " ".join(name.split())
     for name in """
@@ -46,11 +46,11 @@ SYMMETRIC = frozenset(
 
 
 def _read(data_dir: Path, name: str, source: str, category: Callable[[dict, Path, int], str]) -> Iterator[dict]:
-    """Items are numbered as the rows of the file: an image, and even a box, may come several times."""
+    """Yield items, numbered as the rows of the file: an image, and even a box, may occur several times."""
     path = data_dir / "aro" / f"{name}.json"
     rows = read_json(path, source)
     if not isinstance(rows, list):
-        raise BenchmarkError(f"{path} holds no list of rows. {source}")
+        raise UsageError(f"{path} holds no list of rows. {source}")
     folder = image_folder(data_dir, "aro/images")
     for index, row in enumerate(rows):
         image = folder / field(row, "image_path", str, path, index)
@@ -59,13 +59,7 @@ def _read(data_dir: Path, name: str, source: str, category: Callable[[dict, Path
 
 
 def _box(row: dict, path: Path, index: int) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) of the row's corner and extent, in pixels."""
-    left, top, width, height = (field(row, f"bbox_{side}", (int, float), path, index) for side in "xywh")
-    if not all(map(math.isfinite, (left, top, width, height))) or width <= 0 or height <= 0:
-        raise BenchmarkError(
-            f"{path}, row {index}: the box {[left, top, width, height]} is empty; correct it or fetch the file again."
-        )
-    return left, top, left + width, top + height
+    return corners([field(row, f"bbox_{side}", (int, float), path, index) for side in "xywh"], path, index)
 
 
 def _relation(row: dict, path: Path, index: int) -> str:
@@ -73,11 +67,11 @@ def _relation(row: dict, path: Path, index: int) -> str:
 
 
 def _attributes(row: dict, path: Path, index: int) -> str:
-    """The two attributes in the order of the row, joined as in the official code: "a_b" is not "b_a"."""
+    """Return the two attributes in the order of the row, joined as in the official code: "a_b" is not "b_a"."""
     pair = field(row, "attributes", list, path, index)
     if len(pair) != 2 or not all(isinstance(name, str) and name.strip() for name in pair):
-        raise BenchmarkError(
-            f"{path}, row {index}: 'attributes' is {pair!r}, not two names; correct it or fetch the file again."
+        raise UsageError(
+            f"{path}, row {index}: 'attributes' is {pair!r}, not two names; correct it or download the file again."
         )
     return "_".join(pair)
 
@@ -96,7 +90,7 @@ VG_RELATION = Benchmark(
     macro=True,
     left_out=SYMMETRIC,
 )
-# 28,748 rows; `attributes`, two of them, in place of `relation_name`. Pairs with fewer than 25 rows are not averaged.
+# 28,748 rows; two `attributes` instead of `relation_name`. The mean excludes pairs with fewer than 25 rows.
 VG_ATTRIBUTION = Benchmark(
     name="vg-attribution",
     title="ARO VG-Attribution",

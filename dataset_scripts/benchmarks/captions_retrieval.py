@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from conclip.errors import UsageError
 from dataset_scripts.benchmarks.files import COCO_VAL2017, field, image_folder, read_json
-from dataset_scripts.benchmarks.schema import Benchmark, BenchmarkError, Kind, item
+from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 
 KARPATHY = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
 SALESFORCE = "https://storage.googleapis.com/sfr-vision-language-research/datasets"
@@ -14,22 +15,22 @@ COCO = "http://images.cocodataset.org"
 
 VAL2017_CAPTIONS = ("coco/annotations/captions_val2017.json", "annotations/captions_val2017.json")
 VAL2017_SOURCE = (
-    f"Fetch {COCO}/annotations/annotations_trainval2017.zip, of which captions_val2017.json belongs into "
-    f"coco/annotations/, and {COCO}/zips/val2017.zip, of which the images belong into coco/val2017/."
+    f"Download {COCO}/annotations/annotations_trainval2017.zip, whose captions_val2017.json goes into "
+    f"coco/annotations/, and {COCO}/zips/val2017.zip, whose images go into coco/val2017/."
 )
 
 
 @dataclass(frozen=True)
 class KarpathyTest:
     """
-    The test images of Karpathy's split with their captions, from whichever file is there: his own `dataset_*.json`
+    The test images of Karpathy's split with their captions, from the file that exists: his own `dataset_*.json`
     ({"images": [{filename, split, sentences: [{raw}]}]}, of all splits) or Salesforce's, which the ARO benchmark reads
     ([{image, caption: [...]}], of the test split alone).
 
     Args:
-        annotations: file names relative to `data_dir`; the first that is there is read.
-        folders: of the images, likewise.
-        source: a sentence that says where both are to be had.
+        annotations: file names below `data_dir`; the first that exists is read.
+        folders: folders of the images, likewise.
+        source: a sentence that says where to get both.
     """
 
     annotations: tuple[str, ...]
@@ -38,10 +39,10 @@ class KarpathyTest:
 
     def read(self, data_dir: Path) -> Iterator[tuple[Path, list[str]]]:
         """
-        Image and captions (stripped of white space at the ends), in the order of the file.
+        Yield image and captions (without white space at the ends), in the order of the file.
 
         Raises:
-            BenchmarkError: no such file, or a damaged row.
+            UsageError: the file is missing or a row is damaged.
         """
         path = _first_file(data_dir, self.annotations)
         data = read_json(path, self.source)
@@ -54,18 +55,18 @@ class KarpathyTest:
             captions = field(row, "sentences" if whole else "caption", list, path, index)
             if whole:
                 captions = [field(sentence, "raw", str, path, index) for sentence in captions]
-            yield folder / Path(name).name, texts(captions, path, index)
+            yield folder / Path(name).name, captions_of(captions, path, index)
 
 
-def texts(values: object, path: Path, index: object) -> list[str]:
+def captions_of(values: object, path: Path, index: object) -> list[str]:
     """
-    Captions of one image, stripped of white space at the ends.
+    Return the captions of one image, without white space at the ends.
 
     Raises:
-        BenchmarkError: this is no list, it is empty, or one of them is blank or no text.
+        UsageError: this is not a list, or it is empty, or a caption is blank or not a text.
     """
     if not isinstance(values, list) or not values:
-        raise BenchmarkError(f"{path}, row {index}: no list of captions; correct it or fetch the file again.")
+        raise UsageError(f"{path}, row {index}: there is no list of captions; correct it or download the file again.")
     return [field({"caption": value}, "caption", str, path, index).strip() for value in values]
 
 
@@ -73,16 +74,16 @@ COCO_TEST = KarpathyTest(
     annotations=("coco/coco_karpathy_test.json", "coco/dataset_coco.json"),
     folders=("coco/val2014", "val2014"),
     source=(
-        f"Fetch {SALESFORCE}/coco_karpathy_test.json or, in {KARPATHY}, dataset_coco.json into coco/, and "
-        f"{COCO}/zips/val2014.zip, of which the images belong into coco/val2014/."
+        f"Download {SALESFORCE}/coco_karpathy_test.json or, in {KARPATHY}, dataset_coco.json into coco/, and "
+        f"{COCO}/zips/val2014.zip, whose images go into coco/val2014/."
     ),
 )
 FLICKR30K_TEST = KarpathyTest(
     annotations=("flickr30k/flickr30k_test.json", "flickr30k/dataset_flickr30k.json"),
     folders=("flickr30k/flickr30k-images", "flickr30k-images", "flickr30k/images"),
     source=(
-        f"Fetch {SALESFORCE}/flickr30k_test.json or, in {KARPATHY}, dataset_flickr30k.json into flickr30k/; the "
-        "images, on request from https://forms.illinois.edu/sec/229675, belong into flickr30k/flickr30k-images/."
+        f"Download {SALESFORCE}/flickr30k_test.json or, in {KARPATHY}, dataset_flickr30k.json into flickr30k/; the "
+        "images, on request from https://forms.illinois.edu/sec/229675, go into flickr30k/flickr30k-images/."
     ),
 )
 
@@ -103,18 +104,18 @@ def _read_val2017(data_dir: Path) -> Iterator[dict]:
         at = f"{index} of 'annotations'"
         image_id = field(row, "image_id", int, path, at)
         if image_id not in images:
-            raise BenchmarkError(f"{path}, row {at}: {image_id} is no image of the file. {VAL2017_SOURCE}")
+            raise UsageError(f"{path}, row {at}: there is no image {image_id} in the file. {VAL2017_SOURCE}")
         captions.setdefault(image_id, []).append(field(row, "caption", str, path, at))
     folder = image_folder(data_dir, *COCO_VAL2017)
     for index, (image_id, name) in enumerate(images.items()):
-        found = texts(captions.get(image_id), path, f"{index} of 'images'")
+        found = captions_of(captions.get(image_id), path, f"{index} of 'images'")
         yield item(image_id, [folder / name], found, category="plain")
 
 
 def _rows(data: object, name: str, path: Path, source: str) -> list:
     rows = data.get(name) if isinstance(data, dict) else None
     if not isinstance(rows, list):
-        raise BenchmarkError(f"{path} holds no list {name!r}. {source}")
+        raise UsageError(f"{path} holds no list {name!r}. {source}")
     return rows
 
 
@@ -122,7 +123,7 @@ def _first_file(data_dir: Path, names: tuple[str, ...]) -> Path:
     return next((data_dir / name for name in names if (data_dir / name).is_file()), data_dir / names[0])
 
 
-# 5,000 images and 25,010 captions: all of them, where some evaluations take the first five of each image.
+# 5,000 images and 25,010 captions: all of them, while some evaluations take the first five of each image.
 COCO_RETRIEVAL = Benchmark(
     name="coco-retrieval",
     title="COCO retrieval (Karpathy 5k)",

@@ -1,4 +1,4 @@
-"""Finds images with classes on disk: folders of class folders, and Parquet files as `datasets` writes them."""
+"""Find images with classes on disk: folders of class folders, and Parquet files as `datasets` writes them."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -10,22 +10,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, Image
 
-from dataset_scripts.benchmarks.schema import BenchmarkError
+from conclip.data import image_files
+from conclip.errors import UsageError
 
-IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .gif .webp .tif .tiff .ppm .pgm".split())
 SPLIT_NAMES = frozenset({"train", "test", "val", "validation"})
 
-# id, image (a path, or {"bytes": …, "path": …}), index of the label, and where that stands, for a message.
+# Id, image (a path, or {"bytes": …, "path": …}), index of the label, and place of the row, for a message.
 Row = tuple[str, Path | str | dict, object, str]
 
 
 @dataclass(frozen=True)
 class ClassImages:
     """
+    Images with classes.
+
     Args:
-        where: folder they were found in.
-        labels: in their order, as they stand there; None if only their indices are known.
-        rows: reads them anew, undecoded, at each call.
+        where: the folder with the images.
+        labels: the labels in their order, unchanged; None if only their indices are known.
+        rows: reads the images, undecoded; each call reads them again.
     """
 
     where: Path
@@ -35,18 +37,18 @@ class ClassImages:
 
 def find_images(root: Path, splits: tuple[str, ...], label: str) -> ClassImages | None:
     """
-    Parquet files beneath `root` or, if there are none, class folders in it, `<root>/<class>/<image>` or
-    `<root>/<split>/<class>/<image>`. Hidden files and folders count for nothing.
+    Find Parquet files below `root` or, if there are none, class folders, `<root>/<class>/<image>` or
+    `<root>/<split>/<class>/<image>`. Hidden files and folders are ignored.
 
     Args:
-        splits: the first that is there is read; all is read where no path names a split.
-        label: column of Parquet files with the class; the images are the one column of `datasets.Image`.
+        splits: the first of them that exists is read; if no path names a split, everything is read.
+        label: the column of Parquet files with the class; the images are the one column of `datasets.Image`.
 
     Returns:
-        None if there is neither. Class folders come in the order of their names, by number if all are numbers.
+        None if there are neither. Class folders are in the order of their names, by number if all are numbers.
 
     Raises:
-        BenchmarkError: there are other splits alone, or a file of several is missing, or is damaged.
+        UsageError: there are only other splits, or a file is missing or damaged.
     """
     files = _parquet_files(root, splits)
     if files:
@@ -62,7 +64,7 @@ def _parquet_files(root: Path, splits: tuple[str, ...]) -> list[Path]:
             words[path] = set(re.split(r"[-_./\\]", str(inside).lower()))
     found = next((files for split in splits if (files := [path for path in words if split in words[path]])), [])
     if not found and any(SPLIT_NAMES & named for named in words.values()):
-        raise BenchmarkError(f"{root} holds Parquet files, but none of the split {' or '.join(splits)}; fetch it.")
+        raise UsageError(f"{root} holds Parquet files, but none of the split {' or '.join(splits)}; download it.")
     found = found or list(words)
     _check_shards(found)
     return found
@@ -74,17 +76,17 @@ def _check_shards(files: list[Path]) -> None:
     for stem, total in set(shards):
         count = shards.count((stem, total))
         if count < total:
-            raise BenchmarkError(f"{files[0].parent} holds {count} of the {total} files {stem}-*; fetch the others.")
+            raise UsageError(f"{files[0].parent} holds {count} of the {total} files {stem}-*; download the others.")
 
 
 def _of_parquet(root: Path, files: list[Path], label: str) -> ClassImages:
     try:
         features = Features.from_arrow_schema(pq.read_schema(files[0]))
     except (OSError, pa.ArrowException) as error:
-        raise BenchmarkError(f"{files[0]} is damaged ({error}); fetch it again.") from error
+        raise UsageError(f"{files[0]} is damaged ({error}); download it again.") from error
     images = [name for name, feature in features.items() if isinstance(feature, Image)]
     if len(images) != 1 or label not in features:
-        raise BenchmarkError(
+        raise UsageError(
             f"{files[0]} has columns {', '.join(features)}; write it with `datasets`, with one column of images and "
             f"a column {label!r}."
         )
@@ -101,17 +103,17 @@ def _rows(files: list[Path], image: str, label: str) -> Iterator[Row]:
 
 def _records(file: Path, columns: list[str]) -> Iterator[dict]:
     try:
-        # As Arrow, images stay undecoded and no copy of them is made on disk; a buffered file would stay in memory.
+        # Read as Arrow, images stay undecoded and are not copied on disk; a buffered file would stay in memory.
         with pq.ParquetFile(file, pre_buffer=False) as table:
             for batch in table.iter_batches(batch_size=64, columns=columns):
                 yield from batch.to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise BenchmarkError(f"{file} is damaged ({error}); fetch it again.") from error
+        raise UsageError(f"{file} is damaged ({error}); download it again.") from error
 
 
 def _stored(image: dict | None, place: str) -> dict | str:
     if not image or not (image["bytes"] or image["path"]):
-        raise BenchmarkError(f"{place}, holds no image; fetch the file again.")
+        raise UsageError(f"{place}, holds no image; download the file again.")
     return image if image["bytes"] else image["path"]
 
 
@@ -120,7 +122,7 @@ def _of_folders(root: Path, splits: tuple[str, ...]) -> ClassImages:
     top = next((within[split] for split in splits if split in within and any(_folders(within[split]))), root)
     folders = list(_folders(top))
     if top == root and within.keys() <= SPLIT_NAMES:
-        raise BenchmarkError(
+        raise UsageError(
             f"{root} holds {', '.join(within)}, but no class folders in {' or '.join(splits)}; put them there."
         )
     if all(folder.name.isdigit() for folder in folders):
@@ -135,8 +137,7 @@ def _folders(root: Path) -> Iterator[Path]:
 
 def _files(root: Path, folders: list[Path]) -> Iterator[Row]:
     for label, folder in enumerate(folders):
-        files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
-        files = [path for path in files if path.is_file() and not path.name.startswith(".")]
+        files = [path for path in image_files(folder) if path.is_file() and not path.name.startswith(".")]
         if not files:
-            raise BenchmarkError(f"Class folder {folder} holds no images; fill it or remove it.")
+            raise UsageError(f"Class folder {folder} holds no images; fill it or remove it.")
         yield from ((path.relative_to(root).as_posix(), path, label, str(path)) for path in files)

@@ -1,8 +1,8 @@
 """
-Prompts for zero-shot classification.
+Names of classes and prompts for zero-shot classification.
 
-The templates are those of OpenAI's CLIP: `data/prompts.md` of github.com/openai/CLIP, and for ImageNet the 7 that its
-notebook `Prompt_Engineering_for_ImageNet.ipynb` finds by forward selection among its 80.
+The templates are those of OpenAI's CLIP: `data/prompts.md` of github.com/openai/CLIP, and for ImageNet the 7 of its 80
+that its notebook `Prompt_Engineering_for_ImageNet.ipynb` finds by forward selection.
 """
 
 import re
@@ -49,7 +49,7 @@ _CALTECH = tuple(
     )
 )
 
-# Of any other folder of class folders.
+# For any other folder of class folders.
 PLAIN = ("a photo of a {}.",)
 
 TEMPLATES = {
@@ -83,9 +83,11 @@ TEMPLATES = {
 
 def prompts_of(names: Sequence[str], templates: Sequence[str]) -> dict[str, list[list[str]]]:
     """
+    Return the prompts of each class, in its order.
+
     Returns:
-        condition -> class -> prompts: under "bare names" the name alone, as in the CoN-CLIP paper; under "templates"
-        the name in each template.
+        Condition -> class -> prompts. The conditions are "bare names", the name alone, as in the CoN-CLIP paper, and
+        "templates", the name in each template.
     """
     return {
         "bare names": [[name] for name in names],
@@ -94,10 +96,10 @@ def prompts_of(names: Sequence[str], templates: Sequence[str]) -> dict[str, list
 
 
 def clean_name(label: str) -> str:
-    """`n02085620-Shih_Tzu` -> `shih tzu`: no WordNet id in front, spaces for underscores, lower case."""
+    """Remove a WordNet id in front, replace underscores, and lower the case: n02085620-Shih_Tzu -> shih tzu."""
     return " ".join(re.sub(r"^n\d{8}(?=\D)[\s_-]*", "", label).replace("_", " ").split()).lower()
 
 
 def is_code(name: str) -> bool:
-    """Whether it is a number or a WordNet id, and no prompt should be made of it."""
+    """Return whether a name is a number or a WordNet id, which makes no prompt."""
     return re.fullmatch(r"[\d\s.-]*|n\d{8}", name) is not None

@@ -1,9 +1,9 @@
 """
-Zero-shot classification: the CoN-CLIP paper's 8 sets, and any folder of class folders.
+Zero-shot classification: the CoN-CLIP paper's 8 data sets, and any folder of class folders.
 
-A set is read from `<data_dir>/<name>/`, if that holds Parquet files or class folders, and from the Hub otherwise. Its
-classes are called as in the source, in lower case, which is not always how CLIP's authors call them; a file
-`classes.txt` in that folder, one name a line in the order of the labels, goes before everything else.
+A data set is read from `<data_dir>/<name>/`, if that holds Parquet files or class folders, and from the Hub otherwise.
+Its classes have the names of the source, in lower case, which are not always those of CLIP's authors. A file
+`classes.txt` in that folder, with one name per line in the order of the labels, replaces them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,24 +12,27 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
+from conclip.errors import UsageError
 from dataset_scripts.benchmarks.class_images import ClassImages, find_images
 from dataset_scripts.benchmarks.class_prompts import PLAIN, TEMPLATES, clean_name, is_code, prompts_of
-from dataset_scripts.benchmarks.schema import Benchmark, BenchmarkError, Kind, item
+from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 
 
 @dataclass(frozen=True)
 class ClassSet:
     """
+    A data set for classification.
+
     Args:
-        name, title, split: as in `Benchmark`.
+        name, title, split: see `Benchmark`.
         hub: id of the data set on the Hub; "" if it is not there.
-        hub_split: the split as its Parquet files are named on the Hub.
-        splits: as folders and files under `--data_dir` may name it; the first that is there is read.
-        label: column with the class.
-        left_out: classes that are none, as `clean_name` gives them.
-        synonyms: labels are lists of names with commas, of which the first is taken.
-        renamed: label -> name, where that would be ambiguous.
-        note: for `Benchmark.source`.
+        hub_split: the name of the split in the Parquet files on the Hub.
+        splits: possible names of the split in folders and files under `--data_dir`; the first that exists is read.
+        label: the column with the class.
+        excluded: labels that are not classes, after `clean_name`.
+        synonyms: whether labels are lists of names, separated by commas; the first name is used.
+        renamed: label -> name, for labels that would be ambiguous.
+        note: the end of `source`.
     """
 
     name: str
@@ -39,7 +42,7 @@ class ClassSet:
     hub_split: str = "test"
     splits: tuple[str, ...] = ("test", "val", "validation")
     label: str = "label"
-    left_out: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
     synonyms: bool = False
     renamed: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
@@ -54,7 +57,7 @@ class ClassSet:
         return f"Put it into {place} {what}, or run `hf download {self.hub} {files}`{self.note}."
 
 
-# Ids, splits, counts and columns as the pages of the Hub state them.
+# Ids, splits and columns are those that the pages of the Hub state.
 CLASS_SETS = (
     ClassSet(
         "imagenet",
@@ -76,7 +79,7 @@ CLASS_SETS = (
     ClassSet("cifar10", "CIFAR-10", "test", "uoft-cs/cifar10"),
     ClassSet("cifar100", "CIFAR-100", "test", "uoft-cs/cifar100", label="fine_label"),
     ClassSet("stanford-cars", "Stanford Cars", "test", "tanganke/stanford_cars"),
-    # There is no official split: as in torchvision, all images count, and the folder of clutter is no class.
+    # There is no official split: as in torchvision, all images count, and the folder of clutter is not a class.
     ClassSet(
         "caltech101",
         "Caltech-101",
@@ -84,9 +87,9 @@ CLASS_SETS = (
         "flwrlabs/caltech101",
         hub_split="train",
         splits=("test", "train"),
-        left_out=frozenset({"background google"}),
+        excluded=frozenset({"background google"}),
     ),
-    # Its authors call test what the Hub calls validation.
+    # The split that its authors call test is validation on the Hub.
     ClassSet("food101", "Food-101", "test", "ethz/food101", hub_split="validation"),
     ClassSet("flowers102", "Flowers-102", "test", "dpdl-benchmark/oxford_flowers102"),
     ClassSet("oxford-pets", "Oxford Pets", "test", "timm/oxford-iiit-pet"),
@@ -95,9 +98,10 @@ CLASS_SETS = (
 
 def class_folder(name: str, path: str | Path) -> Benchmark:
     """
-    Any folder of class folders, `<path>/<class>/<image>`; where `path` holds `test`, `val` or `validation`, the first
-    of them is read. Classes come in the order of their names, by number if all are numbers. Parquet files with a
-    ClassLabel `label` will do as well. `path` does not depend on `--data_dir`. The only template is "a photo of a {}."
+    Return a benchmark of any folder of class folders, `<path>/<class>/<image>`, or of Parquet files with a ClassLabel
+    `label`. If `path` holds `test`, `val` or `validation`, the first of them is read. Classes are in the order of
+    their names, by number if all are numbers. `path` is not below `--data_dir`. The only template is "a photo of a
+    {}."
     """
     return _benchmark(ClassSet(name, name, "test or val where there is one, otherwise all"), Path(path))
 
@@ -126,12 +130,12 @@ def _benchmark(class_set: ClassSet, path: Path | None = None) -> Benchmark:
 def _items(class_set: ClassSet, root: Path) -> Iterator[dict]:
     images = _find(class_set, root)
     names = _names(class_set, root, images)
-    labels = _kept(class_set, images.labels) if images.labels else range(len(names))
+    labels = _class_indices(class_set, images.labels) if images.labels else range(len(names))
     answers = {label: answer for answer, label in enumerate(labels)}
     count = len(images.labels or names)
     for id, image, label, place in images.rows():
         if not isinstance(label, int) or not 0 <= label < count:
-            raise BenchmarkError(f"{place}: label {label!r} is none of the {count}; take a split that has labels.")
+            raise UsageError(f"{place}: label {label!r} is not one of the {count}; use a split that has labels.")
         if label in answers:
             yield item(id, [image], [], answers[label])
 
@@ -142,37 +146,37 @@ def _find(class_set: ClassSet, root: Path) -> ClassImages:
         root = _download(class_set)
         images = find_images(root, (class_set.hub_split,), class_set.label)
     if images is None:
-        what = "holds neither class folders nor Parquet files" if root.is_dir() else "is no folder"
-        raise BenchmarkError(f"{root} {what}. {class_set.source}")
+        what = "holds neither class folders nor Parquet files" if root.is_dir() else "is not a folder"
+        raise UsageError(f"{root} {what}. {class_set.source}")
     return images
 
 
 def _download(class_set: ClassSet) -> Path:
-    # load_dataset would fetch the other splits too: 150 GB for ImageNet.
+    # load_dataset would download the other splits too: 150 GB for ImageNet.
     files = f"{class_set.hub_split}-*.parquet"
     try:
         return Path(snapshot_download(class_set.hub, repo_type="dataset", allow_patterns=[files, f"*/{files}"]))
-    # The client lets errors of its HTTP library through, which differs with its version.
+    # The client raises errors of its HTTP library, which depend on its version.
     except Exception as error:
-        raise BenchmarkError(
+        raise UsageError(
             f"{class_set.hub} cannot be fetched from the Hub ({type(error).__name__}). {class_set.source}"
         ) from error
 
 
-def _kept(class_set: ClassSet, labels: list[str]) -> list[int]:
-    return [index for index, label in enumerate(labels) if clean_name(label) not in class_set.left_out]
+def _class_indices(class_set: ClassSet, labels: list[str]) -> list[int]:
+    return [index for index, label in enumerate(labels) if clean_name(label) not in class_set.excluded]
 
 
 def _names(class_set: ClassSet, root: Path, images: ClassImages) -> list[str]:
-    """Of the classes, in the order of the answers."""
-    labels = [images.labels[index] for index in _kept(class_set, images.labels)] if images.labels else None
+    """Return the names of the classes, in the order of the answers."""
+    labels = [images.labels[index] for index in _class_indices(class_set, images.labels)] if images.labels else None
     file = root / "classes.txt"
     if file.is_file():
         names = _listed(file)
         if labels and len(names) != len(labels):
-            raise BenchmarkError(f"{file} has {len(names)} lines for {len(labels)} classes; write one for each.")
+            raise UsageError(f"{file} has {len(names)} lines for {len(labels)} classes; write one for each.")
     elif labels is None:
-        raise BenchmarkError(f"{images.where} does not name its classes; write them into {file}, one a line.")
+        raise UsageError(f"{images.where} does not name its classes; write them into {file}, one per line.")
     else:
         names = [_name(class_set, label) for label in labels]
         _check_codes(names, labels, images.where, file)
@@ -181,8 +185,8 @@ def _names(class_set: ClassSet, root: Path, images: ClassImages) -> list[str]:
             fault = (
                 f"calls classes {names.index(name)} and {row} both {name!r}" if name else f"leaves class {row} blank"
             )
-            raise BenchmarkError(
-                f"{file if file.is_file() else images.where} {fault}; write names that differ into {file}, one a line."
+            raise UsageError(
+                f"{file if file.is_file() else images.where} {fault}; write different names into {file}, one per line."
             )
     return names
 
@@ -191,7 +195,7 @@ def _listed(file: Path) -> list[str]:
     try:
         lines = file.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except UnicodeDecodeError as error:
-        raise BenchmarkError(f"{file} is no UTF-8 text ({error}); save it as such.") from error
+        raise UsageError(f"{file} is not UTF-8 text ({error}); save it as UTF-8.") from error
     return [" ".join(line.split()).lower() for line in lines]
 
 
@@ -203,10 +207,10 @@ def _name(class_set: ClassSet, label: str) -> str:
 def _check_codes(names: list[str], labels: list[str], where: Path, file: Path) -> None:
     code = next((label for label, name in zip(labels, names, strict=True) if is_code(name)), None)
     if code is not None:
-        # Files on the Hub have labels 1, 10, 100, …, and lists of names are in the order 1, 2, 3, ….
+        # Files on the Hub have the labels 1, 10, 100, …, while lists of names are in the order 1, 2, 3, ….
         order = ", ".join(labels[:3])
-        raise BenchmarkError(
-            f"{where} calls a class {code!r}, which makes no prompt; write {len(labels)} names into {file}, one a "
+        raise UsageError(
+            f"{where} calls a class {code!r}, which makes no prompt; write {len(labels)} names into {file}, one per "
             f"line, in the order of the labels ({order}, …)."
         )
 

@@ -1,43 +1,46 @@
-"""Reads annotation files of benchmarks; what is wrong with one is said in a sentence that names file and row."""
+"""Read the annotation files of benchmarks; errors name the file and the row."""
 
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from datasets import Image, load_dataset
 
-from dataset_scripts.benchmarks.schema import BenchmarkError
+from conclip.errors import UsageError
 
 
 def read_json(path: Path, source: str):
     """
+    Read a JSON file.
+
     Args:
-        source: where the file is to be had, a sentence.
+        source: a sentence that says where to get the file, for messages.
 
     Raises:
-        BenchmarkError: no such file, or no JSON in it.
+        UsageError: the file does not exist or is not JSON.
     """
     text = _text(path, source)
     try:
         return json.loads(text)
     except ValueError as error:
-        raise BenchmarkError(f"{path} is damaged ({error}). {source}") from error
+        raise UsageError(f"{path} is damaged ({error}). {source}") from error
 
 
 def read_rows(path: Path, source: str) -> Iterator[tuple[str | int, object]]:
     """
-    (key, row) in the order of the file: of a JSON file that holds a dict or a list of rows, or of JSON Lines
-    (`.jsonl`). The key of a list or of JSON Lines is the index, from 0.
+    Yield (key, row) in the order of a JSON file that holds a dict or a list of rows, or of a JSON Lines file
+    (`.jsonl`). The key in a list or in JSON Lines is the index, from 0.
 
     Raises:
-        BenchmarkError: no such file, no JSON in it, or no rows.
+        UsageError: the file does not exist, is not JSON, or has no rows.
     """
     rows = _read_jsonl(path, source) if path.suffix == ".jsonl" else read_json(path, source)
     if not isinstance(rows, dict | list) or not rows:
-        raise BenchmarkError(f"{path} holds no rows. {source}")
+        raise UsageError(f"{path} holds no rows. {source}")
     yield from rows.items() if isinstance(rows, dict) else enumerate(rows)
 
 
@@ -45,14 +48,14 @@ def dataset_rows(
     name: str, source: str, columns: list[str], images: Iterable[str], options: dict
 ) -> Iterator[tuple[int, dict]]:
     """
-    (index, row) of `datasets.load_dataset(name, **options)`, one row at a time.
+    Yield (index, row) of `datasets.load_dataset(name, **options)`, one row at a time.
 
     Args:
-        columns: to read.
-        images: those of them whose images stay encoded: dicts of `bytes` and `path`.
+        columns: the columns to read.
+        images: those of the columns whose images stay encoded: dicts of `bytes` and `path`.
 
     Raises:
-        BenchmarkError: it cannot be had, has no such columns, or is damaged.
+        UsageError: the data set cannot be loaded, lacks a column, or is damaged.
     """
     try:
         dataset = load_dataset(name, **options).select_columns(columns)
@@ -61,61 +64,80 @@ def dataset_rows(
         yield from enumerate(dataset)
     except Exception as error:  # datasets, huggingface_hub, their HTTP client and pyarrow raise a dozen types
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise BenchmarkError(f"{name} cannot be read ({reason}). {source}") from error
+        raise UsageError(f"{name} cannot be read ({reason}). {source}") from error
 
 
 def read_csv(path: Path, source: str, columns: Iterable[str]) -> list[dict[str, str]]:
     """
+    Read a CSV file.
+
     Args:
-        columns: that must be there.
+        columns: columns that the file must have.
 
     Raises:
-        BenchmarkError: no such file, a column is missing, or a row is cut off.
+        UsageError: the file does not exist, lacks a column, or has an incomplete row.
     """
     lines = csv.DictReader(io.StringIO(_text(path, source), newline=""))
     rows = list(lines)
     absent = [name for name in columns if name not in (lines.fieldnames or ())]
     if absent:
-        raise BenchmarkError(f"{path} has no column {absent[0]!r}. {source}")
+        raise UsageError(f"{path} has no column {absent[0]!r}. {source}")
     for index, row in enumerate(rows):
         if None in row or None in row.values():
-            raise BenchmarkError(f"{path}, row {index} does not have one value for each column. {source}")
+            raise UsageError(f"{path}, row {index} does not have one value for each column. {source}")
     return rows
 
 
 def field(row: object, name: str, kind: type | tuple[type, ...], path: Path | str, index: object):
     """
-    `row[name]`, which must be of this type and, if a text, not blank and without halves of a character.
+    Return `row[name]`, which must have this type; a text must not be blank or hold half a character.
 
     Raises:
-        BenchmarkError: naming file, row and field.
+        UsageError: the message names file, row and field.
     """
     value = row.get(name) if isinstance(row, Mapping) else None
     if not isinstance(value, kind) or (isinstance(value, str) and not _is_text(value)):
-        raise BenchmarkError(f"{path}, row {index}: {name!r} is {value!r}; correct it or fetch the file again.")
+        raise UsageError(f"{path}, row {index}: {name!r} is {value!r}; correct it or download the file again.")
     return value
 
 
 def _is_text(value: str) -> bool:
-    # JSON can hold one half of a surrogate pair, which no tokenizer takes.
+    # JSON can hold one half of a surrogate pair, which no tokenizer accepts.
     return bool(value.strip()) and not re.search("[\ud800-\udfff]", value)
 
 
 def texts(row: object, name: str, path: Path | str, index: object) -> list[str]:
-    """`row[name]`, which must be a list of texts, none of them blank; `BenchmarkError` as from `field`."""
+    """Return `row[name]`, which must be a list of texts, none of them blank; raises as `field` does."""
     return [field({name: text}, name, str, path, index) for text in field(row, name, list, path, index)]
 
 
 def encoded_image(row: object, name: str, path: Path | str, index: object) -> dict | str:
-    """`row[name]`, an image that was not decoded, as `{"bytes": …}` or a path; `BenchmarkError` as from `field`."""
+    """Return `row[name]`, an encoded image, as `{"bytes": …}` or a path; raises as `field` does."""
     image = field(row, name, dict, path, index)
     if image.get("bytes"):
         return {"bytes": image["bytes"]}
     return field({name: image.get("path")}, name, str, path, index)
 
 
+def corners(box: object, path: Path, index: object) -> tuple[float, float, float, float]:
+    """
+    Return a box [x, y, width, height], in pixels, as (left, top, right, bottom).
+
+    Raises:
+        UsageError: it is not a box with an area.
+    """
+    numbers = isinstance(box, list) and all(type(side) in (int, float) and math.isfinite(side) for side in box)
+    if not numbers or len(box) != 4 or min(box[2:]) <= 0:
+        raise UsageError(
+            f"{path}, row {index}: {box!r} is not a box [x, y, width, height] with an area; correct it or download "
+            "the file again."
+        )
+    x, y, width, height = box
+    return x, y, x + width, y + height
+
+
 def image_folder(data_dir: Path, *names: str) -> Path:
-    """The first of the folders, relative to `data_dir`, that is there; the first of all if none is."""
+    """Return the first of the folders below `data_dir` that exists; the first of all if none does."""
     return next((data_dir / name for name in names if (data_dir / name).is_dir()), data_dir / names[0])
 
 
@@ -125,13 +147,13 @@ COCO_TRAIN2014 = ("coco/train2014", "train2014", "coco_train2014")
 
 def _read_jsonl(path: Path, source: str) -> list:
     rows = []
-    # A JSON text may hold U+2028 and its like, at which `splitlines` would cut it.
+    # A JSON text may hold characters such as U+2028, at which `splitlines` would cut it.
     for line, text in enumerate(_text(path, source).split("\n")):
         if text.strip():
             try:
                 rows.append(json.loads(text))
             except ValueError as error:
-                raise BenchmarkError(f"{path}, row {line} is damaged ({error}). {source}") from error
+                raise UsageError(f"{path}, row {line} is damaged ({error}). {source}") from error
     return rows
 
 
@@ -139,6 +161,6 @@ def _text(path: Path, source: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise BenchmarkError(f"{path} is damaged ({error}). {source}") from error
+        raise UsageError(f"{path} is damaged ({error}). {source}") from error
     except OSError as error:
-        raise BenchmarkError(f"{path}: {error.strerror}. {source}") from error
+        raise UsageError(f"{path}: {error.strerror}. {source}") from error

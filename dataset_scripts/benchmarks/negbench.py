@@ -1,6 +1,6 @@
 """
 NegBench (Alhamoud et al., CVPR 2025), as https://github.com/m1k2zoo/negbench distributes it: multiple choice among
-four captions that affirm and negate, and retrieval by captions with and without negation. Its videos are left out.
+four captions that affirm and negate, and retrieval by captions with and without negation. Its videos are not here.
 """
 
 import ast
@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 
-from dataset_scripts.benchmarks.captions_retrieval import texts
+from conclip.errors import UsageError
+from dataset_scripts.benchmarks.captions_retrieval import captions_of
 from dataset_scripts.benchmarks.files import COCO_VAL2017, field, image_folder, read_csv
-from dataset_scripts.benchmarks.schema import Benchmark, BenchmarkError, Kind, item
+from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 
 VOC2007 = ("voc2007/VOCdevkit/VOC2007/JPEGImages", "VOCdevkit/VOC2007/JPEGImages", "VOC2007/JPEGImages")
 SYNTHETIC = ("negbench/synthetic",)
@@ -21,21 +22,21 @@ RETRIEVAL = {
 }
 
 _FILES = (
-    "Fetch {names} from https://drive.google.com/drive/folders/1kSEq0mkV1t1T8GuOAM65iz_iAA7e5gxB (linked from "
+    "Download {names} from https://drive.google.com/drive/folders/1kSEq0mkV1t1T8GuOAM65iz_iAA7e5gxB (linked from "
     "datasets.md of https://github.com/m1k2zoo/negbench) into negbench/; {images}."
 )
-_COCO_IMAGES = "the images, http://images.cocodataset.org/zips/val2017.zip, belong into coco/val2017/"
+_COCO_IMAGES = "the images, http://images.cocodataset.org/zips/val2017.zip, go into coco/val2017/"
 _VOC_IMAGES = (
     "the images, http://host.robots.ox.ac.uk/pascal/VOC/voc2007/VOCtest_06-Nov-2007.tar, are unpacked in voc2007/"
 )
 _SYNTHETIC_IMAGES = (
-    "the authors have not published the images (https://github.com/m1k2zoo/negbench/issues/6), which belong where the "
+    "the authors have not published the images (https://github.com/m1k2zoo/negbench/issues/6), which go where the "
     "file's image_path says or into negbench/synthetic/"
 )
 
 
 def _read_mcq(data_dir: Path, name: str, folders: tuple[str, ...], source: str) -> Iterator[dict]:
-    """Items are numbered as the rows of the file, from 0."""
+    """Yield items, numbered as the rows of the file, from 0."""
     path = data_dir / "negbench" / name
     place = _image_finder(data_dir, folders)
     for index, row in enumerate(
@@ -44,8 +45,9 @@ def _read_mcq(data_dir: Path, name: str, folders: tuple[str, ...], source: str) 
         captions = [field(row, choice, str, path, index) for choice in CHOICES]
         answer = field(row, "correct_answer", str, path, index).strip()
         if answer not in ("0", "1", "2", "3"):
-            raise BenchmarkError(
-                f"{path}, row {index}: 'correct_answer' is {answer!r}, not 0 to 3; correct it or fetch the file again."
+            raise UsageError(
+                f"{path}, row {index}: 'correct_answer' is {answer!r}, not 0 to 3; correct it or download the file "
+                "again."
             )
         template = field(row, "correct_answer_template", str, path, index)
         image = place(field(row, "image_path", str, path, index))
@@ -53,7 +55,7 @@ def _read_mcq(data_dir: Path, name: str, folders: tuple[str, ...], source: str) 
 
 
 def _read_retrieval(data_dir: Path, source: str) -> Iterator[dict]:
-    """All images with their plain captions, then all with the negated ones; numbered by `image_id`."""
+    """Yield all images with their plain captions, then all with the negated ones; numbered by `image_id`."""
     place = _image_finder(data_dir, COCO_VAL2017)
     paths = {condition: data_dir / "negbench" / name for condition, name in RETRIEVAL.items()}
     rows = {
@@ -61,8 +63,8 @@ def _read_retrieval(data_dir: Path, source: str) -> Iterator[dict]:
     }
     only = {row["filepath"] for row in rows["plain"]} ^ {row["filepath"] for row in rows["negated"]}
     if only:
-        raise BenchmarkError(
-            f"{min(only)} is in only one of {paths['plain']} and {paths['negated']}, which are searched for the same "
+        raise UsageError(
+            f"{min(only)} is in only one of {paths['plain']} and {paths['negated']}, which must have the same "
             f"images. {source}"
         )
     for condition, path in paths.items():
@@ -74,18 +76,18 @@ def _read_retrieval(data_dir: Path, source: str) -> Iterator[dict]:
 
 
 def _listed(text: str, path: Path, index: int) -> list[str]:
-    """The captions of a Python list that was written as text."""
+    """Return the captions of a Python list that was written as text."""
     try:
         values = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         values = None
-    return texts(values, path, index)
+    return captions_of(values, path, index)
 
 
 def _image_finder(data_dir: Path, folders: tuple[str, ...]):
     """
-    A function from a path of the file to the image's: the path itself, absolute or below `data_dir`, if its folder is
-    there (the authors ask users to edit the paths); else the name in the first of `folders` that is there.
+    Return a function from a path in the file to the path of the image: the same path, absolute or below `data_dir`, if
+    its folder exists (the authors ask users to edit the paths); else the name in the first of `folders` that exists.
     """
     usual = image_folder(data_dir, *folders)
 

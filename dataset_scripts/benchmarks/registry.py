@@ -21,7 +21,7 @@ from dataset_scripts.benchmarks.negbench import (
     NEGBENCH_RETRIEVAL_COCO,
 )
 from dataset_scripts.benchmarks.negrefcocog import NEGREFCOCOG
-from dataset_scripts.benchmarks.own import CCNEG, SCENES
+from dataset_scripts.benchmarks.scenes_and_ccneg import CCNEG, SCENES
 from dataset_scripts.benchmarks.schema import Benchmark
 from dataset_scripts.benchmarks.sugarcrepe import SUGARCREPE, SUGARCREPE_PP
 from dataset_scripts.benchmarks.two_by_two import WINOGROUND, two_by_two
@@ -55,11 +55,14 @@ BENCHMARKS = (
 
 def choose_benchmarks(names: list[str]) -> list[Benchmark]:
     """
+    Return the benchmarks that `--benchmarks` names.
+
     Args:
-        names: of benchmarks, or the beginnings of several (`scenes`, `negbench`); `all`.
+        names: names of benchmarks; beginnings of several names (`scenes`, `negbench`); `classes:FOLDER` or
+            `two_by_two:FOLDER`; or `all`.
 
     Raises:
-        UsageError: an unknown name, or folders that tables could not tell from another benchmark.
+        UsageError: an unknown name, or a folder that has the name of another benchmark.
     """
     if names == ["all"]:
         return list(BENCHMARKS)
@@ -68,11 +71,11 @@ def choose_benchmarks(names: list[str]) -> list[Benchmark]:
     chosen: dict[str, Benchmark] = {}
     for name in dict.fromkeys(names):
         for benchmark in benchmarks_named(name):
-            # Of a folder each call makes a new one.
+            # A folder named twice gives two different benchmarks.
             if chosen.setdefault(benchmark.name, benchmark) != benchmark:
                 raise UsageError(
-                    f"--benchmarks {name}: there is another {benchmark.name} among them; rename the folder, or run "
-                    "the two one after the other."
+                    f"--benchmarks {name}: there is another {benchmark.name} among them; rename the folder, or "
+                    "run the two one after the other."
                 )
     return list(chosen.values())
 
@@ -81,7 +84,7 @@ def benchmarks_named(name: str) -> list[Benchmark]:
     kind, _, folder = name.partition(":")
     if folder and kind in ("classes", "two_by_two"):
         make = class_folder if kind == "classes" else two_by_two
-        # Both from where the command is given, and not below --data_dir.
+        # Relative to the working directory, not to --data_dir.
         path = Path(os.path.abspath(os.path.expanduser(folder)))
         return [make(path.name, path)]
     found = [benchmark for benchmark in BENCHMARKS if benchmark.name == name]
@@ -89,7 +92,7 @@ def benchmarks_named(name: str) -> list[Benchmark]:
     if not found:
         known = [benchmark.name for benchmark in BENCHMARKS]
         near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
+        hint = f"did you mean {near[0]}?" if near else f"the benchmarks are {', '.join(known)}."
         raise UsageError(f"--benchmarks {name}: no such benchmark; {hint}")
     return found
 

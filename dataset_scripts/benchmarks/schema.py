@@ -1,4 +1,4 @@
-"""What a benchmark is to this project, whatever its files: items in one schema, and how they are scored."""
+"""A benchmark as this project sees it: items in one schema, and how they are scored."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -7,15 +7,17 @@ from pathlib import Path
 
 from datasets import Features, Image, Sequence, Value
 
+from conclip.errors import UsageError
+
 ITEM = Features(
     {
-        # As in the source's files, so that a result can be looked up there.
+        # The id in the source's files, so that a result can be looked up there.
         "id": Value("string"),
-        # Sub-category, relation, answer type; "" where the benchmark has none.
+        # Sub-category, relation or answer type; "" if the benchmark has none.
         "category": Value("string"),
-        # Paths (str), encoded bytes ({"bytes": …}) or PIL images; one, unless images compete.
+        # Paths (str), encoded bytes ({"bytes": …}) or PIL images; one image, unless images compete.
         "images": Sequence(Image()),
-        # (left, top, right, bottom) in pixels, one for each image; empty where images are taken whole.
+        # (left, top, right, bottom) in pixels, one for each image; empty if the images are not cropped.
         "boxes": Sequence(Sequence(Value("float64"))),
         "captions": Sequence(Value("string")),
         # Index of the right caption, image or class, by the benchmark's kind.
@@ -42,29 +44,30 @@ class Kind(Enum):
     CLASSES = "classes"
 
 
-class BenchmarkError(ValueError):
-    """Files that are missing or damaged: one sentence that says what, where and what to do."""
+# Until `conclip.evaluation` no longer imports it.
+BenchmarkError = UsageError
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """
+    A benchmark. To add one, write a module with its `Benchmark` and list it in `registry.py`.
+
     Args:
-        name: as in `--benchmarks`.
-        title: as in tables.
+        name: the name in `--benchmarks`.
+        title: the name in tables.
         kind: what competes in an item.
-        read: takes the folder of `--data_dir` and gives items, each a dict of `ITEM`, in the order of the files.
-            Raises `BenchmarkError`. Whether the images are there is not its business.
-        drawn: `read` also takes a `seed`, by which it draws.
-        source: a sentence that says where annotations and images are to be had and where they belong under
-            `--data_dir`.
-        split: of the annotations, e.g. "val".
+        read: takes the folder of `--data_dir` and yields items, each a dict of `ITEM`, in the order of the files.
+            Raises `UsageError` for files that are missing or damaged, but does not check that the images exist.
+        drawn: whether `read` also takes a `seed`, with which it samples.
+        source: a sentence that says where to get annotations and images, and where to put them under `--data_dir`.
+        split: the split of the annotations, e.g. "val".
         groups: name -> categories whose items are also scored together.
-        macro: the benchmark's own headline is the mean over categories, not over items.
-        left_out: categories that this mean leaves out.
-        min_count: a category with fewer items is left out as well.
-        classes: for `Kind.CLASSES`: takes the folder and gives condition (e.g. "bare names") -> class -> prompts, of
-            which the embeddings are averaged.
+        macro: whether the benchmark's own headline is the mean over categories, not over items.
+        left_out: categories that this mean does not include.
+        min_count: the mean does not include a category with fewer items either.
+        classes: for `Kind.CLASSES`: takes the folder and returns condition (e.g. "bare names") -> class -> prompts,
+            whose embeddings are averaged.
     """
 
     name: str
@@ -82,7 +85,7 @@ class Benchmark:
 
 
 def item(id: object, images: list, captions: list[str], answer: int = 0, category: str = "", boxes=()) -> dict:
-    """A dict of `ITEM`."""
+    """Make a dict of `ITEM`."""
     boxes = [[float(side) for side in box] for box in boxes]
     return {
         "id": str(id),

@@ -1,5 +1,5 @@
 """
-SugarCrepe and SugarCrepe++: an image of COCO val2017, captions that are true of it and one that is not.
+SugarCrepe and SugarCrepe++: an image of COCO val2017, captions that are true of it, and one that is not.
 
 SugarCrepe (arXiv 2306.14610, MIT): 7,511 items in seven files, each a dict of key -> {filename, caption,
 negative_caption}. The keys have a gap: "swap_obj" has no "108" and ends with "245".
@@ -19,7 +19,7 @@ REPLACE = ("replace_att", "replace_obj", "replace_rel")
 SWAP = ("swap_att", "swap_obj")
 ADD = ("add_att", "add_obj")
 
-IMAGES = "The images: http://images.cocodataset.org/zips/val2017.zip, unpacked to coco/val2017."
+IMAGES = "The images: http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017."
 SOURCE = (
     "The seven annotation files: folder data of https://github.com/RAIVNLab/sugar-crepe, into sugarcrepe. " + IMAGES
 )
@@ -30,10 +30,10 @@ SOURCE_PP = (
 
 def read_sugarcrepe(data_dir: Path) -> Iterator[dict]:
     """
-    Items of `<data_dir>/sugarcrepe/<sub-category>.json`; ids such as "add_att/0" are file and key.
+    Yield the items of `<data_dir>/sugarcrepe/<sub-category>.json`; ids such as "add_att/0" are file and key.
 
     Raises:
-        BenchmarkError: a file is missing or a row damaged.
+        UsageError: a file is missing or a row is damaged.
     """
     images = image_folder(data_dir, *COCO_VAL2017)
     for category in ADD + REPLACE + SWAP:
@@ -46,10 +46,10 @@ def read_sugarcrepe(data_dir: Path) -> Iterator[dict]:
 
 def read_sugarcrepe_pp(data_dir: Path) -> Iterator[dict]:
     """
-    Items of `<data_dir>/sugarcrepe_pp/<sub-category>.json`; ids such as "swap_obj/0" are file and `id`.
+    Yield the items of `<data_dir>/sugarcrepe_pp/<sub-category>.json`; ids such as "swap_obj/0" are file and `id`.
 
     Raises:
-        BenchmarkError: a file is missing or a row damaged.
+        UsageError: a file is missing or a row is damaged.
     """
     images = image_folder(data_dir, *COCO_VAL2017)
     for category in REPLACE + SWAP:

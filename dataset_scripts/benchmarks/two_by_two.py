@@ -1,10 +1,10 @@
 """
-Winoground, and any set of two images and two captions in its layout.
+Winoground, and any other folder in its layout: items of two images and two captions.
 
 Winoground (arXiv 2204.03162): 400 items, gated on the Hub; research use only. A folder in its layout holds
 
     examples.jsonl      {"id", "image_0", "image_1", "caption_0", "caption_1", "collapsed_tag"} a line, and more
-    images/             <image_0>.png; a name with a suffix of its own stands as it is
+    images/             <image_0>.png; a name that has a suffix is not changed
 
 `collapsed_tag` ("Object", "Relation", "Both" in Winoground) is the category and may be absent.
 """
@@ -27,10 +27,10 @@ CAPTIONS = ("caption_0", "caption_1")
 
 def read_folder(data_dir: Path, folder: str, source: str) -> Iterator[dict]:
     """
-    Items of `<data_dir>/<folder>/examples.jsonl`.
+    Yield the items of `<data_dir>/<folder>/examples.jsonl`.
 
     Raises:
-        BenchmarkError: the file is missing or a row damaged.
+        UsageError: the file is missing or a row is damaged.
     """
     path = data_dir / folder / "examples.jsonl"
     for index, row in read_rows(path, source):
@@ -41,10 +41,10 @@ def read_folder(data_dir: Path, folder: str, source: str) -> Iterator[dict]:
 
 def read_winoground(data_dir: Path) -> Iterator[dict]:
     """
-    Items of the folder `<data_dir>/winoground`; where there is none, of the Hub, with the images' encoded bytes.
+    Yield the items of the folder `<data_dir>/winoground`; if there is none, of the Hub, with encoded images.
 
     Raises:
-        BenchmarkError: the Hub is out of reach or refuses, a file is missing or a row damaged.
+        UsageError: the Hub cannot be reached or refuses, a file is missing, or a row is damaged.
     """
     if (data_dir / "winoground").is_dir():
         yield from read_folder(data_dir, "winoground", SOURCE)
@@ -62,11 +62,11 @@ def _item(row: dict, images: list, path: Path | str, index: int) -> dict:
 
 def two_by_two(name: str, folder: str) -> Benchmark:
     """
-    A benchmark of one's own in Winoground's layout.
+    Return a benchmark of a folder in Winoground's layout.
 
     Args:
-        name: in commands and tables.
-        folder: that holds `examples.jsonl` and `images`, below `--data_dir`.
+        name: the name in commands and tables.
+        folder: the folder with `examples.jsonl` and `images`, absolute or below `--data_dir`.
     """
     source = f"{folder} must hold examples.jsonl and the folder images, as Winoground does."
     return Benchmark(

@@ -16,21 +16,21 @@ from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 
 SOURCE = (
     "The annotations: data/existence.json of https://github.com/Heidelberg-NLP/VALSE, into valse. "
-    "The images: http://vision.stanford.edu/yukezhu/visual7w_images.zip, unpacked in visual7w, so that they lie in "
+    "The images: http://vision.stanford.edu/yukezhu/visual7w_images.zip, unpacked in visual7w, into "
     "visual7w/images."
 )
 
 
 def read_existence(data_dir: Path, min_votes: int = 2) -> Iterator[dict]:
     """
-    Items of `<data_dir>/valse/existence.json`; the category says whether the caption denies ("zero_to_something") or
-    affirms ("something_to_zero") and its foil does the other.
+    Yield the items of `<data_dir>/valse/existence.json`; the category says whether the caption negates and its foil
+    affirms ("zero_to_something") or the reverse ("something_to_zero").
 
     Args:
-        min_votes: annotators of three that chose the caption; rows with fewer are left out.
+        min_votes: annotators of three that chose the caption; rows with fewer are skipped.
 
     Raises:
-        BenchmarkError: the file is missing or a row damaged.
+        UsageError: the file is missing or a row is damaged.
     """
     path = data_dir / "valse" / "existence.json"
     images = image_folder(data_dir, "visual7w/images", "valse/images")

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
+from conclip.errors import UsageError
 from dataset_scripts.benchmarks.aro import SYMMETRIC, VG_ATTRIBUTION, VG_RELATION
-from dataset_scripts.benchmarks.schema import ITEM, BenchmarkError, Kind
+from dataset_scripts.benchmarks.schema import ITEM, Kind
 
 RELATIONS = [
     {
@@ -113,7 +114,7 @@ def test_a_damaged_row_is_named(tmp_path, benchmark, name, rows, key):
         items = benchmark.read(tmp_path)
         # What stands before it is given first.
         assert next(items)["id"] == "0"
-        with pytest.raises(BenchmarkError, match=f"row 1: '{key}'") as error:
+        with pytest.raises(UsageError, match=f"row 1: '{key}'") as error:
             next(items)
         assert str(path) in str(error.value)
 
@@ -121,30 +122,30 @@ def test_a_damaged_row_is_named(tmp_path, benchmark, name, rows, key):
 @pytest.mark.parametrize(("key", "value"), [("bbox_w", 0), ("bbox_h", -3), ("bbox_x", float("nan"))])
 def test_an_empty_box_is_named(tmp_path, key, value):
     write(tmp_path, "visual_genome_relation.json", [{**RELATIONS[0], key: value}])
-    with pytest.raises(BenchmarkError, match="visual_genome_relation.json, row 0: the box"):
+    with pytest.raises(UsageError, match="visual_genome_relation.json, row 0: .* is not a box"):
         list(VG_RELATION.read(tmp_path))
 
 
 @pytest.mark.parametrize("value", [None, "paved", ["paved"], ["paved", " "], ["paved", 3], ["a", "b", "c"]])
 def test_attributes_are_two_names(tmp_path, value):
     write(tmp_path, "visual_genome_attribution.json", [{**ATTRIBUTES[0], "attributes": value}])
-    with pytest.raises(BenchmarkError, match="visual_genome_attribution.json, row 0: 'attributes' is"):
+    with pytest.raises(UsageError, match="visual_genome_attribution.json, row 0: 'attributes' is"):
         list(VG_ATTRIBUTION.read(tmp_path))
 
 
 def test_a_relation_has_a_name(tmp_path):
     write(tmp_path, "visual_genome_relation.json", [{**RELATIONS[0], "relation_name": ""}])
-    with pytest.raises(BenchmarkError, match="row 0: 'relation_name' is ''"):
+    with pytest.raises(UsageError, match="row 0: 'relation_name' is ''"):
         list(VG_RELATION.read(tmp_path))
 
 
 @BOTH
 def test_other_files_are_refused(tmp_path, benchmark, name, rows):
-    with pytest.raises(BenchmarkError, match=f"{name}: No such file.* Fetch {name} .*drive.google.com"):
+    with pytest.raises(UsageError, match=f"{name}: No such file.* Download {name} .*drive.google.com"):
         list(benchmark.read(tmp_path))
     write(tmp_path, name, {"0": rows[0]})
-    with pytest.raises(BenchmarkError, match=f"{name} holds no list of rows"):
+    with pytest.raises(UsageError, match=f"{name} holds no list of rows"):
         list(benchmark.read(tmp_path))
     write(tmp_path, name, ["a row"])
-    with pytest.raises(BenchmarkError, match="row 0: 'image_path' is None"):
+    with pytest.raises(UsageError, match="row 0: 'image_path' is None"):
         list(benchmark.read(tmp_path))

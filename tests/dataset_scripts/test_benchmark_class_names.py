@@ -8,9 +8,10 @@ import pytest
 from class_files import SETS, answers, class_folders, fails, parquet, picture
 from datasets import ClassLabel, Dataset, Features, Image
 
+from conclip.errors import UsageError
 from dataset_scripts.benchmarks.class_prompts import clean_name, is_code
 from dataset_scripts.benchmarks.classification import class_folder
-from dataset_scripts.benchmarks.schema import ITEM, BenchmarkError
+from dataset_scripts.benchmarks.schema import ITEM
 
 
 class TestNames:
@@ -43,7 +44,7 @@ class TestNames:
         fault = fails(folder, tmp_path)
         assert f"{tmp_path} calls a class '1'" in fault and f"write 3 names into {tmp_path / 'classes.txt'}" in fault
         assert "in the order of the labels (1, 2, 10, …)" in fault
-        with pytest.raises(BenchmarkError, match="makes no prompt"):
+        with pytest.raises(UsageError, match="makes no prompt"):
             folder.classes(tmp_path)
 
     def test_listed_names_go_by_number(self, tmp_path):
@@ -77,12 +78,12 @@ class TestNames:
     def test_a_list_that_is_no_text(self, tmp_path):
         class_folders(tmp_path, {"a": ["1.png"]})
         (tmp_path / "classes.txt").write_bytes(b"caf\xe9\n")
-        assert "no UTF-8 text" in fails(class_folder("x", tmp_path), tmp_path)
+        assert "is not UTF-8 text" in fails(class_folder("x", tmp_path), tmp_path)
 
     def test_two_classes_of_one_name(self, tmp_path):
         class_folders(tmp_path, {"Crane": ["1.png"], "n03126707 crane": ["2.png"]})
         fault = fails(class_folder("x", tmp_path), tmp_path)
-        assert f"{tmp_path} calls classes 0 and 1 both 'crane'; write names that differ" in fault
+        assert f"{tmp_path} calls classes 0 and 1 both 'crane'; write different names" in fault
 
 
 class TestParquet:
@@ -166,11 +167,11 @@ class TestParquet:
         path.with_name("classes.txt").write_text("rose\nlotus\n")
         assert answers(SETS["flowers102"], tmp_path) == [("0", "lotus"), ("1", "rose")]
         path.with_name("classes.txt").write_text("rose\n")
-        assert "test.parquet, row 0 of the split: label 1 is none of the 1" in fails(SETS["flowers102"], tmp_path)
+        assert "test.parquet, row 0 of the split: label 1 is not one of the 1" in fails(SETS["flowers102"], tmp_path)
 
     def test_an_unlabelled_split(self, tmp_path):
         parquet(tmp_path / "imagenet" / "validation.parquet", [0, -1], ["tench, Tinca tinca", "hen"])
-        assert "row 1 of the split: label -1 is none of the 2" in fails(SETS["imagenet"], tmp_path)
+        assert "row 1 of the split: label -1 is not one of the 2" in fails(SETS["imagenet"], tmp_path)
 
     @pytest.mark.parametrize(("image", "label"), [("image", "class"), (None, "label")])
     def test_columns(self, tmp_path, image, label):

@@ -6,10 +6,11 @@ import pytest
 from class_files import SETS, answers, class_folders, fails, names_of, parquet, picture
 from huggingface_hub import errors
 
+from conclip.errors import UsageError
 from dataset_scripts.benchmarks import classification
 from dataset_scripts.benchmarks.class_prompts import TEMPLATES
 from dataset_scripts.benchmarks.classification import CLASS_SETS, CLASSIFICATION, class_folder
-from dataset_scripts.benchmarks.schema import ITEM, BenchmarkError, Kind
+from dataset_scripts.benchmarks.schema import ITEM, Kind
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +73,7 @@ class TestClassFolders:
         class_folders(tmp_path, {"a": ["1.png"], "b": []})
         rows = class_folder("x", tmp_path).read(tmp_path)
         assert next(rows)["id"] == "a/1.png"
-        with pytest.raises(BenchmarkError, match=r"b holds no images"):
+        with pytest.raises(UsageError, match=r"b holds no images"):
             next(rows)
 
     @pytest.mark.parametrize("there", [True, False])
@@ -81,7 +82,7 @@ class TestClassFolders:
         if there:
             root.mkdir()
         fault = fails(class_folder("x", root), tmp_path)
-        assert str(root) in fault and ("holds neither" if there else "is no folder") in fault
+        assert str(root) in fault and ("holds neither" if there else "is not a folder") in fault
         assert "as class folders with images" in fault
 
     def test_a_command_line_path_may_be_relative(self, tmp_path, monkeypatch):

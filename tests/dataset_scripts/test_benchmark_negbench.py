@@ -4,13 +4,14 @@ import csv
 
 import pytest
 
+from conclip.errors import UsageError
 from dataset_scripts.benchmarks.negbench import (
     NEGBENCH_MCQ_COCO,
     NEGBENCH_MCQ_SYNTHETIC,
     NEGBENCH_MCQ_VOC,
     NEGBENCH_RETRIEVAL_COCO,
 )
-from dataset_scripts.benchmarks.schema import ITEM, BenchmarkError, Kind
+from dataset_scripts.benchmarks.schema import ITEM, Kind
 
 COCO_FILE = "COCO_val_mcq_llama3.1_rephrased.csv"
 PLAIN_FILE = "COCO_val_retrieval.csv"
@@ -114,19 +115,19 @@ def test_a_damaged_question_is_named(tmp_path, change, message):
     path = write(tmp_path, COCO_FILE, [CHOICE, {**CHOICE, **change}])
     items = NEGBENCH_MCQ_COCO.read(tmp_path)
     assert next(items)["id"] == "0"
-    with pytest.raises(BenchmarkError) as error:
+    with pytest.raises(UsageError) as error:
         next(items)
     assert message in str(error.value) and str(path) in str(error.value)
 
 
 def test_missing_columns_and_files_are_named(tmp_path):
-    with pytest.raises(BenchmarkError, match="COCO_val_mcq.*No such file.* Fetch COCO_val_mcq.*drive.google.com"):
+    with pytest.raises(UsageError, match="COCO_val_mcq.*No such file.* Download COCO_val_mcq.*drive.google.com"):
         list(NEGBENCH_MCQ_COCO.read(tmp_path))
     write(tmp_path, COCO_FILE, [{key: value for key, value in CHOICE.items() if key != "caption_2"}])
-    with pytest.raises(BenchmarkError, match="has no column 'caption_2'"):
+    with pytest.raises(UsageError, match="has no column 'caption_2'"):
         list(NEGBENCH_MCQ_COCO.read(tmp_path))
     write(tmp_path, PLAIN_FILE, [IMAGE])
-    with pytest.raises(BenchmarkError, match=f"{NEGATED_FILE}: No such file"):
+    with pytest.raises(UsageError, match=f"{NEGATED_FILE}: No such file"):
         list(NEGBENCH_RETRIEVAL_COCO.read(tmp_path))
 
 
@@ -151,7 +152,7 @@ def test_conditions_over_other_images_are_refused(tmp_path):
     for plain, negated in (([IMAGE, other], [NEGATED]), ([IMAGE], [NEGATED, other])):
         write(tmp_path, PLAIN_FILE, plain)
         write(tmp_path, NEGATED_FILE, negated)
-        with pytest.raises(BenchmarkError, match="000000057597.jpg is in only one of"):
+        with pytest.raises(UsageError, match="000000057597.jpg is in only one of"):
             next(NEGBENCH_RETRIEVAL_COCO.read(tmp_path))
 
 
@@ -175,7 +176,7 @@ def test_damaged_lists_are_named(tmp_path, monkeypatch, captions):
     monkeypatch.chdir(tmp_path)
     write(tmp_path, PLAIN_FILE, [IMAGE])
     path = write(tmp_path, NEGATED_FILE, [{**NEGATED, "captions": captions}])
-    with pytest.raises(BenchmarkError, match="row 0: (no list of captions|'caption' is)") as error:
+    with pytest.raises(UsageError, match="row 0: (there is no list of captions|'caption' is)") as error:
         list(NEGBENCH_RETRIEVAL_COCO.read(tmp_path))
     assert str(path) in str(error.value)
     assert not (tmp_path / "stolen").exists()

@@ -16,8 +16,9 @@ from benchmark_files import (
     write_sugarcrepe,
 )
 
+from conclip.errors import UsageError
 from dataset_scripts.benchmarks.negrefcocog import NEGREFCOCOG as NEGREFCOCOG_BENCHMARK
-from dataset_scripts.benchmarks.schema import BenchmarkError, Kind
+from dataset_scripts.benchmarks.schema import Kind
 from dataset_scripts.benchmarks.sugarcrepe import SUGARCREPE as SUGARCREPE_BENCHMARK
 from dataset_scripts.benchmarks.sugarcrepe import SUGARCREPE_PP as SUGARCREPE_PP_BENCHMARK
 from dataset_scripts.benchmarks.two_by_two import WINOGROUND as WINOGROUND_BENCHMARK
@@ -137,7 +138,7 @@ def refusal(name, rows, tmp_path) -> str:
     """The sentence with which a benchmark refuses these rows of one of its files."""
     write_sugarcrepe(tmp_path)
     path = write(tmp_path / name, rows)
-    with pytest.raises(BenchmarkError) as caught:
+    with pytest.raises(UsageError) as caught:
         list(FILES[name][0].read(tmp_path))
     assert str(path) in str(caught.value)
     return str(caught.value)
@@ -188,7 +189,7 @@ def test_files_that_are_absent_or_cut_off_say_where_to_get_them(tmp_path, name):
     path.write_text(path.read_text(encoding="utf-8")[:-9], encoding="utf-8")
     for damage in (lambda: None, path.unlink):
         damage()
-        with pytest.raises(BenchmarkError) as caught:
+        with pytest.raises(UsageError) as caught:
             list(benchmark.read(tmp_path))
         assert str(path) in str(caught.value) and benchmark.source in str(caught.value)
 
@@ -204,5 +205,5 @@ def test_items_come_one_by_one(tmp_path):
     write(tmp_path / "negrefcocog" / "NegRefCOCOg.json", rows)
     items = NEGREFCOCOG_BENCHMARK.read(Path(tmp_path))
     assert next(items)["id"] == "0"
-    with pytest.raises(BenchmarkError, match="row 1"):
+    with pytest.raises(UsageError, match="row 1"):
         next(items)

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from conclip.errors import UsageError
 from dataset_scripts.benchmarks.captions_retrieval import COCO_RETRIEVAL, COCO_VAL2017_RETRIEVAL, FLICKR30K_RETRIEVAL
-from dataset_scripts.benchmarks.schema import ITEM, BenchmarkError, Kind
+from dataset_scripts.benchmarks.schema import ITEM, Kind
 
 # The first two of the real file, to which the blank at the end belongs.
 COCO = {
@@ -101,18 +102,18 @@ def test_the_small_file_goes_before_the_large_one(tmp_path):
         ([{"image": "val2014/a.jpg", "caption": ["A dog."]}, {"image": "val2014/b.jpg"}], "row 1: 'caption' is None"),
         ([{"caption": ["A dog."]}], "row 0: 'image' is None"),
         ([{"image": "val2014/a.jpg", "caption": "A dog."}], "row 0: 'caption' is 'A dog.'"),
-        ([{"image": "val2014/a.jpg", "caption": []}], "row 0: no list of captions"),
+        ([{"image": "val2014/a.jpg", "caption": []}], "row 0: there is no list of captions"),
         ([{"image": "val2014/a.jpg", "caption": ["A dog.", " "]}], "row 0: 'caption' is ' '"),
         ({"images": [{"filename": "a.jpg", "sentences": []}]}, "row 0: 'split' is None"),
         ({"images": [{"filename": "a.jpg", "split": "test", "sentences": [{"raw": 3}]}]}, "row 0: 'raw' is 3"),
-        ({"images": [{"filename": "a.jpg", "split": "test", "sentences": []}]}, "row 0: no list of captions"),
+        ({"images": [{"filename": "a.jpg", "split": "test", "sentences": []}]}, "row 0: there is no list of captions"),
         ({"dataset": "coco"}, "holds no list 'images'"),
         ("A dog.", "holds no list 'images'"),
     ],
 )
 def test_damaged_karpathy_files_are_named(tmp_path, rows, message):
     path = write(tmp_path, "coco/coco_karpathy_test.json", rows)
-    with pytest.raises(BenchmarkError) as error:
+    with pytest.raises(UsageError) as error:
         list(COCO_RETRIEVAL.read(tmp_path))
     assert message in str(error.value) and str(path) in str(error.value)
 
@@ -126,7 +127,7 @@ def test_damaged_karpathy_files_are_named(tmp_path, rows, message):
     ],
 )
 def test_a_missing_file_says_where_to_get_it(tmp_path, benchmark, name):
-    with pytest.raises(BenchmarkError, match=f"{name}: No such file.* Fetch http.*{name.split('_')[0]}"):
+    with pytest.raises(UsageError, match=f"{name}: No such file.* Download http.*{name.split('_')[0]}"):
         list(benchmark.read(tmp_path))
 
 
@@ -166,13 +167,13 @@ def test_val2017(tmp_path):
         ({"images": [{"file_name": "a.jpg", "id": "a"}]}, "row 0 of 'images': 'id' is 'a'"),
         ({"annotations": [{"image_id": 37777}]}, "row 0 of 'annotations': 'caption' is None"),
         ({"annotations": [{"image_id": 37777, "caption": ""}]}, "row 0 of 'annotations': 'caption' is ''"),
-        ({"annotations": [{"image_id": 1, "caption": "A."}]}, "row 0 of 'annotations': 1 is no image of the file"),
-        ({"annotations": [{"image_id": 397133, "caption": "A."}]}, "row 1 of 'images': no list of captions"),
+        ({"annotations": [{"image_id": 1, "caption": "A."}]}, "row 0 of 'annotations': there is no image 1 in the file"),
+        ({"annotations": [{"image_id": 397133, "caption": "A."}]}, "row 1 of 'images': there is no list of captions"),
     ],
 )
 def test_damaged_val2017_files_are_named(tmp_path, change, message):
     path = write(tmp_path, "annotations/captions_val2017.json", val2017(**change))
-    with pytest.raises(BenchmarkError) as error:
+    with pytest.raises(UsageError) as error:
         list(COCO_VAL2017_RETRIEVAL.read(tmp_path))
     assert message in str(error.value) and str(path) in str(error.value)
 
@@ -180,5 +181,5 @@ def test_damaged_val2017_files_are_named(tmp_path, change, message):
 def test_val2017_without_lists_is_refused(tmp_path):
     for content in ([], {"images": []}):
         write(tmp_path, "annotations/captions_val2017.json", content)
-        with pytest.raises(BenchmarkError, match="captions_val2017.json holds no list"):
+        with pytest.raises(UsageError, match="captions_val2017.json holds no list"):
             list(COCO_VAL2017_RETRIEVAL.read(tmp_path))

@@ -6,8 +6,9 @@ from benchmark_files import WINOGROUND as ROWS
 from benchmark_files import read, write
 from ccneg_files import jpeg
 
+from conclip.errors import UsageError
 from dataset_scripts.benchmarks import files as benchmark_files
-from dataset_scripts.benchmarks.schema import BenchmarkError, Kind
+from dataset_scripts.benchmarks.schema import Kind
 from dataset_scripts.benchmarks.two_by_two import WINOGROUND, two_by_two
 
 
@@ -39,7 +40,7 @@ def test_winoground_from_the_hub_where_there_is_no_folder(tmp_path, monkeypatch)
     assert (item["id"], item["category"]) == ("0", "Object")
     assert item["captions"] == ["an old person kisses a young person", "a young person kisses an old person"]
     hub = hub.remove_columns("caption_1")
-    with pytest.raises(BenchmarkError, match="facebook/winoground cannot be read.*caption_1.*accept its terms"):
+    with pytest.raises(UsageError, match="facebook/winoground cannot be read.*caption_1.*accept its terms"):
         list(WINOGROUND.read(tmp_path))
 
 
@@ -49,10 +50,10 @@ def test_a_set_of_ones_own(tmp_path):
     assert (benchmark.name, benchmark.kind) == ("two_by_two:mine", Kind.TWO_BY_TWO)
     [item] = read(benchmark, tmp_path)
     assert item["images"][0] == str(tmp_path / "mine" / "images" / "ex_0_img_0.png")
-    with pytest.raises(BenchmarkError, match="elsewhere must hold examples.jsonl"):
+    with pytest.raises(UsageError, match="elsewhere must hold examples.jsonl"):
         list(two_by_two("x", "elsewhere").read(tmp_path))
 
 
 def test_winoground_without_folder_or_network_says_what_to_do(tmp_path):
-    with pytest.raises(BenchmarkError, match="accept its terms on https://huggingface.co/.*`hf auth login`.*examples"):
+    with pytest.raises(UsageError, match="accept its terms on https://huggingface.co/.*`hf auth login`.*examples"):
         list(WINOGROUND.read(tmp_path))

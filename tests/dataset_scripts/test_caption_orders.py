@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from conclip.errors import UsageError
 from dataset_scripts.benchmarks import caption_orders
 from dataset_scripts.benchmarks.caption_orders import (
     COCO_ORDER,
@@ -18,7 +19,7 @@ from dataset_scripts.benchmarks.caption_orders import (
     shuffled_captions,
     shuffles,
 )
-from dataset_scripts.benchmarks.schema import ITEM, BenchmarkError, Kind
+from dataset_scripts.benchmarks.schema import ITEM, Kind
 
 WORDS = "a big dog chases the small cat".split()
 TAGS = "DT JJ NN VBZ DT JJ NN".split()
@@ -229,7 +230,7 @@ def test_a_caption_of_no_words_stays():
 def test_damage_is_reported_through_the_tagger(tmp_path):
     write(tmp_path, {"a.jpg": ["A dog."], "b.jpg": [None]})
     for benchmark in (COCO_ORDER, COCO_SHUFFLED_RETRIEVAL):
-        with pytest.raises(BenchmarkError, match="coco_karpathy_test.json, row 1: 'caption' is None"):
+        with pytest.raises(UsageError, match="coco_karpathy_test.json, row 1: 'caption' is None"):
             list(benchmark.read(tmp_path))
 
 
@@ -247,5 +248,5 @@ def test_without_spacy_or_its_model_one_sentence_says_what_to_install(tmp_path, 
         monkeypatch.setitem(sys.modules, "spacy", None)
     else:
         monkeypatch.setattr(caption_orders, "MODELS", ("no_such_model",))
-    with pytest.raises(BenchmarkError, match=r'pip install "conclip\[spacy\]"\.$'):
+    with pytest.raises(UsageError, match=r'pip install "conclip\[spacy\]"\.$'):
         list(COCO_ORDER.read(tmp_path))

@@ -7,8 +7,8 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value
 from PIL import Image as PILImage
 
+from conclip.errors import UsageError
 from dataset_scripts.benchmarks.classification import CLASSIFICATION
-from dataset_scripts.benchmarks.schema import BenchmarkError
 
 SETS = {benchmark.name: benchmark for benchmark in CLASSIFICATION}
 
@@ -48,6 +48,6 @@ def answers(benchmark, data_dir: Path) -> list[tuple[str, str]]:
 
 
 def fails(benchmark, data_dir: Path) -> str:
-    with pytest.raises(BenchmarkError) as caught:
+    with pytest.raises(UsageError) as caught:
         list(benchmark.read(data_dir))
     return str(caught.value)

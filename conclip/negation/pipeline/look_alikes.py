@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from conclip.data import IMAGE_SUFFIXES
 from conclip.negation.pipeline.arguments import NegateArguments, NegateError
-from dataset_scripts.benchmarks.class_images import IMAGE_SUFFIXES
 
 
 class LookAlikes:

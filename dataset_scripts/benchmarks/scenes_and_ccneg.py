@@ -1,7 +1,7 @@
 """
-Benchmarks of rows in the project's own schema (`schema.FEATURES`): the drawn scenes, which need no files, and CC-Neg.
+Benchmarks of rows in the project's own schema (`dataset_scripts.schema.FEATURES`): the scenes and CC-Neg.
 
-Images are handed on encoded, one row at a time.
+Images stay encoded, and rows are read one at a time.
 """
 
 import random
@@ -10,14 +10,15 @@ from pathlib import Path
 
 from datasets import Image
 
+from conclip.errors import UsageError
 from dataset_scripts.benchmarks.files import dataset_rows, encoded_image, field, texts
-from dataset_scripts.benchmarks.schema import Benchmark, BenchmarkError, Kind, item
+from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 from dataset_scripts.scenes import load_scenes
 
 SCENES_SPLIT = "scenes, split test"
-SCENES_SOURCE = "The scenes are drawn on first use; nothing is to be fetched."
+SCENES_SOURCE = "The scenes are made on first use; there is nothing to download."
 CCNEG_SOURCE = (
-    "Write the folder ccneg with `python -m dataset_scripts.ccneg` from the files of CC-Neg's authors "
+    "Write the folder ccneg with `conclip ccneg` from the files of CC-Neg's authors "
     "(https://github.com/jaisidhsingh/CoN-CLIP)."
 )
 NEGATIONS = ["negated_captions", "negation_kinds"]
@@ -26,31 +27,31 @@ OPTIONS = 4
 
 
 def scenes_rows() -> Iterator[tuple[int, dict]]:
-    """(index, row) of the scenes' test split: 2,000 rows."""
+    """Yield (index, row) of the scenes' test split: 2,000 rows."""
     dataset = load_scenes("test").select_columns(["image", "caption", *NEGATIONS, *TRUE_NEGATIONS])
     return enumerate(dataset.cast_column("image", Image(decode=False)))
 
 
 def ccneg_rows(data_dir: Path) -> Iterator[tuple[int, dict]]:
     """
-    (index, row) of CC-Neg's test split: of the folder `<data_dir>/ccneg`, or, where there is none, of what
-    `load_dataset("ccneg")` finds.
+    Yield (index, row) of CC-Neg's test split: of the folder `<data_dir>/ccneg`, or, if there is none, of
+    `load_dataset("ccneg")`.
 
     Raises:
-        BenchmarkError: there is no such data set, or it is damaged.
+        UsageError: there is no such data set, or it is damaged.
     """
     folder, columns = data_dir / "ccneg", ["image", "caption", *NEGATIONS]
     if not folder.is_dir():
-        # Maybe in the cache, where it cannot be streamed and need not be: it is mapped into memory.
+        # Possibly in the cache, which cannot be streamed and need not be: it is mapped into memory.
         return dataset_rows("ccneg", CCNEG_SOURCE, columns, ["image"], {"split": "test"})
-    # `columns` keeps the distractors from being read at all. pyarrow holds on to what it has read of a file until
-    # that file ends, so that memory grows with the size of a Parquet file (500 MB), not with their number.
+    # With `columns`, the distractors are not read at all. pyarrow keeps the part of a file that it has read until the
+    # file ends, so that memory grows with the size of a Parquet file (500 MB), not with the number of files.
     options = {"split": "test", "streaming": True, "columns": columns}
     return dataset_rows(str(folder), CCNEG_SOURCE, columns, ["image"], options)
 
 
 def pairs(rows: Iterable[tuple[int, dict]], path: Path | str) -> Iterator[dict]:
-    """The caption against each negated caption; ids are row and place, such as "12/0"."""
+    """Yield the caption against each negated caption; ids are row and index, such as "12/0"."""
     for index, row in rows:
         image, caption = encoded_image(row, "image", path, index), field(row, "caption", str, path, index)
         for place, (negated, kind) in enumerate(_together(row, NEGATIONS, path, index)):
@@ -58,7 +59,7 @@ def pairs(rows: Iterable[tuple[int, dict]], path: Path | str) -> Iterator[dict]:
 
 
 def true_negations(rows: Iterable[tuple[int, dict]], path: Path | str) -> Iterator[dict]:
-    """Each true negation against its foil; the category is the foil's kind."""
+    """Yield each true negation against its foil; the category is the foil's kind."""
     for index, row in rows:
         image = encoded_image(row, "image", path, index)
         for place, (true, foil, kind) in enumerate(_together(row, TRUE_NEGATIONS, path, index)):
@@ -67,10 +68,10 @@ def true_negations(rows: Iterable[tuple[int, dict]], path: Path | str) -> Iterat
 
 def choices(rows: Iterable[tuple[int, dict]], path: Path | str, seed: int = 0) -> Iterator[dict]:
     """
-    Four captions a row, as in NegBench (arXiv 2501.09425), in an order drawn by the seed: one is true, either the
-    caption ("positive") or a true negation, which affirms one thing and denies another ("hybrid"); the three others
-    are among the row's negated captions and foils, and so false of the image. A row that offers fewer than three
-    different false captions is left out: 5 of the scenes' 2,000.
+    Yield four captions for each row, as in NegBench (arXiv 2501.09425), in an order sampled with the seed: one is
+    true, either the caption ("positive") or a true negation, which affirms one object and negates another ("hybrid");
+    the other three are negated captions and foils of the row, and so false of the image. A row with fewer than three
+    different false captions is skipped: 5 of the scenes' 2,000.
     """
     for index, row in rows:
         false = texts(row, "negated_captions", path, index) + texts(row, "true_negation_foils", path, index)
@@ -92,9 +93,9 @@ def choices(rows: Iterable[tuple[int, dict]], path: Path | str, seed: int = 0) -
 
 def retrieval(rows: Iterable[tuple[int, dict]], path: Path | str) -> Iterator[dict]:
     """
-    Caption and image of each row, all in one pool. Several rows may have the same caption, and all their images are
-    then right; a caption may also be true of an image that has another, which counts as wrong, so that a score of
-    100 % cannot be had.
+    Yield caption and image of each row, all in one pool. Several rows may have the same caption, and all their images
+    are then right. A caption may also be true of an image with another caption; this counts as wrong, so that no model
+    can reach 100 %.
     """
     for index, row in rows:
         image, caption = encoded_image(row, "image", path, index), field(row, "caption", str, path, index)
@@ -104,7 +105,7 @@ def retrieval(rows: Iterable[tuple[int, dict]], path: Path | str) -> Iterator[di
 def _together(row: dict, names: list[str], path: Path | str, index: int) -> Iterator[tuple[str, ...]]:
     columns = [texts(row, name, path, index) for name in names]
     if len({len(column) for column in columns}) != 1:
-        raise BenchmarkError(f"{path}, row {index}: {' and '.join(names)} differ in length; write the data set anew.")
+        raise UsageError(f"{path}, row {index}: {' and '.join(names)} differ in length; write the data set again.")
     return zip(*columns, strict=True)
 
 

@@ -6,9 +6,10 @@ from benchmark_files import read
 from ccneg_files import annotation, image_color, jpeg, truncate
 from scene_captions import is_true
 
+from conclip.errors import UsageError
 from dataset_scripts import scenes
-from dataset_scripts.benchmarks import own as own_benchmarks
-from dataset_scripts.benchmarks.own import (
+from dataset_scripts.benchmarks import scenes_and_ccneg
+from dataset_scripts.benchmarks.scenes_and_ccneg import (
     CCNEG,
     SCENES_CHOICE,
     SCENES_PAIRS,
@@ -18,7 +19,7 @@ from dataset_scripts.benchmarks.own import (
     pairs,
     true_negations,
 )
-from dataset_scripts.benchmarks.schema import BenchmarkError, Kind
+from dataset_scripts.benchmarks.schema import Kind
 
 ROWS = 200
 
@@ -35,7 +36,7 @@ def few_scenes(monkeypatch, tmp_path):
     def load(split):
         return scenes.load_scenes(split, split_sizes={"train": 1, "test": ROWS}, cache_dir=str(tmp_path))
 
-    monkeypatch.setattr(own_benchmarks, "load_scenes", load)
+    monkeypatch.setattr(scenes_and_ccneg, "load_scenes", load)
 
 
 def encoded(row):
@@ -118,7 +119,7 @@ def test_every_negated_caption_gives_an_item(rows):
     assert list(pairs([(3, row | {"negated_captions": [], "negation_kinds": []})], "somewhere")) == []
 
 
-@pytest.mark.parametrize("items", [pairs, true_negations, choices, own_benchmarks.retrieval])
+@pytest.mark.parametrize("items", [pairs, true_negations, choices, scenes_and_ccneg.retrieval])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -133,14 +134,14 @@ def test_every_negated_caption_gives_an_item(rows):
     ],
 )
 def test_damaged_rows_are_named(rows, items, changes):
-    with pytest.raises(BenchmarkError, match="somewhere, row 5: '"):
+    with pytest.raises(UsageError, match="somewhere, row 5: '"):
         list(items([(5, rows[5] | changes)], "somewhere"))
 
 
 def test_lists_that_do_not_belong_together_are_named(rows):
-    with pytest.raises(BenchmarkError, match="somewhere, row 5: negated_captions and negation_kinds"):
+    with pytest.raises(UsageError, match="somewhere, row 5: negated_captions and negation_kinds"):
         list(pairs([(5, rows[5] | {"negation_kinds": []})], "somewhere"))
-    with pytest.raises(BenchmarkError, match="somewhere, row 5: true_negations and"):
+    with pytest.raises(UsageError, match="somewhere, row 5: true_negations and"):
         list(true_negations([(5, rows[5] | {"true_negation_foils": ["one"]})], "somewhere"))
 
 
@@ -179,10 +180,10 @@ def test_ccneg_from_the_folder_or_by_name(write, coco, tmp_path, own_cache, monk
 
 
 def test_ccneg_that_is_absent_or_damaged_says_how_to_write_it(write, tmp_path, own_cache):
-    with pytest.raises(BenchmarkError, match="ccneg cannot be read.*python -m dataset_scripts.ccneg"):
+    with pytest.raises(UsageError, match="ccneg cannot be read.*conclip ccneg"):
         list(CCNEG.read(tmp_path))
     write("--test_size", 5)
     [path] = (tmp_path / "ccneg" / "data").glob("*test*.parquet")
     truncate(path)
-    with pytest.raises(BenchmarkError, match="ccneg cannot be read.*python -m dataset_scripts.ccneg"):
+    with pytest.raises(UsageError, match="ccneg cannot be read.*conclip ccneg"):
         list(CCNEG.read(tmp_path))
