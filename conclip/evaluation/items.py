@@ -15,7 +15,7 @@ from datasets import Dataset, Features, Image
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.image_hashes import NO_KEY, StoredImages
 from conclip.errors import UsageError, one_line
-from dataset_scripts.benchmarks.schema import Benchmark, BenchmarkError
+from dataset_scripts.benchmarks.schema import Benchmark
 
 ITEMS_AT_A_TIME = 8_192
 Box = tuple[float, ...]
@@ -111,7 +111,7 @@ class ItemReader:
 
     def __init__(self, benchmark: Benchmark, data_dir: Path, allow_missing_images: bool = False, seed: int = 0):
         self.benchmark, self.data_dir, self.allow_missing_images = benchmark, data_dir, allow_missing_images
-        self.sampling = {"seed": seed} if benchmark.drawn else {}
+        self.sampling = {"seed": seed} if benchmark.sampled else {}
         self.skipped: Counter[str] = Counter()
         self.skipped_captions: Counter[str] = Counter()
         self._exists_cache: dict[str, bool] = {}
@@ -122,22 +122,19 @@ class ItemReader:
             UsageError: a file is missing or damaged, or no item is left.
         """
         self.skipped, self.skipped_captions, read = Counter(), Counter(), 0
-        try:
-            for item in self.benchmark.read(self.data_dir, **self.sampling):
-                read += 1
-                missing = [image for image in item["images"] if isinstance(image, str) and not self._exists(image)]
-                if not missing:
-                    yield item
-                elif self.allow_missing_images:
-                    self.skipped[item["category"]] += 1
-                    self.skipped_captions[item["category"]] += len(item["captions"])
-                else:
-                    raise BenchmarkError(
-                        f"{self.benchmark.title}, item {item['id']}: there is no image {missing[0]}. "
-                        f"{self.benchmark.source} To skip such items, add --allow_missing_images."
-                    )
-        except BenchmarkError as error:
-            raise UsageError(str(error)) from error
+        for item in self.benchmark.read(self.data_dir, **self.sampling):
+            read += 1
+            missing = [image for image in item["images"] if isinstance(image, str) and not self._exists(image)]
+            if not missing:
+                yield item
+            elif self.allow_missing_images:
+                self.skipped[item["category"]] += 1
+                self.skipped_captions[item["category"]] += len(item["captions"])
+            else:
+                raise UsageError(
+                    f"{self.benchmark.title}, item {item['id']}: there is no image {missing[0]}. "
+                    f"{self.benchmark.source} To skip such items, add --allow_missing_images."
+                )
         if read == self.skipped.total():
             reason = f"none of the {read:,} items has its images" if read else "the files hold no items"
             raise UsageError(f"{self.benchmark.title}: {reason} under {self.data_dir}. {self.benchmark.source}")

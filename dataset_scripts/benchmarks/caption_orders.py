@@ -156,7 +156,7 @@ def _benchmark(
         title=title,
         kind=kind,
         read=partial(read, split=split),
-        drawn=True,
+        sampled=True,
         source=f'{split.source} Shuffling needs pip install "conclip[spacy]".',
         split="Karpathy test",
     )

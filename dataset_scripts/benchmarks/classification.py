@@ -159,7 +159,7 @@ def _download(class_set: ClassSet) -> Path:
     # The client raises errors of its HTTP library, which depend on its version.
     except Exception as error:
         raise UsageError(
-            f"{class_set.hub} cannot be fetched from the Hub ({type(error).__name__}). {class_set.source}"
+            f"{class_set.hub} cannot be downloaded from the Hub ({type(error).__name__}). {class_set.source}"
         ) from error
 
 

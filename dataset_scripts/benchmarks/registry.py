@@ -67,7 +67,7 @@ def choose_benchmarks(names: list[str]) -> list[Benchmark]:
     if names == ["all"]:
         return list(BENCHMARKS)
     if alone := {"all", "list"}.intersection(names):
-        raise UsageError(f"--benchmarks {min(alone)} stands alone, without other names.")
+        raise UsageError(f"--benchmarks {min(alone)} cannot be combined with other names.")
     chosen: dict[str, Benchmark] = {}
     for name in dict.fromkeys(names):
         for benchmark in benchmarks_named(name):

@@ -109,11 +109,13 @@ def _together(row: dict, names: list[str], path: Path | str, index: int) -> Iter
     return zip(*columns, strict=True)
 
 
-def _scenes(name: str, title: str, kind: Kind, items: Callable[..., Iterator[dict]], drawn: bool = False) -> Benchmark:
+def _scenes(
+    name: str, title: str, kind: Kind, items: Callable[..., Iterator[dict]], sampled: bool = False
+) -> Benchmark:
     def read(data_dir: Path, **options) -> Iterator[dict]:
         return items(scenes_rows(), SCENES_SPLIT, **options)
 
-    return Benchmark(name=name, title=title, kind=kind, read=read, source=SCENES_SOURCE, split="test", drawn=drawn)
+    return Benchmark(name=name, title=title, kind=kind, read=read, source=SCENES_SOURCE, split="test", sampled=sampled)
 
 
 def read_ccneg(data_dir: Path) -> Iterator[dict]:
@@ -122,7 +124,7 @@ def read_ccneg(data_dir: Path) -> Iterator[dict]:
 
 SCENES_PAIRS = _scenes("scenes-pairs", "Scenes, pairs", Kind.CAPTIONS, pairs)
 SCENES_TRUE_NEGATION = _scenes("scenes-true-negation", "Scenes, true negation", Kind.CAPTIONS, true_negations)
-SCENES_CHOICE = _scenes("scenes-choice", "Scenes, multiple choice", Kind.CAPTIONS, choices, drawn=True)
+SCENES_CHOICE = _scenes("scenes-choice", "Scenes, multiple choice", Kind.CAPTIONS, choices, sampled=True)
 SCENES_RETRIEVAL = _scenes("scenes-retrieval", "Scenes, retrieval", Kind.RETRIEVAL, retrieval)
 SCENES = (SCENES_PAIRS, SCENES_TRUE_NEGATION, SCENES_CHOICE, SCENES_RETRIEVAL)
 

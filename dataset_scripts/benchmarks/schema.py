@@ -7,8 +7,6 @@ from pathlib import Path
 
 from datasets import Features, Image, Sequence, Value
 
-from conclip.errors import UsageError
-
 ITEM = Features(
     {
         # The id in the source's files, so that a result can be looked up there.
@@ -44,10 +42,6 @@ class Kind(Enum):
     CLASSES = "classes"
 
 
-# Until `conclip.evaluation` no longer imports it.
-BenchmarkError = UsageError
-
-
 @dataclass(frozen=True)
 class Benchmark:
     """
@@ -59,7 +53,7 @@ class Benchmark:
         kind: what competes in an item.
         read: takes the folder of `--data_dir` and yields items, each a dict of `ITEM`, in the order of the files.
             Raises `UsageError` for files that are missing or damaged, but does not check that the images exist.
-        drawn: whether `read` also takes a `seed`, with which it samples.
+        sampled: whether `read` also takes a `seed`, with which it samples.
         source: a sentence that says where to get annotations and images, and where to put them under `--data_dir`.
         split: the split of the annotations, e.g. "val".
         groups: name -> categories whose items are also scored together.
@@ -76,7 +70,7 @@ class Benchmark:
     read: Callable[..., Iterator[dict]]
     source: str
     split: str
-    drawn: bool = False
+    sampled: bool = False
     groups: dict[str, Iterable[str]] | None = None
     macro: bool = False
     left_out: frozenset[str] = frozenset()

@@ -167,7 +167,7 @@ class TestTheHub:
     def test_what_to_do_without_it(self, tmp_path):
         for benchmark, class_set in zip(CLASSIFICATION, CLASS_SETS, strict=True):
             fault = fails(benchmark, tmp_path)
-            assert f"{class_set.hub} cannot be fetched from the Hub (OfflineModeIsEnabled)" in fault
+            assert f"{class_set.hub} cannot be downloaded from the Hub (OfflineModeIsEnabled)" in fault
             assert f"or run `hf download {class_set.hub} --repo-type dataset --include" in fault
             assert f"--local-dir <data_dir>/{class_set.name}`" in fault
         assert "accepted its terms" in fails(SETS["imagenet"], tmp_path)

@@ -167,7 +167,10 @@ def test_val2017(tmp_path):
         ({"images": [{"file_name": "a.jpg", "id": "a"}]}, "row 0 of 'images': 'id' is 'a'"),
         ({"annotations": [{"image_id": 37777}]}, "row 0 of 'annotations': 'caption' is None"),
         ({"annotations": [{"image_id": 37777, "caption": ""}]}, "row 0 of 'annotations': 'caption' is ''"),
-        ({"annotations": [{"image_id": 1, "caption": "A."}]}, "row 0 of 'annotations': there is no image 1 in the file"),
+        (
+            {"annotations": [{"image_id": 1, "caption": "A."}]},
+            "row 0 of 'annotations': there is no image 1 in the file",
+        ),
         ({"annotations": [{"image_id": 397133, "caption": "A."}]}, "row 1 of 'images': there is no list of captions"),
     ],
 )

@@ -95,7 +95,7 @@ def test_two_folders_of_one_name_would_be_mixed_up(kind):
 
 @pytest.mark.parametrize("name", ["all", "list"])
 def test_names_that_stand_alone(name):
-    with pytest.raises(UsageError, match=f"--benchmarks {name} stands alone"):
+    with pytest.raises(UsageError, match=f"--benchmarks {name} cannot be combined"):
         choose_benchmarks(["sugarcrepe", name])
 
 
@@ -191,7 +191,7 @@ def test_looking_for_all_benchmarks_fetches_nothing(tmp_path, monkeypatch, capsy
     (benchmark,) = choose_benchmarks(["cifar10"])
     assert not has_items(ItemReader(benchmark, tmp_path), Accelerator())
     assert found == [True] and constants.HF_HUB_OFFLINE is False
-    assert capsys.readouterr().out.startswith("Not run: cifar10. uoft-cs/cifar10 cannot be fetched")
+    assert capsys.readouterr().out.startswith("Not run: cifar10. uoft-cs/cifar10 cannot be downloaded")
 
 
 def test_a_tokenizer_that_does_not_belong_to_the_model(data, tmp_path, capsys):  # noqa: F811
