@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from conclip.errors import UsageError
 from conclip.evaluation.items import ItemReader
 from conclip.evaluation.results import BenchmarkReport
 from conclip.evaluation.scorers import EmbeddingScorer, MatchingScorer
-from conclip.evaluation.scoring import Record, Score, Scorer, score_benchmark
+from conclip.evaluation.scoring import POOLED, Record, Score, Scorer, score_benchmark
 from conclip.evaluation.table import ScoreRow
 from conclip.hub import cache_alone, use_cache_without_network
 from conclip.models.loading import LoadedModel, load_encoders, wrap_encoders
@@ -134,10 +134,9 @@ def evaluate_models(
                 accelerator.print(f"Warning: {warning}")
             for reader in readers:
                 accelerator.print(f"{label}: {reader.benchmark.title}")
-                writes = items_dir is not None and accelerator.is_main_process
-                path = items_dir / folder_name(label) / f"{reader.benchmark.name}.jsonl" if writes else None
-                with writing_items(path) if path else nullcontext() as record:
-                    add_scores(rows, reader.benchmark, label, score_benchmark(reader, scorer, record))
+                with recording_items(items_dir, label, reader.benchmark, accelerator) as record:
+                    scores = score_benchmark(reader, scorer, record)
+                add_scores(rows, reader.benchmark, label, scores)
     for row in rows.values():
         # A model without this score has no value.
         row.values.update({label: None for label in descriptions if label not in row.values})
@@ -196,6 +195,15 @@ def check_files(readers: list[ItemReader]) -> None:
             # Images that are stored in the annotation files exist.
             if not any(isinstance(image, str) for image in item["images"]):
                 break
+
+
+def recording_items(
+    items_dir: Path | None, label: str, benchmark: Benchmark, accelerator: Accelerator
+) -> AbstractContextManager[Record | None]:
+    """Return `writing_items` for a model and benchmark, or a context of `None` if nothing is to be written."""
+    if items_dir is None or benchmark.kind in POOLED or not accelerator.is_main_process:
+        return nullcontext()
+    return writing_items(items_dir / folder_name(label) / f"{benchmark.name}.jsonl")
 
 
 def folder_name(label: str) -> str:

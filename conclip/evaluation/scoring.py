@@ -31,6 +31,8 @@ Scorer = EmbeddingScorer | MatchingScorer
 Record = Callable[[list[dict], list[np.ndarray]], None]
 
 KS = (1, 5, 10)
+# Kinds of benchmarks whose queries are compared with one pool; the others score each item alone.
+POOLED = (Kind.RETRIEVAL, Kind.CLASSES)
 
 
 @dataclass
@@ -84,7 +86,7 @@ def score_benchmark(reader: ItemReader, scorer: Scorer, record: Record | None = 
         The scores; none if the benchmark needs embeddings and the model has none.
     """
     kind = reader.benchmark.kind
-    if kind not in (Kind.RETRIEVAL, Kind.CLASSES):
+    if kind not in POOLED:
         return score_items(reader, scorer, record)
     if not isinstance(scorer, EmbeddingScorer):
         return []

@@ -104,7 +104,7 @@ def wrap_encoders(
     """
     Do the same as `load_encoders` with a model in memory; it is moved to the accelerator's device, in eval mode.
 
-    A `CLIPModel` that is not a `ConCLIPModel` is copied.
+    CLIP computes in float32, as the command does, whatever the dtype of the model in memory.
 
     Args:
         processor: holds the image processor and the tokenizer.
@@ -116,10 +116,12 @@ def wrap_encoders(
     model = unwrap_lora(model)
     name, family = model.config._name_or_path, model.config.model_type
     if isinstance(model, CLIPModel):
-        if not isinstance(model, ConCLIPModel):
+        if not isinstance(model, ConCLIPModel) or model.dtype != torch.float32:
             weights = model.state_dict()
             model = ConCLIPModel(ConCLIPModel.config_class(**model.config.to_dict()))
-            model.load_state_dict(weights)
+            # Shared, not copied: the sums of some kernels depend on the alignment of the weights in memory.
+            model.load_state_dict(weights, assign=True)
+            model.float()
         facts = {"base_model": None, "warning": quick_gelu_warning(name, model.config, model)}
         return _clip(model, processor, name, facts, *settings)
     if family not in FAMILIES:
