@@ -1,8 +1,8 @@
 """
-Scenes: drawn pictures of a few objects with captions, false negations, true negations and distractors.
+Scenes: generated images of a few objects, with captions, false negations, true negations and distractors.
 
-The embedded default: no download, no licence, the same rows on every machine. The pictures of the
-test split are made of combinations of shape and colour that no training picture or caption shows (`HELD_OUT`).
+The default data set: no download, no licence, the same rows on every machine. The images of the test split hold
+combinations of shape and colour that no image or caption of the training split has (`HELD_OUT`).
 
     >>> from dataset_scripts.scenes import load_scenes
     >>> load_scenes("test")[0]["caption"]  # doctest: +SKIP
@@ -23,7 +23,7 @@ from .scenes_drawing import COLOURS, GRID, IMAGE_SIZE, SHAPES, SceneObject, draw
 from .schema import FEATURES
 
 SPLIT_SIZES = {"train": 20_000, "test": 2_000}
-ROWS_A_SHARD = 1_000
+ROWS_PER_SHARD = 1_000
 COMBINATIONS = tuple((shape, colour) for shape in SHAPES for colour in COLOURS)
 # Two colours of each shape.
 HELD_OUT = tuple(
@@ -32,7 +32,7 @@ HELD_OUT = tuple(
 IN_TRAINING = tuple(combination for combination in COMBINATIONS if combination not in HELD_OUT)
 NEGATION_KINDS = ("object", "attribute", "relation")
 OPENINGS = ("", "", "there is ", "a picture of ")
-# Words that deny nothing, though some of them look so: a caption with "no" in it need not be a negation.
+# These negate nothing, though some hold a word such as "no": a caption with "no" in it need not be a negation.
 EMPHASIS = ("", "", "clearly ", "no doubt ", "without doubt ")
 RELATIONS = ("left of", "right of", "above", "below")
 
@@ -43,7 +43,7 @@ def article(phrase: str) -> str:
 
 @dataclass(frozen=True)
 class Mention:
-    """How a caption names one object: words of it, each of which may be left out."""
+    """The words by which a caption names one object; each may be missing."""
 
     shape: str = ""
     colour: str = ""
@@ -69,8 +69,8 @@ def holds(relation: str, first: SceneObject, second: SceneObject) -> bool:
 
 def make_scene(rng: random.Random, combinations) -> list[SceneObject]:
     """
-    Two or three objects in different cells; the first two are those a caption names. No two share a shape or a
-    colour, so that either word alone says which object is meant.
+    Return two or three objects in different cells; captions name the first two. No two have the same shape or colour,
+    so that each of these words alone says which object is meant.
     """
     count = rng.choice((2, 2, 3))
     chosen = []
@@ -86,7 +86,7 @@ def make_scene(rng: random.Random, combinations) -> list[SceneObject]:
 
 
 def change(rng: random.Random, scene: list[SceneObject], index: int, combinations, part: str) -> list[SceneObject]:
-    """The scene with another "colour" for one object, or another "shape" (and colour), that no object there has."""
+    """Return the scene with a new "colour", or a new "shape" and colour, for one object; no other object has them."""
     item, others = scene[index], [other for at, other in enumerate(scene) if at != index]
     options = [
         (shape, colour)
@@ -107,26 +107,26 @@ def mention(rng: random.Random, item: SceneObject) -> Mention:
     return Mention(shape, colour, item.size if rng.random() < 0.4 else "")
 
 
-def negate_object(rng, scene, mentions, relation, shown):
+def negate_object(rng, scene, mentions, relation, combinations):
     """
-    "a red circle with a blue square" -> "a red circle without a blue square"; the distractor has something else in
-    place of the negated object.
+    Return a caption, its negation and a scene of which the negation is true: "a red circle with a blue square" -> "a
+    red circle without a blue square"; the distractor has another object in the place of the negated one.
     """
-    kept, gone = rng.sample((0, 1), 2)
-    start, noun = article(mentions[kept].noun), mentions[gone].noun
+    affirmed, negated_index = rng.sample((0, 1), 2)
+    start, noun = article(mentions[affirmed].noun), mentions[negated_index].noun
     if rng.random() < 0.5:
-        start = f"{start} {place(scene[kept])}"
+        start = f"{start} {place(scene[affirmed])}"
     form = rng.choice(("{} and {}", "{} with {}", "{} and also {}", "{} and no doubt {}", "not only {} but also {}"))
     caption = form.format(start, article(noun))
     phrase = rng.choice(("and no {}", "but no {}", "with no {}", "without {}"))
     negated = f"{start} {phrase.format(article(noun) if phrase.startswith('without') else noun)}"
-    return caption, negated, change(rng, scene, gone, shown, "shape")
+    return caption, negated, change(rng, scene, negated_index, combinations, "shape")
 
 
-def negate_attribute(rng, scene, mentions, relation, shown):
+def negate_attribute(rng, scene, mentions, relation, combinations):
     """
-    "a circle that is red left of a blue square" -> "a circle that is not red left of a blue square"; the distractor
-    has that object in another colour or size.
+    Likewise, "a circle that is red left of a blue square" -> "a circle that is not red left of a blue square"; in the
+    distractor that object has another colour or size.
     """
     index = rng.choice((0, 1))
     item, named = scene[index], mentions[index]
@@ -136,20 +136,20 @@ def negate_attribute(rng, scene, mentions, relation, shown):
         distractor[index] = replace(item, size="large" if item.size == "small" else "small")
     else:
         word, rest = item.colour, replace(named, shape=item.shape, colour="")
-        distractor = change(rng, scene, index, shown, "colour")
+        distractor = change(rng, scene, index, combinations, "colour")
 
-    def caption(denial: str) -> str:
+    def caption(negation: str) -> str:
         nouns = [article(named.noun) for named in mentions]
-        nouns[index] = f"{article(rest.noun)} that is {denial}{word}"
+        nouns[index] = f"{article(rest.noun)} that is {negation}{word}"
         return f"{nouns[0]} {relation} {nouns[1]}"
 
     return caption(rng.choice(EMPHASIS)), caption("not "), distractor
 
 
-def negate_relation(rng, scene, mentions, relation, shown):
+def negate_relation(rng, scene, mentions, relation, combinations):
     """
-    "a red circle left of a blue square" -> "a red circle not left of a blue square", or "a red circle at the top left
-    with …" -> "a red circle not at the top left with …"; in the distractor the two have changed places.
+    Likewise, "a red circle left of a blue square" -> "a red circle not left of a blue square", or "a red circle at the
+    top left with …" -> "a red circle not at the top left with …"; in the distractor the two objects change places.
     """
     distractor = list(scene)
     distractor[0] = replace(scene[0], row=scene[1].row, column=scene[1].column)
@@ -163,28 +163,31 @@ NEGATE = {"object": negate_object, "attribute": negate_attribute, "relation": ne
 
 
 def make_true_negation(rng, scene, mentions, combinations) -> tuple[str, list[str]]:
-    """A caption that rightly denies an absent object; its foils affirm that object, or deny one that is there."""
-    kept, denied = rng.sample((0, 1), 2)
+    """
+    Return a caption that negates an absent object, and two foils, which are false captions that differ in as few words
+    as possible: one affirms the absent object, the other negates an object of the scene.
+    """
+    affirmed, negated = rng.sample((0, 1), 2)
     present = {(item.shape, item.colour) for item in scene}
     absent = Mention(*rng.choice([combination for combination in combinations if combination not in present])).noun
-    there = Mention(scene[denied].shape, scene[denied].colour).noun
+    present_noun = Mention(scene[negated].shape, scene[negated].colour).noun
     phrase = rng.choice(("but no {}", "and no {}", "with no {}"))
-    start = article(mentions[kept].noun)
-    foils = [f"{start} and {article(absent)}", f"{start} {phrase.format(there)}"]
+    start = article(mentions[affirmed].noun)
+    foils = [f"{start} and {article(absent)}", f"{start} {phrase.format(present_noun)}"]
     return f"{start} {phrase.format(absent)}", foils
 
 
 def make_row(split: str, index: int, seed: int) -> dict:
-    """Row `index` of a split as the schema has it; depends on the arguments alone."""
+    """Return row `index` of a split, on the project's schema; it depends on the arguments alone."""
     rng = random.Random(f"{seed}-{split}-{index}")
     combinations = IN_TRAINING if split == "train" else HELD_OUT
     scene = make_scene(rng, combinations)
     mentions = [mention(rng, item) for item in scene[:2]]
     relation = rng.choice([name for name in RELATIONS if holds(name, *scene[:2])])
     kind = rng.choice(NEGATION_KINDS)
-    # Held-out combinations are too few to find a distractor among them alone.
-    shown = IN_TRAINING if split == "train" else COMBINATIONS
-    caption, negated, distractor = NEGATE[kind](rng, scene, mentions, relation, shown)
+    # There are too few held-out combinations for the distractors.
+    distractor_combinations = IN_TRAINING if split == "train" else COMBINATIONS
+    caption, negated, distractor = NEGATE[kind](rng, scene, mentions, relation, distractor_combinations)
     true_negation, foils = make_true_negation(rng, scene, mentions, combinations)
     opening = rng.choice(OPENINGS)
     background = rng.randrange(190, 236)
@@ -209,9 +212,11 @@ def encode(image) -> dict:
 
 class ScenesConfig(datasets.BuilderConfig):
     """
+    Options of `Scenes`.
+
     Args:
-        seed (`int`): another seed, other scenes.
-        split_sizes (`dict[str, int]`, *optional*): rows of "train" and "test"; 20,000 and 2,000 by default.
+        seed (`int`): another seed gives other scenes.
+        split_sizes (`dict[str, int]`, *optional*): number of rows of "train" and "test"; 20,000 and 2,000 by default.
     """
 
     def __init__(self, seed: int = 0, split_sizes: dict | None = None, **kwargs):
@@ -221,13 +226,13 @@ class ScenesConfig(datasets.BuilderConfig):
 
 
 class Scenes(datasets.GeneratorBasedBuilder):
-    """Drawn scenes on the project's schema (`schema.FEATURES`), splits "train" and "test"."""
+    """Builder of the scenes, on the project's schema (`schema.FEATURES`), with the splits "train" and "test"."""
 
     BUILDER_CONFIG_CLASS = ScenesConfig
 
     def _info(self):
         return datasets.DatasetInfo(
-            description=f"{IMAGE_SIZE}-pixel pictures of coloured shapes with true and false negations.",
+            description=f"{IMAGE_SIZE}-pixel images of coloured shapes with true and false negations.",
             features=FEATURES,
         )
 
@@ -237,8 +242,8 @@ class Scenes(datasets.GeneratorBasedBuilder):
                 name=split,
                 gen_kwargs={
                     "split": split,
-                    # A list, which `datasets` divides among the processes.
-                    "shards": [range(at, min(at + ROWS_A_SHARD, size)) for at in range(0, size, ROWS_A_SHARD)],
+                    # `datasets` divides a list among the processes.
+                    "shards": [range(at, min(at + ROWS_PER_SHARD, size)) for at in range(0, size, ROWS_PER_SHARD)],
                 },
             )
             for split, size in self.config.split_sizes.items()
@@ -251,7 +256,7 @@ class Scenes(datasets.GeneratorBasedBuilder):
 
 
 def code_fingerprint() -> str:
-    """Changes with the code that makes the scenes."""
+    """Return a hash that changes with the code that makes the scenes."""
     return Hasher.hash([inspect.getsource(module) for module in (sys.modules[__name__], scenes_drawing)])
 
 
@@ -263,9 +268,9 @@ def load_scenes(
     num_proc: int | None = None,
 ):
     """
-    The scenes as a `Dataset` (or, without `split`, a `DatasetDict`), drawn on first use and kept in the cache.
+    Return the scenes as a `Dataset` (or, without `split`, a `DatasetDict`), made on first use and cached.
 
-    The cache is keyed by this code, so that a change of it never meets old pictures.
+    The key of the cache includes this code, so that after a change of the code no old images are used.
     """
     builder = Scenes(seed=seed, split_sizes=split_sizes, cache_dir=cache_dir, hash=code_fingerprint())
     builder.download_and_prepare(num_proc=num_proc)

@@ -1,4 +1,4 @@
-"""Draws the objects of a scene with Pillow."""
+"""Draw the objects of a scene with Pillow."""
 
 import math
 import random
@@ -20,8 +20,8 @@ PALETTE = {
     "black": (0, 0, 0),
 }
 COLOURS = tuple(PALETTE)
-OUTLINE = (40, 40, 40)  # shows the shape alike in every colour
-GRID = 2  # cells a side
+OUTLINE = (40, 40, 40)  # so that the shape is visible in every colour
+GRID = 2  # cells per side
 RADIUS = {"small": 7.0, "large": 11.0}  # pixels; a cell is 24 pixels wide
 JITTER = 1.5  # pixels
 SHADE = 28  # levels by which a colour varies
@@ -29,7 +29,7 @@ SHADE = 28  # levels by which a colour varies
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One object of a scene: words of the caption, and the cell (0 or 1 from the top left) it stands in."""
+    """One object of a scene: words for the caption, and its cell, 0 or 1 from the top left."""
 
     shape: str
     colour: str
@@ -54,6 +54,8 @@ def polygon(shape: str, x: float, y: float, radius: float) -> list[tuple[float, 
 
 def draw(scene: list[SceneObject], background: int, rng: random.Random) -> Image.Image:
     """
+    Draw a scene.
+
     Args:
         scene: objects in different cells.
         background: grey level, 0 to 255.

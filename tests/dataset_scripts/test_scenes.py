@@ -1,4 +1,4 @@
-"""The drawn scenes: deterministic, split without overlap, every caption as true or false as it says."""
+"""The scenes: deterministic, splits without overlap, every caption as true or false as its column says."""
 
 import io
 
@@ -16,8 +16,8 @@ SIZES = {"train": 60, "test": 40}
 
 
 @pytest.fixture
-def drawn(monkeypatch):
-    """Rows with the scenes behind their pictures: image's and distractor's."""
+def rows_with_objects(monkeypatch):
+    """Rows with the objects of their image and of their distractor."""
 
     def rows(split, count):
         seen = []
@@ -31,9 +31,9 @@ def drawn(monkeypatch):
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_captions_are_as_true_or_false_as_they_say(drawn, split):
+def test_captions_are_as_true_or_false_as_their_column_says(rows_with_objects, split):
     kinds = set()
-    for row, scene, distractor in drawn(split, 600):
+    for row, scene, distractor in rows_with_objects(split, 600):
         [negated] = row["negated_captions"]
         assert is_true(row["caption"], scene), row
         assert not is_true(negated, scene), row
@@ -46,23 +46,23 @@ def test_captions_are_as_true_or_false_as_they_say(drawn, split):
     assert kinds == set(NEGATION_KINDS)
 
 
-def test_no_combination_of_the_test_split_is_in_training(drawn):
+def test_no_combination_of_the_test_split_is_in_training(rows_with_objects):
     assert set(HELD_OUT) | set(IN_TRAINING) == set(COMBINATIONS) and not set(HELD_OUT) & set(IN_TRAINING)
     for shape in SHAPES:
         assert {name for name, _ in HELD_OUT} == set(SHAPES) and any(shape == name for name, _ in IN_TRAINING)
     assert {colour for _, colour in IN_TRAINING} == set(COLOURS)
-    for row, *pictures in drawn("train", 600):
-        assert all((item.shape, item.colour) in IN_TRAINING for scene in pictures for item in scene)
+    for row, *images in rows_with_objects("train", 600):
+        assert all((item.shape, item.colour) in IN_TRAINING for scene in images for item in scene)
         texts = [row["caption"], *row["negated_captions"], *row["true_negations"], *row["true_negation_foils"]]
         named = {f"{shape} {colour}" for shape, colour in HELD_OUT}
         for text in texts:
             assert not any(f"{m['shape']} {m['colour']}" in named for m in OBJECT.finditer(text)), text
-    for _, scene, _ in drawn("test", 300):
+    for _, scene, _ in rows_with_objects("test", 300):
         assert all((item.shape, item.colour) in HELD_OUT for item in scene)
 
 
-def test_text_alone_does_not_tell_a_true_negation_from_a_false_one():
-    """The denying words and their places are the same on both sides; only the object differs."""
+def test_text_alone_does_not_separate_true_from_false_negations():
+    """The words of negation and their places are the same on both sides; only the object differs."""
     for index in range(200):
         row = make_row("train", index, seed=0)
         true, (_, foil) = row["true_negations"][0], row["true_negation_foils"]
@@ -115,13 +115,13 @@ def test_builder_writes_the_schema(tmp_path):
 
 
 def test_same_rows_for_any_number_of_processes(tmp_path, monkeypatch):
-    monkeypatch.setattr(scenes, "ROWS_A_SHARD", 20)
+    monkeypatch.setattr(scenes, "ROWS_PER_SHARD", 20)
     one = load_scenes("train", split_sizes=SIZES, cache_dir=str(tmp_path / "1"))
     two = load_scenes("train", split_sizes=SIZES, cache_dir=str(tmp_path / "2"), num_proc=2)
     assert one["caption"][:] == two["caption"][:]
 
 
-def test_other_code_or_sizes_never_meet_the_old_cache(tmp_path, monkeypatch):
+def test_other_code_or_sizes_do_not_use_the_old_cache(tmp_path, monkeypatch):
     first = load_scenes("train", split_sizes=SIZES, cache_dir=str(tmp_path))
     assert len(load_scenes("train", split_sizes={"train": 20, "test": 10}, cache_dir=str(tmp_path))) == 20
     monkeypatch.setattr(scenes, "code_fingerprint", lambda: "changed")
