@@ -1,4 +1,4 @@
-"""Tokens of captions and their negations: of a dataset, or drawn with the lengths real ones have."""
+"""Tokens of captions and their negations: those of a dataset, or random ones with the lengths of real captions."""
 
 import numpy as np
 from datasets import load_dataset
@@ -7,17 +7,19 @@ from transformers import AutoTokenizer
 from conclip.embedding.tokens import TextTokenizer, TextTokens
 from speed.models import END_OF_TEXT, START_OF_TEXT
 
-# Of 1,000 Flickr8k captions in CLIP's tokens: their 0th, 10th, … 100th percentile, start and end included; mean 13.6.
+# Tokens of 1,000 Flickr8k captions, start and end included: 0th, 10th, ... 100th percentile; their mean is 13.6.
 LENGTHS = (7, 9, 10, 11, 12, 13, 14, 15, 17, 19, 33)
-# A negation adds a token on average, and shares the caption's beginning, start included, up to where it is inserted.
+# A negation adds one token on average. It shares this part of the caption, start included, up to the inserted token.
 SHARED = 0.43
 VOCABULARY = 40_000
 
 
-def drawn_pairs(count: int, seed: int = 0) -> TextTokens:
+def sampled_pairs(count: int, seed: int = 0) -> TextTokens:
     """
-    Tokens of `count` captions, then of their negated captions. Words are drawn by Zipf's law, each alone, so that
-    captions share less of their beginnings than real ones, half of which begin with "a".
+    Sample tokens of `count` captions, then of their negated captions.
+
+    Words are sampled independently by Zipf's law, so the captions share less of their beginnings than real captions,
+    half of which begin with "a".
     """
     rng = np.random.default_rng(seed)
     weights = 1 / np.arange(1, VOCABULARY + 1)
@@ -37,7 +39,7 @@ def drawn_pairs(count: int, seed: int = 0) -> TextTokens:
 
 
 def dataset_pairs(dataset_name: str, tokenizer_name: str, count: int) -> TextTokens:
-    """The first captions and negated captions of a training split in the layout of CC-Neg, repeated to `count`."""
+    """Tokenise the first captions and negated captions of a split in the layout of CC-Neg, repeated to `count`."""
     rows = load_dataset(dataset_name, split="train").select_columns(["caption", "negated_captions"])[:count]
     tokenizer = TextTokenizer(AutoTokenizer.from_pretrained(tokenizer_name), 77, END_OF_TEXT)
     negated = [texts[0] for texts in rows["negated_captions"]]

@@ -1,11 +1,11 @@
 """
-From launch to the first update of `train_accelerate.py`, with a warm cache:
+Time `train_accelerate.py` from launch to the first update, with a warm cache:
 
     python -m speed.launch --rows 20000
 
-Makes a model folder with random weights and a dataset of small pictures, fills the cache with random embeddings under
-the pictures' own keys, and times runs of one update, each a process of its own, until the loss of the first update
-stands in metrics.jsonl. The first run, which prepares the dataset and tokenises, does not count.
+Makes a model with random weights and a dataset of small images, and fills the cache with random embeddings under the
+keys of the images. Then times runs of one update, each in its own process, until metrics.jsonl holds the loss. The
+first run, which prepares the dataset and tokenises the captions, is not counted.
 """
 
 import argparse
@@ -47,8 +47,8 @@ def write_model(folder: Path, size: str) -> None:
 def write_rows(folder: Path, rows: int) -> None:
     rng = np.random.default_rng(0)
 
-    def picture(number: int) -> dict:
-        # As small as a picture can be: a warm start reads none.
+    def image(number: int) -> dict:
+        # As small as possible, because a warm start reads no image.
         file = io.BytesIO()
         Image.new("RGB", (2, 2), (number >> 16 & 255, number >> 8 & 255, number & 255)).save(file, "PNG")
         return {"bytes": file.getvalue(), "path": None}
@@ -56,10 +56,10 @@ def write_rows(folder: Path, rows: int) -> None:
     captions = [" ".join(rng.choice(WORDS, 12)) for _ in range(rows)]
     dataset = datasets.Dataset.from_dict(
         {
-            "image": [picture(row) for row in range(rows)],
+            "image": [image(row) for row in range(rows)],
             "caption": captions,
             "negated_captions": [[f"{caption} and no dog"] for caption in captions],
-            "distractor_images": [[picture(rows + row)] for row in range(rows)],
+            "distractor_images": [[image(rows + row)] for row in range(rows)],
         }
     )
     dataset = dataset.cast_column("image", datasets.Image()).cast_column(
@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output", default="outputs/benchmarks/launch.json")
+    parser.add_argument("--output_file", default="outputs/speed/launch.json")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -111,8 +111,8 @@ def main(argv: list[str] | None = None) -> None:
         fill_cache(folder / "cache", folder / "model", folder / "data")
         command = [sys.executable, str(SCRIPT), "--model_name_or_path", str(folder / "model")]
         command += ["--dataset_name", str(folder / "data"), "--embedding_cache_dir", str(folder / "cache")]
-        command += ["--per_device_train_batch_size", str(options.batch_size), "--eval_split_name", "none"]
-        command += ["--max_train_steps", "1", "--logging_steps", "1", "--report_to", "jsonl"]
+        command += ["--per_device_train_batch_size", str(options.batch_size), "--eval_split", "none"]
+        command += ["--max_steps", "1", "--logging_steps", "1", "--report_to", "jsonl"]
         seconds = [seconds_to_first_step(command, folder / f"run-{number}") for number in range(options.rounds + 1)]
     print(
         f"{options.model}, {options.rows:,} rows, batch {options.batch_size}: from launch to the first update "
@@ -120,7 +120,7 @@ def main(argv: list[str] | None = None) -> None:
         f"before, which prepared and tokenised, {seconds[0]:.1f} s)"
     )
     result = {"options": vars(options), **machine("cpu"), "cold_s": seconds[0], "warm_s": seconds[1:]}
-    write_json(result, options.output)
+    write_json(result, options.output_file)
 
 
 if __name__ == "__main__":

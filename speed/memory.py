@@ -1,10 +1,10 @@
 """
-Peak memory of a step over 4,096 pairs with gradient caching against one over 256 pairs without:
+Compare the peak memory of a step over 4,096 pairs with gradient caching to that of one over 256 pairs without:
 
     python -m speed.memory
 
-Each runs in a process of its own, in turns: the peak of a process can only be read once. On a GPU the peak is that of
-the allocator. Captions are drawn with real lengths, image embeddings are random, the model has random weights.
+Each step runs in its own process, in turns, because the peak of a process can only be read once. On a GPU it is the
+peak of the allocator. Captions have the lengths of real ones; image embeddings and weights are random.
 """
 
 import argparse
@@ -18,8 +18,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
 
-from conclip.training.loop import train_step
-from speed.captions import drawn_pairs
+from conclip.training.trainer import train_step
+from speed.captions import sampled_pairs
 from speed.models import SIZES, as_conclip, make_model
 from speed.paired import machine, write_json
 from speed.recipe import ReadyRows, prepare, recipe
@@ -33,11 +33,11 @@ def peak_bytes(accelerator: Accelerator) -> int:
 
 
 def measure(size: str, batch_size: int) -> dict:
-    """One step, after one over a few rows that leaves the optimizer's state."""
+    """Measure one step, after a step over two rows that creates the state of the optimizer."""
     accelerator = Accelerator()
     model = as_conclip(make_model(size))
     embeds = torch.randn(2, batch_size, model.projection_dim, generator=torch.Generator().manual_seed(1))
-    state = prepare(model, ReadyRows(drawn_pairs(batch_size), *embeds), recipe(batch_size), accelerator)
+    state = prepare(model, ReadyRows(sampled_pairs(batch_size), *embeds), recipe(batch_size), accelerator)
     loader = state.loader
     train_step(state, send_to_device(loader.collate_fn(loader.dataset.__getitems__([0, 1])), accelerator.device))
     batch = next(iter(loader))
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", default="vit-base-patch32", choices=SIZES)
     parser.add_argument("--batch_sizes", type=int, nargs=2, default=[4096, 256], metavar=("LARGE", "PLAIN"))
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--output", default="outputs/benchmarks/memory.json")
+    parser.add_argument("--output_file", default="outputs/speed/memory.json")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.one:
@@ -69,7 +69,9 @@ def main(argv: list[str] | None = None) -> None:
     ratio = {"min": min(ratios), "median": statistics.median(ratios), "max": max(ratios)}
     print("Peak memory, large to plain: {median:.2f}x (min {min:.2f}, max {max:.2f})".format(**ratio))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    write_json({"options": vars(options), **machine(device), "runs": large + plain, "ratio": ratio}, options.output)
+    write_json(
+        {"options": vars(options), **machine(device), "runs": large + plain, "ratio": ratio}, options.output_file
+    )
 
 
 if __name__ == "__main__":

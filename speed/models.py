@@ -1,4 +1,4 @@
-"""The models the benchmarks time: OpenAI's three sizes with random weights, so that nothing is downloaded."""
+"""The models that are timed: the three sizes of OpenAI's CLIP with random weights, so that nothing is downloaded."""
 
 import torch
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
@@ -6,7 +6,7 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 from modeling_conclip import ConCLIPModel
 
 TEXT = {"hidden_act": "quick_gelu", "num_hidden_layers": 12, "vocab_size": 49408, "max_position_embeddings": 77}
-# Text tower, image tower, projection, of the published configurations.
+# (text encoder: width, MLP width, heads), (image encoder: width, MLP width, layers, heads, patch size), projection
 SIZES = {
     "vit-base-patch32": ((512, 2048, 8), (768, 3072, 12, 12, 32), 512),
     "vit-base-patch16": ((512, 2048, 8), (768, 3072, 12, 12, 16), 512),
@@ -16,7 +16,7 @@ START_OF_TEXT, END_OF_TEXT = 49406, 49407
 
 
 def make_model(size: str, seed: int = 0) -> CLIPModel:
-    """Stock CLIP in float32 with random weights."""
+    """Make a stock CLIP in float32 with random weights."""
     (width, mlp, heads), (image_width, image_mlp, layers, image_heads, patch), projection = SIZES[size]
     tokens = {"bos_token_id": START_OF_TEXT, "eos_token_id": END_OF_TEXT, "pad_token_id": END_OF_TEXT}
     text = {**TEXT, **tokens, "hidden_size": width, "intermediate_size": mlp, "num_attention_heads": heads}
@@ -40,12 +40,12 @@ def make_model(size: str, seed: int = 0) -> CLIPModel:
 
 
 def as_conclip(model: CLIPModel) -> ConCLIPModel:
-    """The same weights, shared, under a frozen image tower."""
+    """Return a ConCLIP with the same weights and a frozen image encoder."""
     conclip = ConCLIPModel(ConCLIPModel.config_class(**model.config.to_dict()))
     conclip.load_state_dict(model.state_dict())
     return conclip
 
 
 def image_processor() -> CLIPImageProcessorPil:
-    """CLIP's, to 224 pixels."""
+    """Return the image processor of CLIP, for 224 pixels."""
     return CLIPImageProcessorPil()

@@ -1,4 +1,8 @@
-"""Two ways of doing the same, timed in turns in one process: A B A B. Machines are noisy, ratios less so."""
+"""
+Time two implementations in turns in one process: A B A B.
+
+The speed of a machine varies; the ratio of two times measured one after the other varies less.
+"""
 
 import json
 import os
@@ -11,8 +15,11 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
+from conclip.atomic_write import write_atomically
+
 
 def seconds_of(function: Callable[[], object], device: str) -> float:
+    """Return the seconds that a call takes, until the device has finished."""
     wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
     wait()
     started = time.perf_counter()
@@ -25,10 +32,10 @@ def time_in_turns(
     ours: Callable, reference: Callable, rounds: int, device: str = "cpu", ours_a_round: int = 1
 ) -> dict:
     """
-    Runs `reference` and `ours` in turns, after one of each that does not count.
+    Run `reference` and `ours` in turns, after one run of each that is not counted.
 
     Args:
-        ours_a_round: how often `ours` runs in its turn, where it is much the shorter; its mean counts.
+        ours_a_round: number of runs of `ours` in each turn, for a short function; their mean is counted.
 
     Returns:
         {"reference_s", "ours_s": seconds of each round, "ratio": {"min", "median", "max"} of reference to ours}.
@@ -49,15 +56,13 @@ def time_in_turns(
 
 
 def machine(device: str) -> dict:
+    """Describe the machine, for the results."""
     named = torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor() or platform.machine()
     return {"device": named, "threads": torch.get_num_threads(), "cores": os.cpu_count(), "torch": torch.__version__}
 
 
 def write_json(result: dict, path: str) -> None:
-    unfinished = Path(f"{path}.unfinished")
-    unfinished.parent.mkdir(parents=True, exist_ok=True)
-    unfinished.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    write_atomically(Path(path), f"{json.dumps(result, indent=2)}\n".encode())
     print(f"Written: {path}")
 
 

@@ -1,8 +1,8 @@
 """
-The reference: a training step of CoN-CLIP as its paper and code do it, plainly, on stock CLIP.
+The reference: a training step of CoN-CLIP as in its paper and code, on stock CLIP.
 
-The pixels of the image and of the distractor go through the frozen tower in every step, and every text is padded to
-77 tokens. Of the loss, equations 1 to 4 of arXiv 2403.20312.
+The pixels of image and distractor pass through the frozen image encoder in every step, and every text is padded to 77
+tokens. The loss follows equations 1 to 4 of arXiv 2403.20312.
 """
 
 import torch
@@ -15,6 +15,8 @@ def paper_loss(
     model: CLIPModel, pixels: Tensor, distractor_pixels: Tensor, captions: Tensor, negated_captions: Tensor
 ) -> Tensor:
     """
+    Compute the loss of CoN-CLIP with equal weights, a scalar.
+
     Args:
         pixels, distractor_pixels: float32, (N, 3, 224, 224).
         captions, negated_captions: int64, (N, 77), padded with the end-of-text token.
@@ -37,7 +39,7 @@ def paper_loss(
 
 
 def paper_step(model: CLIPModel, optimizer: torch.optim.Optimizer, *inputs: Tensor) -> Tensor:
-    """One update; the inputs are those of `paper_loss`. Returns the loss before it."""
+    """Update the weights once, with the inputs of `paper_loss`, and return the loss before the update."""
     optimizer.zero_grad()
     loss = paper_loss(model, *inputs)
     loss.backward()

@@ -1,21 +1,21 @@
-"""The paper's recipe over rows that are ready: the project's own loader, optimizer and loop."""
+"""The paper's recipe over rows that are in memory, with the project's own loader, optimizer and training step."""
 
 import torch
 from accelerate import Accelerator
 
 from conclip.embedding.tokens import TextTokens
 from conclip.runtime import return_large_blocks
-from conclip.training.arguments import Arguments, parse_arguments
+from conclip.training.arguments import ConCLIPTrainingArguments
 from conclip.training.collator import PairCollator
-from conclip.training.loop import Training, compiles, prepare_training
 from conclip.training.pair_dataset import PairRows
+from conclip.training.trainer import TrainingState, compiles, prepare_training
 from modeling_conclip import ConCLIPModel
 from speed.models import image_processor
 
 
 class ReadyRows(PairRows):
     """
-    Rows of one negated caption and one distractor each, from what `PairRows` would have read from a dataset.
+    Rows with one negated caption and one distractor each, made of what `PairRows` would read from a dataset.
 
     Args:
         tokens: of N captions, then of their N negated captions.
@@ -30,14 +30,22 @@ class ReadyRows(PairRows):
         self.set_epoch(0)
 
 
-def recipe(batch_size: int, *options: str) -> Arguments:
-    """The paper's recipe without its warm-up, so that the first step counts, and without logging."""
-    argv = ["--model_name_or_path", "random", "--per_device_train_batch_size", str(batch_size)]
-    return parse_arguments([*argv, "--warmup_steps", "0", "--report_to", "none", *options])
+def recipe(batch_size: int, **settings) -> ConCLIPTrainingArguments:
+    """
+    Return the paper's recipe without logging and without warm-up, so that the first step changes the weights.
+
+    Args:
+        settings: other fields of `ConCLIPTrainingArguments`.
+    """
+    return ConCLIPTrainingArguments(
+        per_device_train_batch_size=batch_size, warmup_steps=0, report_to="none", **settings
+    )
 
 
-def prepare(model: ConCLIPModel, rows: ReadyRows, arguments: Arguments, accelerator: Accelerator) -> Training:
+def prepare(
+    model: ConCLIPModel, rows: ReadyRows, args: ConCLIPTrainingArguments, accelerator: Accelerator
+) -> TrainingState:
+    """Return the state that `train_step` and `run_training` take."""
     return_large_blocks()
-    training = arguments.training
-    collator = PairCollator(image_processor(), training.mini_batch_size, compiles(training, accelerator))
-    return prepare_training(model.to(accelerator.device), rows, collator, arguments, accelerator)
+    collator = PairCollator(image_processor(), args.mini_batch_size, compiles(args, accelerator))
+    return prepare_training(model.to(accelerator.device), rows, collator, args, accelerator)

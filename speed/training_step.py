@@ -1,10 +1,10 @@
 """
-The training step against the paper's, both with the same weights, captions and pictures:
+Time our training step against that of the paper, with the same weights, captions and images:
 
     python -m speed.training_step --model vit-base-patch32 --batch_size 128
 
-Ours reads the frozen tower's embeddings and packs the texts, which is counted; the paper's step gets its tensors
-ready. Before it times, it checks that both have the same loss and the same gradient of every parameter.
+The time of our step includes reading the cached image embeddings and packing the texts; the paper's step gets finished
+tensors. Before timing, both must have the same loss and the same gradient of every parameter.
 """
 
 import argparse
@@ -14,9 +14,9 @@ import torch
 from accelerate import Accelerator
 
 from conclip.embedding.tokens import TextTokens
-from conclip.training.loop import Training, train_step
+from conclip.training.trainer import TrainingState, train_step
 from modeling_conclip.packing_conclip import PADDING
-from speed.captions import dataset_pairs, drawn_pairs
+from speed.captions import dataset_pairs, sampled_pairs
 from speed.models import END_OF_TEXT, SIZES, as_conclip, make_model
 from speed.paired import as_text, machine, time_in_turns, write_json
 from speed.paper_step import paper_loss, paper_step
@@ -26,14 +26,14 @@ MOST_LOSS, MOST_GRADIENT = 1e-5, 1e-4
 
 
 def padded(tokens: TextTokens, rows: range) -> torch.Tensor:
-    """int64, (rows, 77), as the paper's code pads."""
+    """Return int64, (rows, 77), padded as by the paper's code."""
     texts = torch.from_numpy(tokens[rows]).long()
     texts[texts == PADDING] = END_OF_TEXT
     return torch.nn.functional.pad(texts, (0, 77 - texts.shape[1]), value=END_OF_TEXT)
 
 
-def check_equal(state: Training, batch: dict, paper_model, inputs: tuple) -> dict:
-    """Largest differences of loss and gradients; ends the benchmark where they are too large."""
+def check_equal(state: TrainingState, batch: dict, paper_model, inputs: tuple) -> dict:
+    """Return the differences of loss and gradients; end the program if they are too large."""
     loss = state.model.train()(**batch, return_loss=True).loss
     loss.backward()
     expected = paper_loss(paper_model, *inputs)
@@ -44,7 +44,7 @@ def check_equal(state: Training, batch: dict, paper_model, inputs: tuple) -> dic
     largest = max(gradient.norm() for gradient in theirs.values())
     differences = {}
     for name, gradient in theirs.items():
-        # Softmax does not change when all keys move alike: this gradient is 0 but for rounding.
+        # A softmax does not change if all keys are shifted by the same vector: this gradient is 0 up to rounding.
         if name.endswith("k_proj.bias"):
             assert max(gradient.norm(), ours[name].norm()) < 1e-5 * largest, name
         else:
@@ -69,7 +69,7 @@ def check_equal(state: Training, batch: dict, paper_model, inputs: tuple) -> dic
 
 
 def prepare_both(size: str, batch_size: int, tokens: TextTokens, accelerator: Accelerator):
-    """Our state, the paper's model, and the inputs of its step, over the same rows."""
+    """Return our state, the paper's model and the inputs of its step, over the same rows."""
     paper_model = make_model(size).to(accelerator.device)
     paper_model.vision_model.requires_grad_(False)
     paper_model.visual_projection.requires_grad_(False)
@@ -86,9 +86,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", default="vit-base-patch32", choices=SIZES)
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--dataset_name", help="Captions in the layout of CC-Neg; default: drawn, of real lengths.")
-    parser.add_argument("--tokenizer_name", help="Of CLIP, for --dataset_name.")
-    parser.add_argument("--output", default="outputs/benchmarks/training_step.json")
+    parser.add_argument(
+        "--dataset_name", help="captions in the layout of CC-Neg; by default random ones with real lengths"
+    )
+    parser.add_argument("--tokenizer_name", help="tokenizer of CLIP, for --dataset_name")
+    parser.add_argument("--output_file", default="outputs/speed/training_step.json")
     options = parser.parse_args(argv)
     accelerator = Accelerator()
     device = accelerator.device.type
@@ -96,12 +98,12 @@ def main(argv: list[str] | None = None) -> None:
     if options.dataset_name:
         tokens = dataset_pairs(options.dataset_name, options.tokenizer_name, count)
     else:
-        tokens = drawn_pairs(count)
+        tokens = sampled_pairs(count)
     state, paper_model, inputs = prepare_both(options.model, count, tokens, accelerator)
     batch = next(iter(state.loader))
     nodes = sum(int((piece["subtree_end"] > 0).sum()) for piece in batch["packed_texts"])
     print(f"{len(tokens.ids) / count:.1f} tokens a pair of texts, packed {nodes / count:.1f}, the paper's 154")
-    # Both see the rows in one order; ours shuffles, which changes neither loss nor gradient.
+    # Our loader shuffles the rows, which changes neither loss nor gradient.
     equality = check_equal(state, batch, paper_model, inputs)
     optimizer = torch.optim.AdamW((p for p in paper_model.parameters() if p.requires_grad), lr=1e-6, weight_decay=0.2)
     times = time_in_turns(
@@ -117,7 +119,7 @@ def main(argv: list[str] | None = None) -> None:
         "tokens_a_pair": len(tokens.ids) / count,
         "packed_tokens_a_pair": nodes / count,
     }
-    write_json({**result, **machine(device), "equality": equality, **times}, options.output)
+    write_json({**result, **machine(device), "equality": equality, **times}, options.output_file)
 
 
 if __name__ == "__main__":

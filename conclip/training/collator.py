@@ -1,9 +1,7 @@
-"""Batches of tensors with the names `ConCLIPModel.forward` takes."""
+"""Batches of tensors with the names that `ConCLIPModel.forward` takes."""
 
 from dataclasses import dataclass
 
-import numpy as np
-import torch
 from transformers import BaseImageProcessor
 
 from conclip.embedding.images import pixel_values
@@ -13,18 +11,20 @@ from modeling_conclip.packing_conclip import pack_texts
 @dataclass
 class PairCollator:
     """
-    Collates the columns of N rows: "texts", the tokens of N captions and, where the loss needs them, of their N
-    negated captions after them, as `packing_conclip.pack_texts` takes them; "image" and "distractor_image",
-    PIL images, or in their place tensors: "pixel_values" or "image_embeds", and the same after "distractor_".
+    Collate the columns of N rows that `PairRows` returns.
+
+    The columns are "texts", the tokens of N captions and, if the loss needs them, of their N negated captions after
+    them; "image" and "distractor_image", PIL images, or in their place the tensors "pixel_values" or "image_embeds",
+    also with the prefix "distractor_".
 
     Args:
-        image_processor: CLIP's.
-        mini_batch_size: rows of a piece; a larger batch is packed as several.
-        static_shapes: of the packed texts, see there.
+        image_processor: that of the model.
+        mini_batch_size: rows whose activations are in memory at a time; a larger batch is packed in several pieces.
+        static_shapes: round the sizes of packed texts, for compiled code.
 
     Returns:
-        `packed_texts`; `pixel_values`, `distractor_pixel_values`: float32, (N, 3, height, width), or the tensors of
-        the rows.
+        `packed_texts`, as `pack_texts` makes them; `pixel_values` and `distractor_pixel_values`, float32,
+        (N, 3, height, width), or the tensors of the rows.
     """
 
     image_processor: BaseImageProcessor
@@ -39,8 +39,6 @@ class PairCollator:
             elif name != "texts":
                 batch[name] = values
         rows = len(next(iter(batch.values())))
-        batch["packed_texts"] = self.texts(columns["texts"], pieces=-(-rows // self.mini_batch_size))
+        pieces = -(-rows // self.mini_batch_size)
+        batch["packed_texts"] = pack_texts(columns["texts"], pieces, self.static_shapes)
         return batch
-
-    def texts(self, texts: np.ndarray, pieces: int = 1) -> list[dict[str, torch.Tensor]]:
-        return pack_texts(texts, pieces, self.static_shapes)

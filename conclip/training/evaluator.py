@@ -1,4 +1,4 @@
-"""Scores a model on held-out rows: negation pairs, true negations, retrieval."""
+"""Scores of a model on held-out rows: negation pairs, true negations and retrieval."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +16,19 @@ from conclip.embedding.texts import embed_texts
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
 from conclip.metrics.pair_accuracy.pair_accuracy import pair_accuracy
-from conclip.training.arguments import Arguments
 from modeling_conclip import ConCLIPModel
 
 
 @dataclass
 class Pairs:
-    """Captions of which the first is true of the image of its row and the second is not."""
+    """
+    A true and a false caption for an image, N times.
+
+    Args:
+        rows: row of the image of each pair.
+        true, false: the captions.
+        kinds: category of each pair, or `None`.
+    """
 
     rows: list[int]
     true: list[str]
@@ -30,9 +36,8 @@ class Pairs:
     kinds: list[str] | None
 
 
-def negation_pairs(dataset: Dataset, arguments: Arguments, captions: list[str]) -> Pairs | None:
-    """Each caption with each of its negated captions; `None` if the data has none."""
-    column, split = arguments.data.negated_caption_column, arguments.data.eval_split_name
+def negation_pairs(dataset: Dataset, captions: list[str], column: str, split: str) -> Pairs | None:
+    """Pair each caption with each of its negated captions; return `None` if the data has no negated captions."""
     if column not in dataset.column_names:
         return None
     negated = text_lists(dataset, column, split)
@@ -41,9 +46,12 @@ def negation_pairs(dataset: Dataset, arguments: Arguments, captions: list[str]) 
     return Pairs(rows, true, [*chain.from_iterable(negated)], kinds_of(dataset, "negation_kinds", rows))
 
 
-def true_negation_pairs(dataset: Dataset, arguments: Arguments) -> Pairs | None:
-    """True negations with their foils, columns of the project's schema; `None` if the data has none."""
-    split = arguments.data.eval_split_name
+def true_negation_pairs(dataset: Dataset, split: str) -> Pairs | None:
+    """
+    Pair each true negation with its foil, a false caption that differs in as few words as possible.
+
+    Reads the columns `true_negations` and `true_negation_foils`; returns `None` if the data has none.
+    """
     if not {"true_negations", "true_negation_foils"} <= set(dataset.column_names):
         return None
     true = text_lists(dataset, "true_negations", split, may_be_empty=True)
@@ -69,11 +77,11 @@ def kinds_of(dataset: Dataset, column: str, rows: list[int]) -> list[str] | None
 
 def recall_at_1(text_embeds: torch.Tensor, image_embeds: torch.Tensor, groups: np.ndarray) -> dict:
     """
-    Text-to-image recall@1.
+    Compute text-to-image recall@1.
 
     Args:
         text_embeds, image_embeds: float32, (N, d), unit rows; text i describes image i.
-        groups: int, (N,). Images of the same group as the text are all right answers (rows with the same caption).
+        groups: int, (N,). All images in the group of the text are right answers: rows with the same caption.
 
     Returns:
         `value`, `count`, `ties`, `chance`.
@@ -92,31 +100,38 @@ def recall_at_1(text_embeds: torch.Tensor, image_embeds: torch.Tensor, groups: n
 
 class Evaluator:
     """
-    Scores models on one split. Every distinct image and text is embedded once; image embeddings are kept for the next
-    call while the image tower is frozen.
+    Score models on one dataset.
+
+    Every distinct image and text is embedded once. While the image encoder is frozen, the image embeddings are reused
+    in the next call.
 
     Args:
         dataset: the rows to score.
-        arguments: columns.
-        embedder: for images.
-        tokenize: takes all texts, gives their tokens.
+        embedder: embeds the images.
+        tokenize: takes all texts and returns their tokens.
+        split: name of the split, for messages.
+        image_column, caption_column, negated_caption_column: names of the columns.
+
+    Raises:
+        UsageError: a missing column or a blank text.
     """
 
     def __init__(
         self,
         dataset: Dataset,
-        arguments: Arguments,
         embedder: ImageEmbedder,
         tokenize: Callable[[list[str]], TextTokens],
+        split: str = "test",
+        image_column: str = "image",
+        caption_column: str = "caption",
+        negated_caption_column: str = "negated_captions",
     ):
-        data = arguments.data
-        columns = {"--image_column": data.image_column, "--caption_column": data.caption_column}
-        require_columns(dataset, columns, data.eval_split_name)
-        self.embedder, self.images = embedder, ImageColumn(dataset, data.image_column, data.eval_split_name)
-        self.captions = [texts[0] for texts in text_lists(dataset, data.caption_column, data.eval_split_name)]
+        require_columns(dataset, {"--image_column": image_column, "--caption_column": caption_column}, split)
+        self.embedder, self.images = embedder, ImageColumn(dataset, image_column, split)
+        self.captions = [texts[0] for texts in text_lists(dataset, caption_column, split)]
         self.pairs = {
-            "negation pair accuracy": negation_pairs(dataset, arguments, self.captions),
-            "true negation accuracy": true_negation_pairs(dataset, arguments),
+            "negation pair accuracy": negation_pairs(dataset, self.captions, negated_caption_column, split),
+            "true negation accuracy": true_negation_pairs(dataset, split),
         }
         self.image_embeds = None
         texts = self.captions + [text for pairs in self.pairs.values() if pairs for text in pairs.true + pairs.false]
@@ -125,9 +140,11 @@ class Evaluator:
 
     def __call__(self, model: ConCLIPModel) -> tuple[dict, dict[str, np.ndarray]]:
         """
+        Score a model.
+
         Returns:
-            Metrics (name -> value, count, ties, chance, and by category), and for each pair metric the margins:
-            float64, cosine of the true minus cosine of the false caption.
+            Metrics by name, each a dict of value, count, ties, chance and, if the data has them, categories; and the
+            margins of each pair metric: float64, (pairs,), cosine of the true minus cosine of the false caption.
         """
         training = model.training
         model.eval()

@@ -1,4 +1,4 @@
-"""The rows training reads."""
+"""The training rows: images, captions, negated captions and distractors."""
 
 from collections.abc import Callable
 from itertools import chain
@@ -13,51 +13,67 @@ from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.store import StoredEmbeddings
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
-from conclip.training.arguments import Arguments
 
-# What each loss reads of a row, beside image and caption.
+# What each loss needs beside image and caption.
 NEGATED_LOSSES = ("conclip", "negclip")
 DISTRACTOR_LOSSES = ("conclip",)
 
 
 class PairRows(torch.utils.data.Dataset):
     """
-    Rows for `PairCollator`, many at a time. Of several negated captions each epoch takes one, chosen by seed, epoch
-    and row; its distractor is the one at the same index where there are as many, else the first.
+    Training rows for `PairCollator`, which reads a whole batch at a time.
 
-    Rows hold images until `use_tensors` has put tensors in their place.
+    If a row has several negated captions, each epoch uses one, chosen by seed, epoch and row. Its distractor is the
+    one at the same index if the row has as many distractors as negated captions, else the first.
+
+    Rows hold images until `use_tensors` replaces them.
 
     Args:
-        tokenize: takes all texts, gives their tokens.
+        dataset: a row holds an image, a caption and, depending on the loss, negated captions and distractor images.
+        tokenize: takes all texts and returns their tokens.
+        loss: "conclip", "negclip" or "clip".
+        seed: of the choice among negated captions.
+        split: name of the split, for messages.
+        image_column, caption_column, negated_caption_column, distractor_image_column: names of the columns.
 
     Raises:
         UsageError: a missing column, a blank text, or a row without what the loss needs.
     """
 
-    def __init__(self, dataset: Dataset, arguments: Arguments, tokenize: Callable[[list[str]], TextTokens]):
-        data, loss = arguments.data, arguments.model.loss
-        self.split, self.seed = data.train_split_name, arguments.training.seed
-        columns = {"--image_column": data.image_column, "--caption_column": data.caption_column}
+    def __init__(
+        self,
+        dataset: Dataset,
+        tokenize: Callable[[list[str]], TextTokens],
+        loss: str = "conclip",
+        seed: int = 42,
+        split: str = "train",
+        image_column: str = "image",
+        caption_column: str = "caption",
+        negated_caption_column: str = "negated_captions",
+        distractor_image_column: str = "distractor_images",
+    ):
+        self.split, self.seed = split, seed
+        columns = {"--image_column": image_column, "--caption_column": caption_column}
         if loss in NEGATED_LOSSES:
-            columns["--negated_caption_column"] = data.negated_caption_column
+            columns["--negated_caption_column"] = negated_caption_column
         if loss in DISTRACTOR_LOSSES:
-            columns["--distractor_image_column"] = data.distractor_image_column
-        require_columns(dataset, columns, self.split)
-        captions = [texts[0] for texts in text_lists(dataset, data.caption_column, self.split)]
+            columns["--distractor_image_column"] = distractor_image_column
+        require_columns(dataset, columns, split)
+        captions = [texts[0] for texts in text_lists(dataset, caption_column, split)]
         self.size, self.negations, negated = len(captions), None, []
         if loss in NEGATED_LOSSES:
-            negated = text_lists(dataset, data.negated_caption_column, self.split)
+            negated = text_lists(dataset, negated_caption_column, split)
             self.negations = np.array([len(texts) for texts in negated])
-        self.images = ImageColumn(dataset, data.image_column, self.split)
+        self.images = ImageColumn(dataset, image_column, split)
         self.distractors = None
         if loss in DISTRACTOR_LOSSES:
-            self.distractors = self._distractor_images(dataset, data.distractor_image_column)
+            self.distractors = self._distractor_images(dataset, distractor_image_column)
         self.tokens = tokenize([*captions, *chain.from_iterable(negated)])
         self.tensor_name, self.image_tensors, self.distractor_tensors = None, None, None
         self.set_epoch(0)
 
     def _distractor_images(self, dataset: Dataset, column: str) -> ImageColumn:
-        """Those that may be read; `self.distractor_counts` says how many of them belong to each row."""
+        """Return the distractors that may be used; `self.distractor_counts` says how many belong to each row."""
         rows, places = [], []
         values = dataset.select_columns([column]).with_format("arrow")[:][column]
         listed = pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
@@ -77,9 +93,11 @@ class PairRows(torch.utils.data.Dataset):
 
     def use_tensors(self, name: str, compute: Callable[[ImageColumn, str], torch.Tensor | StoredEmbeddings]) -> None:
         """
+        Replace the images of all rows by tensors.
+
         Args:
-            name: what the tensors are to `ConCLIPModel.forward`, "image_embeds" or "pixel_values".
-            compute: takes images and what to call them in a progress bar, gives what has a tensor at each index.
+            name: the input of `ConCLIPModel.forward` that the tensors are, "image_embeds" or "pixel_values".
+            compute: takes images and a noun for its progress bar, and returns a tensor for each index.
         """
         self.tensor_name = name
         self.image_tensors = compute(self.images, "images")
@@ -87,21 +105,21 @@ class PairRows(torch.utils.data.Dataset):
             self.distractor_tensors = compute(self.distractors, "distractors")
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the negated caption and the distractor of each row."""
+        """Choose the negated caption and the distractor of each row."""
         if self.negations is None:
             return
-        drawn = np.random.default_rng([self.seed, epoch]).random(self.size)
-        chosen = (drawn * self.negations).astype(np.int64)
-        self.negated_at = self.size + first_of_each(self.negations) + chosen
+        sampled = np.random.default_rng([self.seed, epoch]).random(self.size)
+        chosen = (sampled * self.negations).astype(np.int64)
+        self.negated_at = self.size + list_starts(self.negations) + chosen
         if self.distractors is not None:
             paired = self.distractor_counts == self.negations
-            self.distractor_at = first_of_each(self.distractor_counts) + np.where(paired, chosen, 0)
+            self.distractor_at = list_starts(self.distractor_counts) + np.where(paired, chosen, 0)
 
     def __len__(self) -> int:
         return self.size
 
     def __getitems__(self, indices: list[int]) -> dict:
-        """The columns `PairCollator` takes."""
+        """Return the columns that `PairCollator` takes."""
         indices = np.asarray(indices)
         texts = [indices] if self.negations is None else [indices, self.negated_at[indices]]
         columns = {"texts": self.tokens[np.concatenate(texts)]}
@@ -119,6 +137,6 @@ class PairRows(torch.utils.data.Dataset):
         return {f"{name.removesuffix('image')}{self.tensor_name}": tensors[torch.from_numpy(at)]}
 
 
-def first_of_each(counts: np.ndarray) -> np.ndarray:
-    """Where the first element of each list stands among those of all lists, from the lengths of the lists."""
+def list_starts(counts: np.ndarray) -> np.ndarray:
+    """Return the index of each list's first element among the elements of all lists, from the lists' lengths."""
     return np.cumsum(counts) - counts

@@ -1,13 +1,12 @@
 """
-What a run leaves to read: the table, results.json, the picture, the model card.
+The report of a training run: table, results.json, figure and model card.
 
-Fills the results of a model card from those of a run:
+The card of the default model, model_card.md, is filled from the results of the default run by
 
-    python -m conclip.training.report outputs/conclip-scenes/results.json model_card.md
+    python -c "from conclip.training.report import refill_card; refill_card('outputs/conclip-scenes', 'model_card.md')"
 """
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,12 @@ import numpy as np
 from conclip.atomic_write import write_atomically, write_figure
 from conclip.model_cards import eval_result, read_card, replace_section, with_eval_results, without_results
 
+TEMPLATE = Path(__file__).with_name("model_card_template.md")
 RESULTS_START, RESULTS_END = "<!-- results: written by train_accelerate.py -->", "<!-- end of results -->"
 
 
 def table_rows(before: dict, after: dict) -> list[dict]:
-    """One row a metric and, below it, one a category: label, count, chance, before, after (shares of 1), ties."""
+    """Return a row for each metric and its categories: label, count, chance, before, after (shares of 1), ties."""
     rows = []
     for name, metric in after.items():
         rows.append(
@@ -35,6 +35,7 @@ def table_rows(before: dict, after: dict) -> list[dict]:
 
 
 def format_table(rows: list[dict], title: str) -> str:
+    """Return the rows of `table_rows` as a table for the terminal."""
     width = max(len(row["label"]) for row in rows)
     lines = [
         title,
@@ -50,7 +51,7 @@ def format_table(rows: list[dict], title: str) -> str:
 
 
 def verdict(rows: list[dict], loss: str) -> str:
-    """Says in words what got worse, or that nothing did; a fall within two standard errors is called so."""
+    """Say in words which scores fell, and which falls are within two standard errors, or that none did."""
     falls = []
     for row in rows:
         change = 100 * row["after"] - 100 * row["before"]
@@ -61,21 +62,22 @@ def verdict(rows: list[dict], loss: str) -> str:
         note = ", within two standard errors" if -change < 2 * error else ""
         falls.append(f"{row['label'].strip()} by {-change:.1f} points{note}")
     if not falls:
-        return f"Nothing measured here got worse under the {loss} loss."
-    return f"Lower after the {loss} loss: {'; '.join(falls)}."
+        return f"No score fell with the {loss} loss."
+    return f"Lower after training with the {loss} loss: {'; '.join(falls)}."
 
 
 def draw_scores(results: dict, margins: dict[str, dict[str, np.ndarray]], path: Path) -> None:
     """
-    Bars of each metric before and after with its chance level and, for pair metrics, the margins' distribution.
+    Plot each metric before and after with its chance level and, for pair metrics, the distribution of the margins.
 
     Args:
+        results: as in results.json.
         margins: "before" and "after" -> metric -> float, (pairs,): cosine of the true minus that of the false caption.
     """
-    # Only here: a training process that draws nothing needs no matplotlib. Without pyplot, no window system is sought.
+    # Imported here because only the main process needs it. Without pyplot, matplotlib looks for no window system.
     from matplotlib.figure import Figure
 
-    rows = [row for row in table_rows(results["before"], results["after"])]
+    rows = table_rows(results["before"], results["after"])
     figure = Figure(figsize=(6 + 4 * len(margins["after"]), 4.5))
     bars, *plots = figure.subplots(1, 1 + len(margins["after"]), squeeze=False)[0]
     at = np.arange(len(rows))[::-1]
@@ -116,18 +118,20 @@ def results_markdown(results: dict) -> str:
         label = f"&nbsp;&nbsp;{row['label'].strip()}" if row["label"].startswith(" ") else row["label"]
         numbers = " | ".join(f"{100 * row[name]:.1f}" for name in ("before", "after"))
         lines.append(f"| {label} | {row['count']:,} | {100 * row['chance']:.2f} | {numbers} |")
-    lines += ["", results["verdict"], "", f"Preprocessing: `{results['image_processor']}`. Command:", ""]
-    lines += ["```bash", results["command"], "```"]
+    lines += ["", results["verdict"], "", f"Preprocessing: `{results['image_processor']}`."]
+    if "command" in results:
+        lines += ["", "Command:", "", "```bash", results["command"], "```"]
     return "\n".join(lines)
 
 
 def fill_card(template: str, results: dict, model_name: str) -> str:
     """
-    The model card with its results section and the Hub's `model-index` filled from a run's results. What other tools
-    measured of the same model stays; what was measured of another model goes.
+    Fill the results section of a model card and its `model-index`, which the Hub reads, from the results of a run.
+
+    Results that other tools measured for the same model are kept; those of another model are removed.
 
     Args:
-        template: the text of model_card.md, filled before or not.
+        template: text of the template, or of a card that was filled before.
         results: as in results.json.
         model_name: name under which the Hub lists the results.
 
@@ -144,17 +148,16 @@ def fill_card(template: str, results: dict, model_name: str) -> str:
     return with_eval_results(body, entries, model_name)
 
 
-def write_report(results: dict, margins: dict, template: Path, output_dir: Path) -> None:
-    """results.json, scores.png and README.md (the filled model card) in `output_dir`, each whole or not at all."""
+def write_report(results: dict, margins: dict, output_dir: Path, template: Path = TEMPLATE) -> None:
+    """Write results.json, scores.png and README.md (the model card) to `output_dir`, each whole or not at all."""
     write_atomically(output_dir / "results.json", f"{json.dumps(results, indent=2)}\n".encode())
     draw_scores(results, margins, output_dir / "scores.png")
-    # The template may be filled, and its model even of the same name: of these weights nothing else was measured yet.
     card = fill_card(without_results(template.read_text("utf-8")), results, output_dir.name)
     write_atomically(output_dir / "README.md", card.encode())
 
 
-if __name__ == "__main__":
-    results_file, card_file = map(Path, sys.argv[1:])
-    run_results = json.loads(results_file.read_text("utf-8"))
-    filled = fill_card(card_file.read_text("utf-8"), run_results, results_file.parent.name)
-    write_atomically(card_file, filled.encode())
+def refill_card(output_dir: str | Path, card_file: str | Path) -> None:
+    """Fill a model card anew from the results in the output folder of a run."""
+    results = json.loads((Path(output_dir) / "results.json").read_text("utf-8"))
+    card = fill_card(Path(card_file).read_text("utf-8"), results, Path(output_dir).name)
+    write_atomically(Path(card_file), card.encode())

@@ -1,11 +1,11 @@
-"""The small base CLIP of the embedded default: trained on scenes with the plain loss, kept for the next run."""
+"""The small base CLIP of the default run: trained once on the captions of scenes with CLIP's loss, then kept."""
 
 import os
 import shutil
 from functools import partial
 from pathlib import Path
 
-from accelerate import Accelerator
+from accelerate.state import PartialState
 from accelerate.utils import set_seed
 from datasets import Dataset
 from datasets.fingerprint import Hasher
@@ -13,18 +13,18 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
 from conclip.embedding.images import all_pixel_values
-from conclip.models.clip import load_model, text_tokenizer, unwrap_lora
-from conclip.training.arguments import Arguments, DataArguments, ModelArguments, TrainingArguments
-from conclip.training.checkpoints import list_checkpoints
+from conclip.models.clip import load_model, text_tokenizer
+from conclip.training.arguments import ConCLIPTrainingArguments
+from conclip.training.checkpoints import find_checkpoint, list_checkpoints
 from conclip.training.collator import PairCollator
-from conclip.training.loop import compiles, prepare_training, train
 from conclip.training.pair_dataset import PairRows
+from conclip.training.trainer import compiles, make_accelerator, prepare_training, run_training
 from dataset_scripts.scenes import code_fingerprint, load_scenes
 from dataset_scripts.scenes_drawing import IMAGE_SIZE
 
-TOWER = {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 4, "projection_dim": 128}
-VISION = {**TOWER, "num_hidden_layers": 2, "image_size": IMAGE_SIZE, "patch_size": 12}
-TEXT = {**TOWER, "num_hidden_layers": 2, "max_position_embeddings": 77}
+ENCODER = {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 4, "projection_dim": 128}
+VISION = {**ENCODER, "num_hidden_layers": 2, "image_size": IMAGE_SIZE, "patch_size": 12}
+TEXT = {**ENCODER, "num_hidden_layers": 2, "max_position_embeddings": 77}
 TRAINING = {
     "learning_rate": 1e-3,
     "weight_decay": 0.1,
@@ -33,16 +33,16 @@ TRAINING = {
     "warmup_steps": 50,
     "seed": 0,
 }
-STEPS, BATCH_SIZE, CHECKPOINTING_STEPS = 1_100, 128, 100
+STEPS, BATCH_SIZE, SAVE_STEPS = 1_100, 128, 100
 TEXT_COLUMNS = ("caption", "negated_captions", "true_negations", "true_negation_foils")
 
 
 def word_tokenizer(words: list[str]) -> CLIPTokenizer:
     """
-    CLIP's byte-level BPE with a vocabulary in which each of `words` is one token; others are spelled out.
+    Make a tokenizer of CLIP's kind (byte-level BPE) in which each of `words` is one token and others are spelled out.
 
-    The vocabulary holds every byte, alone and at the end of a word: an unknown token would become the end-of-text
-    token, at which the text tower pools.
+    The vocabulary holds every byte, alone and at the end of a word, because an unknown token would become the
+    end-of-text token, at which the text encoder pools.
     """
     ranks = {}
     for *pieces, last in words:
@@ -60,7 +60,7 @@ def word_tokenizer(words: list[str]) -> CLIPTokenizer:
 
 
 def write_untrained(folder: Path, scenes: Dataset) -> None:
-    """A `CLIPModel` with random weights and its processor."""
+    """Save a `CLIPModel` with random weights and its processor."""
     texts = scenes.select_columns(list(TEXT_COLUMNS)).to_dict()
     captions = texts.pop("caption") + [text for rows in texts.values() for row in rows for text in row]
     tokenizer = word_tokenizer(sorted({word for caption in captions for word in caption.split()}))
@@ -71,62 +71,64 @@ def write_untrained(folder: Path, scenes: Dataset) -> None:
     config = CLIPConfig(
         text_config={**TEXT, **tokens, "vocab_size": len(tokenizer)},
         vision_config=VISION,
-        projection_dim=TOWER["projection_dim"],
+        projection_dim=ENCODER["projection_dim"],
     )
     CLIPModel(config).save_pretrained(folder)
     CLIPProcessor(image_processor=image_processor, tokenizer=tokenizer).save_pretrained(folder)
 
 
-def base_clip(accelerator: Accelerator, folder: Path, num_workers: int) -> Path:
+def base_clip(folder: Path, num_workers: int) -> Path:
     """
-    The folder of the base CLIP; trains it first if it is not there, from its last checkpoint if it was interrupted.
+    Return the folder of the base CLIP; train it first, or continue its training, if it is not there.
 
     Args:
-        folder: where base models are kept; each stands in a folder named by a fingerprint of recipe and data.
+        folder: where base models are kept, each in a folder named by a fingerprint of recipe and data.
+        num_workers: processes that preprocess images.
     """
+    processes = PartialState()
     recipe = Hasher.hash([VISION, TEXT, TRAINING, STEPS, BATCH_SIZE, code_fingerprint()])
     finished = folder / f"scenes-base-{recipe}"
     if finished.is_dir():
-        accelerator.print(f"Base CLIP: {finished}")
+        processes.print(f"Base CLIP: {finished}")
         return finished
-    # Another number of processes could not go on from these checkpoints.
-    unfinished = folder / f"unfinished-{finished.name}-{accelerator.num_processes}"
-    untrained = unfinished / "untrained"
-    # All of them, whatever part of them is tuned on: the base model is kept for other runs.
+    # A checkpoint can only be resumed by as many processes as saved it.
+    unfinished = folder / f"unfinished-{finished.name}-{processes.num_processes}"
+    args = ConCLIPTrainingArguments(
+        output_dir=str(unfinished),
+        loss="clip",
+        per_device_train_batch_size=BATCH_SIZE // processes.num_processes,
+        max_steps=STEPS,
+        save_steps=SAVE_STEPS,
+        save_total_limit=1,
+        report_to=[],
+        **TRAINING,
+    )
+    # Its own: the scheduler that it saves in checkpoints must not get into those of the fine-tuning.
+    accelerator = make_accelerator(args)
+    accelerator.wait_for_everyone()
+    # All scenes, even if only some are used for fine-tuning: the base model is kept for other runs.
     scenes = load_scenes("train")
-    accelerator.print(f"Training the base CLIP on captions alone, once; it will be kept in {finished}")
+    accelerator.print(f"Training the base CLIP on captions, once; it will be kept in {finished}")
+    untrained = unfinished / "untrained"
     if accelerator.is_main_process and not list_checkpoints(unfinished):
         shutil.rmtree(unfinished, ignore_errors=True)
         write_untrained(untrained, scenes)
     accelerator.wait_for_everyone()
-    arguments = Arguments(
-        ModelArguments(loss="clip", train_image_encoder=True),
-        DataArguments(),
-        TrainingArguments(
-            output_dir=str(unfinished),
-            per_device_train_batch_size=BATCH_SIZE // accelerator.num_processes,
-            max_train_steps=STEPS,
-            checkpointing_steps=CHECKPOINTING_STEPS,
-            checkpoints_total_limit=1,
-            resume_from_checkpoint="latest" if list_checkpoints(unfinished) else None,
-            **TRAINING,
-        ),
-    )
+    checkpoint = find_checkpoint(unfinished, "latest") if list_checkpoints(unfinished) else None
     model, processor = load_model(str(untrained), freeze_image_encoder=False)
-    training = arguments.training
-    collator = PairCollator(processor.image_processor, training.mini_batch_size, compiles(training, accelerator))
-    rows = PairRows(scenes, arguments, text_tokenizer(model, processor))
-    # The image tower learns, but its input does not change.
+    collator = PairCollator(processor.image_processor, args.mini_batch_size, compiles(args, accelerator))
+    rows = PairRows(scenes, text_tokenizer(model, processor), loss=args.loss, seed=args.seed)
+    # The image encoder is trained, but its input stays the same.
     rows.use_tensors(
         "pixel_values", partial(all_pixel_values, image_processor=processor.image_processor, num_workers=num_workers)
     )
-    state = prepare_training(model, rows, collator, arguments, accelerator)
-    train(state)
+    state = prepare_training(model, rows, collator, args, accelerator, checkpoint)
+    run_training(state)
     if accelerator.is_main_process:
         trained = unfinished / "trained"
-        # As stock CLIP, which it is: nothing about it is ConCLIP's.
+        # Saved as a stock CLIP model: its config needs nothing of ConCLIP.
         plain = CLIPModel(CLIPConfig.from_pretrained(untrained))
-        plain.load_state_dict(unwrap_lora(accelerator.unwrap_model(state.model)).state_dict())
+        plain.load_state_dict(accelerator.unwrap_model(state.model).state_dict())
         plain.save_pretrained(trained)
         processor.save_pretrained(trained)
         os.replace(trained, finished)

@@ -1,15 +1,16 @@
-"""A tracker that appends one JSON object a line, for people without a tracking service."""
+"""A tracker for accelerate that needs no tracking service: it appends JSON lines to a file."""
 
 import json
-import os
 from pathlib import Path
 
 from accelerate.tracking import GeneralTracker, on_main_process
 
+from conclip.atomic_write import write_atomically
+
 
 class JsonlTracker(GeneralTracker):
     """
-    Writes `metrics.jsonl`: {"step": int, name: number, ...} a line.
+    Write `metrics.jsonl`: one object {"step": int, name: number, ...} on each line.
 
     Args:
         path: the file.
@@ -29,15 +30,13 @@ class JsonlTracker(GeneralTracker):
 
     @on_main_process
     def start_at(self, step: int) -> None:
-        """Keeps the lines up to `step`: a resumed run repeats what came after its checkpoint."""
+        """Remove the lines after `step`, which a resumed run writes again."""
         lines = self.path.read_text().splitlines() if step and self.path.is_file() else []
-        kept = [line for line in lines if self._is_kept(line, step)]
-        unfinished = self.path.with_name(f"unfinished-{self.path.name}")
-        unfinished.write_text("".join(f"{line}\n" for line in kept))
-        os.replace(unfinished, self.path)
+        earlier = [f"{line}\n" for line in lines if self._is_up_to(line, step)]
+        write_atomically(self.path, "".join(earlier).encode())
 
     @staticmethod
-    def _is_kept(line: str, step: int) -> bool:
+    def _is_up_to(line: str, step: int) -> bool:
         try:
             return json.loads(line)["step"] <= step
         # A run that was killed may have left half a line.
@@ -46,7 +45,7 @@ class JsonlTracker(GeneralTracker):
 
     @on_main_process
     def store_init_configuration(self, values: dict) -> None:
-        """The arguments stand in results.json."""
+        """Do nothing: results.json holds the settings."""
 
     @on_main_process
     def log(self, values: dict, step: int | None = None, **kwargs) -> None:

@@ -105,7 +105,7 @@ def other_config(inputs, tmp_path, monkeypatch):
 
 
 def other_precision(inputs, tmp_path, monkeypatch):
-    return {"mixed_precision": "bf16"}
+    return {"bf16": True}
 
 
 def other_version(inputs, tmp_path, monkeypatch):
@@ -178,7 +178,7 @@ def test_a_tuned_model_shares_the_image_encoder_of_its_base(inputs, tmp_path, se
 
 def test_evaluation_keeps_its_images_before_and_after(inputs, tmp_path, seen):
     shutil.copy(tmp_path / "data/train.parquet", tmp_path / "data/test.parquet")
-    inputs = {**inputs, "eval_split_name": "test"}
+    inputs = {**inputs, "eval_split": "test"}
     assert run(command(inputs, tmp_path / "first")) == 0
     assert seen.told()[0] == 26
     assert run(command(inputs, tmp_path / "second")) == 0
@@ -187,7 +187,7 @@ def test_evaluation_keeps_its_images_before_and_after(inputs, tmp_path, seen):
 
 def test_an_encoder_in_training_leaves_nothing_in_the_cache(inputs, tmp_path, seen):
     shutil.copy(tmp_path / "data/train.parquet", tmp_path / "data/test.parquet")
-    argv = command({**inputs, "eval_split_name": "test"}, tmp_path / "out", train_image_encoder=True)
+    argv = command({**inputs, "eval_split": "test"}, tmp_path / "out", train_image_encoder=True)
     assert run(argv) == 0
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["texts"]
     assert run(command(inputs, tmp_path / "frozen")) == 0

@@ -171,7 +171,7 @@ def test_a_card_of_another_model_passes_on_none_of_its_numbers(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "template.md").write_text(benchmarked)
     margins = {"before": {}, "after": {}}
-    write_training_report(RESULTS, margins, tmp_path / "template.md", tmp_path / "mine")
+    write_training_report(RESULTS, margins, tmp_path / "mine", tmp_path / "template.md")
     written = (tmp_path / "mine/README.md").read_text("utf-8")
     assert set(name for *_, name in entries(written)) == {"pairs", "recall"} and "91.23" not in written
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["README.md", "results.json", "scores.png"]

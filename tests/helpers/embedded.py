@@ -39,8 +39,8 @@ def write_inputs(folder: Path, clip: Path) -> dict[str, str]:
         "model_name_or_path": str(clip),
         "dataset_name": str(write_rows(folder / "data")),
         "embedding_cache_dir": str(folder / "cache"),
-        "eval_split_name": "none",
-        "max_train_steps": 2,
+        "eval_split": "none",
+        "max_steps": 2,
     }
 
 

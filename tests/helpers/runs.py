@@ -15,7 +15,7 @@ ROWS = {"train": 50, "test": 12}
 
 
 def write_dataset(folder: Path) -> Path:
-    """Drawn scenes as a local folder of Parquet."""
+    """Generated scenes as a local folder of Parquet."""
     builder = Scenes(split_sizes=ROWS, cache_dir=str(folder.with_name(f"{folder.name}-cache")), hash="tests")
     builder.download_and_prepare(str(folder), file_format="parquet")
     (folder / "dataset_info.json").unlink()
@@ -33,7 +33,7 @@ def command(inputs: dict, output_dir: Path, **options) -> list[str]:
     defaults = {
         "output_dir": output_dir,
         "per_device_train_batch_size": 8,
-        "max_train_steps": 8,
+        "max_steps": 8,
         "learning_rate": 1e-3,
         "warmup_steps": 2,
         "logging_steps": 1,
@@ -76,7 +76,7 @@ def refusal(argv: list[str], capsys) -> str:
     assert run(argv) == 1
     # Progress bars return the carriage.
     lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith("Error: ")]
-    assert len(told) == 1 and told[0] == lines[-1], lines
+    errors = [line for line in lines if line.startswith("Error: ")]
+    assert len(errors) == 1 and errors[0] == lines[-1], lines
     assert not [line for line in lines if "Traceback" in line]
-    return told[0].removeprefix("Error: ")
+    return errors[0].removeprefix("Error: ")

@@ -39,15 +39,15 @@ def tiny_config(cls=ConCLIPConfig, text=None, vision=None, **overrides):
 
     Args:
         cls: `ConCLIPConfig` or `CLIPConfig`.
-        text, vision: dict of what to change in the configuration of that tower.
+        text, vision: dict of what to change in the configuration of that encoder.
         overrides: what to change in the configuration itself, such as `distractor_weight=0`.
     """
-    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    tower["projection_dim"] = overrides.get("projection_dim", 16)
+    encoder = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    encoder["projection_dim"] = overrides.get("projection_dim", 16)
     start, end = VOCABULARY["<|startoftext|>"], VOCABULARY["<|endoftext|>"]
     tokens = {"vocab_size": len(VOCABULARY), "bos_token_id": start, "eos_token_id": end, "pad_token_id": end}
-    text_config = {**tower, **tokens, "max_position_embeddings": TEXT_LENGTH, **(text or {})}
-    vision_config = {**tower, "image_size": IMAGE_SIZE, "patch_size": 16, **(vision or {})}
+    text_config = {**encoder, **tokens, "max_position_embeddings": TEXT_LENGTH, **(text or {})}
+    vision_config = {**encoder, "image_size": IMAGE_SIZE, "patch_size": 16, **(vision or {})}
     return cls(text_config=text_config, vision_config=vision_config, **{"projection_dim": 16, **overrides})
 
 

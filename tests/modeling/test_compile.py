@@ -1,4 +1,4 @@
-"""The compiled layer of the text tower: the eager one's loss and gradients, from one graph for all layers."""
+"""The compiled layer of the text encoder: the eager one's loss and gradients, from one graph for all layers."""
 
 import copy
 import functools

@@ -1,4 +1,4 @@
-"""The image tower is frozen and in eval mode unless told otherwise; logit_scale stays within bounds."""
+"""The image encoder is frozen and in eval mode by default; logit_scale stays within bounds."""
 
 import math
 
@@ -105,7 +105,7 @@ def test_a_step_leaves_the_image_side_as_it_was():
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
 def test_gradient_checkpointing(use_reentrant, recwarn):
-    """The text tower is computed twice and gives the same gradients; the frozen tower is computed once."""
+    """The text encoder is computed twice and gives the same gradients; the frozen encoder is computed once."""
     model, batch, calls = tiny_model(), tiny_batch(), {}
 
     def gradients():
@@ -114,8 +114,8 @@ def test_gradient_checkpointing(use_reentrant, recwarn):
         model(**batch, return_loss=True).loss.backward()
         return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
-    for name, tower in (("text", model.text_model), ("vision", model.vision_model)):
-        mlp = tower.encoder.layers[0].mlp
+    for name, encoder in (("text", model.text_model), ("vision", model.vision_model)):
+        mlp = encoder.encoder.layers[0].mlp
         mlp.register_forward_pre_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
     expected = gradients()
     assert calls == {"text": 2, "vision": 2}  # captions and negated captions, images and distractors

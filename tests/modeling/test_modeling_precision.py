@@ -1,4 +1,4 @@
-"""Dtypes: logits and loss are float32 or wider whatever the towers compute in."""
+"""Dtypes: logits and loss are float32 or wider whatever the encoders compute in."""
 
 import pytest
 import torch
@@ -30,10 +30,10 @@ def test_autocast_to_bf16(training):
     expected = model(**batch, return_loss=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         actual = model(**batch, return_loss=True)
-    assert actual.text_model_output.pooler_output.dtype == torch.bfloat16  # the towers did run in bf16
+    assert actual.text_model_output.pooler_output.dtype == torch.bfloat16  # the encoders did run in bf16
     assert all(actual[name].dtype == torch.float32 for name in IN_FLOAT32)
     torch.testing.assert_close(actual.loss, expected.loss, rtol=0.05, atol=0)
-    # Coarse towers, but no coarse head: from the embeddings on, every digit of float32.
+    # Coarse encoders, but no coarse head: from the embeddings on, every digit of float32.
     logits = 100 * actual.text_embeds.double() @ actual.image_embeds.double().T
     torch.testing.assert_close(actual.logits_per_text.double(), logits, rtol=0, atol=1e-4)
     actual.loss.backward()

@@ -1,4 +1,4 @@
-"""Packed texts: the tree against one built by hand, the tower over it against CLIP's own over padded texts."""
+"""Packed texts: the tree against one built by hand, the encoder over it against CLIP's own over padded texts."""
 
 import numpy as np
 import pytest

@@ -69,7 +69,7 @@ def test_every_step_reads_what_the_one_before_it_wrote(inputs):
     argv = command(
         {"model_name_or_path": str(inputs / "clip"), "dataset_name": str(inputs / "negated")},
         inputs / "tuned",
-        max_train_steps=2,
+        max_steps=2,
         per_device_train_batch_size=4,
         embedding_cache_dir=inputs / "cache",
     )

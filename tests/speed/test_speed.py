@@ -11,7 +11,7 @@ from tiny import tiny_tokenizer
 
 from modeling_conclip.loss_conclip import l2_normalize
 from speed import epochs, gpu_recipe, launch, memory, models, sugarcrepe, training_step
-from speed.captions import drawn_pairs
+from speed.captions import sampled_pairs
 from speed.paired import time_in_turns
 
 TINY = ((32, 64, 2), (32, 64, 2, 2, 112), 16)
@@ -30,7 +30,7 @@ def written(path) -> dict:
 
 
 def test_training_step_is_checked_and_timed_in_turns(tmp_path, capsys):
-    training_step.main(["--batch_size", "6", "--rounds", "2", "--output", str(tmp_path / "step.json")])
+    training_step.main(["--batch_size", "6", "--rounds", "2", "--output_file", str(tmp_path / "step.json")])
     found = written(tmp_path / "step.json")
     assert found["equality"]["loss_difference"] <= 1e-5 and found["equality"]["gradient_difference"] <= 1e-4
     ratios = [a / b for a, b in zip(found["reference_s"], found["ours_s"], strict=True)]
@@ -51,18 +51,18 @@ def test_training_step_refuses_to_time_what_differs(broken, tmp_path, monkeypatc
 
     monkeypatch.setattr(training_step, "paper_loss", wrong)
     with pytest.raises(SystemExit, match="do not compute the same"):
-        training_step.main(["--batch_size", "4", "--output", str(tmp_path / "step.json")])
+        training_step.main(["--batch_size", "4", "--output_file", str(tmp_path / "step.json")])
     assert not (tmp_path / "step.json").exists()
 
 
 def test_epochs_put_the_parts_together_by_the_formula(tmp_path):
     output = tmp_path / "epochs.json"
-    epochs.main(["--batch_size", "4", "--rounds", "1", "--epochs", "3", "--output", str(output)])
+    epochs.main(["--batch_size", "4", "--rounds", "1", "--epochs", "3", "--output_file", str(output)])
     found = written(output)
     (seconds,) = found["seconds"]
     assert min(seconds.values()) > 0
     for name, images_a_row in (("0.63", 1 + 118_287 / 188_246), ("1.00", 2)):
-        expected = 3 * seconds["paper_row"] / (images_a_row * seconds["picture"] + 3 * seconds["our_row"])
+        expected = 3 * seconds["paper_row"] / (images_a_row * seconds["image"] + 3 * seconds["our_row"])
         assert found["ratio"][f"{name} distinct distractors a row"]["median"] == pytest.approx(expected)
 
 
@@ -89,7 +89,7 @@ def test_memory_counts_pieces():
 def test_the_recipe_for_a_gpu_runs_without_one(tmp_path):
     output = tmp_path / "recipe.json"
     few = ["--rows", "40", "--batch_size", "10", "--epochs", "2", "--dataloader_num_workers", "0"]
-    gpu_recipe.main([*few, "--output", str(output)])
+    gpu_recipe.main([*few, "--output_file", str(output)])
     found = written(output)
     assert found["loss"] == pytest.approx(found["float32_loss"], rel=1e-5)
     assert found["seconds"] > 0 and found["images_a_second"] > 0 and 0 < found["flops"] < found["matrix_flops"]
@@ -97,13 +97,15 @@ def test_the_recipe_for_a_gpu_runs_without_one(tmp_path):
 
 @pytest.mark.slow
 def test_launch_finds_the_cache_it_was_given(tmp_path, capfd):
-    launch.main(["--rows", "200", "--rounds", "1", "--batch_size", "8", "--output", str(tmp_path / "launch.json")])
+    launch.main(
+        ["--rows", "200", "--rounds", "1", "--batch_size", "8", "--output_file", str(tmp_path / "launch.json")]
+    )
     assert len(written(tmp_path / "launch.json")["warm_s"]) == 1
     assert "Embedding" not in capfd.readouterr().err
 
 
 def test_drawn_captions_have_the_lengths_of_real_ones():
-    tokens = drawn_pairs(2_000)
+    tokens = sampled_pairs(2_000)
     lengths = np.diff(tokens.offsets)
     captions, negated = tokens[range(2_000)], tokens[range(2_000, 4_000)]
     same = captions == negated[:, : captions.shape[1]]
@@ -125,7 +127,7 @@ def test_the_paper_step_is_l_conclip_by_hand():
     """The reference itself, against the formula on its own embeddings in plain Python."""
     model = models.make_model("vit-base-patch32").double()
     pixels = torch.randn(2, 3, 3, 224, 224, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    tokens = drawn_pairs(3)
+    tokens = sampled_pairs(3)
     texts = [training_step.padded(tokens, range(at, at + 3)) for at in (0, 3)]
     loss = training_step.paper_loss(model, *pixels, *texts).item()
     with torch.no_grad():

@@ -11,8 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, CLIPModel
 
 import conclip.hub as hub
-import conclip.training.loop as loop
-from conclip.errors import UsageError
+import conclip.training.trainer as training
 from conclip.training.arguments import parse_arguments
 
 
@@ -31,7 +30,7 @@ BASE = ["--model_name_or_path", "clip"]
         (["--zzz"], "unknown option --zzz (--help lists the options)"),
         (["--learning_rate", "much"], "invalid float value: 'much'"),
         (["--dataset_name", "x"], "--dataset_name needs --model_name_or_path"),
-        ([*BASE, "--max_train_steps", "0"], "--max_train_steps must be 1 or more, got 0."),
+        ([*BASE, "--max_steps", "0"], "--max_steps must be 1 or more, got 0."),
         ([*BASE, "--per_device_train_batch_size", "-8"], "--per_device_train_batch_size must be 1 or more, got -8."),
         ([*BASE, "--learning_rate", "nan"], "--learning_rate must be a finite number, got nan."),
         ([*BASE, "--max_grad_norm", "inf"], "--max_grad_norm must be a finite number, got inf."),
@@ -42,20 +41,20 @@ BASE = ["--model_name_or_path", "clip"]
         ([*BASE, "--lr_scheduler_type", "reduce_lr_on_plateau"], "invalid choice: 'reduce_lr_on_plateau'"),
         (
             [*BASE, "--image_to_text_weight", "0", "--text_to_image_weight", "0", "--distractor_weight", "0"],
-            "at least one loss term needs a weight above 0.",
+            "are all 0: at least one needs to be above 0.",
         ),
         (
             [*BASE, "--text_to_image_weight", "-1"],
-            "--text_to_image_weight must be a finite number of 0 or more, got -1.0.",
+            "--text_to_image_weight must be 0 or more, got -1.0.",
         ),
         (
             [*BASE, "--loss", "negclip", "--image_to_text_weight", "0", "--text_to_image_weight", "0"],
-            "--loss negclip has the terms L1 and L2",
+            "--loss negclip needs --image_to_text_weight or --text_to_image_weight above 0.",
         ),
         ([*BASE, "--loss", "clip", "--image_to_text_weight", "2"], "--loss clip takes no weights"),
         ([*BASE, "--use_lora", "--train_image_encoder"], "exclude each other"),
-        ([*BASE, "--report_to", "nobody"], "--report_to nobody: not installed or unknown; here are jsonl"),
-        ([*BASE, "--report_to", "none", "jsonl"], "--report_to none stands alone"),
+        ([*BASE, "--report_to", "nobody"], "--report_to nobody: not installed or unknown; available: jsonl"),
+        ([*BASE, "--report_to", "none", "jsonl"], "--report_to none excludes other trackers"),
         ([*BASE, "--push_to_hub"], "--push_to_hub needs --hub_model_id"),
     ],
     ids=lambda value: " ".join(value[-2:]) if isinstance(value, list) else "",
@@ -75,16 +74,17 @@ def test_what_is_refused_above_is_refused_for_its_value_alone():
         "lr_scheduler_type": "linear",
     }
     parse_arguments([*BASE, *(part for name, value in good.items() for part in (f"--{name}", str(value)))])
-    assert parse_arguments([*BASE, "--report_to", "none"]).training.report_to == []
-    assert parse_arguments([*BASE, "--loss", "negclip", "--image_to_text_weight", "0"]).model.image_to_text_weight == 0
+    assert parse_arguments([*BASE, "--report_to", "none"])[2].report_to == []
+    assert parse_arguments([*BASE, "--loss", "negclip", "--image_to_text_weight", "0"])[2].image_to_text_weight == 0
     for weights in (["--image_to_text_weight", "0", "--text_to_image_weight", "0"], ["--distractor_weight", "0"]):
         parse_arguments([*BASE, *weights])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
-def test_fp16_needs_a_gpu():
-    with pytest.raises(UsageError, match="fp16 needs a GPU, and none was found: use bf16 or no"):
-        parse_arguments([*BASE, "--mixed_precision", "fp16"])
+def test_fp16_needs_a_gpu(inputs, tmp_path, capsys):
+    argv = command(inputs, tmp_path / "out", fp16=True)
+    assert refusal(argv, capsys) == "--fp16 needs a GPU, and none was found: use --bf16, or neither."
+    assert not (tmp_path / "out").exists()
 
 
 def no_folder(folder):
@@ -148,8 +148,8 @@ def test_model_folder(damage, says, inputs, tmp_path, capsys):
     folder = tmp_path / "clip"
     shutil.copytree(inputs["model_name_or_path"], folder)
     damage(folder)
-    told = refusal(command({**inputs, "model_name_or_path": folder}, tmp_path / "out"), capsys)
-    assert told.startswith(f"--model_name_or_path {folder}") and says in told
+    message = refusal(command({**inputs, "model_name_or_path": folder}, tmp_path / "out"), capsys)
+    assert message.startswith(f"--model_name_or_path {folder}") and says in message
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -162,8 +162,8 @@ def test_a_hub_id_without_network_fails_at_once_and_turns_to_the_cache(inputs, t
     monkeypatch.setattr(hub.datasets.config, "HF_HUB_OFFLINE", False)
     hub.use_cache_without_network([inputs["model_name_or_path"], None])
     assert not constants.HF_HUB_OFFLINE, "a folder needs no network"
-    told = refusal(command({**inputs, "model_name_or_path": "someone/clip"}, tmp_path), capsys)
-    assert told.startswith("--model_name_or_path someone/clip cannot be loaded: We couldn't connect to")
+    message = refusal(command({**inputs, "model_name_or_path": "someone/clip"}, tmp_path), capsys)
+    assert message.startswith("--model_name_or_path someone/clip cannot be loaded: We couldn't connect to")
     assert constants.HF_HUB_OFFLINE and hub.datasets.config.HF_HUB_OFFLINE
 
 
@@ -186,32 +186,32 @@ def test_output_folder_that_is_the_base_models(inputs, capsys):
 
 
 def test_too_few_rows_for_a_batch_are_noticed_before_anything_is_embedded(inputs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("train_accelerate.Evaluator", None)
-    told = refusal(command(inputs, tmp_path, per_device_train_batch_size=64), capsys)
-    assert told.startswith("50 training rows do not fill one batch of 64")
+    monkeypatch.setattr(training, "Evaluator", None)
+    message = refusal(command(inputs, tmp_path, per_device_train_batch_size=64), capsys)
+    assert message.startswith("50 training rows do not fill one batch of 64")
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"learning_rate": 1e30}, "The loss is nan at step "),
-        ({"learning_rate": 1e30, "logging_steps": 100, "checkpointing_steps": 1}, "The weights are not finite after"),
-        ({"learning_rate": 1e39, "max_train_steps": 1, "warmup_steps": 0}, "The weights are not finite after step 1"),
+        ({"learning_rate": 1e30, "logging_steps": 100, "save_steps": 1}, "The weights are not finite after"),
+        ({"learning_rate": 1e39, "max_steps": 1, "warmup_steps": 0}, "The weights are not finite after step 1"),
     ],
     ids=["in the loss", "before a checkpoint", "in the last update"],
 )
 def test_a_run_that_diverges_leaves_no_model_and_no_checkpoint_of_it(options, says, inputs, tmp_path, capsys):
-    told = refusal(command(inputs, tmp_path, eval_split_name="none", **options), capsys)
-    assert told.startswith(says) and told.endswith("lower --learning_rate, or set --max_grad_norm 1.0.")
+    message = refusal(command(inputs, tmp_path, eval_split="none", **options), capsys)
+    assert message.startswith(says) and message.endswith("lower --learning_rate, or set --max_grad_norm 1.0.")
     assert not list(tmp_path.glob("model.safetensors"))
     for checkpoint in tmp_path.glob("checkpoint-*"):
         assert all(tensor.isfinite().all() for tensor in load_file(checkpoint / "model.safetensors").values())
 
 
 def test_a_repository_that_cannot_be_made_is_noticed_before_training(inputs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(loop, "train_step", None)
-    told = refusal(command(inputs, tmp_path, push_to_hub=True, hub_model_id="me/model"), capsys)
-    assert told.startswith("--push_to_hub: cannot create me/model (") and "`hf auth login`" in told
+    monkeypatch.setattr(training, "train_step", None)
+    message = refusal(command(inputs, tmp_path, push_to_hub=True, hub_model_id="me/model"), capsys)
+    assert message.startswith("--push_to_hub: cannot create me/model (") and "`hf auth login`" in message
 
 
 def test_an_upload_that_fails_loses_nothing(inputs, tmp_path, capsys, monkeypatch):
@@ -220,19 +220,19 @@ def test_an_upload_that_fails_loses_nothing(inputs, tmp_path, capsys, monkeypatc
 
     monkeypatch.setattr(HfApi, "create_repo", lambda *arguments, **options: None)
     monkeypatch.setattr(HfApi, "upload_folder", failing)
-    argv = command(inputs, tmp_path, max_train_steps=1, push_to_hub=True, hub_model_id="me/model")
-    told = refusal(argv, capsys)
-    assert told.startswith(
+    argv = command(inputs, tmp_path, max_steps=1, push_to_hub=True, hub_model_id="me/model")
+    message = refusal(argv, capsys)
+    assert message.startswith(
         f"--push_to_hub: the model is saved in {tmp_path}, but was not uploaded (The line went dead)"
     )
-    assert f"hf upload me/model {tmp_path} . --exclude 'checkpoint-*' " in told
+    assert f"hf upload me/model {tmp_path} . --exclude 'checkpoint-*' " in message
     CLIPModel.from_pretrained(tmp_path)
     assert results(tmp_path)["num_processes"] == 1 and (tmp_path / "README.md").is_file()
 
 
 def test_one_process_though_several_were_asked_for_gets_a_warning(inputs, tmp_path, capsys, monkeypatch):
     """`accelerate launch --cpu --num_processes 2` gives this environment to its one process."""
-    argv = command(inputs, tmp_path, max_train_steps=1, eval_split_name="none")
+    argv = command(inputs, tmp_path, max_steps=1, eval_split="none")
     assert run(argv) == 0
     assert "Warning" not in capsys.readouterr().out
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
@@ -242,6 +242,6 @@ def test_one_process_though_several_were_asked_for_gets_a_warning(inputs, tmp_pa
 
 
 def test_accumulation_over_more_than_an_epoch_updates_once_an_epoch(inputs, tmp_path):
-    options = {"gradient_accumulation_steps": 100, "max_train_steps": 2, "eval_split_name": "none"}
+    options = {"gradient_accumulation_steps": 100, "max_steps": 2, "eval_split": "none"}
     assert run(command(inputs, tmp_path, **options)) == 0
     assert [(line["step"], line["train/epoch"]) for line in log(tmp_path)] == [(1, 1.0), (2, 2.0)]

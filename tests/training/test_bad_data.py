@@ -11,7 +11,6 @@ from tiny import IMAGE_SIZE, TEXT_LENGTH, VOCABULARY, tiny_processor, tiny_token
 
 from conclip.embedding.images import pixel_values
 from conclip.embedding.tokens import TextTokenizer
-from conclip.training.arguments import parse_arguments
 from conclip.training.pair_dataset import PairRows
 from modeling_conclip.packing_conclip import PADDING
 
@@ -30,7 +29,7 @@ def write(folder, train=None, test=None):
 
 
 def argv_for(inputs, folder, output_dir, **options):
-    defaults = {"per_device_train_batch_size": 4, "max_train_steps": 2}
+    defaults = {"per_device_train_batch_size": 4, "max_steps": 2}
     return command({**inputs, "dataset_name": folder}, output_dir, **{**defaults, **options})
 
 
@@ -38,8 +37,8 @@ def argv_for(inputs, folder, output_dir, **options):
     ("options", "says"),
     [
         ({"dataset_name": "/no/such/folder"}, "--dataset_name /no/such/folder, split 'train': Couldn't find any data"),
-        ({"train_split_name": "training"}, ", split 'training': Unknown split"),
-        ({"eval_split_name": "val"}, ", split 'val': Unknown split"),
+        ({"train_split": "training"}, ", split 'training': Unknown split"),
+        ({"eval_split": "val"}, ", split 'val': Unknown split"),
         ({"dataset_config_name": "large"}, ", split 'train': BuilderConfig 'large' not found."),
         ({"dataset_name": "someone/ccneg"}, "--dataset_name someone/ccneg, split 'train': Couldn't reach"),
         *(({name: "wrong"}, f"--{name} wrong: the split 'train' has no such column, only image") for name in COLUMNS),
@@ -49,15 +48,15 @@ def argv_for(inputs, folder, output_dir, **options):
     ids=str,
 )
 def test_dataset_split_and_columns(options, says, inputs, tmp_path, capsys):
-    told = refusal(argv_for(inputs, write(tmp_path / "data"), tmp_path / "out", **options), capsys)
-    assert says in told and len(told) < 500
+    message = refusal(argv_for(inputs, write(tmp_path / "data"), tmp_path / "out", **options), capsys)
+    assert says in message and len(message) < 500
 
 
 def test_data_that_is_no_parquet(inputs, tmp_path, capsys):
     folder = write(tmp_path / "data")
     (folder / "train.parquet").write_bytes(b"PAR1 and so on")
-    told = refusal(argv_for(inputs, folder, tmp_path / "out"), capsys)
-    assert told.startswith(f"--dataset_name {folder}, split 'train': ") and "arquet" in told
+    message = refusal(argv_for(inputs, folder, tmp_path / "out"), capsys)
+    assert message.startswith(f"--dataset_name {folder}, split 'train': ") and "arquet" in message
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -78,14 +77,14 @@ def test_data_that_is_no_parquet(inputs, tmp_path, capsys):
         "no negated caption",
         "a blank negated caption",
         "truncated",
-        "no picture",
+        "no image file",
         "no image",
     ],
 )
 def test_a_bad_row(split, change, says, inputs, tmp_path, capsys):
     folder = write(tmp_path / "data", **{split: {5: change}})
-    told = refusal(argv_for(inputs, folder, tmp_path / "out"), capsys)
-    assert told.startswith(f"Split {split!r}, row 5: ") and says in told
+    message = refusal(argv_for(inputs, folder, tmp_path / "out"), capsys)
+    assert message.startswith(f"Split {split!r}, row 5: ") and says in message
     assert not (tmp_path / "out/model.safetensors").exists()
 
 
@@ -104,7 +103,7 @@ def test_a_bad_row(split, change, says, inputs, tmp_path, capsys):
 )
 def test_a_bad_distractor(distractors, says, inputs, tmp_path, capsys):
     folder = write(tmp_path / "data", train={5: {"distractor_images": distractors}})
-    argv = argv_for(inputs, folder, tmp_path / "out", eval_split_name="none")
+    argv = argv_for(inputs, folder, tmp_path / "out", eval_split="none")
     assert refusal(argv, capsys).startswith(f"Split 'train', row 5: {says}")
     assert run([*argv, "--loss", "negclip"]) == 0
 
@@ -122,11 +121,11 @@ def test_foils_that_do_not_match_the_true_negations(inputs, tmp_path, capsys):
     rows = rows.add_column("true_negations", [["no circle", "no star"]] * 8)
     rows = rows.add_column("true_negation_foils", [["a circle", "a star"], ["a circle"]] * 4)
     rows.to_parquet(folder / "test.parquet")
-    told = refusal(argv_for(inputs, folder, tmp_path / "out"), capsys)
-    assert told.endswith("split 'train': Couldn't cast because column names don't match")
+    message = refusal(argv_for(inputs, folder, tmp_path / "out"), capsys)
+    assert message.endswith("split 'train': Couldn't cast because column names don't match")
     rows.to_parquet(folder / "train.parquet")
-    told = refusal(argv_for(inputs, folder, tmp_path / "out"), capsys)
-    assert told == "Split 'test', row 1: 2 true_negations, but 1 true_negation_foils."
+    message = refusal(argv_for(inputs, folder, tmp_path / "out"), capsys)
+    assert message == "Split 'test', row 1: 2 true_negations, but 1 true_negation_foils."
 
 
 def test_unusual_images_are_read(inputs, tmp_path):
@@ -170,12 +169,12 @@ def test_a_run_with_captions_over_77_tokens(inputs, tmp_path):
     assert run(argv_for(inputs, folder, tmp_path / "out")) == 0
 
 
-def rows_of(dataset, *options) -> PairRows:
+def rows_of(dataset, **options) -> PairRows:
     tokenize = TextTokenizer(tiny_tokenizer(), TEXT_LENGTH, VOCABULARY["<|endoftext|>"])
-    return PairRows(dataset, parse_arguments(["--model_name_or_path", "clip", *options]), tokenize)
+    return PairRows(dataset, tokenize, **options)
 
 
-def drawn(rows: PairRows, epoch: int) -> list[tuple[str, tuple]]:
+def sampled(rows: PairRows, epoch: int) -> list[tuple[str, tuple]]:
     rows.set_epoch(epoch)
     columns = rows.__getitems__(list(range(len(rows))))
     negated = [tokens[tokens != PADDING] for tokens in columns["texts"][len(rows) :]]
@@ -187,15 +186,15 @@ def test_of_several_negated_captions_each_epoch_takes_one_with_its_distractor():
     dataset = make_rows(40, {})
     rows = rows_of(dataset)
     pairs = {"a red square not in": (0, 0, 255), "no red square in": (0, 128, 0)}
-    epochs = [drawn(rows, epoch) for epoch in range(3)]
+    epochs = [sampled(rows, epoch) for epoch in range(3)]
     assert all(pairs[text] == pixel for epoch in epochs for text, pixel in epoch)
     assert all({text for text, _ in epoch} == set(pairs) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
-    assert drawn(rows_of(dataset), 1) == epochs[1], "the same seed, epoch and row"
-    assert drawn(rows_of(dataset, "--seed", "7"), 1) != epochs[1]
+    assert sampled(rows_of(dataset), 1) == epochs[1], "the same seed, epoch and row"
+    assert sampled(rows_of(dataset, seed=7), 1) != epochs[1]
 
 
 def test_with_another_number_of_distractors_the_first_is_taken():
     rows = rows_of(make_rows(20, {row: {"distractor_images": [{"bytes": encoded("blue")}]} for row in range(20)}))
-    found = drawn(rows, 0)
+    found = sampled(rows, 0)
     assert {pixel for _, pixel in found} == {(0, 0, 255)} and len({text for text, _ in found}) == 2

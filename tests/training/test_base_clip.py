@@ -1,4 +1,4 @@
-"""The run without arguments, made small: its base model is stock CLIP, made once, kept, and resumed when cut short."""
+"""The default run, made small: its base model is a stock CLIP, trained once, kept, and resumed if interrupted."""
 
 import json
 
@@ -8,8 +8,8 @@ from runs import log, results, run
 from safetensors.torch import load_file
 from transformers import CLIPModel
 
-import conclip.training.loop as loop
 import conclip.training.scenes_base as base_clip
+import conclip.training.trainer as training
 from conclip.training.scenes_base import word_tokenizer
 from dataset_scripts import scenes
 
@@ -24,7 +24,7 @@ def small(monkeypatch):
 
 
 def argv(folder, *more):
-    options = "--per_device_train_batch_size 16 --max_train_steps 3 --dataloader_num_workers 0 --report_to jsonl"
+    options = "--per_device_train_batch_size 16 --max_steps 3 --dataloader_num_workers 0 --report_to jsonl"
     return ["--output_dir", str(folder / "tuned"), *options.split(), *more]
 
 
@@ -54,8 +54,8 @@ def test_the_base_is_stock_clip_made_once_and_tuned_with_the_image_tower_frozen(
 
 def test_an_interrupted_base_goes_on_and_ends_the_same(small, tmp_path, monkeypatch):
     assert run(argv(tmp_path / "whole")) == 0
-    monkeypatch.setattr(base_clip, "CHECKPOINTING_STEPS", 2)
-    step, calls = loop.train_step, []
+    monkeypatch.setattr(base_clip, "SAVE_STEPS", 2)
+    step, calls = training.train_step, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -63,7 +63,7 @@ def test_an_interrupted_base_goes_on_and_ends_the_same(small, tmp_path, monkeypa
             raise KeyboardInterrupt
         return step(*arguments)
 
-    monkeypatch.setattr(loop, "train_step", interrupted)
+    monkeypatch.setattr(training, "train_step", interrupted)
     assert run(argv(tmp_path / "parts")) == 130
     assert not list((tmp_path / "parts").glob("scenes-base-*"))
     assert run(argv(tmp_path / "parts")) == 0

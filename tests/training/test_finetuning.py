@@ -1,4 +1,4 @@
-"""What tunes a transformers model tunes ConCLIP: PEFT on the text tower, and the Trainer."""
+"""PEFT adapters on the text encoder and the Trainer of transformers work with ConCLIP."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from transformers import CLIPModel, Trainer, TrainingArguments
 
 from modeling_conclip import ConCLIPModel
 
-TEXT_TOWER = r"text_model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
+TEXT_ENCODER = r"text_model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
 DROPOUT = {"vision": {"attention_dropout": 0.5}}
 OUTPUTS = (
     "loss",
@@ -38,15 +38,15 @@ def outputs(model) -> list[torch.Tensor]:
 
 @pytest.fixture
 def folder(tmp_path):
-    """A ConCLIP folder whose image tower has dropout, so that its mode shows."""
+    """A ConCLIP folder whose image encoder has dropout, so that its mode shows."""
     save_tiny(tmp_path / "base", **DROPOUT)
     return tmp_path / "base"
 
 
 @pytest.fixture
 def lora(folder) -> PeftModel:
-    """LoRA on the text tower after two steps."""
-    config = LoraConfig(r=4, lora_alpha=16, target_modules=TEXT_TOWER)
+    """LoRA on the text encoder after two steps."""
+    config = LoraConfig(r=4, lora_alpha=16, target_modules=TEXT_ENCODER)
     torch.manual_seed(0)
     return train(get_peft_model(ConCLIPModel.from_pretrained(folder), config), lr=5e-2)
 
@@ -78,7 +78,7 @@ def test_adapter_folder_loads_back(tmp_path, folder, lora):
 def test_adapter_onto_a_free_base_leaves_the_base_frozen(tmp_path):
     """freeze_image_encoder=False frees nothing that PEFT froze."""
     save_tiny(tmp_path / "base", freeze_image_encoder=False)
-    config = LoraConfig(r=4, target_modules=TEXT_TOWER)
+    config = LoraConfig(r=4, target_modules=TEXT_ENCODER)
     get_peft_model(ConCLIPModel.from_pretrained(tmp_path / "base"), config).save_pretrained(tmp_path / "adapter")
     model = ConCLIPModel.from_pretrained(tmp_path / "adapter")
     assert {name for name, p in model.named_parameters() if p.requires_grad and "lora_" not in name} == set()

@@ -85,8 +85,8 @@ def assert_same_step(actual, expected, rtol=1e-10):
 
 
 FORMS = {
-    "image tower trains": ({"freeze_image_encoder": False}, {}),
-    "image tower frozen": ({}, {}),
+    "image encoder trains": ({"freeze_image_encoder": False}, {}),
+    "image encoder frozen": ({}, {}),
     "ready embeddings": ({}, {"embeds": True}),
     "captions alone": ({"freeze_image_encoder": False}, {"captions_alone": True}),
     "adapters": ({"lora_dropout": 0.0}, {"embeds": True}),
@@ -100,8 +100,8 @@ def test_pieces_give_the_loss_and_gradients_of_the_whole(form):
     whole = packed_batch(**inputs)
     assert len(whole["packed_texts"]) == 1
     expected = step(model, **whole)
-    towers = [[name for name in expected[1] if tower in name] for tower in ("text_model", "vision_model")]
-    assert towers[0] and bool(towers[1]) == ("trains" in form or "alone" in form)
+    encoders = [[name for name in expected[1] if encoder in name] for encoder in ("text_model", "vision_model")]
+    assert encoders[0] and bool(encoders[1]) == ("trains" in form or "alone" in form)
     for mini_batch_size, pieces in ((1, 8), (3, 3), (4, 2), (7, 2)):
         batch = packed_batch(mini_batch_size, **inputs)
         assert len(batch["packed_texts"]) == pieces
@@ -188,7 +188,7 @@ def test_dropout_of_the_recomputation_is_that_of_the_first_pass():
     torch.testing.assert_close((above - below).detach() / 2e-5, slope, rtol=1e-6, atol=1e-9)
 
 
-TWO = {name: FORMS[name] for name in ("image tower trains", "ready embeddings", "captions alone", "adapters")}
+TWO = {name: FORMS[name] for name in ("image encoder trains", "ready embeddings", "captions alone", "adapters")}
 
 
 def one_of_two(rank: int, folder: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 from runs import command, log, refusal, results, run, weights, write_inputs
 
-OPTIONS = {"checkpointing_steps": 2, "max_train_steps": 6, "eval_split_name": "none"}
+OPTIONS = {"save_steps": 2, "max_steps": 6, "eval_split": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,12 @@ def same_weights(first: Path, second: Path) -> bool:
 
 
 def test_ctrl_c_and_then_latest_ends_as_if_nothing_had_happened(inputs, tmp_path):
-    """A real process and a real signal; the image tower trains so that steps take a while."""
+    """A real process and a real signal; the image encoder trains so that steps take a while."""
     options = {
-        "checkpointing_steps": 5,
-        "max_train_steps": 120,
+        "save_steps": 5,
+        "max_steps": 120,
         "train_image_encoder": True,
-        "eval_split_name": "none",
+        "eval_split": "none",
     }
     argv = command(inputs, tmp_path / "parts", **options)
     root = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ def test_ctrl_c_and_then_latest_ends_as_if_nothing_had_happened(inputs, tmp_path
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert errors.strip().splitlines()[-1] == (
-        "Interrupted. Nothing half written; the same command with --resume_from_checkpoint latest goes on from here."
+        "Interrupted. No file is incomplete; the same command with --resume_from_checkpoint latest continues the run."
     )
     assert "Traceback" not in errors
     assert not (tmp_path / "parts/model.safetensors").exists()
@@ -118,14 +118,14 @@ def test_killed_while_it_removes_a_checkpoint(inputs, copied, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(shutil, "rmtree", killed)
-    argv = command(inputs, copied, **{**OPTIONS, "max_train_steps": 9, "resume_from_checkpoint": "latest"})
+    argv = command(inputs, copied, **{**OPTIONS, "max_steps": 9, "resume_from_checkpoint": "latest"})
     assert run(argv) == 130
     assert names(copied, "*checkpoint-*") == ["checkpoint-6", "checkpoint-8", "unfinished-checkpoint-4-removed"]
 
 
 def test_a_finished_run_can_be_resumed_to_the_same_end(inputs, finished, copied):
     (copied / "model.safetensors").unlink()
-    argv = command(inputs, copied, **{**OPTIONS, "eval_split_name": "test"}, resume_from_checkpoint="latest")
+    argv = command(inputs, copied, **{**OPTIONS, "eval_split": "test"}, resume_from_checkpoint="latest")
     assert run(argv) == 0
     assert same_weights(copied, finished)
     assert log(copied) == log(finished)
@@ -133,7 +133,7 @@ def test_a_finished_run_can_be_resumed_to_the_same_end(inputs, finished, copied)
 
 
 def test_a_longer_run_goes_on_under_the_longer_schedule(inputs, copied, finished):
-    argv = command(inputs, copied, **{**OPTIONS, "max_train_steps": 9, "resume_from_checkpoint": "latest"})
+    argv = command(inputs, copied, **{**OPTIONS, "max_steps": 9, "resume_from_checkpoint": "latest"})
     assert run(argv) == 0
     lines = log(copied)
     assert [line["step"] for line in lines] == list(range(1, 10))
@@ -145,17 +145,17 @@ def test_a_longer_run_goes_on_under_the_longer_schedule(inputs, copied, finished
 
 
 def test_a_shorter_run_than_the_checkpoint_is_refused(inputs, copied, capsys):
-    argv = command(inputs, copied, **{**OPTIONS, "max_train_steps": 5}, resume_from_checkpoint="latest")
+    argv = command(inputs, copied, **{**OPTIONS, "max_steps": 5}, resume_from_checkpoint="latest")
     assert refusal(argv, capsys) == (
-        f"{copied}/checkpoint-6 stands after step 6, beyond the 5 updates of this run: raise --max_train_steps or "
+        f"{copied}/checkpoint-6 was saved after step 6, beyond the 5 updates of this run: raise --max_steps or "
         "--num_train_epochs."
     )
 
 
 def test_a_new_run_does_not_mix_with_the_checkpoints_of_an_earlier_one(inputs, finished, copied, capsys):
-    told = refusal(command(inputs, copied, **OPTIONS), capsys)
-    assert told.startswith(f"{copied} holds checkpoints of an earlier run, up to checkpoint-6: ")
-    assert "--resume_from_checkpoint latest" in told and "another --output_dir" in told
+    message = refusal(command(inputs, copied, **OPTIONS), capsys)
+    assert message.startswith(f"{copied} holds checkpoints of an earlier run, up to checkpoint-6: ")
+    assert "--resume_from_checkpoint latest" in message and "another --output_dir" in message
     assert names(copied, "*") == names(finished, "*") and log(copied) == log(finished)
 
 
@@ -163,15 +163,17 @@ def test_latest_without_a_checkpoint(inputs, tmp_path, capsys):
     for name in ("checkpoint-best", "checkpoint-7", "unfinished-checkpoint-8"):
         (tmp_path / name).mkdir()
     (tmp_path / "checkpoint-best/trainer_state.json").write_text("{}")
-    told = refusal(command(inputs, tmp_path, resume_from_checkpoint="latest"), capsys)
-    assert told == f"--resume_from_checkpoint latest: no checkpoint in {tmp_path}; leave it out to start anew."
+    message = refusal(command(inputs, tmp_path, resume_from_checkpoint="latest"), capsys)
+    assert (
+        message == f"--resume_from_checkpoint latest: no checkpoint in {tmp_path}; leave the option out to start anew."
+    )
 
 
 @pytest.mark.parametrize("make", [lambda path: None, Path.mkdir, Path.touch], ids=["nothing", "folder", "file"])
 def test_a_path_that_is_no_checkpoint(make, inputs, tmp_path, capsys):
     make(tmp_path / "elsewhere")
-    told = refusal(command(inputs, tmp_path / "out", resume_from_checkpoint=tmp_path / "elsewhere"), capsys)
-    assert told.startswith(f"--resume_from_checkpoint {tmp_path / 'elsewhere'}: no finished checkpoint there")
+    message = refusal(command(inputs, tmp_path / "out", resume_from_checkpoint=tmp_path / "elsewhere"), capsys)
+    assert message.startswith(f"--resume_from_checkpoint {tmp_path / 'elsewhere'}: no finished checkpoint there")
 
 
 @pytest.mark.parametrize(
@@ -185,18 +187,20 @@ def test_a_damaged_checkpoint(file, damage, inputs, copied, capsys):
     else:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     before = (copied / "model.safetensors").read_bytes()
-    told = refusal(command(inputs, copied, **OPTIONS, resume_from_checkpoint="latest"), capsys)
-    assert re.fullmatch(rf"{copied}/checkpoint-6 is damaged \(.+\): resume from another checkpoint\.", told), told
+    message = refusal(command(inputs, copied, **OPTIONS, resume_from_checkpoint="latest"), capsys)
+    assert re.fullmatch(rf"{copied}/checkpoint-6 is damaged \(.+\): resume from another checkpoint\.", message), (
+        message
+    )
     assert (copied / "model.safetensors").read_bytes() == before
     again = command(inputs, copied, **OPTIONS, resume_from_checkpoint=copied / "checkpoint-4")
     assert run(again) == 0
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"place": {}}', '{"place": {"stride": 3}, "fixed": {}}'])
-def test_a_damaged_place(content, inputs, copied, capsys):
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"progress": {}}', '{"progress": {"stride": 3}, "fixed": {}}'])
+def test_damaged_progress(content, inputs, copied, capsys):
     (copied / "checkpoint-6/trainer_state.json").write_text(content)
-    told = refusal(command(inputs, copied, **OPTIONS, resume_from_checkpoint="latest"), capsys)
-    assert told.startswith(f"{copied}/checkpoint-6/trainer_state.json is damaged (")
+    message = refusal(command(inputs, copied, **OPTIONS, resume_from_checkpoint="latest"), capsys)
+    assert message.startswith(f"{copied}/checkpoint-6/trainer_state.json is damaged (")
 
 
 @pytest.mark.parametrize(
@@ -206,7 +210,7 @@ def test_a_damaged_place(content, inputs, copied, capsys):
         ({"seed": 1, "loss": "negclip"}, "loss was conclip, is negclip; seed was 42, is 1"),
         ({"per_device_train_batch_size": 4}, "per_device_train_batch_size was 8, is 4"),
         ({"max_train_samples": 40}, "training rows was 50, is 40"),
-        ({"mixed_precision": "bf16"}, "mixed precision was no, is bf16"),
+        ({"bf16": True}, "mixed precision was no, is bf16"),
         ({"use_lora": True}, "use_lora was False, is True"),
     ],
     ids=str,
@@ -214,11 +218,11 @@ def test_a_damaged_place(content, inputs, copied, capsys):
 def test_changed_arguments(options, says, inputs, copied, capsys):
     argv = command(inputs, copied, **{**OPTIONS, **options}, resume_from_checkpoint="latest")
     assert refusal(argv, capsys) == (
-        f"Cannot resume from {copied}/checkpoint-6: {says}. Use the arguments it began with."
+        f"Cannot resume from {copied}/checkpoint-6: {says}. Use the settings that the run started with."
     )
 
 
 def test_what_a_checkpoint_fixes_is_an_argument(finished):
     fixed = json.loads((finished / "checkpoint-6/trainer_state.json").read_text())["fixed"]
     assert {"learning_rate", "image_to_text_weight", "lora_rank", "warmup_steps"} <= fixed.keys()
-    assert not {"max_train_steps", "num_train_epochs", "output_dir", "logging_steps"} & fixed.keys()
+    assert not {"max_steps", "num_train_epochs", "output_dir", "logging_steps"} & fixed.keys()

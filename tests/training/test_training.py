@@ -10,7 +10,7 @@ from peft import PeftModel
 from runs import ROWS, command, log, results, run, weights, write_inputs
 from transformers import CLIPModel, CLIPProcessor, pipeline
 
-import conclip.training.loop as loop
+import conclip.training.trainer as training
 from modeling_conclip import ConCLIPModel
 
 
@@ -96,16 +96,16 @@ def test_the_same_command_twice_gives_the_same_numbers(finished, inputs, tmp_pat
     "options",
     [
         {},
-        {"gradient_accumulation_steps": 2, "max_grad_norm": 0.5, "mixed_precision": "bf16"},
+        {"gradient_accumulation_steps": 2, "max_grad_norm": 0.5, "bf16": True},
         {"use_lora": True, "lora_dropout": 0.3, "dataloader_num_workers": 1},
         {"loss": "clip", "train_image_encoder": True},
     ],
-    ids=["plain", "accumulation, clipping, bf16", "lora with dropout and a worker", "image tower"],
+    ids=["plain", "accumulation, clipping, bf16", "lora with dropout and a worker", "image encoder"],
 )
 def test_stopped_in_the_middle_of_an_epoch_and_resumed_ends_the_same(inputs, tmp_path, monkeypatch, options):
-    options = {**options, "checkpointing_steps": 2, "max_train_steps": 9}
+    options = {**options, "save_steps": 2, "max_steps": 9}
     assert run(command(inputs, tmp_path / "whole", **options)) == 0
-    step, calls = loop.train_step, []
+    step, calls = training.train_step, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -113,11 +113,11 @@ def test_stopped_in_the_middle_of_an_epoch_and_resumed_ends_the_same(inputs, tmp
             raise KeyboardInterrupt
         return step(*arguments)
 
-    monkeypatch.setattr(loop, "train_step", interrupted)
+    monkeypatch.setattr(training, "train_step", interrupted)
     assert run(command(inputs, tmp_path / "parts", **options)) == 130
     monkeypatch.undo()
-    kept = sorted(path.name for path in (tmp_path / "parts").glob("checkpoint-*"))
-    assert kept == (
+    saved = sorted(path.name for path in (tmp_path / "parts").glob("checkpoint-*"))
+    assert saved == (
         ["checkpoint-2", "checkpoint-4"]
         if "gradient_accumulation_steps" in options
         else ["checkpoint-6", "checkpoint-8"]
@@ -161,7 +161,7 @@ def test_lora_saves_an_adapter_and_the_merged_model(inputs, tmp_path):
     ids=str,
 )
 def test_losses_and_ablations_from_the_command_line(inputs, tmp_path, options, terms):
-    assert run(command(inputs, tmp_path, max_train_steps=1, eval_split_name="none", **options)) == 0
+    assert run(command(inputs, tmp_path, max_steps=1, eval_split="none", **options)) == 0
     [line] = log(tmp_path)
     mean = sum(weight * line[f"train/loss_{name}"] for name, weight in terms.items()) / sum(terms.values())
     assert line["train/loss"] == pytest.approx(mean, rel=1e-6)
@@ -192,9 +192,7 @@ def test_push_uploads_the_folder_without_checkpoints(inputs, tmp_path, monkeypat
     calls = {}
     monkeypatch.setattr(HfApi, "create_repo", lambda self, repo_id, **options: calls.update(repo=repo_id))
     monkeypatch.setattr(HfApi, "upload_folder", lambda self, **options: calls.update(options))
-    argv = command(
-        inputs, tmp_path, max_train_steps=1, push_to_hub=True, hub_model_id="me/model", checkpointing_steps=1
-    )
+    argv = command(inputs, tmp_path, max_steps=1, push_to_hub=True, hub_model_id="me/model", save_steps=1)
     assert run(argv) == 0
     assert calls["repo"] == calls["repo_id"] == "me/model" and calls["folder_path"] == tmp_path
     assert "checkpoint-*" in calls["ignore_patterns"]

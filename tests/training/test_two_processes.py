@@ -20,22 +20,22 @@ from conclip.training.pair_dataset import PairRows
 
 BATCH, EPOCH = 4, 6  # 50 rows: 6 batches of 8, two rows left over
 VARIANTS = {
-    "plain": {"checkpointing_steps": 3, "max_train_steps": 8, "eval_steps": 4, "max_eval_samples": 11},
+    "plain": {"save_steps": 3, "max_steps": 8, "eval_steps": 4, "max_eval_samples": 11},
     # With so large an epsilon AdamW's step has the size of the gradient, of which it otherwise sees the sign.
     "accumulation": {
         "gradient_accumulation_steps": 4,
         "max_grad_norm": 10.0,
-        "max_train_steps": 4,
+        "max_steps": 4,
         "adam_epsilon": 1.0,
         "learning_rate": 0.1,
     },
-    "lora": {"use_lora": True, "max_train_steps": 3, "eval_split_name": "none"},
+    "lora": {"use_lora": True, "max_steps": 3, "eval_split": "none"},
     "negclip with workers": {
         "loss": "negclip",
-        "mixed_precision": "bf16",
+        "bf16": True,
         "dataloader_num_workers": 2,
-        "max_train_steps": 2,
-        "eval_split_name": "none",
+        "max_steps": 2,
+        "eval_split": "none",
     },
 }
 
@@ -75,8 +75,10 @@ def two(inputs, tmp_path_factory):
     ]
     done = launch(folder, runs)
     assert done.returncode == 0, done.stderr
-    told = [dict(zip(options, json.loads((folder / f"done-{rank}.json").read_text()), strict=True)) for rank in (0, 1)]
-    return folder, told
+    reports = [
+        dict(zip(options, json.loads((folder / f"done-{rank}.json").read_text()), strict=True)) for rank in (0, 1)
+    ]
+    return folder, reports
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +101,8 @@ def losses(folder: Path) -> torch.Tensor:
 
 
 def test_two_processes_really_ran(two):
-    folder, told = two
-    for rank in told:
+    folder, reports = two
+    for rank in reports:
         assert {(run["exit_code"], run["world_size"]) for run in rank.values()} == {(0, 2)}
     assert results(folder / "plain")["num_processes"] == 2
     assert "--num_processes 2" in results(folder / "plain")["command"]
@@ -109,18 +111,18 @@ def test_two_processes_really_ran(two):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_losses_are_those_of_one_process_with_twice_the_batch(two, one, name):
     found, expected = losses(two[0] / name), losses(one[0] / name)
-    assert len(found) == VARIANTS[name]["max_train_steps"]
+    assert len(found) == VARIANTS[name]["max_steps"]
     # Sums in another order, 2e-7 here; after step 1 AdamW divides by the root of small numbers, which may amplify it.
     # In bf16 batches of another shape round otherwise, 3e-4 here.
-    first, later = (5e-3, 5e-3) if "mixed_precision" in VARIANTS[name] else (1e-5, 1e-4)
+    first, later = (5e-3, 5e-3) if "bf16" in VARIANTS[name] else (1e-5, 1e-4)
     torch.testing.assert_close(found[0], expected[0], rtol=first, atol=0)
     torch.testing.assert_close(found, expected, rtol=later, atol=0)
 
 
 def test_ranks_share_out_the_rows_one_process_takes(two, one):
     """Batch k of one process is batch k of rank 0 and then of rank 1; what does not fill a batch is left to none."""
-    _, told = two
-    first, second = (rank["plain"]["rows"] for rank in told)
+    _, reports = two
+    first, second = (rank["plain"]["rows"] for rank in reports)
     batches = [first[at : at + BATCH] + second[at : at + BATCH] for at in range(0, EPOCH * BATCH, BATCH)]
     assert sum(batches, []) == one[1][: 2 * BATCH * EPOCH]
     assert len(set(sum(batches, []))) == 2 * BATCH * EPOCH
@@ -129,15 +131,15 @@ def test_ranks_share_out_the_rows_one_process_takes(two, one):
 
 
 def test_each_process_embeds_its_share_of_the_distinct_images(two, one):
-    folder, told = two
+    folder, reports = two
     found, expected = (stored(path / "embeddings-plain") for path in (folder, one[0]))
     assert found.keys() == expected.keys()
     for key, embeds in expected.items():
         torch.testing.assert_close(found[key], embeds, rtol=0, atol=1e-6)
-    shares = [rank["plain"]["embedded"] for rank in told]
+    shares = [rank["plain"]["embedded"] for rank in reports]
     # One more on rank 0 at most, each time: of evaluation, images and distractors.
     assert sum(shares) == len(expected) and 0 <= shares[0] - shares[1] <= 3
-    assert [rank["resumed"]["embedded"] for rank in told] == [0, 0]
+    assert [rank["resumed"]["embedded"] for rank in reports] == [0, 0]
 
 
 @pytest.mark.parametrize("name", ["plain", "accumulation"])
@@ -165,11 +167,11 @@ def test_checkpoint_of_two_processes_is_refused_by_one(two, inputs, tmp_path, ca
 
 def test_a_fault_of_one_process_is_told_and_ends_the_other(inputs, tmp_path):
     """Rank 1 meets a row it cannot read while rank 0 waits for its embeddings."""
-    argv = command(inputs, tmp_path / "out", per_device_train_batch_size=BATCH, eval_split_name="none")
+    argv = command(inputs, tmp_path / "out", per_device_train_batch_size=BATCH, eval_split="none")
     ended = launch(tmp_path, [{"argv": argv, "fails_at": {"1": 10}}])
     assert ended.returncode == 1
-    told = [line for line in ended.stderr.splitlines() if "Error: " in line and "Split 'train', row" in line]
-    assert len(told) == 1 and told[0].endswith("cannot read image.") and "Process 1: Error: " in told[0]
+    reports = [line for line in ended.stderr.splitlines() if "Error: " in line and "Split 'train', row" in line]
+    assert len(reports) == 1 and reports[0].endswith("cannot read image.") and "Process 1: Error: " in reports[0]
     assert "closed by peer" not in ended.stderr, "rank 0 only lost its peer"
     assert not (tmp_path / "out/model.safetensors").exists()
 
@@ -178,7 +180,7 @@ def test_a_fault_while_embedding_ends_both_and_what_was_embedded_is_kept(inputs,
     """Row 41 is the share of rank 1; rank 0 waits for it to have written its shards."""
     data = write_rows(tmp_path / "data", {41: {"image": {"bytes": truncated()}}}, count=50)
     inputs = {**inputs, "dataset_name": data, "embedding_cache_dir": tmp_path / "cache"}
-    options = {"per_device_train_batch_size": BATCH, "per_device_eval_batch_size": 2, "eval_split_name": "none"}
+    options = {"per_device_train_batch_size": BATCH, "per_device_eval_batch_size": 2, "eval_split": "none"}
     ended = launch(tmp_path, [{"argv": command(inputs, tmp_path / "out", **options)}])
     assert ended.returncode == 1
     assert [line for line in ended.stderr.splitlines() if "Error: Split 'train', row 41: cannot read image" in line]

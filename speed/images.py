@@ -1,4 +1,4 @@
-"""Pictures to decode: JPEG files of photographic size and detail, so that no data need be downloaded."""
+"""Images to decode: generated JPEG files with the size and detail of photographs, so that nothing is downloaded."""
 
 import io
 
@@ -9,8 +9,8 @@ from PIL import Image
 WIDTH, HEIGHT = 320, 240
 
 
-def drawn_pictures(count: int, seed: int = 0) -> datasets.Dataset:
-    """A column "image" of `count` different pictures: smooth colours with a little noise, 20 to 30 kB each."""
+def generated_images(count: int, seed: int = 0) -> datasets.Dataset:
+    """Make a dataset of `count` different images: smooth colours with a little noise, 20 to 30 kB each."""
     rng = np.random.default_rng(seed)
     encoded = []
     for _ in range(count):

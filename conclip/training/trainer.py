@@ -1,0 +1,537 @@
+"""`ConCLIPTrainer`: fine-tune a CLIP model with a negation loss, under accelerate."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DataLoaderConfiguration
+from accelerate.state import AcceleratorState
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import set_seed
+from datasets import Dataset
+from peft import LoraConfig, PeftModel
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import ProcessorMixin, get_scheduler
+
+from conclip.atomic_write import writable_folder
+from conclip.embedding.images import ImageEmbedder, embedding_cache_dir
+from conclip.embedding.texts import cached_tokens
+from conclip.errors import UsageError
+from conclip.hub import push
+from conclip.models.clip import add_lora, save_model, text_tokenizer, unwrap_lora
+from conclip.runtime import software_versions
+from conclip.training.arguments import ConCLIPTrainingArguments
+from conclip.training.checkpoints import (
+    TrainingProgress,
+    find_checkpoint,
+    load_checkpoint,
+    require_no_checkpoints,
+    save_checkpoint,
+)
+from conclip.training.collator import PairCollator
+from conclip.training.evaluator import Evaluator
+from conclip.training.pair_dataset import PairRows
+from conclip.training.report import table_rows, verdict, write_report
+from conclip.training.trackers import JsonlTracker
+from modeling_conclip import ConCLIPModel
+
+AGAINST_DIVERGENCE = "lower --learning_rate, or set --max_grad_norm 1.0"
+LOSSES = ("loss", "loss_image_to_text", "loss_text_to_image", "loss_distractor")
+# Settings that a resumed run must share with its checkpoint; the length of the run may change.
+FIXED = (
+    "loss image_to_text_weight text_to_image_weight distractor_weight per_device_train_batch_size "
+    "gradient_accumulation_steps learning_rate weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm "
+    "lr_scheduler_type warmup_steps seed".split()
+)
+
+
+class ConCLIPTrainer:
+    """
+    Fine-tune a ConCLIP model and evaluate it, on one process or, started by `accelerate launch`, on several.
+
+    Names and parameters are those of `transformers.Trainer` where they mean the same. While the image encoder is
+    frozen, every image is embedded once, before training, and the embeddings are cached for later runs.
+
+    Args:
+        model: loaded in float32. It is trained in place; its loss weights are set from `args`.
+        args: settings of the run.
+        processing_class: the CLIPProcessor of the model.
+        train_dataset: rows to train on; `args` names the columns.
+        eval_dataset: rows to evaluate on, with an image, a caption and, if there are any, negated captions.
+        peft_config: train these adapters instead of the weights.
+        accelerator: from `make_accelerator(args)`, which makes one by default.
+
+    Raises:
+        UsageError: rows that cannot be used, or an output folder that cannot be written to.
+
+    Example:
+        >>> from datasets import load_dataset
+        >>> from transformers import AutoProcessor
+        >>> from conclip import ConCLIPModel, ConCLIPTrainer, ConCLIPTrainingArguments
+        >>> name = "openai/clip-vit-base-patch32"
+        >>> trainer = ConCLIPTrainer(
+        ...     model=ConCLIPModel.from_pretrained(name),
+        ...     args=ConCLIPTrainingArguments(output_dir="conclip-vit-base-patch32", max_steps=1000),
+        ...     processing_class=AutoProcessor.from_pretrained(name),
+        ...     train_dataset=load_dataset("ccneg", split="train"),
+        ... )
+        >>> trainer.train()
+        >>> trainer.save_model()
+    """
+
+    def __init__(
+        self,
+        model: ConCLIPModel,
+        args: ConCLIPTrainingArguments,
+        processing_class: ProcessorMixin,
+        train_dataset: Dataset,
+        eval_dataset: Dataset | None = None,
+        peft_config: LoraConfig | None = None,
+        accelerator: Accelerator | None = None,
+    ):
+        if accelerator is None:
+            # Lets a notebook train again with another precision.
+            AcceleratorState._reset_state()
+            accelerator = make_accelerator(args)
+        self.args, self.processing_class, self.accelerator = args, processing_class, accelerator
+        self.output_dir = Path(args.output_dir)
+        set_seed(args.seed)
+        for name, weight in args.loss_weights.items():
+            setattr(model.config, name, weight)
+        self.model = add_lora(model, peft_config) if peft_config else model
+        cache_dir = embedding_cache_dir(args.embedding_cache_dir)
+        tokenize = cached_tokens(text_tokenizer(model, processing_class), cache_dir / "texts")
+        columns = {"image_column": args.image_column, "caption_column": args.caption_column}
+        columns["negated_caption_column"] = args.negated_caption_column
+        self.train_rows = PairRows(
+            train_dataset,
+            tokenize,
+            loss=args.loss,
+            seed=args.seed,
+            split=str(train_dataset.split or "train"),
+            distractor_image_column=args.distractor_image_column,
+            **columns,
+        )
+        require_full_batch(self.train_rows, args.per_device_train_batch_size, accelerator.num_processes)
+        self.model.to(accelerator.device)
+        self.embedder = ImageEmbedder(
+            processing_class.image_processor,
+            accelerator,
+            args.per_device_eval_batch_size,
+            args.dataloader_num_workers,
+            cache_dir,
+        )
+        self.evaluator = None
+        if eval_dataset is not None:
+            split = str(eval_dataset.split or "test")
+            self.evaluator = Evaluator(eval_dataset, self.embedder, tokenize, split=split, **columns)
+        # (metrics, margins) of each call of `evaluate`, in order.
+        self.evaluations: list[tuple[dict, dict[str, np.ndarray]]] = []
+        self.statistics: dict | None = None
+
+    def train(self, resume_from_checkpoint: str | bool | None = None) -> dict:
+        """
+        Train the model to the last step.
+
+        Args:
+            resume_from_checkpoint: "latest" or `True` for the newest checkpoint in the output folder, or the folder of
+                a checkpoint.
+
+        Returns:
+            {"steps", "seconds", "examples_per_second", "loss"}: of this run, with the loss of its last step.
+
+        Raises:
+            UsageError: nothing to resume from, checkpoints of an earlier run in the way, or training diverged.
+        """
+        if self.statistics is not None:
+            raise UsageError("This trainer has finished: make a new ConCLIPTrainer to train the model further.")
+        checkpoint = checkpoint_to_resume(self.output_dir, resume_from_checkpoint)
+        args, accelerator = self.args, self.accelerator
+        inner = unwrap_lora(self.model)
+        if inner.image_encoder_is_frozen:
+            # CLIP's preprocessing has no randomness, so an image has the same embedding in every epoch.
+            self.train_rows.use_tensors("image_embeds", partial(self.embedder, inner.eval()))
+        if args.report_to:
+            accelerator.init_trackers("conclip", config=tracker_config(args, inner.config.name_or_path))
+        collator = PairCollator(
+            self.processing_class.image_processor, args.mini_batch_size, static_shapes=compiles(args, accelerator)
+        )
+        # Embedding images that are not in the cache uses random numbers; dropout must not depend on it.
+        set_seed(args.seed)
+        state = prepare_training(self.model, self.train_rows, collator, args, accelerator, checkpoint)
+        announce(state, len(self.train_rows))
+        self.statistics = run_training(state, self.evaluate if self.evaluator else None)
+        self.model = accelerator.unwrap_model(state.model, keep_fp32_wrapper=False)
+        return self.statistics
+
+    def evaluate(self) -> dict:
+        """
+        Score the model on `eval_dataset`.
+
+        Returns:
+            Metrics by name, each a dict of value, count, ties (which count as errors), chance and, if the data has
+            them, categories.
+
+        Raises:
+            UsageError: there is no `eval_dataset`.
+        """
+        if self.evaluator is None:
+            raise UsageError("Pass an eval_dataset to evaluate.")
+        # New adapters change nothing, so before training this scores the base model.
+        metrics, margins = self.evaluator(unwrap_lora(self.model))
+        self.evaluations.append((metrics, margins))
+        return metrics
+
+    def save_model(self, output_dir: str | None = None) -> None:
+        """
+        Save model and processor to a folder that every CLIP class loads; adapters are merged, and saved apart too.
+
+        Args:
+            output_dir: the folder, by default `args.output_dir`.
+        """
+        if self.accelerator.is_main_process:
+            folder = writable_folder(output_dir or self.args.output_dir)
+            self.model = save_model(self.model, self.processing_class, folder)
+            print(f"Model saved to {folder}")
+        self.accelerator.wait_for_everyone()
+
+    def create_model_card(
+        self, dataset_name: str = "dataset", split: str = "test", base_model: str | None = None, **details
+    ) -> dict:
+        """
+        Write results.json, scores.png and README.md, which compare the first with the last evaluation.
+
+        Args:
+            dataset_name, split: what was evaluated on, for readers.
+            base_model: name of the base model, by default where `model` was loaded from.
+            details: more entries for results.json, such as `command`, how to repeat the run.
+
+        Returns:
+            What results.json holds.
+
+        Raises:
+            UsageError: `evaluate` was not called before and after training.
+        """
+        if len(self.evaluations) < 2:
+            raise UsageError("Call evaluate() before and after train(): the card compares the two.")
+        (before, margins_before), (after, margins_after) = self.evaluations[0], self.evaluations[-1]
+        loss = self.args.loss
+        results = {
+            "title": f"{dataset_name}, {split} split, before and after training with the {loss} loss",
+            "base_model": base_model or unwrap_lora(self.model).config.name_or_path,
+            "dataset": dataset_name,
+            "split": split,
+            "before": before,
+            "after": after,
+            "verdict": verdict(table_rows(before, after), loss),
+            "training": self.statistics,
+            "num_processes": self.accelerator.num_processes,
+            "mixed_precision": self.accelerator.mixed_precision,
+            "image_processor": type(self.processing_class.image_processor).__name__,
+            "arguments": asdict(self.args),
+            "versions": software_versions(),
+            **details,
+        }
+        if self.accelerator.is_main_process:
+            write_report(results, {"before": margins_before, "after": margins_after}, self.output_dir)
+        return results
+
+    def push_to_hub(self) -> None:
+        """
+        Upload the output folder to `args.hub_model_id`, without checkpoints.
+
+        Raises:
+            UsageError: the upload failed.
+        """
+        if self.accelerator.is_main_process:
+            push(self.args.hub_model_id, self.output_dir, type(unwrap_lora(self.model)).__name__)
+        self.accelerator.wait_for_everyone()
+
+
+def make_accelerator(args: ConCLIPTrainingArguments) -> Accelerator:
+    """
+    Make the output folder and an Accelerator with the precision and the trackers of `args`.
+
+    Raises:
+        UsageError: an unknown tracker, fp16 without a GPU, or an output folder that cannot be written to.
+    """
+    installed = ["jsonl", *(str(getattr(tracker, "value", tracker)) for tracker in get_available_trackers())]
+    for name in args.report_to:
+        # accelerate ignores a tracker that is not installed.
+        if name not in installed:
+            raise UsageError(f"--report_to {name}: not installed or unknown; available: {', '.join(installed)}.")
+    if args.fp16 and not torch.cuda.is_available():
+        raise UsageError("--fp16 needs a GPU, and none was found: use --bf16, or neither.")
+    output_dir = writable_folder(args.output_dir)
+    trackers = [JsonlTracker(output_dir / "metrics.jsonl") if name == "jsonl" else name for name in args.report_to]
+    return Accelerator(
+        mixed_precision=args.mixed_precision,
+        log_with=trackers or None,
+        project_dir=output_dir,
+        # The schedule counts updates, whatever the number of processes.
+        step_scheduler_with_optimizer=False,
+        dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, non_blocking=True),
+    )
+
+
+@dataclass
+class TrainingState:
+    """Everything that the training loop works on; `prepare_training` makes it."""
+
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    loader: DataLoader
+    accelerator: Accelerator
+    args: ConCLIPTrainingArguments
+    total_steps: int
+    steps_per_epoch: int
+    fixed: dict
+    progress: TrainingProgress = field(default_factory=TrainingProgress)
+
+
+def prepare_training(
+    model: torch.nn.Module,
+    rows: PairRows,
+    collator: PairCollator,
+    args: ConCLIPTrainingArguments,
+    accelerator: Accelerator,
+    checkpoint: Path | None = None,
+) -> TrainingState:
+    """
+    Make optimizer, schedule and loader, and prepare them and the model with accelerate.
+
+    Args:
+        checkpoint: resume from it.
+
+    Raises:
+        UsageError: too few rows, or a checkpoint that is damaged or of a run with other settings.
+    """
+    require_full_batch(rows, args.per_device_train_batch_size, accelerator.num_processes)
+    loader = DataLoader(
+        rows,
+        batch_size=args.per_device_train_batch_size,
+        shuffle=True,
+        # The loss gathers rows of all ranks, so every rank needs the same number.
+        drop_last=True,
+        collate_fn=collator,
+        num_workers=args.dataloader_num_workers,
+        pin_memory=accelerator.device.type == "cuda",
+        # Its own generator: using the global one would change the dropout of a resumed run.
+        generator=torch.Generator().manual_seed(args.seed),
+    )
+    optimizer = torch.optim.AdamW(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=args.learning_rate,
+        betas=(args.adam_beta1, args.adam_beta2),
+        eps=args.adam_epsilon,
+        weight_decay=args.weight_decay,
+        fused=True,
+    )
+    if compiles(args, accelerator):
+        unwrap_lora(model).compile_packed_layer()
+    accelerator.gradient_accumulation_steps = args.gradient_accumulation_steps
+    accelerator.dataloader_config.data_seed = args.seed
+    fixed = fixed_settings(model, args, accelerator, len(rows))
+    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    steps_per_epoch = math.ceil(len(loader) / args.gradient_accumulation_steps)
+    total_steps = args.max_steps or args.num_train_epochs * steps_per_epoch
+    scheduler = get_scheduler(args.lr_scheduler_type, optimizer, args.warmup_steps, total_steps)
+    accelerator.register_for_checkpointing(scheduler)
+    state = TrainingState(model, optimizer, scheduler, loader, accelerator, args, total_steps, steps_per_epoch, fixed)
+    if checkpoint:
+        state.progress = load_checkpoint(accelerator, checkpoint, fixed)
+        if state.progress.step > total_steps:
+            raise UsageError(
+                f"{checkpoint} was saved after step {state.progress.step}, beyond the {total_steps} updates of this "
+                "run: raise --max_steps or --num_train_epochs."
+            )
+        accelerator.print(f"Resuming after step {state.progress.step} of {total_steps} from {checkpoint}.")
+    return state
+
+
+def require_full_batch(rows: PairRows, per_device_batch_size: int, num_processes: int) -> None:
+    """
+    Raises:
+        UsageError: too few rows for one step.
+    """
+    batch = per_device_batch_size * num_processes
+    if len(rows) < batch:
+        raise UsageError(
+            f"{len(rows)} training rows do not fill one batch of {batch} (--per_device_train_batch_size times "
+            f"{num_processes} processes): lower it."
+        )
+
+
+def compiles(args: ConCLIPTrainingArguments, accelerator: Accelerator) -> bool:
+    """Whether the layer of the text encoder is compiled: by default, only on a GPU."""
+    return accelerator.device.type == "cuda" if args.torch_compile is None else args.torch_compile
+
+
+def checkpoint_to_resume(output_dir: Path, resume_from_checkpoint: str | bool | None) -> Path | None:
+    """
+    Find the checkpoint to resume from; `None` for a new run.
+
+    Raises:
+        UsageError: nothing to resume from, or checkpoints of an earlier run in the output folder of a new one.
+    """
+    if not resume_from_checkpoint:
+        require_no_checkpoints(output_dir)
+        return None
+    return find_checkpoint(output_dir, "latest" if resume_from_checkpoint is True else resume_from_checkpoint)
+
+
+def fixed_settings(
+    model: ConCLIPModel | PeftModel, args: ConCLIPTrainingArguments, accelerator: Accelerator, num_rows: int
+) -> dict:
+    """Return the settings that must not change between a checkpoint and its resumption, ready for JSON."""
+    lora = model.peft_config["default"] if isinstance(model, PeftModel) else None
+    modules = lora and lora.target_modules
+    return {
+        **{name: getattr(args, name) for name in FIXED},
+        "train_image_encoder": not unwrap_lora(model).config.freeze_image_encoder,
+        "use_lora": lora is not None,
+        "lora_rank": lora and lora.r,
+        "lora_alpha": lora and lora.lora_alpha,
+        "lora_dropout": lora and lora.lora_dropout,
+        "lora_target_modules": modules if isinstance(modules, str | None) else sorted(modules),
+        "mixed precision": accelerator.mixed_precision,
+        "processes": accelerator.num_processes,
+        "training rows": num_rows,
+    }
+
+
+def tracker_config(args: ConCLIPTrainingArguments, model_name: str) -> dict:
+    """Return the settings of the run, flat and of types that every tracker takes."""
+    values = {"model_name_or_path": model_name, **asdict(args)}
+    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in values.items()}
+
+
+def announce(state: TrainingState, num_rows: int) -> None:
+    """Print the size of the run."""
+    args, accelerator = state.args, state.accelerator
+    batch = args.per_device_train_batch_size * accelerator.num_processes
+    accelerator.print(
+        f"Training with the {args.loss} loss: {num_rows:,} rows, {state.total_steps:,} updates, batches of {batch} "
+        f"rows on {accelerator.num_processes} process(es), mixed precision {accelerator.mixed_precision}."
+    )
+    if args.gradient_accumulation_steps > 1:
+        accelerator.print(
+            f"Each update averages the gradients of {args.gradient_accumulation_steps} batches; the loss of a batch "
+            f"still compares only its own {batch} rows."
+        )
+
+
+def run_training(state: TrainingState, evaluate: Callable[[], dict] | None = None) -> dict:
+    """
+    Train `state.model` to the last step.
+
+    Args:
+        evaluate: called every `eval_steps` updates, or after every epoch; returns metrics.
+
+    Returns:
+        As `ConCLIPTrainer.train`.
+    """
+    accelerator, progress, args = state.accelerator, state.progress, state.args
+    for tracker in accelerator.trackers:
+        if isinstance(tracker, JsonlTracker):
+            tracker.start_at(progress.step)
+    started, first = time.perf_counter(), progress.step
+    with tqdm(
+        total=state.total_steps, initial=first, unit="step", disable=not accelerator.is_local_main_process
+    ) as bar:
+        losses = run_epochs(state, evaluate, bar)
+    require_finite_weights(state)
+    seconds, steps = time.perf_counter() - started, progress.step - first
+    rows = steps * args.gradient_accumulation_steps * args.per_device_train_batch_size
+    return {
+        "steps": progress.step,
+        "seconds": seconds,
+        "examples_per_second": rows * accelerator.num_processes / seconds,
+        "loss": losses["loss"].item() if losses else None,
+    }
+
+
+def run_epochs(state: TrainingState, evaluate: Callable[[], dict] | None, bar: tqdm) -> dict[str, torch.Tensor]:
+    """Train from `state.progress` to the last step; return the losses of that step, none if no step was left."""
+    accelerator, progress, args = state.accelerator, state.progress, state.args
+    losses = {}
+    state.model.train()
+    while progress.step < state.total_steps:
+        state.loader.set_epoch(progress.epoch)
+        batches = accelerator.skip_first_batches(state.loader, progress.batch) if progress.batch else state.loader
+        for batch in batches:
+            losses = train_step(state, batch)
+            progress.batch += 1
+            if not accelerator.sync_gradients:
+                continue
+            progress.step += 1
+            bar.update()
+            last_of_epoch = progress.batch == len(state.loader)
+            if last_of_epoch:
+                progress.epoch, progress.batch = progress.epoch + 1, 0
+            if progress.step % args.logging_steps == 0 or progress.step == state.total_steps:
+                log_step(state, losses, bar)
+            if args.save_steps and progress.step % args.save_steps == 0:
+                require_finite_weights(state)
+                save_checkpoint(accelerator, Path(args.output_dir), progress, state.fixed, args.save_total_limit)
+            if progress.step == state.total_steps:
+                break
+            if evaluate and (progress.step % args.eval_steps == 0 if args.eval_steps else last_of_epoch):
+                log_evaluation(state, evaluate())
+                state.model.train()
+    return losses
+
+
+def train_step(state: TrainingState, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Train on one batch and, at the end of an accumulation, update. Return the loss and its terms."""
+    accelerator, args = state.accelerator, state.args
+    with accelerator.accumulate(state.model):
+        output = state.model(**batch, return_loss=True)
+        accelerator.backward(output.loss)
+        if accelerator.sync_gradients and args.max_grad_norm:
+            accelerator.clip_grad_norm_(state.model.parameters(), args.max_grad_norm)
+        state.optimizer.step()
+        state.optimizer.zero_grad()
+        if accelerator.sync_gradients:
+            state.scheduler.step()
+            unwrap_lora(accelerator.unwrap_model(state.model)).clamp_logit_scale()
+    return {name: output[name].detach() for name in LOSSES if output.get(name) is not None}
+
+
+def require_finite_weights(state: TrainingState) -> None:
+    """
+    Raises:
+        UsageError: training diverged, so the weights are worth neither a checkpoint nor a model.
+    """
+    # All processes have the same weights and therefore stop together.
+    if not all(parameter.isfinite().all() for parameter in state.model.parameters() if parameter.requires_grad):
+        raise UsageError(f"The weights are not finite after step {state.progress.step}: {AGAINST_DIVERGENCE}.")
+
+
+def log_step(state: TrainingState, losses: dict[str, torch.Tensor], bar: tqdm) -> None:
+    values = {f"train/{name}": value.item() for name, value in losses.items()}
+    if not math.isfinite(values["train/loss"]):
+        raise UsageError(f"The loss is {values['train/loss']} at step {state.progress.step}: {AGAINST_DIVERGENCE}.")
+    model = unwrap_lora(state.accelerator.unwrap_model(state.model))
+    values["train/logit_scale"] = model.logit_scale.item()
+    values["train/learning_rate"] = state.scheduler.get_last_lr()[0]
+    values["train/epoch"] = state.progress.step / state.steps_per_epoch
+    state.accelerator.log(values, step=state.progress.step)
+    bar.set_postfix(loss=f"{values['train/loss']:.4f}")
+
+
+def log_evaluation(state: TrainingState, metrics: dict) -> None:
+    state.accelerator.log({f"eval/{name}": metric["value"] for name, metric in metrics.items()}, state.progress.step)
+    scores = ", ".join(
+        f"{name} {metric['value']:.2%} (n={metric['count']:,}, chance {metric['chance']:.2%})"
+        for name, metric in metrics.items()
+    )
+    if state.accelerator.is_main_process:
+        tqdm.write(f"step {state.progress.step}: {scores}")
