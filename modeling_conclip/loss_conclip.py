@@ -29,7 +29,7 @@ LOGITS_AT_A_TIME = 2**22
 
 
 def l2_normalize(embeds: Tensor) -> Tensor:
-    """Scale rows to length 1, (N, d) -> (N, d), in float32 or wider. CLIP's own formula, so logits agree to the bit."""
+    """Scale rows to length 1, (N, d) -> (N, d), in float32 or wider. By CLIP's formula: logits agree to the bit."""
     embeds = embeds.to(torch.promote_types(embeds.dtype, torch.float32))
     return embeds / embeds.pow(2).sum(dim=-1, keepdim=True).pow(0.5)
 
