@@ -106,7 +106,7 @@ def score_items(reader: ItemReader, scorer: Scorer, record: Record | None = None
         result = accumulate(IttTot, itt_tot_columns, reader, scorer, record)
         return [score for name in ("itt", "tot") for score in itt_tot_scores(name, result, reader)]
     if benchmark.kind is Kind.CAPTIONS and len(next(iter(reader))["captions"]) == 2:
-        macro = {"left_out": sorted(benchmark.left_out), "min_count": benchmark.min_count}
+        macro = {"skipped_categories": sorted(benchmark.left_out), "min_count": benchmark.min_count}
         result = accumulate(PairAccuracy, pair_columns, reader, scorer, record, **macro)
         return accuracy_scores("pair accuracy", result, reader)
     result = accumulate(ChoiceAccuracy, choice_columns, reader, scorer, record)

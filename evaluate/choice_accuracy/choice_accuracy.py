@@ -18,6 +18,16 @@ BLOCK = 2**20
 
 RIGHT, TIE, WRONG = 1, 0, -1
 
+# What is written to disk between batches. The scores would fill the disk (a thousand per item for ImageNet), so each
+# item is stored as its outcome, in the column "scores", and its number of options, in the column "answers".
+STORED = datasets.Features(
+    {
+        "scores": datasets.Value("int8"),
+        "answers": datasets.Value("int64"),
+        "categories": datasets.Value("string"),
+    }
+)
+
 _DESCRIPTION = """
 Accuracy over choices between two or more options: an item is correct if the score of the right option is strictly
 greater than the score of every other. A tie for the first place is an error, and ties are counted. Overall and, with a
@@ -26,20 +36,20 @@ category for each item, per category.
 
 _KWARGS_DESCRIPTION = """
 Args:
-    scores (one list of `float` an item): the scores of the item's options. The number of options may differ.
-    answers (one `int` an item): the index of the right option, from 0.
-    categories (one `str` an item, optional): the category the item belongs to; for all items or for none.
-    return_items (`bool`, default False, `compute` only): give each item's outcome too.
+    scores (one list of `float` per item): the scores of the item's options. The number of options may differ.
+    answers (one `int` per item): the index of the right option, counted from 0.
+    categories (one `str` per item, optional): the category the item belongs to; for all items or for none.
+    return_items (`bool`, default False, `compute` only): return the outcome of each item too.
 
 Returns:
     accuracy (`float`): correct / count, from 0 to 1.
     correct (`int`): items whose right option scores strictly higher than every other.
     ties (`int`): items whose right option shares the highest score with another; they are errors.
     count (`int`): all items.
-    chance (`float`): what random scores get, the mean of 1 / number of options.
+    chance (`float`): the value of random scores, the mean of 1 / number of options.
     categories (`dict`, with categories): name -> the five values above for that category, sorted by name.
     macro_accuracy (`float`, with categories): the mean of the categories' accuracies.
-    items (`dict`, with return_items): correct and tie, one `bool` an item each, in order.
+    items (`dict`, with return_items): correct and tie, one `bool` per item each, in order.
 
 Examples:
     >>> import evaluate
@@ -72,11 +82,11 @@ def choice_accuracy(scores, answers, categories=None, return_items=False) -> dic
     are crops) and of zero-shot classification (the options are classes; top-1).
 
     Args:
-        scores: (N, K) numbers, the scores of each item's options, K >= 2; any unit, the higher the better. An array or
+        scores: (N, K) numbers, the scores of each item's options, K >= 2; any unit; higher is better. An array or
             a tensor, or a list of N rows, which may differ in length. Compared as float64, some rows at a time.
         answers: (N,) int, the index of each item's right option, 0 <= answer < K.
         categories: (N,) non-empty str, the category of each item, or None for no categories.
-        return_items: give each item's outcome too.
+        return_items: return the outcome of each item too.
 
     Returns:
         A dict of plain Python numbers, ready for JSON: `accuracy` (float, correct / count), `correct`, `ties` (items
@@ -120,7 +130,7 @@ def _entry(outcomes, options) -> dict:
         "correct": correct,
         "ties": int(np.count_nonzero(outcomes == TIE)),
         "count": count,
-        # Rounded once at the end, so that the order of the items does not show.
+        # Rounded only once, so that the order of the items has no influence.
         "chance": math.fsum((1 / options).tolist()) / count,
     }
 
@@ -129,7 +139,7 @@ def _outcomes(scores, answers, categories, first_row=0):
     """Check the columns; return (N,) int8, the outcome of each item, (N,) int64, its number of options, and
     the categories, N str or None.
 
-    `first_row` is added to the row numbers in messages: the rows that came in earlier batches.
+    `first_row`: number of rows in earlier batches, added to the row numbers in messages.
     """
     scores, options = _options(scores, first_row)
     answers = _indices(answers, first_row)
@@ -143,7 +153,7 @@ def _outcomes(scores, answers, categories, first_row=0):
         )
 
     outcomes = np.empty(len(answers), dtype=np.int8)
-    # Rows of different lengths make no array: one at a time.
+    # Rows of different lengths do not form an array and are processed one at a time.
     step = max(1, BLOCK // options[0]) if (options == options[0]).all() else 1
     for start in range(0, len(answers), step):
         block = slice(start, start + step)
@@ -194,11 +204,9 @@ class ChoiceAccuracy(evaluate.Metric):
             description=_DESCRIPTION,
             citation=_CITATION,
             inputs_description=_KWARGS_DESCRIPTION,
-            # Not the inputs but what is stored of them, under their names: of an item's scores its outcome, of its
-            # answer the number of options. A thousand scores an item would fill the disk.
             features=datasets.Features(
                 {
-                    "scores": datasets.Value("int8"),
+                    "scores": datasets.Sequence(datasets.Value("float64")),
                     "answers": datasets.Value("int64"),
                     "categories": datasets.Value("string"),
                 }
@@ -206,16 +214,19 @@ class ChoiceAccuracy(evaluate.Metric):
             reference_urls=["https://arxiv.org/abs/2501.09425", "https://arxiv.org/abs/2210.01936"],
         )
 
+    def _infer_feature_from_batch(self, batch):
+        return STORED
+
     def add(self, *, scores, answers, categories=None):
         """Add one item: the scores of its options, the index of the right one and, optionally, its category."""
         categories = None if categories is None else [categories]
         self.add_batch(scores=[scores], answers=[answers], categories=categories)
 
     def add_batch(self, *, scores, answers, categories=None):
-        """Add a batch of items; a batch with a fault raises ValueError and leaves what was added before as it was."""
+        """Add a batch of items; a faulty batch raises ValueError and is not added."""
         outcomes, options, categories = _outcomes(scores, answers, categories, first_row=len(self))
-        # The library has no optional columns and stores no None in a string column. The empty string, which is no
-        # category, stands for "none given".
+        # The library has no optional columns and stores no None in a string column. The empty string, which cannot be
+        # a category, means "no categories".
         super().add_batch(scores=outcomes, answers=options, categories=categories or [""] * len(options))
 
     def _compute(self, scores, answers, categories, return_items=False):

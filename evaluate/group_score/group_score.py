@@ -10,7 +10,7 @@ import evaluate
 
 from .checks import check_rows, finite_scores, rows_by_category
 
-# What independent random scores without ties get. Text, and likewise image: two comparisons that share no score.
+# Values of independent random scores without ties. Text, and likewise image: two comparisons that share no score.
 # Group: of the 4! orders of the four scores, those in which the two true pairs come first, 2! * 2!.
 CHANCE = {"text": 1 / 4, "image": 1 / 4, "group": 1 / 6}
 
@@ -22,19 +22,19 @@ a tie are counted. Overall and, with a category for each item, per category.
 
 _KWARGS_DESCRIPTION = """
 Args:
-    scores (one 2 x 2 list of `float` an item): scores[c][i] is the score of caption c with image i; caption 0 belongs
+    scores (one 2 x 2 list of `float` per item): scores[c][i] is the score of caption c with image i; caption 0 belongs
         to image 0 and caption 1 to image 1.
-    categories (one `str` an item, optional): the category the item belongs to; for all items or for none.
-    return_items (`bool`, default False, `compute` only): give each item's outcomes too.
+    categories (one `str` per item, optional): the category the item belongs to; for all items or for none.
+    return_items (`bool`, default False, `compute` only): return the outcomes of each item too.
 
 Returns:
     text_score, image_score, group_score (`float`): the share of items that are correct, from 0 to 1.
     text_correct, image_correct, group_correct (`int`): items that are correct.
     text_ties, image_ties, group_ties (`int`): items in which two scores that have to differ are equal; all errors.
     count (`int`): all items.
-    text_chance, image_chance, group_chance (`float`): 1/4, 1/4 and 1/6, what random scores get.
+    text_chance, image_chance, group_chance (`float`): 1/4, 1/4 and 1/6, the value of random scores.
     categories (`dict`, with categories): name -> the values above, without chance, for that category, sorted by name.
-    items (`dict`, with return_items): text_correct, text_tie and so on, one `bool` an item each, in order.
+    items (`dict`, with return_items): text_correct, text_tie and so on, one `bool` per item each, in order.
 
 Examples:
     >>> import evaluate
@@ -62,7 +62,7 @@ def group_score(scores, categories=None, return_items=False) -> dict:
         scores: (N, 2, 2) numbers, scores[n][c][i] the score of caption c with image i; caption i belongs to image i.
             Any unit, the higher the better. Lists, an array or a tensor; compared as float64.
         categories: (N,) non-empty str, the category of each item, or None for no categories.
-        return_items: give each item's outcomes too.
+        return_items: return the outcomes of each item too.
 
     Returns:
         A dict of plain Python numbers, ready for JSON. For each of text, image and group: `<name>_score` (float,
@@ -74,8 +74,8 @@ def group_score(scores, categories=None, return_items=False) -> dict:
         text: s00 > s10 and s11 > s01; image: s00 > s01 and s11 > s10; group: both.
 
     Raises:
-        ValueError: columns of different lengths, no items, another shape, a score that is not a finite number, or a
-            category that is missing. The message names the row, counted from 0.
+        ValueError: columns differ in length or shape or are empty, a score is not a finite number, or a category is
+            missing. The message names the row, counted from 0.
 
     Example:
         >>> result = group_score([[[0.3, 0.1], [0.2, 0.4]], [[0.3, 0.1], [0.35, 0.4]]], ["object", "relation"])
@@ -113,7 +113,7 @@ def _entry(items, rows) -> dict:
 def _columns(scores, categories, first_row=0):
     """Check the columns; return (N, 2, 2) float64 and a list of N str or None.
 
-    `first_row` is added to the row numbers in messages: the rows that came in earlier batches.
+    `first_row`: number of rows in earlier batches, added to the row numbers in messages.
     """
     scores = finite_scores("scores", scores, (2, 2), "two captions by two images an item, (N, 2, 2)", first_row)
     return scores, check_rows({"scores": scores}, categories, first_row=first_row)
@@ -126,10 +126,10 @@ class GroupScore(evaluate.Metric):
             description=_DESCRIPTION,
             citation=_CITATION,
             inputs_description=_KWARGS_DESCRIPTION,
-            # No `format="numpy"`: it hands float64 columns back as float32, which turns close scores into ties.
+            # No `format="numpy"`: it returns float64 columns as float32, which turns close scores into ties.
             features=datasets.Features(
                 {
-                    "scores": datasets.Sequence(datasets.Sequence(datasets.Value("float64"))),
+                    "scores": datasets.Sequence(datasets.Sequence(datasets.Value("float64"), length=2), length=2),
                     "categories": datasets.Value("string"),
                 }
             ),
@@ -141,10 +141,10 @@ class GroupScore(evaluate.Metric):
         self.add_batch(scores=[scores], categories=None if categories is None else [categories])
 
     def add_batch(self, *, scores, categories=None):
-        """Add a batch of items; a batch with a fault raises ValueError and leaves what was added before as it was."""
+        """Add a batch of items; a faulty batch raises ValueError and is not added."""
         scores, categories = _columns(scores, categories, first_row=len(self))
-        # The library has no optional columns and stores no None in a string column. The empty string, which is no
-        # category, stands for "none given".
+        # The library has no optional columns and stores no None in a string column. The empty string, which cannot be
+        # a category, means "no categories".
         super().add_batch(scores=scores.tolist(), categories=categories or [""] * len(scores))
 
     def _compute(self, scores, categories, return_items=False):

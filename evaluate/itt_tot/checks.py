@@ -1,4 +1,4 @@
-"""What a metric asks of its columns. Each metric's folder holds this same file, because a folder uploads alone."""
+"""Checks of a metric's columns. Every metric folder holds a copy of this file, because a folder is uploaded alone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 
 def plain(values):
-    """Tensors, also those in lists, as numpy arrays; everything else as it is."""
+    """Convert tensors, also in lists, to numpy arrays; return everything else unchanged."""
     if hasattr(values, "detach"):
-        # A torch tensor may carry a gradient, lie on an accelerator or hold bfloat16: numpy takes none of these.
+        # numpy accepts no tensor with a gradient, on an accelerator or of dtype bfloat16.
         values = values.detach().cpu()
         return (values.double() if values.is_floating_point() else values).numpy()
-    # The first element speaks for the others: a look at each of millions of numbers would take seconds.
+    # Only the first element is looked at: a loop over millions of numbers would take seconds.
     if (
         isinstance(values, (list, tuple))
         and values
@@ -24,17 +24,17 @@ def plain(values):
 
 
 def finite_scores(name, values, row_shape, wanted, first_row=0) -> np.ndarray:
-    """A column of scores as float64, which holds every float16, bfloat16 and float32 exactly.
+    """Return a column of scores as float64, which holds every float16, bfloat16 and float32 exactly.
 
     Args:
-        name: of the column, for messages.
+        name: name of the column, for messages.
         values: list, array or tensor.
-        row_shape: of one row; None stands for any length.
+        row_shape: shape of one row; None means any length.
         wanted: the shape of the column in words, for messages.
-        first_row: added to the row numbers in messages: the rows that came in earlier batches.
+        first_row: number of rows in earlier batches, added to the row numbers in messages.
 
     Raises:
-        ValueError: another shape, or something that is not a finite number.
+        ValueError: the shape is wrong, or a value is not a finite number.
     """
     if values is None:
         raise ValueError(f"{name} is missing.")
@@ -72,15 +72,15 @@ def check_rows(columns, categories, nouns=("item", "items"), first_row=0) -> lis
 
     Args:
         columns: name -> column, anything that has a length.
-        categories: one non-empty str a row, or None.
-        nouns: what a row is, singular and plural, for messages.
+        categories: one non-empty str per row, or None.
+        nouns: word for a row, singular and plural, for messages.
 
     Raises:
-        ValueError: columns of different lengths, no rows, or a category that is missing.
+        ValueError: the columns differ in length or are empty, or a category is missing.
     """
     lengths = {name: len(column) for name, column in columns.items()}
     if categories is not None:
-        # str() drops numpy's own string type, which JSON and Arrow would take but a reader of the result would see.
+        # str() converts numpy's own string type, which would otherwise show up in the result.
         categories = [str(value) if isinstance(value, str) else value for value in categories]
         lengths["categories"] = len(categories)
     if len(set(lengths.values())) > 1:
@@ -95,7 +95,7 @@ def check_rows(columns, categories, nouns=("item", "items"), first_row=0) -> lis
 
 
 def rows_by_category(categories) -> dict[str, np.ndarray]:
-    """Name -> the numbers of its rows, sorted by name."""
+    """Return name -> the numbers of its rows, sorted by name."""
     rows = {}
     for row, category in enumerate(categories):
         rows.setdefault(category, []).append(row)

@@ -23,11 +23,11 @@ category for each item, per category.
 
 _KWARGS_DESCRIPTION = """
 Args:
-    image_scores (three `float` an item): the scores of caption, caption2 and negative_caption with the image.
-    text_scores (three `float` an item, optional): the similarities of caption and caption2, of caption and
+    image_scores (three `float` per item): the scores of caption, caption2 and negative_caption with the image.
+    text_scores (three `float` per item, optional): the similarities of caption and caption2, of caption and
         negative_caption, and of caption2 and negative_caption; for all items or for none.
-    categories (one `str` an item, optional): the category the item belongs to; for all items or for none.
-    return_items (`bool`, default False, `compute` only): give each item's outcomes too.
+    categories (one `str` per item, optional): the category the item belongs to; for all items or for none.
+    return_items (`bool`, default False, `compute` only): return the outcomes of each item too.
 
 Returns:
     itt (`float`): itt_correct / count, from 0 to 1.
@@ -35,10 +35,10 @@ Returns:
     itt_ties (`int`): items in which a true caption scores as high as the false one; all errors.
     tot, tot_correct, tot_ties (with text_scores): the same for the text-only task.
     count (`int`): all items.
-    chance (`float`): 1/3, what random scores get in either task.
+    chance (`float`): 1/3, the value of random scores in either task.
     categories (`dict`, with categories): name -> the values above, without chance, for that category, sorted by name.
     macro_itt, macro_tot (`float`, with categories): the means of the categories' values.
-    items (`dict`, with return_items): itt_correct, itt_tie and so on, one `bool` an item each, in order.
+    items (`dict`, with return_items): itt_correct, itt_tie and so on, one `bool` per item each, in order.
 
 Examples:
     >>> import evaluate
@@ -67,7 +67,7 @@ def itt_tot(image_scores, text_scores=None, categories=None, return_items=False)
         text_scores: (N, 3) numbers, the similarities caption ~ caption2, caption ~ negative_caption and
             caption2 ~ negative_caption; or None for a model that does not compare texts, such as a cross-encoder.
         categories: (N,) non-empty str, the category of each item, or None for no categories.
-        return_items: give each item's outcomes too.
+        return_items: return the outcomes of each item too.
 
     Returns:
         A dict of plain Python numbers, ready for JSON: `itt` (float, itt_correct / count), `itt_correct`, `itt_ties`
@@ -81,8 +81,8 @@ def itt_tot(image_scores, text_scores=None, categories=None, return_items=False)
         TOT: text_scores[0] > text_scores[1] and text_scores[0] > text_scores[2].
 
     Raises:
-        ValueError: columns of different lengths, no items, another shape, a score that is not a finite number, or a
-            category that is missing. The message names the row, counted from 0.
+        ValueError: columns differ in length or shape or are empty, a score is not a finite number, or a category is
+            missing. The message names the row, counted from 0.
 
     Example:
         >>> result = itt_tot([[0.3, 0.2, 0.1], [0.3, 0.1, 0.2]], [[0.9, 0.8, 0.8], [0.9, 0.7, 0.9]], ["att", "obj"])
@@ -124,7 +124,7 @@ def _entry(outcomes, rows) -> dict:
 def _columns(image_scores, text_scores, categories, first_row=0):
     """Check the columns; return (N, 3) float64, (N, 3) float64 or None, and a list of N str or None.
 
-    `first_row` is added to the row numbers in messages: the rows that came in earlier batches.
+    `first_row`: number of rows in earlier batches, added to the row numbers in messages.
     """
     columns = {"image_scores": image_scores}
     if text_scores is not None:
@@ -144,11 +144,11 @@ class IttTot(evaluate.Metric):
             description=_DESCRIPTION,
             citation=_CITATION,
             inputs_description=_KWARGS_DESCRIPTION,
-            # No `format="numpy"`: it hands float64 columns back as float32, which turns close scores into ties.
+            # No `format="numpy"`: it returns float64 columns as float32, which turns close scores into ties.
             features=datasets.Features(
                 {
-                    "image_scores": datasets.Sequence(datasets.Value("float64")),
-                    "text_scores": datasets.Sequence(datasets.Value("float64")),
+                    "image_scores": datasets.Sequence(datasets.Value("float64"), length=3),
+                    "text_scores": datasets.Sequence(datasets.Value("float64"), length=3),
                     "categories": datasets.Value("string"),
                 }
             ),
@@ -162,20 +162,21 @@ class IttTot(evaluate.Metric):
         self.add_batch(image_scores=[image_scores], text_scores=text_scores, categories=categories)
 
     def add_batch(self, *, image_scores, text_scores=None, categories=None):
-        """Add a batch of items; a batch with a fault raises ValueError and leaves what was added before as it was."""
+        """Add a batch of items; a faulty batch raises ValueError and is not added."""
         columns = _columns(image_scores, text_scores, categories, first_row=len(self))
         image_scores, text_scores, categories = columns
-        # The library has no optional columns. An empty list and an empty string, which are neither scores nor a
-        # category, stand for "none given".
+        # The library has no optional columns. NaN, which cannot be a score, means "no text scores", and the empty
+        # string, which cannot be a category, means "no categories".
         super().add_batch(
-            image_scores=image_scores.tolist(),
-            text_scores=[[]] * len(image_scores) if text_scores is None else text_scores.tolist(),
+            image_scores=image_scores,
+            text_scores=np.full_like(image_scores, np.nan) if text_scores is None else text_scores,
             categories=categories or [""] * len(image_scores),
         )
 
     def _compute(self, image_scores, text_scores, categories, return_items=False):
-        if any(text_scores) and not all(text_scores):
-            row = text_scores.index([])
+        missing = np.isnan(text_scores).any(axis=1)
+        if missing.any() and not missing.all():
+            row = int(np.flatnonzero(missing)[0])
             raise ValueError(f"Row {row} of text_scores is missing: give text scores for all items or for none.")
-        text_scores = text_scores if any(text_scores) else None
+        text_scores = None if missing.all() else text_scores
         return itt_tot(image_scores, text_scores, categories if any(categories) else None, return_items)

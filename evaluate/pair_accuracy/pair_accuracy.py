@@ -19,12 +19,12 @@ of the false one. A tie is an error, and ties are counted. Overall and, with a c
 
 _KWARGS_DESCRIPTION = """
 Args:
-    true_scores (one `float` a pair): the score of the true caption, e.g. its cosine similarity with the image.
-    false_scores (one `float` a pair): the score of the false caption with the same image.
-    categories (one `str` a pair, optional): the category the pair belongs to; for all pairs or for none.
-    left_out (names of categories, optional, `compute` only): categories that the macro mean leaves out.
-    min_count (`int`, default 1, `compute` only): a category with fewer pairs is left out of the macro mean as well.
-    return_items (`bool`, default False, `compute` only): give each pair's outcome too.
+    true_scores (one `float` per pair): the score of the true caption, e.g. its cosine similarity with the image.
+    false_scores (one `float` per pair): the score of the false caption with the same image.
+    categories (one `str` per pair, optional): the category the pair belongs to; for all pairs or for none.
+    skipped_categories (names of categories, optional, `compute` only): categories that the macro mean skips.
+    min_count (`int`, default 1, `compute` only): the macro mean also skips a category with fewer pairs.
+    return_items (`bool`, default False, `compute` only): return the outcome of each pair too.
 
 Returns:
     accuracy (`float`): correct / count, from 0 to 1.
@@ -36,7 +36,7 @@ Returns:
     macro_accuracy (`float`, with categories): the mean of the accuracies of the categories that count; None if none
         does.
     macro_categories (`int`, with categories): how many count.
-    items (`dict`, with return_items): correct and tie, one `bool` a pair each, in order.
+    items (`dict`, with return_items): correct and tie, one `bool` per pair each, in order.
 
 Examples:
     >>> import evaluate
@@ -61,18 +61,20 @@ _CITATION = """
 """
 
 
-def pair_accuracy(true_scores, false_scores, categories=None, *, left_out=(), min_count=1, return_items=False) -> dict:
+def pair_accuracy(
+    true_scores, false_scores, categories=None, *, skipped_categories=(), min_count=1, return_items=False
+) -> dict:
     """Strict accuracy of true over false captions: the score of CC-Neg, SugarCrepe, ARO's pairs and VALSE.
 
     Args:
-        true_scores: (N,) numbers, the score of each pair's true caption; any unit, the higher the better. A list, an
+        true_scores: (N,) numbers, the score of each pair's true caption; any unit; higher is better. A list, an
             array or a tensor; compared as float64, which holds every float16, bfloat16 and float32 exactly.
         false_scores: (N,) numbers, the score of each pair's false caption, in the same unit.
         categories: (N,) non-empty str, the category of each pair, or None for no categories.
-        left_out: names of categories that the macro mean leaves out, as ARO VG-Relation leaves out the symmetric
-            relations; a name that does not occur is no error, for a subset may lack it.
-        min_count: a category with fewer pairs is left out of the macro mean as well (ARO VG-Attribution: 25).
-        return_items: give each pair's outcome too.
+        skipped_categories: names of categories that the macro mean skips, as ARO VG-Relation skips the symmetric
+            relations; a name that does not occur is not an error.
+        min_count: the macro mean also skips a category with fewer pairs (ARO VG-Attribution: 25).
+        return_items: return the outcome of each pair too.
 
     Returns:
         A dict of plain Python numbers, ready for JSON: `accuracy` (float, correct / count), `correct`, `ties`, `count`
@@ -82,9 +84,9 @@ def pair_accuracy(true_scores, false_scores, categories=None, *, left_out=(), mi
         `return_items` also `items`: {`correct`, `tie`}, lists of N bool in the order of the pairs.
 
     Raises:
-        ValueError: columns of different lengths, no pairs, a score that is not a finite number, or a category that is
-            missing. Infinities are refused as well: no cosine or logit is infinite, and two overflows would look like
-            a tie. The message names the first such row, counted from 0.
+        ValueError: columns differ in length or are empty, a score is not a finite number, or a category is missing.
+            Infinities are refused because no cosine or logit is infinite, and two overflows would look like a tie.
+            The message names the first such row, counted from 0.
 
     Example:
         >>> result = pair_accuracy([0.31, 0.27, 0.22], [0.19, 0.27, 0.24], ["object", "object", "verb"])
@@ -95,9 +97,9 @@ def pair_accuracy(true_scores, false_scores, categories=None, *, left_out=(), mi
         >>> result["macro_accuracy"], result["macro_categories"]
         (0.25, 2)
     """
-    if isinstance(left_out, str):
-        raise ValueError(f"left_out is {left_out!r}: give a list of category names.")
-    left_out = set(left_out)
+    if isinstance(skipped_categories, str):
+        raise ValueError(f"skipped_categories is {skipped_categories!r}: give a list of category names.")
+    skipped_categories = set(skipped_categories)
     true_scores, false_scores, categories = _columns(true_scores, false_scores, categories)
     correct = true_scores > false_scores
     ties = true_scores == false_scores
@@ -107,7 +109,7 @@ def pair_accuracy(true_scores, false_scores, categories=None, *, left_out=(), mi
         counted = [
             entry["accuracy"]
             for name, entry in entries.items()
-            if name not in left_out and entry["count"] >= min_count
+            if name not in skipped_categories and entry["count"] >= min_count
         ]
         result["categories"] = entries
         result["macro_accuracy"] = sum(counted) / len(counted) if counted else None
@@ -139,7 +141,7 @@ class PairAccuracy(evaluate.Metric):
             description=_DESCRIPTION,
             citation=_CITATION,
             inputs_description=_KWARGS_DESCRIPTION,
-            # No `format="numpy"`: it hands float64 columns back as float32, which turns close scores into ties.
+            # No `format="numpy"`: it returns float64 columns as float32, which turns close scores into ties.
             features=datasets.Features(
                 {
                     "true_scores": datasets.Value("float64"),
@@ -156,9 +158,9 @@ class PairAccuracy(evaluate.Metric):
         self.add_batch(true_scores=[true_scores], false_scores=[false_scores], categories=categories)
 
     def add_batch(self, *, true_scores, false_scores, categories=None):
-        """Add a batch of pairs; a batch with a fault raises ValueError and leaves what was added before as it was."""
-        # The library has no optional columns and stores no None in a string column. The empty string, which is no
-        # category, stands for "none given".
+        """Add a batch of pairs; a faulty batch raises ValueError and is not added."""
+        # The library has no optional columns and stores no None in a string column. The empty string, which cannot be
+        # a category, means "no categories".
         true_scores, false_scores, categories = _columns(true_scores, false_scores, categories, first_row=len(self))
         categories = categories or [""] * len(true_scores)
         super().add_batch(true_scores=true_scores, false_scores=false_scores, categories=categories)

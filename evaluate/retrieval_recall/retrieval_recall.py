@@ -18,6 +18,16 @@ BLOCK = 2**20
 
 QUERIES = ("query", "queries")
 
+# What is written to disk between batches. The scores would fill the disk, so each query is stored as its rank and the
+# number of ties, in the column "scores", and the number of right candidates and of all, in the column "positives".
+STORED = datasets.Features(
+    {
+        "scores": datasets.Sequence(datasets.Value("int64"), length=2),
+        "positives": datasets.Sequence(datasets.Value("int64"), length=2),
+        "categories": datasets.Value("string"),
+    }
+)
+
 _DESCRIPTION = """
 Recall@k of retrieval: the share of queries of which a right candidate is among the k best of the pool. A wrong
 candidate that scores as high as the best right one goes before it, and queries with such a tie are counted. Overall
@@ -26,16 +36,16 @@ and, with a category for each query, such as plain and negated captions, per cat
 
 _KWARGS_DESCRIPTION = """
 Args:
-    scores (one list of `float` a query): the scores of all candidates of the pool.
-    positives (one list of `int` a query): the indices of the right candidates, at least one, counted from 0.
-    categories (one `str` a query, optional): the category the query belongs to; for all queries or for none.
+    scores (one list of `float` per query): the scores of all candidates of the pool.
+    positives (one list of `int` per query): the indices of the right candidates, at least one, counted from 0.
+    categories (one `str` per query, optional): the category the query belongs to; for all queries or for none.
     ks (a list of `int`, default (1, 5, 10), `compute` only): how many of the best candidates are looked at.
-    return_items (`bool`, default False, `compute` only): give each query's rank too.
+    return_items (`bool`, default False, `compute` only): return the rank of each query too.
 
 Returns:
     recall_at_<k> (`float`): the share of queries with rank <= k, from 0 to 1. The rank is 1 + the number of wrong
         candidates that score at least as high as the best right one.
-    chance_at_<k> (`float`): what random scores get.
+    chance_at_<k> (`float`): the value of random scores.
     median_rank (`float`): the median of the ranks, from 1.
     ties_at_<k> (`int`): queries that only wrong candidates as high as the best right one keep out of the k best.
     count (`int`): all queries.
@@ -72,19 +82,19 @@ def retrieval_recall(scores, positives, ks=(1, 5, 10), categories=None, return_i
     """Recall@k: the score of COCO, Flickr30k and NegBench retrieval, in either direction.
 
     Args:
-        scores: (Q, N) numbers, the score of each query with each candidate; any unit, the higher the better. Lists, an
+        scores: (Q, N) numbers, the score of each query with each candidate; any unit; higher is better. Lists, an
             array or a tensor; compared as float64, some rows at a time.
         positives: Q lists of int, the columns of each query's right candidates, at least one (an image has five
             captions, a caption one image).
         ks: how many of the best candidates are looked at.
         categories: (Q,) non-empty str, the category of each query, or None for no categories.
-        return_items: give each query's rank too.
+        return_items: return the rank of each query too.
 
     Returns:
         A dict of plain Python numbers, ready for JSON. For each k `recall_at_<k>` (float, the share of queries with
-        rank <= k) and `chance_at_<k>` (float, the mean over the queries of 1 - C(N - p, k) / C(N, k) for p right
-        candidates, what random scores get) and `ties_at_<k>` (int, queries with a rank above k that would not have it
-        without the candidates that tie); `median_rank` (float) and `count` (int). The rank is 1 + the number of wrong
+        rank <= k) and `chance_at_<k>` (float, the value of random scores: the mean over the queries of
+        1 - C(N - p, k) / C(N, k) for p right candidates) and `ties_at_<k>` (int, queries that only ties keep at a rank
+        above k); `median_rank` (float) and `count` (int). The rank is 1 + the number of wrong
         candidates that score at least as high as the best right one: ties go against the model. With categories also
         `categories`, a dict name -> the same, sorted by name. With `return_items` also `items`: {`rank`, `tied`},
         lists of Q int in the order of the queries; `tied` counts the wrong candidates as high as the best right one.
@@ -149,7 +159,7 @@ def _ranked(scores, positives, categories, first_row=0):
     """Check the columns; return (Q, 4) int64, each query's rank, candidates that tie, right candidates and pool
     size, and the categories, Q str or None.
 
-    `first_row` is added to the row numbers in messages: the rows that came in earlier batches.
+    `first_row`: number of rows in earlier batches, added to the row numbers in messages.
     """
     wanted = "one list of scores a query, as many as there are candidates"
     if not hasattr(scores, "shape"):
@@ -218,11 +228,9 @@ class RetrievalRecall(evaluate.Metric):
             description=_DESCRIPTION,
             citation=_CITATION,
             inputs_description=_KWARGS_DESCRIPTION,
-            # Not the inputs but what is stored of them, under their names: of a query's scores its rank and how
-            # many tie, of its positives how many of how many candidates. The scores would fill the disk.
             features=datasets.Features(
                 {
-                    "scores": datasets.Sequence(datasets.Value("int64")),
+                    "scores": datasets.Sequence(datasets.Value("float64")),
                     "positives": datasets.Sequence(datasets.Value("int64")),
                     "categories": datasets.Value("string"),
                 }
@@ -230,16 +238,19 @@ class RetrievalRecall(evaluate.Metric):
             reference_urls=["https://arxiv.org/abs/2501.09425", "https://arxiv.org/abs/1412.2306"],
         )
 
+    def _infer_feature_from_batch(self, batch):
+        return STORED
+
     def add(self, *, scores, positives, categories=None):
         """Add one query: its scores, the indices of the right candidates and, optionally, its category."""
         categories = None if categories is None else [categories]
         self.add_batch(scores=[scores], positives=[positives], categories=categories)
 
     def add_batch(self, *, scores, positives, categories=None):
-        """Add a batch of queries; one with a fault raises ValueError and leaves what was added before as it was."""
+        """Add a batch of queries; a faulty batch raises ValueError and is not added."""
         ranked, categories = _ranked(scores, positives, categories, first_row=len(self))
-        # The library has no optional columns and stores no None in a string column. The empty string, which is no
-        # category, stands for "none given".
+        # The library has no optional columns and stores no None in a string column. The empty string, which cannot be
+        # a category, means "no categories".
         super().add_batch(
             scores=ranked[:, :2].tolist(),
             positives=ranked[:, 2:].tolist(),

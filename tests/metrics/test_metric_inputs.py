@@ -4,6 +4,7 @@ import copy
 import json
 import tracemalloc
 
+import datasets
 import evaluate
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import torch
 from metric_columns import METRICS, SHAPES, random_columns, rows
 
 NAN, INF = float("nan"), float("inf")
+# Metrics of rows of any length.
+ANY_LENGTH = ("choice_accuracy", "retrieval_recall")
 
 
 @pytest.fixture(params=METRICS)
@@ -81,6 +84,23 @@ def test_scores_are_compared_as_float64(name, function, metric):
     expected = function(**columns | whole, return_items=True)
     assert function(**columns | close, return_items=True) == expected
     assert metric.compute(**columns | close, return_items=True) == expected
+
+
+def test_features_describe_the_columns(name, metric):
+    """With their types and shapes, so that `datasets` can store them as they are."""
+    columns = random_columns(name, 20)
+    columns = {key: value if isinstance(value, list) else value.tolist() for key, value in columns.items()}
+    assert list(metric.features) == list(columns)
+    table = datasets.Dataset.from_dict(columns, features=metric.features)
+    assert table.to_dict() == columns
+    for column, shape in SHAPES[name].items():
+        feature, sides = metric.features[column], []
+        while not isinstance(feature, datasets.Value):
+            sides.append(feature.length)
+            feature = feature.feature
+        assert feature.dtype == "float64"
+        # -1: any length.
+        assert [side for side in sides if side != -1] == ([] if name in ANY_LENGTH else [*shape])
 
 
 def test_inputs_are_left_as_they_were(name, function, metric):
