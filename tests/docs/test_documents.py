@@ -1,0 +1,230 @@
+"""Every command and every Python snippet of the documents is run, with small local models and files in their names."""
+
+import json
+import re
+import runpy
+import shlex
+import shutil
+from functools import partial
+from pathlib import Path
+
+import pytest
+from chat_server import chat_server, task
+from documents import FENCE, Block, code_blocks, commands, entry_point, reset_accelerate, run_command
+from stand_ins import ROOT, write_negations, write_workspace
+
+from conclip.__main__ import COMMANDS, main
+from conclip.training.arguments import ConCLIPTrainingArguments, parse_arguments
+from dataset_scripts import scenes
+from dataset_scripts.benchmarks import scenes_and_ccneg
+from dataset_scripts.benchmarks.registry import choose_benchmarks
+from speed import models
+
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "model_card.md"]
+PAGES += [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
+
+# Of the shell, not of this project: their options and extras are looked at, they are not run.
+SHELL = "shell"
+# Needs several devices, the Hub, or minutes: read by the launcher's and the command's own parser, not run.
+PARSE = "parse"
+SHORT = "--max_steps 2 --per_device_train_batch_size 4 --logging_steps 1 --report_to jsonl"
+CCNEG = "--test_size 4 --overwrite"
+NEGATE = "--test_size 8 --num_proc 1"
+# Page -> the beginning of each command, in the page's order, and how it is run: with which arguments added.
+HOW = {
+    "README.md": [
+        ("python -m venv", SHELL),
+        (". .venv/bin/activate", SHELL),
+        ("pip install -e .", SHELL),
+        ("accelerate launch train_accelerate.py", PARSE),
+        ("python -m venv", SHELL),
+        (". .venv/bin/activate", SHELL),
+        ("pip install -e .[test]", SHELL),
+        ("pytest", SHELL),
+        ("conclip ccneg", CCNEG),
+        ("accelerate launch train_accelerate.py --model_name_or_path", SHORT),
+        ("conclip embed", ""),
+        ("conclip embed", ""),
+        ("conclip distractors", ""),
+        ("conclip negate", NEGATE),
+        ("conclip train", SHORT),
+        ("conclip evaluate", "--benchmarks sugarcrepe cifar10"),
+    ],
+    "CONTRIBUTING.md": [
+        ("python -m venv", SHELL),
+        (". .venv/bin/activate", SHELL),
+        ("pip install -e .[dev]", SHELL),
+        ("pre-commit install", SHELL),
+        ("pytest", SHELL),
+        ("pytest -m slow", SHELL),
+        ("ruff check", SHELL),
+        ("ruff format --check", SHELL),
+    ],
+    "CHANGELOG.md": [],
+    "model_card.md": [("accelerate launch train_accelerate.py", PARSE)],
+    "docs/architecture.md": [],
+    "docs/benchmarks.md": [
+        ("conclip evaluate --model_name_or_path outputs", "--benchmarks scenes-pairs"),
+        ("conclip evaluate --model_name_or_path openai", "--benchmarks sugarcrepe sugarcrepe-pp cifar10"),
+        ("conclip evaluate --benchmarks list", ""),
+    ],
+    "docs/distractors.md": [
+        ("conclip embed", ""),
+        ("conclip embed", ""),
+        ("conclip distractors", ""),
+        ("conclip negate", NEGATE),
+        ("conclip distractors", ""),
+    ],
+    "docs/negation.md": [
+        ("conclip negate", NEGATE),
+        ("python -m conclip.negation", ""),
+        ("conclip negate", "--base_url {server} --num_proc 1 --products false"),
+    ],
+    "docs/python.md": [],
+    "docs/speed.md": [
+        ("python -m speed.training_step", "--batch_size 4 --rounds 1"),
+        ("python -m speed.sugarcrepe", "--loop_items 2 --rounds 1"),
+        ("accelerate launch --mixed_precision bf16 -m speed.gpu_recipe", "--rows 8 --batch_size 4 --epochs 1"),
+    ],
+    "docs/training.md": [
+        ("accelerate launch train_accelerate.py", PARSE),
+        ("accelerate launch train_accelerate.py --model_name_or_path", SHORT),
+        ("conclip train --config recipes/conclip.yaml", SHORT),
+        ("conclip ccneg", CCNEG),
+        ("accelerate launch --multi_gpu", PARSE),
+        ("torchrun", PARSE),
+        ("conclip train --model_name_or_path", SHORT),
+        ("conclip train --config recipes/negclip.yaml", SHORT),
+    ],
+}
+LANGUAGES = {"bash", "python", "text", "bibtex"}
+
+
+@pytest.fixture(scope="module")
+def stand_ins(tmp_path_factory):
+    return write_workspace(tmp_path_factory.mktemp("stand_ins"))
+
+
+@pytest.fixture
+def workspace(stand_ins, tmp_path, monkeypatch):
+    """The working directory, with 16 scenes in each split and small sizes for the measurements of speed."""
+    few = partial(scenes.load_scenes, split_sizes={"train": 16, "test": 16}, cache_dir=str(tmp_path / "scenes-cache"))
+    monkeypatch.setattr(scenes, "load_scenes", few)
+    monkeypatch.setattr(scenes_and_ccneg, "load_scenes", few)
+    monkeypatch.setitem(models.SIZES, "vit-base-patch32", ((32, 64, 2), (32, 64, 2, 2, 112), 16))
+    shutil.copytree(stand_ins, tmp_path, symlinks=True, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_table_has_every_page_and_no_other():
+    assert sorted(HOW) == sorted(PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_and_snippets_run(page, workspace):
+    blocks = code_blocks(ROOT / page)
+    assert {block.language for block in blocks} <= LANGUAGES, "a block of a language that nothing runs"
+    found = [words for block in blocks if block.language == "bash" for words in commands(block.text)]
+    assert len(found) == len(HOW[page]), "the table has another number of commands"
+    if page == "docs/training.md":
+        # On the other pages, a command writes it.
+        write_negations(Path("my-negations"))
+    ways = iter(HOW[page])
+    namespace = {"__name__": page}
+    for block in blocks:
+        if block.language == "python":
+            run_snippet(compile(block.text, f"{page}, line {block.line}", "exec"), namespace)
+        if block.language == "bash":
+            run_block(block, ways)
+
+
+def run_snippet(code, namespace: dict) -> None:
+    """Trains for 2 steps on batches of 4, whatever the snippet says."""
+    plain = ConCLIPTrainingArguments.__init__
+
+    def short(self, *args, **settings):
+        plain(self, *args, **{**settings, "max_steps": 2, "per_device_train_batch_size": 4})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConCLIPTrainingArguments, "__init__", short)
+        exec(code, namespace)
+    reset_accelerate()
+
+
+def run_block(block: Block, ways) -> None:
+    for words in commands(block.text):
+        start, how = next(ways)
+        assert " ".join(words).startswith(start)
+        if how == SHELL:
+            check_shell(words)
+        elif how == PARSE:
+            name, arguments = entry_point(words)
+            assert name in ("train_accelerate", "conclip"), "add its parser"
+            parse_arguments(arguments[1:] if name == "conclip" else arguments)
+        elif "{server}" in how:
+            with chat_server(negated_caption) as (url, _):
+                run_command(words, how.format(server=url).split())
+        else:
+            check_names(words)
+            run_command(words, how.split())
+
+
+def negated_caption(number: int, payload: dict) -> str:
+    """What a language model would answer: "not" before the words it is asked to negate."""
+    asked = task(payload)
+    negated = asked["Caption"].replace(asked["Deny"], f"not {asked['Deny']}", 1)
+    return json.dumps({"negated_caption": negated})
+
+
+def check_shell(words: list[str]) -> None:
+    if words[:2] == ["pip", "install"]:
+        listed = {}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("setuptools.setup", lambda **keywords: listed.update(keywords))
+            runpy.run_path(str(ROOT / "setup.py"))
+        extras = re.findall(r"\[(.*)\]", words[-1])
+        assert set(extras) <= set(listed["extras_require"])
+    else:
+        known = {"python -m venv .venv", ". .venv/bin/activate", "pre-commit install", "pytest", "pytest -m slow"}
+        assert shlex.join(words) in known | {"ruff check", "ruff format --check"}
+
+
+def check_names(words: list[str]) -> None:
+    """The benchmarks that a command names exist, also those that the test does not run."""
+    if "--benchmarks" in words and "list" not in words:
+        names = words[words.index("--benchmarks") + 1 :]
+        end = next((index for index, word in enumerate(names) if word.startswith("--")), len(names))
+        assert choose_benchmarks(names[:end])
+
+
+def test_links_lead_somewhere():
+    """Files, and headings of pages, that the documents refer to."""
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+            if target.startswith(("http://", "https://")):
+                continue
+            name, _, heading = target.partition("#")
+            path = (ROOT / page).parent / name if name else ROOT / page
+            assert path.exists(), f"{page} links to {target}"
+            if heading:
+                headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+                anchors = {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
+                assert heading in anchors, f"{page} links to {target}"
+
+
+def test_options_in_the_text_exist(capsys):
+    """Those of the running text and the tables; the changelog also has the old names."""
+    known = {"--mixed_precision", "--multi_gpu", "--cpu"}  # of `accelerate launch`
+    for name in COMMANDS:
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        known |= set(re.findall(r"--\w+", capsys.readouterr().out))
+    for page in set(PAGES) - {"CHANGELOG.md"}:
+        text = FENCE.sub("", (ROOT / page).read_text(encoding="utf-8"))
+        named = {option for code in re.findall(r"`([^`]+)`", text) for option in re.findall(r"--\w+", code)}
+        assert named <= known, page
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
+def test_recipes_are_read(path: Path):
+    parse_arguments(["--config", str(path)])
