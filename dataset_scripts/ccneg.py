@@ -108,7 +108,7 @@ class CCNeg(datasets.ArrowBasedBuilder):
                 yield start, table
 
     def _embed(self, table: pa.Table, first_row: int, decodable: set[str]) -> pa.Table:
-        kept, images, distractors = [], [], []
+        complete, images, distractors = [], [], []
         for offset, row in enumerate(table.select(["image_file", "distractor_files"]).to_pylist()):
             try:
                 image = read_image(os.path.join(self.config.data_dir, row["image_file"]), decodable)
@@ -118,10 +118,10 @@ class CCNeg(datasets.ArrowBasedBuilder):
             except BrokenImageError as error:
                 self._skip(first_row + offset, error)
                 continue
-            kept.append(offset)
+            complete.append(offset)
             images.append(image)
             distractors.append(row_distractors)
-        texts = table.select(list(ANNOTATION_FEATURES)).take(pa.array(kept, pa.int64()))
+        texts = table.select(list(ANNOTATION_FEATURES)).take(pa.array(complete, pa.int64()))
         columns = {name: texts[name] for name in ANNOTATION_FEATURES}
         columns |= {"image": images, "distractor_images": distractors}
         return pa.table(columns, schema=FEATURES.arrow_schema)

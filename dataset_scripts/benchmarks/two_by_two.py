@@ -3,7 +3,7 @@ Winoground, and any other folder in its layout: items of two images and two capt
 
 Winoground (arXiv 2204.03162): 400 items, gated on the Hub; research use only. A folder in its layout holds
 
-    examples.jsonl      {"id", "image_0", "image_1", "caption_0", "caption_1", "collapsed_tag"} a line, and more
+    examples.jsonl      {"id", "image_0", "image_1", "caption_0", "caption_1", "collapsed_tag", …} on each line
     images/             <image_0>.png; a name that has a suffix is not changed
 
 `collapsed_tag` ("Object", "Relation", "Both" in Winoground) is the category and may be absent.

@@ -99,7 +99,7 @@ def test_averaging_is_the_official_one():
     assert VG_RELATION.macro and VG_ATTRIBUTION.macro
     assert (VG_RELATION.min_count, VG_ATTRIBUTION.min_count) == (1, 25)
     assert VG_RELATION.left_out == SYMMETRIC and not VG_ATTRIBUTION.left_out
-    # Of the list in the official notebook, sorted, a line each; and relations that stay in.
+    # Of the list in the official notebook, sorted, one per line; and relations that are not excluded.
     digest = hashlib.sha256("\n".join(sorted(SYMMETRIC)).encode()).hexdigest()
     assert digest == "3d3d8797704fc28a86d2e2d44f10fbd9f760e99e7ffbed899c3bb825152e2e4a" and len(SYMMETRIC) == 157
     assert {"adjusting", "lying on top of", "on the side of", "around", "near", "next to"} <= SYMMETRIC
@@ -112,7 +112,7 @@ def test_a_damaged_row_is_named(tmp_path, benchmark, name, rows, key):
     for value in (None, "  ", []):
         path = write(tmp_path, name, [rows[0], {**rows[0], key: value}])
         items = benchmark.read(tmp_path)
-        # What stands before it is given first.
+        # The items before it are returned first.
         assert next(items)["id"] == "0"
         with pytest.raises(UsageError, match=f"row 1: '{key}'") as error:
             next(items)

@@ -5,7 +5,7 @@ import random
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from class_files import SETS, answers, class_folders, fails, parquet, picture
+from class_files import SETS, answers, class_folders, fails, parquet, png
 from datasets import ClassLabel, Dataset, Features, Image
 
 from conclip.errors import UsageError
@@ -94,7 +94,7 @@ class TestParquet:
         parquet(tmp_path / "cifar10" / "plain_text" / "train-00000-of-00001.parquet", [0], ["cat", "dog"], image="img")
         rows = list(SETS["cifar10"].read(tmp_path))
         assert [(row["id"], row["answer"]) for row in rows] == [("0", 1), ("1", 0)]
-        assert [row["images"][0]["bytes"] for row in rows] == [picture(0), picture(1)]
+        assert [row["images"][0]["bytes"] for row in rows] == [png(0), png(1)]
         assert all(ITEM.encode_example(row) for row in rows)
 
     def test_memory_does_not_hold_the_file(self, tmp_path):
@@ -117,7 +117,7 @@ class TestParquet:
         expected = [("0", "apple pie"), ("1", "baby back ribs"), ("2", "baby back ribs")]
         assert answers(SETS["food101"], tmp_path) == expected
         last = list(SETS["food101"].read(tmp_path))[2]
-        assert last["images"][0]["bytes"] == picture(10)
+        assert last["images"][0]["bytes"] == png(10)
 
     def test_a_missing_shard_is_noticed(self, tmp_path):
         parquet(tmp_path / "food101" / "validation-00000-of-00002.parquet", [0], ["apple_pie"])
@@ -143,7 +143,7 @@ class TestParquet:
 
     def test_paths_in_place_of_bytes(self, tmp_path):
         image = tmp_path / "a.png"
-        image.write_bytes(picture(3))
+        image.write_bytes(png(3))
         features = Features({"image": Image(), "label": ClassLabel(names=["cat"])})
         (tmp_path / "set").mkdir()
         # So writes `Dataset.to_parquet` what was made of paths.
@@ -182,10 +182,10 @@ class TestParquet:
         fault = fails(class_folder("x", tmp_path), tmp_path)
         assert f"has columns {image or 'text'}, {label};" in fault and "'label'" in fault
 
-    @pytest.mark.parametrize("kept", [0.0, 0.5])
-    def test_a_damaged_file(self, tmp_path, kept):
+    @pytest.mark.parametrize("share", [0.0, 0.5])
+    def test_a_damaged_file(self, tmp_path, share):
         path = parquet(tmp_path / "test.parquet", [0], ["cat"])
-        path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
         assert fails(class_folder("x", tmp_path), tmp_path).startswith(f"{path} is damaged")
 
     def test_a_row_without_image(self, tmp_path):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from class_files import SETS, answers, class_folders, fails, names_of, parquet, picture
+from class_files import SETS, answers, class_folders, fails, names_of, parquet, png
 from huggingface_hub import errors
 
 from conclip.errors import UsageError
@@ -26,9 +26,9 @@ class TestClassFolders:
         files = {"Shih_Tzu": ["b.JPEG", "a.png"], "Egyptian Mau": ["c.webp"], ".cache": ["d.png"]}
         class_folders(tmp_path, files)
         (tmp_path / "Shih_Tzu" / "notes.txt").write_text("no image")
-        (tmp_path / "Shih_Tzu" / ".hidden.png").write_bytes(picture(1))
+        (tmp_path / "Shih_Tzu" / ".hidden.png").write_bytes(png(1))
         (tmp_path / "Shih_Tzu" / "z.png").mkdir()
-        (tmp_path / "readme.png").write_bytes(picture(1))
+        (tmp_path / "readme.png").write_bytes(png(1))
         pets = class_folder("pets", tmp_path)
         rows = list(pets.read(Path("elsewhere")))
         assert [(row["id"], row["answer"]) for row in rows] == [

@@ -70,7 +70,7 @@ def test_multiple_choice(tmp_path):
 @pytest.mark.parametrize(
     ("benchmark", "file", "written", "folder", "expected"),
     [
-        # The name in the usual folder; the path as it stands; one that its user has edited; names that mean nothing
+        # The name in the usual folder; the unchanged path; one that its user has edited; names that mean nothing
         # without their folder.
         (NEGBENCH_MCQ_COCO, COCO_FILE, "data/x/1.jpg", "val2017", "val2017/1.jpg"),
         (NEGBENCH_MCQ_COCO, COCO_FILE, "data/x/1.jpg", "data/x", "data/x/1.jpg"),

@@ -1,4 +1,4 @@
-"""Benchmarks of the scenes and of CC-Neg: items against rows drawn anew, and their truth against the objects drawn."""
+"""Benchmarks of the scenes and of CC-Neg: items against rows made again, and their truth against the objects."""
 
 import datasets
 import pytest
@@ -77,15 +77,15 @@ def test_scenes_retrieval(few_scenes, rows, tmp_path):
 def test_scenes_choice_has_one_true_answer_among_four(few_scenes, rows, tmp_path, monkeypatch):
     items = read(SCENES_CHOICE, tmp_path / "no files are needed")
     assert [item["images"] for item in items] == [encoded(rows[int(item["id"])]) for item in items]
-    drawn = []
-    monkeypatch.setattr(scenes, "draw", lambda scene, *_: drawn.append(scene))
-    monkeypatch.setattr(scenes, "encode", lambda picture: None)
+    seen = []
+    monkeypatch.setattr(scenes, "draw", lambda scene, *_: seen.append(scene))
+    monkeypatch.setattr(scenes, "encode", lambda image: None)
     for item in items:
-        drawn.clear()
+        seen.clear()
         row = scenes.make_row("test", int(item["id"]), 0)
         assert len(set(item["captions"])) == 4
-        assert [is_true(caption, drawn[0]) for caption in item["captions"]].index(True) == item["answer"]
-        assert sum(is_true(caption, drawn[0]) for caption in item["captions"]) == 1
+        assert [is_true(caption, seen[0]) for caption in item["captions"]].index(True) == item["answer"]
+        assert sum(is_true(caption, seen[0]) for caption in item["captions"]) == 1
         right = {"positive": [row["caption"]], "hybrid": row["true_negations"]}[item["category"]]
         assert item["captions"][item["answer"]] in right
     for field, values in (("answer", range(4)), ("category", ("positive", "hybrid"))):

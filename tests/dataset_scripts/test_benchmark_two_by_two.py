@@ -30,13 +30,13 @@ def test_winoground_from_a_folder(tmp_path):
 
 
 def test_winoground_from_the_hub_where_there_is_no_folder(tmp_path, monkeypatch):
-    pictures = [{"bytes": jpeg((at, 0, 0)), "path": f"{at}.jpg"} for at in (0, 99)]
-    hub = datasets.Dataset.from_list([ROWS[0] | {"image_0": pictures[0], "image_1": pictures[1]}])
+    images = [{"bytes": jpeg((at, 0, 0)), "path": f"{at}.jpg"} for at in (0, 99)]
+    hub = datasets.Dataset.from_list([ROWS[0] | {"image_0": images[0], "image_1": images[1]}])
     hub = hub.cast_column("image_0", datasets.Image()).cast_column("image_1", datasets.Image())
     data = {("facebook/winoground", "test"): lambda: hub}
     monkeypatch.setattr(benchmark_files, "load_dataset", lambda name, split: data[name, split]())
     [item] = read(WINOGROUND, tmp_path)
-    assert item["images"] == [{"bytes": picture["bytes"]} for picture in pictures]
+    assert item["images"] == [{"bytes": image["bytes"]} for image in images]
     assert (item["id"], item["category"]) == ("0", "Object")
     assert item["captions"] == ["an old person kisses a young person", "a young person kisses an old person"]
     hub = hub.remove_columns("caption_1")

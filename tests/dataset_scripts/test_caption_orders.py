@@ -64,11 +64,11 @@ def other(word):
 
 @pytest.mark.parametrize(("shuffle", "count"), list(zip(SHUFFLES, (3, 5, 35, 5), strict=True)))
 def test_every_order_and_no_other(shuffle, count):
-    drawn = [shuffles(WORDS, TAGS, random.Random(seed))[shuffle] for seed in range(1_000)]
+    sampled = [shuffles(WORDS, TAGS, random.Random(seed))[shuffle] for seed in range(1_000)]
     expected = every_order(shuffle)
-    assert set(drawn) == expected and len(expected) == count
+    assert set(sampled) == expected and len(expected) == count
     # None is preferred: five standard deviations of a binomial count.
-    often, least = len(drawn) / count, min(drawn.count(text) for text in expected)
+    often, least = len(sampled) / count, min(sampled.count(text) for text in expected)
     assert often - least < 5 * (often * (1 - 1 / count)) ** 0.5
 
 
@@ -125,9 +125,9 @@ def test_the_same_draw_everywhere():
     ],
 )
 def test_a_shuffle_without_another_order_is_not_there(words, tags, found):
-    drawn = [shuffles(words, tags, random.Random(seed)) for seed in range(100)]
-    assert {name: {draw[name] for draw in drawn} for name in drawn[0]} == found
-    assert all(list(draw) == [name for name in SHUFFLES if name in found] for draw in drawn)
+    sampled = [shuffles(words, tags, random.Random(seed)) for seed in range(100)]
+    assert {name: {sample[name] for sample in sampled} for name in sampled[0]} == found
+    assert all(list(sample) == [name for name in SHUFFLES if name in found] for sample in sampled)
 
 
 def test_cleaning():
@@ -138,8 +138,8 @@ def test_cleaning():
         ["tag0", "tag1", "tag3", "tag5", "tag7", "tag8", "tag10"],
     )
     assert cleaned(list('.!"()*#:;~'), ["."] * 10) == ([], [])
-    words, kept = cleaned([".", *map(str, range(40))], ["."] * 41)
-    assert words == [str(number) for number in range(30)] and len(kept) == 30
+    words, tags = cleaned([".", *map(str, range(40))], ["."] * 41)
+    assert words == [str(number) for number in range(30)] and len(tags) == 30
 
 
 def test_order_items(tmp_path):
@@ -160,8 +160,8 @@ def test_order_items(tmp_path):
     # Nouns (girl, candle, table) and adjectives (young, big) among their like; the rest in place, and the reverse.
     true, swapped, rest, *_ = (text.split() for text in items[2]["captions"])
     nouns, adjectives = [2, 8, 11], [1, 7]
-    kept = [index for index in range(12) if index not in nouns + adjectives]
-    assert [swapped[index] for index in kept] == [true[index] for index in kept]
+    unchanged = [index for index in range(12) if index not in nouns + adjectives]
+    assert [swapped[index] for index in unchanged] == [true[index] for index in unchanged]
     assert {swapped[index] for index in nouns} == {"girl", "candle", "table"}
     assert {swapped[index] for index in adjectives} == {"young", "big"}
     assert [rest[index] for index in nouns + adjectives] == ["girl", "candle", "table", "young", "big"]
@@ -184,9 +184,9 @@ def test_a_draw_depends_on_seed_and_caption_alone(tmp_path):
 
 def test_captions_of_one_shape_are_drawn_apart():
     captions = [(f"a dog and {number} cats", str(number)) for number in range(50)]
-    drawn = {others["within trigrams"].replace(n, "n") for _, others, n in shuffled_captions(captions, 0)}
+    sampled = {others["within trigrams"].replace(n, "n") for _, others, n in shuffled_captions(captions, 0)}
     # Of 6 * 2 - 1 orders.
-    assert len(drawn) > 8
+    assert len(sampled) > 8
 
 
 def test_shuffled_retrieval_has_all_captions_under_each_condition(tmp_path):
@@ -206,7 +206,7 @@ def test_shuffled_retrieval_has_all_captions_under_each_condition(tmp_path):
 
 
 def test_rows_of_one_image_stay_apart(tmp_path):
-    """Images are told by their row: two rows with the same name are two items."""
+    """Images are identified by their row: two rows with the same name are two items."""
     path = tmp_path / "flickr30k" / "flickr30k_test.json"
     path.parent.mkdir()
     path.write_text(json.dumps([{"image": "flickr30k-images/1.jpg", "caption": ["A dog."]}] * 2), encoding="utf-8")

@@ -13,7 +13,7 @@ from dataset_scripts.benchmarks.classification import CLASSIFICATION
 SETS = {benchmark.name: benchmark for benchmark in CLASSIFICATION}
 
 
-def picture(shade: int) -> bytes:
+def png(shade: int) -> bytes:
     buffer = io.BytesIO()
     PILImage.new("RGB", (4, 3), (shade, shade, shade)).save(buffer, format="PNG")
     return buffer.getvalue()
@@ -23,14 +23,14 @@ def class_folders(root: Path, files: dict[str, list[str]]) -> Path:
     for folder, names in files.items():
         (root / folder).mkdir(parents=True)
         for name in names:
-            (root / folder / name).write_bytes(picture(7))
+            (root / folder / name).write_bytes(png(7))
     return root
 
 
 def parquet(path: Path, labels: list[int], names: list[str] | None, image="image", label="label", first=0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     feature = Value("int64") if names is None else ClassLabel(names=names)
-    rows = {image: [{"bytes": picture(first + row), "path": None} for row in range(len(labels))], label: labels}
+    rows = {image: [{"bytes": png(first + row), "path": None} for row in range(len(labels))], label: labels}
     extra = {"coarse_label": ClassLabel(names=["x", "y"])} if label == "fine_label" else {}
     rows |= {name: [1] * len(labels) for name in extra}
     Dataset.from_dict(rows, Features({image: Image(), label: feature} | extra)).to_parquet(path)

@@ -1,4 +1,4 @@
-"""Reads captions of scenes by rules of its own: helpers, not a test."""
+"""Read captions of scenes by other rules than those that made them: helpers, not a test."""
 
 import re
 
@@ -10,7 +10,7 @@ OBJECT = re.compile(
 
 
 def is_true(caption: str, scene: list[SceneObject]) -> bool:
-    """Reads a caption by rules of its own and checks it against the objects of a scene."""
+    """Return whether a caption is true of the objects of a scene."""
     caption = re.sub(r"^(there is|a picture of) ", "", caption)
     caption = re.sub(r"not only (.*) but also", r"\1 and", caption)
     caption = re.sub(r"(clearly|no doubt|without doubt|also) ", "", caption)
