@@ -11,7 +11,7 @@ from conclip.runtime import exit_on_sigterm
 COMMANDS = {
     "train": ("train_accelerate", "Fine-tune a CLIP model with a negation loss"),
     "evaluate": ("conclip.evaluation.run", "Score models on benchmarks of negation and composition"),
-    "card": ("conclip.evaluation.card", "Write the results of benchmarks into a model card"),
+    "card": ("conclip.evaluation.card_command", "Write the results of benchmarks into a model card"),
     "negate": ("conclip.negation.__main__", "Make negated captions from captions"),
     "distractors": ("conclip.distractors.command", "Find similar images of which a negated caption is true"),
     "embed": ("conclip.models.embed_command", "Embed images and write a file for the search for distractors"),

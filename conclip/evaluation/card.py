@@ -1,10 +1,8 @@
-"""Benchmark results in a model card: a section of the text, and the metadata that the Hub reads; `conclip card`."""
+"""Benchmark results in a model card: a section of the text, and the metadata that the Hub reads."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from conclip.atomic_write import write_atomically
-from conclip.cli import Parser, option
 from conclip.errors import UsageError
 from conclip.evaluation.results import BenchmarkReport, read_report
 from conclip.evaluation.table import ScoreRow, markdown_table, notes
@@ -16,26 +14,6 @@ from conclip.model_cards import (
     replace_section,
     with_eval_results,
 )
-from conclip.runtime import run_command
-
-
-@dataclass
-class CardArguments:
-    results_file: str = option(help="benchmarks.json of `conclip evaluate`.")
-    model_card: str = option(help="Model card (README.md) to fill; results that it holds already are replaced.")
-    model: str | None = option(None, "Label of the card's model in the results; required if there are several models.")
-
-
-PARSER = Parser(
-    {"Options": CardArguments},
-    prog="conclip card",
-    description="Write the results of benchmarks into a model card.",
-    example="conclip card --results_file outputs/benchmarks/benchmarks.json --model_card README.md --model my-model",
-)
-
-
-def main(argv: list[str] | None = None) -> int:
-    return run_command(lambda: fill_card(**vars(PARSER.parse(argv)[0])), interrupted="Interrupted.")
 
 
 def fill_card(results_file: str, model_card: str, model: str | None = None) -> None:

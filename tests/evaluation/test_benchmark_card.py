@@ -12,7 +12,8 @@ from benchmark_lines import LINES, line, report
 from huggingface_hub import ModelCard
 from training_results import RESULTS
 
-from conclip.evaluation.card import fill_card_with_benchmarks, main
+from conclip.evaluation.card import fill_card_with_benchmarks
+from conclip.evaluation.card_command import main
 from conclip.model_cards import BENCHMARKS_END, BENCHMARKS_START, without_results
 from conclip.training.report import fill_card
 from conclip.training.report import write_report as write_training_report
