@@ -8,7 +8,7 @@ from conclip.runtime import run_command
 
 @dataclass
 class CardArguments:
-    model_card: str = option(help="Model card (README.md) to fill; earlier results of the same benchmarks are replaced.")
+    model_card: str = option(help="Model card (README.md) to fill; earlier results are replaced.")
     results_file: str = option("outputs/benchmarks/benchmarks.json", "The results of `conclip evaluate`.")
     model: str | None = option(None, "Label of the card's model in the results; required if there are several models.")
 
