@@ -106,7 +106,7 @@ def score_items(reader: ItemReader, scorer: Scorer, record: Record | None = None
         result = accumulate(IttTot, itt_tot_columns, reader, scorer, record)
         return [score for name in ("itt", "tot") for score in itt_tot_scores(name, result, reader)]
     if benchmark.kind is Kind.CAPTIONS and len(next(iter(reader))["captions"]) == 2:
-        macro = {"skipped_categories": sorted(benchmark.left_out), "min_count": benchmark.min_count}
+        macro = {"skipped_categories": sorted(benchmark.skipped_categories), "min_count": benchmark.min_count}
         result = accumulate(PairAccuracy, pair_columns, reader, scorer, record, **macro)
         return accuracy_scores("pair accuracy", result, reader)
     result = accumulate(ChoiceAccuracy, choice_columns, reader, scorer, record)
@@ -215,11 +215,11 @@ def macro_score(metric: str, result: dict, reader: ItemReader) -> Score:
     counted = [
         entry
         for name, entry in result["categories"].items()
-        if name not in benchmark.left_out and entry["count"] >= benchmark.min_count
+        if name not in benchmark.skipped_categories and entry["count"] >= benchmark.min_count
     ]
     chances = [entry.get("chance", result["chance"]) for entry in counted] or [result["chance"]]
     count, ties = (sum(entry[key] for entry in counted) for key in ("count", "ties"))
-    skipped = sum(number for name, number in reader.skipped.items() if name not in benchmark.left_out)
+    skipped = sum(number for name, number in reader.skipped.items() if name not in benchmark.skipped_categories)
     chance = sum(chances) / len(chances)
     return Score(metric, "macro", result["macro_accuracy"], count, chance, ties, skipped, benchmark.macro)
 

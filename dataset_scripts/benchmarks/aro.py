@@ -88,7 +88,7 @@ VG_RELATION = Benchmark(
     source=_RELATION_FILES,
     split="test",
     macro=True,
-    left_out=SYMMETRIC,
+    skipped_categories=SYMMETRIC,
 )
 # 28,748 rows; two `attributes` instead of `relation_name`. The mean excludes pairs with fewer than 25 rows.
 VG_ATTRIBUTION = Benchmark(

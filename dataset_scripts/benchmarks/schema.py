@@ -58,7 +58,7 @@ class Benchmark:
         split: the split of the annotations, e.g. "val".
         groups: name -> categories whose items are also scored together.
         macro: whether the benchmark's own headline is the mean over categories, not over items.
-        left_out: categories that this mean does not include.
+        skipped_categories: categories that this mean does not include.
         min_count: the mean does not include a category with fewer items either.
         classes: for `Kind.CLASSES`: takes the folder and returns condition (e.g. "bare names") -> class -> prompts,
             whose embeddings are averaged.
@@ -73,7 +73,7 @@ class Benchmark:
     sampled: bool = False
     groups: dict[str, Iterable[str]] | None = None
     macro: bool = False
-    left_out: frozenset[str] = frozenset()
+    skipped_categories: frozenset[str] = frozenset()
     min_count: int = 1
     classes: Callable[[Path], dict[str, list[list[str]]]] | None = None
 

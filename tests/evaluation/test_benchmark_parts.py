@@ -53,7 +53,7 @@ def test_pairs_take_the_true_caption_from_where_it_is():
 
 def test_chance_of_a_mean_over_categories_is_the_mean_of_theirs():
     categories = {"two": {"count": 9, "ties": 1, "chance": 1 / 2}, "four": {"count": 1, "ties": 0, "chance": 1 / 4}}
-    benchmark = SimpleNamespace(left_out=frozenset(), min_count=1, macro=False)
+    benchmark = SimpleNamespace(skipped_categories=frozenset(), min_count=1, macro=False)
     reader = SimpleNamespace(benchmark=benchmark, skipped=Counter(two=3, five=1))
     found = macro_score("accuracy", {"categories": categories, "macro_accuracy": 0.7, "chance": 0.475}, reader)
     assert (found.value, found.chance, found.count, found.ties, found.skipped) == (0.7, 3 / 8, 10, 1, 4)
