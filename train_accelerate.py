@@ -13,7 +13,6 @@ The recipe of the paper, on CC-Neg (`conclip ccneg` writes the folder):
 Writes to --output_dir the model, results.json, scores.png, README.md (the model card) and metrics.jsonl.
 """
 
-import os
 import shlex
 import sys
 import traceback
@@ -21,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from conclip.errors import UsageError
-from conclip.runtime import end_failed_run, return_large_blocks
+from conclip.runtime import end_failed_run, return_large_blocks, use_all_cores
 from conclip.training.arguments import ConCLIPTrainingArguments, DataArguments, ModelArguments, parse_arguments
 
 # torch, transformers and datasets take seconds to import, so the functions below import what needs them: `--help` and
@@ -75,7 +74,8 @@ def run(
     use_cache_without_network([model_args.model_name_or_path, data_args.dataset_name])
     if training_args.push_to_hub and accelerator.is_main_process:
         create_repository(training_args.hub_model_id)
-    prepare_processes(accelerator, small_model=model_args.model_name_or_path is None)
+    if model_args.model_name_or_path is not None:
+        use_all_cores(accelerator)
 
     # Load
     with accelerator.main_process_first():
@@ -93,7 +93,7 @@ def run(
         processing_class=processor,
         train_dataset=train_dataset,
         eval_dataset=eval_dataset,
-        peft_config=lora_config(model_args),
+        peft_config=model_args.peft_config(),
         accelerator=accelerator,
     )
     before = trainer.evaluate() if eval_dataset is not None else None
@@ -119,20 +119,6 @@ def run(
         trainer.push_to_hub()
 
 
-def prepare_processes(accelerator, small_model: bool) -> None:
-    """Divide the cores, and warn if the launcher started fewer processes than it was asked for."""
-    from conclip.runtime import use_all_cores
-
-    if not small_model:
-        use_all_cores(accelerator)
-    # `accelerate launch --cpu` gives its one process an address at which to meet others, but no number of processes.
-    if accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
-        accelerator.print(
-            "Warning: one process runs, though the launcher was asked for several (`accelerate launch --cpu` does "
-            "that); on CPU use `torchrun --nproc_per_node N train_accelerate.py`."
-        )
-
-
 def load(data_args: DataArguments, split: str, max_samples: int | None):
     """Load a split of the dataset, or of the scenes if no dataset is named."""
     from conclip.data import load_split
@@ -142,20 +128,6 @@ def load(data_args: DataArguments, split: str, max_samples: int | None):
         return load_split(data_args.dataset_name, data_args.dataset_config_name, split, max_samples)
     scenes = load_scenes(split)
     return scenes if max_samples is None else scenes.select(range(min(max_samples, len(scenes))))
-
-
-def lora_config(model_args: ModelArguments):
-    """Return the `LoraConfig` of the options, or `None` without --use_lora."""
-    from peft import LoraConfig
-
-    if not model_args.use_lora:
-        return None
-    return LoraConfig(
-        r=model_args.lora_rank,
-        lora_alpha=model_args.lora_alpha,
-        lora_dropout=model_args.lora_dropout,
-        target_modules=model_args.lora_target_modules,
-    )
 
 
 if __name__ == "__main__":

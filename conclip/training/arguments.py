@@ -62,6 +62,19 @@ class ModelArguments:
                 "--use_lora and --train_image_encoder exclude each other: choose modules by --lora_target_modules."
             )
 
+    def peft_config(self):
+        """Return the `LoraConfig` of these options, or `None` without --use_lora."""
+        if not self.use_lora:
+            return None
+        from peft import LoraConfig
+
+        return LoraConfig(
+            r=self.lora_rank,
+            lora_alpha=self.lora_alpha,
+            lora_dropout=self.lora_dropout,
+            target_modules=self.lora_target_modules,
+        )
+
 
 @dataclass
 class DataArguments:

@@ -1,6 +1,7 @@
 """`ConCLIPTrainer`: fine-tune a CLIP model with a negation loss, under accelerate."""
 
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -270,7 +271,7 @@ def make_accelerator(args: ConCLIPTrainingArguments) -> Accelerator:
         raise UsageError("--fp16 needs a GPU, and none was found: use --bf16, or neither.")
     output_dir = writable_folder(args.output_dir)
     trackers = [JsonlTracker(output_dir / "metrics.jsonl") if name == "jsonl" else name for name in args.report_to]
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision=args.mixed_precision,
         log_with=trackers or None,
         project_dir=output_dir,
@@ -278,6 +279,13 @@ def make_accelerator(args: ConCLIPTrainingArguments) -> Accelerator:
         step_scheduler_with_optimizer=False,
         dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, non_blocking=True),
     )
+    # `accelerate launch --cpu` gives its one process an address at which to meet others, but no number of processes.
+    if accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
+        accelerator.print(
+            "Warning: one process runs, though the launcher was asked for several (`accelerate launch --cpu` does "
+            "that); on CPU use `torchrun --nproc_per_node N train_accelerate.py`."
+        )
+    return accelerator
 
 
 @dataclass
