@@ -47,12 +47,12 @@ def seen(monkeypatch):
 def test_each_distinct_image_is_embedded_once_and_never_again(inputs, tmp_path, seen, capsys):
     assert run(command(inputs, tmp_path / "first")) == 0
     # Each image that is embedded is hashed again, to see that it is still the same.
-    assert seen.told() == (26, COUNT + 2 * COUNT + 26, 26)
+    assert seen.new_counts() == (26, COUNT + 2 * COUNT + 26, 26)
     bars = capsys.readouterr().err
     assert "Embedding images: 20 of 20 (0 in the cache)" in bars
     assert "Embedding distractors: 6 of 12 (6 in the cache)" in bars
     assert run(command(inputs, tmp_path / "second")) == 0
-    assert seen.told() == (0, 0, 0)
+    assert seen.new_counts() == (0, 0, 0)
     assert "Embedding" not in capsys.readouterr().err
     assert log(tmp_path / "first") == log(tmp_path / "second")
 
@@ -120,25 +120,25 @@ def other_version(inputs, tmp_path, monkeypatch):
 )
 def test_a_change_of_the_encoder_is_noticed(change, inputs, tmp_path, seen, monkeypatch):
     assert run(command(inputs, tmp_path / "first")) == 0
-    seen.told()
+    seen.new_counts()
     changed = {**inputs, **change(inputs, tmp_path, monkeypatch)}
     assert run(command(changed, tmp_path / "second")) == 0
-    assert seen.told() == (26, 26, 26), "embedded anew, by the same keys"
+    assert seen.new_counts() == (26, 26, 26), "embedded anew, by the same keys"
     assert run(command({**changed, "embedding_cache_dir": tmp_path / "fresh"}, tmp_path / "third")) == 0
     assert log(tmp_path / "second") == log(tmp_path / "third")
     assert (log(tmp_path / "first") == log(tmp_path / "second")) is (change is other_version)
 
 
 def test_an_image_file_that_changes_in_place_is_noticed(inputs, tmp_path, seen):
-    file = tmp_path / "picture.png"
+    file = tmp_path / "image.png"
     file.write_bytes(encoded("red"))
     write_rows(tmp_path / "data", {3: {"image": {"path": str(file)}}})
     assert run(command(inputs, tmp_path / "first")) == 0
-    seen.told()
-    assert run(command(inputs, tmp_path / "same")) == 0 and seen.told() == (0, 0, 0)
+    seen.new_counts()
+    assert run(command(inputs, tmp_path / "same")) == 0 and seen.new_counts() == (0, 0, 0)
     file.write_bytes(encoded("lime"))
     assert run(command(inputs, tmp_path / "second")) == 0
-    assert seen.told()[0] == 1
+    assert seen.new_counts()[0] == 1
     assert run(command({**inputs, "embedding_cache_dir": tmp_path / "fresh"}, tmp_path / "third")) == 0
     first, second, third = (log(tmp_path / name) for name in ("first", "second", "third"))
     assert [line["train/loss"] for line in second] == pytest.approx([line["train/loss"] for line in third], rel=1e-6)
@@ -146,7 +146,7 @@ def test_an_image_file_that_changes_in_place_is_noticed(inputs, tmp_path, seen):
 
 
 def test_an_image_file_that_changes_while_it_is_embedded_is_refused(inputs, tmp_path, monkeypatch, capsys):
-    file = tmp_path / "picture.png"
+    file = tmp_path / "image.png"
     file.write_bytes(encoded("red"))
     write_rows(tmp_path / "data", {3: {"image": {"path": str(file)}}})
     monkeypatch.setattr(ShardWriter, "__enter__", lambda self: file.write_bytes(encoded("lime")) and self)
@@ -157,32 +157,33 @@ def test_an_image_file_that_changes_while_it_is_embedded_is_refused(inputs, tmp_
 def test_captions_and_rows_may_change_without_embedding_anything(inputs, tmp_path, seen):
     assert run(command(inputs, tmp_path / "first")) == 0
     write_rows(tmp_path / "data", {row: {"caption": f"another {row}"} for row in range(COUNT)}, count=30)
-    seen.told()
+    seen.new_counts()
     assert run(command(inputs, tmp_path / "second")) == 0
-    assert seen.told() == (0, 30 + 60, 0)
+    assert seen.new_counts() == (0, 30 + 60, 0)
 
 
 def test_lora_reads_the_same_embeddings(inputs, tmp_path, seen):
     assert run(command(inputs, tmp_path / "first")) == 0
-    seen.told()
+    seen.new_counts()
     assert run(command(inputs, tmp_path / "lora", use_lora=True)) == 0
-    assert seen.told() == (0, 0, 0)
+    assert seen.new_counts() == (0, 0, 0)
 
 
 def test_a_tuned_model_shares_the_image_encoder_of_its_base(inputs, tmp_path, seen):
     assert run(command(inputs, tmp_path / "first")) == 0
-    seen.told()
+    seen.new_counts()
     assert run(command({**inputs, "model_name_or_path": tmp_path / "first"}, tmp_path / "second")) == 0
-    assert seen.told() == (0, 0, 0)
+    assert seen.new_counts() == (0, 0, 0)
 
 
 def test_evaluation_keeps_its_images_before_and_after(inputs, tmp_path, seen):
     shutil.copy(tmp_path / "data/train.parquet", tmp_path / "data/test.parquet")
     inputs = {**inputs, "eval_split": "test"}
     assert run(command(inputs, tmp_path / "first")) == 0
-    assert seen.told()[0] == 26
+    assert seen.new_counts()[0] == 26
     assert run(command(inputs, tmp_path / "second")) == 0
-    assert seen.told() == (0, 0, 0) and results(tmp_path / "first")["before"] == results(tmp_path / "second")["before"]
+    assert seen.new_counts() == (0, 0, 0)
+    assert results(tmp_path / "first")["before"] == results(tmp_path / "second")["before"]
 
 
 def test_an_encoder_in_training_leaves_nothing_in_the_cache(inputs, tmp_path, seen):
@@ -191,7 +192,7 @@ def test_an_encoder_in_training_leaves_nothing_in_the_cache(inputs, tmp_path, se
     assert run(argv) == 0
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["texts"]
     assert run(command(inputs, tmp_path / "frozen")) == 0
-    assert stored(tmp_path / "cache") and seen.told()[0] > 26
+    assert stored(tmp_path / "cache") and seen.new_counts()[0] > 26
 
 
 def test_shards_that_a_network_disk_does_not_list_yet_are_read(inputs, tmp_path, monkeypatch):

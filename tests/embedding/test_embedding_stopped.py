@@ -1,4 +1,4 @@
-"""Embedding that was stopped, by a signal or a fault, goes on from what is on disk."""
+"""Embedding that was stopped by a signal or an error continues from the cache."""
 
 import os
 import signal
@@ -67,7 +67,7 @@ def test_killed_while_embedding_and_started_again(inputs, tmp_path, seen):
     there = stored(tmp_path / "cache")
     assert 5 <= len(there) < 26
     assert run(argv) == 0
-    assert seen.told()[0] == 26 - len(there)
+    assert seen.new_counts()[0] == 26 - len(there)
     whole = {**inputs, "embedding_cache_dir": tmp_path / "whole-cache"}
     assert run(command(whole, tmp_path / "whole", per_device_eval_batch_size=1)) == 0
     assert log(tmp_path / "whole") == log(tmp_path / "parts")
@@ -93,30 +93,30 @@ def test_ctrl_c_loses_only_the_batch_at_work(inputs, tmp_path, seen, monkeypatch
     )
     assert len(stored(tmp_path / "cache")) == 8
     assert not list((tmp_path / "cache").rglob("unfinished-*"))
-    seen.told()
+    seen.new_counts()
     assert run(argv) == 0
-    assert seen.told()[0] == 18
+    assert seen.new_counts()[0] == 18
 
 
-def test_what_was_embedded_before_a_broken_image_is_kept(inputs, tmp_path, seen, capsys):
+def test_embeddings_before_a_broken_image_are_cached(inputs, tmp_path, seen, capsys):
     write_rows(tmp_path / "data", {30: {"image": {"bytes": truncated()}}})
     argv = command(inputs, tmp_path / "out", per_device_eval_batch_size=4)
     says = refusal(argv, capsys)
     assert says.startswith("Split 'train', row 30: cannot read image: image file is truncated")
-    assert len(stored(tmp_path / "cache")) == 12 and seen.told()[0] == 12
+    assert len(stored(tmp_path / "cache")) == 12 and seen.new_counts()[0] == 12
     write_rows(tmp_path / "data", {30: {"image": image(30)}})
     assert run(argv) == 0
-    assert seen.told()[0] == 26 - 12
+    assert seen.new_counts()[0] == 26 - 12
 
 
 def test_a_truncated_shard_is_embedded_again(inputs, tmp_path, seen):
     assert run(command(inputs, tmp_path / "first")) == 0
-    seen.told()
+    seen.new_counts()
     victim = min((tmp_path / "cache").glob("*/shard-*"), key=lambda path: path.stat().st_size)
     victim.write_bytes(victim.read_bytes()[:-100])
     with pytest.warns(UserWarning, match=f"{victim} is damaged"):
         assert run(command(inputs, tmp_path / "second")) == 0
-    assert seen.told()[0] == 6
+    assert seen.new_counts()[0] == 6
     assert log(tmp_path / "first") == log(tmp_path / "second")
 
 
@@ -142,6 +142,6 @@ def test_a_disk_that_fills_up(inputs, tmp_path, seen, monkeypatch, capsys):
     assert says.startswith(f"--embedding_cache_dir: cannot write to {tmp_path}/cache/")
     assert says.endswith(": No space left on device.")
     assert len(stored(tmp_path / "cache")) == 10 and not list((tmp_path / "cache").rglob("unfinished-*"))
-    seen.told()
+    seen.new_counts()
     assert run(argv) == 0
-    assert seen.told()[0] == 16
+    assert seen.new_counts()[0] == 16

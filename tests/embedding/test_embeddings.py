@@ -1,4 +1,4 @@
-"""The store of embeddings, without a model: what is kept is found again and never mixed up."""
+"""The store of embeddings, without a model: every stored embedding is found again under its key."""
 
 import os
 import pickle
@@ -74,7 +74,7 @@ def test_missing_are_the_distinct_keys_without_an_embedding(store):
     )
 
 
-def test_keys_that_differ_in_one_byte_or_end_in_zeros_are_told_apart(store):
+def test_keys_that_differ_in_one_byte_or_end_in_zeros_are_distinct(store):
     keys = np.zeros((17, 16), np.uint8)
     keys[1:, :] = 1
     keys[np.arange(1, 17), np.arange(16)] = 0
@@ -92,7 +92,7 @@ def test_two_writers_of_the_same_images_do_no_harm(store):
     assert len(shards(store)) == 2 and torch.equal(store.read(keys)[:], embeds)
 
 
-def test_what_was_added_before_an_error_is_kept(store):
+def test_embeddings_added_before_an_error_are_written(store):
     keys, embeds = some(6)
     with pytest.raises(KeyboardInterrupt), ShardWriter(store) as writer:
         writer.add(keys, embeds)

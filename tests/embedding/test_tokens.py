@@ -1,4 +1,4 @@
-"""Texts as tokens: gathering, where they are cut, and the file they are kept in."""
+"""Texts as tokens: gathering, truncation, and the cache file."""
 
 from pathlib import Path
 

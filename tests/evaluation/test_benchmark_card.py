@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from benchmark_lines import LINES, line, report
+from benchmark_rows import ROWS, report, row
 from huggingface_hub import ModelCard
 from training_results import RESULTS
 
@@ -76,7 +76,7 @@ model-index:
 
 Words.
 """
-FULL = report(LINES)
+FULL = report(ROWS)
 TOYS = "<!-- results: written by train_accelerate.py -->\n<!-- end of results -->\n"
 
 
@@ -115,7 +115,7 @@ def test_what_is_not_defined_for_a_model_is_no_entry():
 
 def test_a_score_of_all_items_takes_the_place_of_one_of_some():
     some = fill_card_with_benchmarks(CARD, FULL, "tuned")
-    whole = report([replace(LINES[3], skipped=0, count=3234)])
+    whole = report([replace(ROWS[3], skipped=0, count=3234)])
     found = entries(fill_card_with_benchmarks(some, whole, "tuned"))
     assert found["two true", "val", "accuracy", "TOT"] == 0.3
     assert not any("items" in name for _, _, _, name in found)
@@ -129,7 +129,7 @@ def test_the_section_is_made_once_and_replaced_after():
     assert once.count(BENCHMARKS_START) == once.count(BENCHMARKS_END) == once.count("## Benchmarks") == 1
     assert "Words." in once and "| 91.23 | +41.23 |" in once and "quick_gelu" in once and "Seed 7" in once
     assert "python evaluate/run_benchmarks.py --model_name_or_path base tuned" in once
-    lines = [line("pairs", "pair accuracy", values=(0.1, 0.2, 0.3))]
+    lines = [row("pairs", "pair accuracy", values=(0.1, 0.2, 0.3))]
     again = fill_card_with_benchmarks(f"{once}\n## After\n", report(lines), "tuned")
     assert "91.23" not in again and "| 20.00 | +10.00 |" in again and again.endswith("\n## After\n")
 
@@ -178,7 +178,7 @@ def test_a_card_of_another_model_passes_on_none_of_its_numbers(tmp_path):
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["README.md", "results.json", "scores.png"]
 
 
-def test_the_card_in_the_repository_is_kept_but_for_its_results():
+def test_only_the_results_of_the_card_in_the_repository_are_removed():
     card = (ROOT / "model_card.md").read_text("utf-8")
     assert without_results(card).split("---", 2)[2].startswith(card.split("---", 2)[2][:500])
     metadata, expected = yaml.safe_load(without_results(card).split("---")[1]), yaml.safe_load(card.split("---")[1])

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from benchmark_lines import LABELS, LINES, line, report
+from benchmark_rows import LABELS, ROWS, report, row
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -26,7 +26,7 @@ def figures(monkeypatch):
 
 
 def many(count, num_models=3, name="benchmark"):
-    lines = [line(f"{name} {at}", "accuracy", values=[at / count] * num_models, chance=0.1) for at in range(count)]
+    lines = [row(f"{name} {at}", "accuracy", values=[at / count] * num_models, chance=0.1) for at in range(count)]
     return report(lines, num_models)
 
 
@@ -49,7 +49,7 @@ def test_the_file_is_an_image_with_every_headline(tmp_path, figures, num_lines, 
 
 
 def test_bars_and_radar_show_the_values_and_chance(tmp_path, figures):
-    plot_benchmarks(report(LINES), tmp_path / "figure.png")
+    plot_benchmarks(report(ROWS), tmp_path / "figure.png")
     [figure] = figures
     bars, radar = figure.axes
     lengths = [bar.get_width() for bar in bars.patches]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from benchmark_runs import refusal
-from small_benchmarks import write_pictures
+from small_benchmarks import write_images
 from tiny import tiny_model, tiny_processor
 
 from conclip.embedding.images import ImageEmbedder
@@ -22,7 +22,7 @@ from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 
 
 def test_the_key_of_a_crop_is_of_its_image_and_its_box(tmp_path):
-    write_pictures(tmp_path / "images", ["a.png", "b.png"])
+    write_images(tmp_path / "images", ["a.png", "b.png"])
     one, other = (str(tmp_path / "images" / name) for name in ("a.png", "b.png"))
     small, large = (0, 0, 9, 9), (0, 0, 30, 30)
     parts = [(one, small), (one, large), (other, small), (other, large), (one, small)]
@@ -39,7 +39,7 @@ def test_the_key_of_a_crop_is_of_its_image_and_its_box(tmp_path):
 
 
 def test_encoded_images_are_the_same_by_their_bytes(tmp_path):
-    write_pictures(tmp_path / "images", ["a.png", "b.png"])
+    write_images(tmp_path / "images", ["a.png", "b.png"])
     encoded = [{"bytes": (tmp_path / "images" / name).read_bytes()} for name in ("a.png", "b.png", "a.png")]
     images, image_at = distinct_images([item(at, [image], ["a"]) for at, image in enumerate(encoded)], "mine")
     assert len(images) == 2 and image_at == [[0], [1], [0]]

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from benchmark_lines import LABELS, LINES, line, report
+from benchmark_rows import LABELS, ROWS, report, row
 
 from conclip.evaluation import results
 from conclip.evaluation.results import read_report
@@ -30,7 +30,7 @@ def parsed(table):
 
 @pytest.fixture(scope="module")
 def rows():
-    return parsed(format_table(LINES, LABELS))
+    return parsed(format_table(ROWS, LABELS))
 
 
 def test_a_row_says_count_chance_values_differences_and_ties(rows):
@@ -53,7 +53,7 @@ def test_a_row_says_count_chance_values_differences_and_ties(rows):
 def test_the_table_holds_every_value_of_every_row(rows):
     names = ["pair accuracy *", "add_obj", "macro", "TOT *", *(f"recall@5, {p} *" for p in ("plain", "negated"))]
     names += ["recall@1, plain", "recall@1, negated"]
-    for of_line, name in zip(LINES, names, strict=True):
+    for of_line, name in zip(ROWS, names, strict=True):
         cells = rows[f"{of_line.title}, val", name]
         shown = {header: cell for header, cell in cells if header != "+/-"}
         assert int(shown["count"].replace(",", "")) == of_line.count
@@ -76,20 +76,20 @@ def test_the_difference_of_a_condition_follows_its_scores(rows):
 
 
 def test_columns_without_content_are_omitted():
-    table = format_table([line("pairs", "pair accuracy")], LABELS[:1])
+    table = format_table([row("pairs", "pair accuracy")], LABELS[:1])
     assert table.splitlines()[0].split() == ["%", "count", "chance", "base"]
     assert "Ties count as errors; there are none." in table and "+/-" not in table and "Skipped" not in table
-    table = format_table(LINES, LABELS)
+    table = format_table(ROWS, LABELS)
     assert "difference to base in percentage points" in table and "last column" in table and "Skipped" in table
 
 
 def test_a_small_decrease_is_not_printed_as_minus_zero():
-    table = format_table([line("pairs", "pair accuracy", values=(0.5, 0.49999))], LABELS[:2])
+    table = format_table([row("pairs", "pair accuracy", values=(0.5, 0.49999))], LABELS[:2])
     assert "-0.00" not in table and "+0.00" in table
 
 
 def test_markdown_has_the_same_cells(rows):
-    table = markdown_table(LINES, LABELS).splitlines()
+    table = markdown_table(ROWS, LABELS).splitlines()
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
     assert {len(row) for row in cells} == {10} and set("".join(cells[1])) == {"-", ":"}
     assert cells[0] == ["benchmark, %", "count", "skipped", "chance", "base", "tuned", "+/-", "cross", "+/-", "ties"]
@@ -98,7 +98,7 @@ def test_markdown_has_the_same_cells(rows):
         [cell for _, cell in row] for row in rows.values()
     ]
     assert shown[0][0] == "&nbsp;&nbsp;**pair accuracy**" and shown[1][0] == "&nbsp;&nbsp;&nbsp;&nbsp;add_obj"
-    assert markdown_table([line("a|b", "accuracy")], LABELS).splitlines()[2].startswith("| **A\\|B, val** |")
+    assert markdown_table([row("a|b", "accuracy")], LABELS).splitlines()[2].startswith("| **A\\|B, val** |")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_labels_are_short_and_distinct(names, labels):
 
 
 def test_results_are_read_back_as_they_were(tmp_path):
-    written = report(LINES)
+    written = report(ROWS)
     write_report(written, tmp_path / "new")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["benchmarks.json", "benchmarks.png"]
     assert read_report(tmp_path / "new/benchmarks.json") == written
@@ -130,7 +130,7 @@ def test_results_are_read_back_as_they_were(tmp_path):
 
 def test_a_value_that_is_not_finite_is_not_written(tmp_path):
     with pytest.raises(ValueError):
-        write_report(report([line("pairs", "pair accuracy", values=(0.5, float("nan"), 0.5))]), tmp_path)
+        write_report(report([row("pairs", "pair accuracy", values=(0.5, float("nan"), 0.5))]), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -140,7 +140,7 @@ def test_a_figure_that_fails_leaves_the_scores(tmp_path, monkeypatch):
 
     monkeypatch.setattr("conclip.evaluation.plots.plot_benchmarks", fail)
     with pytest.raises(MemoryError):
-        write_report(report(LINES), tmp_path)
+        write_report(report(ROWS), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [results.RESULTS_FILE]
 
 
@@ -159,6 +159,6 @@ def test_a_file_without_results_is_refused(tmp_path, content, why):
 
 def test_a_report_needs_a_headline_and_the_values_of_its_models():
     with pytest.raises(ValueError, match="headline"):
-        report([replace(LINES[0], headline=False)])
+        report([replace(ROWS[0], headline=False)])
     with pytest.raises(ValueError, match="Pairs, pair accuracy has values of .*but the models are"):
-        report([LINES[0]], num_models=2)
+        report([ROWS[0]], num_models=2)

@@ -6,7 +6,7 @@ import torch
 from accelerate.state import AcceleratorState, PartialState
 from PIL import Image
 from runs import write_dataset
-from small_benchmarks import write_pictures
+from small_benchmarks import write_images
 from tiny import save_tiny, tiny_processor
 
 from conclip.distractors.files import read_embeddings
@@ -25,7 +25,7 @@ def one_accelerator():
 def test_a_folder_in_the_order_of_its_names(tmp_path, capsys):
     model = save_tiny(tmp_path / "clip")
     names = ["b.jpg", "a.png", "c.jpg"]
-    write_pictures(tmp_path / "photos", names)
+    write_images(tmp_path / "photos", names)
     (tmp_path / "photos" / "d.jpg").write_bytes((tmp_path / "photos" / "c.jpg").read_bytes())
     (tmp_path / "photos" / "notes.txt").write_text("no image")
     argv = ["--model_name_or_path", str(tmp_path / "clip"), "--embedding_cache_dir", str(tmp_path / "cache")]

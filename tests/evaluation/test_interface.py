@@ -41,7 +41,7 @@ def test_a_model_in_memory_has_the_scores_of_the_command(cls, data, models, tmp_
         items_dir=tmp_path / "items",
     )
     assert values(report, "one") == report_of(tmp_path / "command")
-    expected = report_of(tmp_path / "command", lines=True)
+    expected = report_of(tmp_path / "command", whole_rows=True)
     assert {(row.benchmark, row.metric, row.part): row.ties for row in report.rows} == {
         key: row["ties"] for key, row in expected.items()
     }

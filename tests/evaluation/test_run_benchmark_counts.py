@@ -1,4 +1,4 @@
-"""What stands beside a number of evaluate/run_benchmarks.py: count, ties, chance and what was left out, by hand."""
+"""The columns beside a score: count, ties, chance and skipped items, computed by hand."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from benchmark_runs import evaluate_models, report_of
 from other_models import save_other
-from small_benchmarks import CATEGORIES, write_pictures
+from small_benchmarks import CATEGORIES, write_images
 from tiny import save_tiny
 
 NAMES = [f"{number:012d}.jpg" for number in range(4)]
@@ -30,7 +30,7 @@ def relation(image: str, name: str, true: str, false: str) -> dict:
 
 
 def test_a_mean_over_categories_counts_their_items_alone(model, tmp_path):
-    write_pictures(tmp_path / "aro" / "images", NAMES)
+    write_images(tmp_path / "aro" / "images", NAMES)
     rows = [
         relation(NAMES[0], "holding", "a cat", "a dog"),
         relation(NAMES[1], "holding", "a hat", "a hat"),
@@ -42,7 +42,7 @@ def test_a_mean_over_categories_counts_their_items_alone(model, tmp_path):
     ]
     write_relations(tmp_path, "visual_genome_relation", rows)
     evaluate_models([model], ["vg-relation"], tmp_path, tmp_path / "out", allow_missing_images=True)
-    lines = report_of(tmp_path / "out", lines=True)
+    lines = report_of(tmp_path / "out", whole_rows=True)
     counts = {part: (line["count"], line["ties"]["tiny"], line["skipped"]) for (_, _, part), line in lines.items()}
     assert counts == {"": (4, 2, 2), "macro": (3, 1, 1), "holding": (2, 1, 1), "riding": (1, 0, 0), "near": (1, 1, 1)}
     values = {part: line["values"]["tiny"] for (_, _, part), line in lines.items()}
@@ -51,11 +51,11 @@ def test_a_mean_over_categories_counts_their_items_alone(model, tmp_path):
 
 
 def test_a_mean_over_no_category(model, tmp_path):
-    write_pictures(tmp_path / "aro" / "images", NAMES)
+    write_images(tmp_path / "aro" / "images", NAMES)
     rows = [{"attributes": ["red", "big"], **relation(name, "", "a cat", "a dog")} for name in NAMES]
     write_relations(tmp_path, "visual_genome_attribution", rows)
     evaluate_models([model], ["vg-attribution"], tmp_path, tmp_path / "out")
-    lines = report_of(tmp_path / "out", lines=True)
+    lines = report_of(tmp_path / "out", whole_rows=True)
     macro = lines["vg-attribution", "pair accuracy", "macro"]
     assert macro["headline"] and macro["values"] == {"tiny": None}
     assert (macro["count"], macro["chance"], macro["skipped"]) == (0, 0.5, 0)
@@ -63,7 +63,7 @@ def test_a_mean_over_no_category(model, tmp_path):
 
 
 def test_groups_of_sugarcrepe_pp(model, tmp_path):
-    write_pictures(tmp_path / "val2017", NAMES)
+    write_images(tmp_path / "val2017", NAMES)
     (tmp_path / "sugarcrepe_pp").mkdir()
     sizes = {"replace_att": 2, "replace_obj": 3, "replace_rel": 1, "swap_att": 4, "swap_obj": 1}
     for name, size in sizes.items():
@@ -75,7 +75,7 @@ def test_groups_of_sugarcrepe_pp(model, tmp_path):
         rows.append({**rows[0], "id": 9, "filename": "gone.jpg"})
         (tmp_path / "sugarcrepe_pp" / f"{name}.json").write_text(json.dumps(rows))
     evaluate_models([model], ["sugarcrepe-pp"], tmp_path, tmp_path / "out", allow_missing_images=True)
-    lines = report_of(tmp_path / "out", lines=True)
+    lines = report_of(tmp_path / "out", whole_rows=True)
     for metric in ("ITT", "TOT"):
         for group, number in {"replace": 3, "swap": 2}.items():
             own = [(size, lines["sugarcrepe-pp", metric, name]) for name, size in sizes.items() if group in name]
@@ -89,7 +89,7 @@ def test_groups_of_sugarcrepe_pp(model, tmp_path):
 
 
 def test_what_retrieval_leaves_out_is_counted_as_its_queries_are(model, tmp_path):
-    write_pictures(tmp_path / "val2017", NAMES[:3])
+    write_images(tmp_path / "val2017", NAMES[:3])
     captions = {0: ["a cat", "a cat", "a dog"], 1: ["a cat"], 2: ["a hat", "a bird"], 3: ["a man", "a car", "no man"]}
     annotations = [{"image_id": at, "caption": text} for at, texts in captions.items() for text in texts]
     images = [{"id": at, "file_name": name} for at, name in enumerate(NAMES)]
@@ -97,7 +97,7 @@ def test_what_retrieval_leaves_out_is_counted_as_its_queries_are(model, tmp_path
     path = tmp_path / "annotations" / "captions_val2017.json"
     path.write_text(json.dumps({"images": images, "annotations": annotations}))
     evaluate_models([model], ["coco-val2017-retrieval"], tmp_path, tmp_path / "out", allow_missing_images=True)
-    lines = report_of(tmp_path / "out", lines=True)
+    lines = report_of(tmp_path / "out", whole_rows=True)
     counts = {metric: (line["count"], line["skipped"]) for (_, metric, _), line in lines.items()}
     for k in (1, 5, 10):
         assert counts[f"text-to-image recall@{k}"] == (6, 3) and counts[f"image-to-text recall@{k}"] == (3, 1)
@@ -110,7 +110,7 @@ def test_what_retrieval_leaves_out_is_counted_as_its_queries_are(model, tmp_path
 @pytest.mark.parametrize("family", ["clip", "blip", "align"])
 def test_texts_that_a_model_reads_alike_tie_always(family, tmp_path):
     """However they fall into batches: embedded apart, they differ by rounding, in favour of either."""
-    write_pictures(tmp_path / "val2017", NAMES)
+    write_images(tmp_path / "val2017", NAMES)
     (tmp_path / "sugarcrepe").mkdir()
     words = "cat dog man woman child car table bird hat red".split()
     for number, name in enumerate(CATEGORIES):
@@ -122,12 +122,12 @@ def test_texts_that_a_model_reads_alike_tie_always(family, tmp_path):
     else:
         save_other(tmp_path / family, family)
     evaluate_models([tmp_path / family], ["sugarcrepe"], tmp_path, tmp_path / "out", per_device_eval_batch_size=9)
-    line = report_of(tmp_path / "out", lines=True)["sugarcrepe", "pair accuracy", ""]
+    line = report_of(tmp_path / "out", whole_rows=True)["sugarcrepe", "pair accuracy", ""]
     assert line["count"] == 700 and set(line["values"].values()) == {0.0} and set(line["ties"].values()) == {700}
 
 
 def test_a_text_is_cut_where_the_model_ends_and_the_rest_is_no_difference(model, tmp_path):
-    write_pictures(tmp_path / "val2017", NAMES)
+    write_images(tmp_path / "val2017", NAMES)
     (tmp_path / "sugarcrepe").mkdir()
     long = "a cat and a dog " * 20
     rows = {"0": {"filename": NAMES[0], "caption": f"{long} left", "negative_caption": f"{long} and no more"}}
@@ -135,5 +135,5 @@ def test_a_text_is_cut_where_the_model_ends_and_the_rest_is_no_difference(model,
     for name in CATEGORIES:
         (tmp_path / "sugarcrepe" / f"{name}.json").write_text(json.dumps(rows))
     evaluate_models([model], ["sugarcrepe"], tmp_path, tmp_path / "out", per_device_eval_batch_size=1)
-    line = report_of(tmp_path / "out", lines=True)["sugarcrepe", "pair accuracy", ""]
+    line = report_of(tmp_path / "out", whole_rows=True)["sugarcrepe", "pair accuracy", ""]
     assert line["count"] == 14 and line["ties"] == {"tiny": 7}

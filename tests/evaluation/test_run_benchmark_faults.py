@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from benchmark_runs import command, evaluate_models, refusal, report_of, run
 from huggingface_hub import constants
 from other_models import save_other
-from small_benchmarks import write_pictures
+from small_benchmarks import write_images
 from tiny import save_tiny
 
 from conclip.errors import UsageError
@@ -53,20 +53,20 @@ def test_scores_that_are_no_numbers(data, tmp_path, capsys):  # noqa: F811
     message = refusal([tmp_path / "broken"], ["sugarcrepe"], data, tmp_path / "out", capsys, save_items=True)
     assert message == "SugarCrepe cannot be scored: Row 0 of true_scores is nan: a score must be a finite number."
     for folder, names in {"cat": ["a.png"], "dog": ["b.png"]}.items():
-        write_pictures(tmp_path / "mine" / folder, names)
+        write_images(tmp_path / "mine" / folder, names)
     message = refusal([tmp_path / "broken"], [f"classes:{tmp_path / 'mine'}"], data, tmp_path / "out", capsys)
     assert message.startswith("mine cannot be scored: Row 0 of scores is nan")
     assert {path.name for path in (tmp_path / "out").rglob("*json*")} == {"meta.json"}
 
 
 def test_a_single_class(models, tmp_path, capsys):  # noqa: F811
-    write_pictures(tmp_path / "mine" / "cat", ["a.png"])
+    write_images(tmp_path / "mine" / "cat", ["a.png"])
     message = refusal([models["one"]], [f"classes:{tmp_path / 'mine'}"], tmp_path, tmp_path / "out", capsys)
     assert message == "mine has a single class: there is nothing to choose from."
 
 
 def test_some_items_with_a_category_and_some_without(models, tmp_path, capsys):  # noqa: F811
-    write_pictures(tmp_path / "mine" / "images", ["a.png", "b.png"])
+    write_images(tmp_path / "mine" / "images", ["a.png", "b.png"])
     row = {"image_0": "a", "image_1": "b", "caption_0": "a cat", "caption_1": "a dog"}
     rows = [{"id": 0, **row}, {"id": 1, "collapsed_tag": "Object", **row}]
     (tmp_path / "mine" / "examples.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
@@ -75,7 +75,7 @@ def test_some_items_with_a_category_and_some_without(models, tmp_path, capsys): 
 
 
 def test_folders_are_named_and_found_from_where_the_command_is_given(tmp_path, monkeypatch):
-    write_pictures(tmp_path / "mine" / "images", ["a.png"])
+    write_images(tmp_path / "mine" / "images", ["a.png"])
     row = {"id": 0, "image_0": "a", "image_1": "a", "caption_0": "a cat", "caption_1": "a dog"}
     (tmp_path / "mine" / "examples.jsonl").write_text(json.dumps(row))
     monkeypatch.chdir(tmp_path / "mine")

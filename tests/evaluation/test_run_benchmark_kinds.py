@@ -9,7 +9,7 @@ import pytest
 import torch
 from benchmark_runs import evaluate_models, items_of, report_of
 from PIL import Image
-from small_benchmarks import plain_scores, write_pictures
+from small_benchmarks import plain_scores, write_images
 from tiny import save_tiny, tiny_processor
 
 from modeling_conclip import ConCLIPModel
@@ -38,7 +38,7 @@ def unit_texts(clip: ConCLIPModel, texts: list[str]) -> torch.Tensor:
 
 def test_two_by_two(model, clip, tmp_path):
     folder = tmp_path / "mine"
-    write_pictures(folder / "images", [f"{name}.png" for name in "abcd"])
+    write_images(folder / "images", [f"{name}.png" for name in "abcd"])
     rows = [
         {"id": 0, "image_0": "a", "image_1": "b", "caption_0": "a cat", "caption_1": "a dog on a table"},
         {"id": 1, "image_0": "c", "image_1": "d", "caption_0": "the man left", "caption_1": "the left man"},
@@ -48,8 +48,8 @@ def test_two_by_two(model, clip, tmp_path):
     evaluate_models([model], [f"two_by_two:{folder}"], tmp_path, tmp_path / "out", save_items=True)
     text = image = group = 0
     for row, item in zip(rows, items_of(tmp_path / "out", "tiny", "mine"), strict=True):
-        pictures = [Image.open(folder / "images" / f"{row[f'image_{at}']}.png") for at in (0, 1)]
-        scores = [plain_scores(clip, picture, [row["caption_0"], row["caption_1"]]) for picture in pictures]
+        images = [Image.open(folder / "images" / f"{row[f'image_{at}']}.png") for at in (0, 1)]
+        scores = [plain_scores(clip, image, [row["caption_0"], row["caption_1"]]) for image in images]
         assert item["scores"] == pytest.approx(np.array(scores), abs=1e-5)
         (s00, s01), (s10, s11) = item["scores"]
         right = s00 > s01 and s11 > s10, s00 > s10 and s11 > s01
@@ -57,11 +57,11 @@ def test_two_by_two(model, clip, tmp_path):
     values = report_of(tmp_path / "out")
     found = [values["mine", f"{name} score", ""] for name in ("text", "image", "group")]
     assert found == pytest.approx([text / 3, image / 3, group / 3])
-    assert report_of(tmp_path / "out", lines=True)["mine", "text score", ""]["ties"] == {"tiny": 1}
+    assert report_of(tmp_path / "out", whole_rows=True)["mine", "text score", ""]["ties"] == {"tiny": 1}
 
 
 def test_crops_of_negrefcocog(model, clip, tmp_path):
-    write_pictures(tmp_path / "train2014", NAMES[:2], size=(80, 60))
+    write_images(tmp_path / "train2014", NAMES[:2], size=(80, 60))
     rows = [
         {"image": NAMES[0], "phrase": "no cat", "bbox_list": [[0, 0, 40, 60], [30, 5, 20, 20]]},
         {"image": NAMES[1], "phrase": "a dog", "bbox_list": [[0, 0, 9, 9], [10.6, 3, 90, 20.2], [5, 5, 50, 50]]},
@@ -78,12 +78,12 @@ def test_crops_of_negrefcocog(model, clip, tmp_path):
         expected = [plain_scores(clip, crop, [row["phrase"]])[0] for crop in crops]
         assert [own[0] for own in item["scores"]] == pytest.approx(expected, abs=1e-5)
         correct.append(int(np.argmax(expected)) == row["bbox_list"].index(row["ref_bbox"]))
-    line = report_of(tmp_path / "out", lines=True)["negrefcocog", "accuracy", ""]
+    line = report_of(tmp_path / "out", whole_rows=True)["negrefcocog", "accuracy", ""]
     assert line["values"]["tiny"] == np.mean(correct) and line["chance"] == pytest.approx((1 / 2 + 1 / 3) / 2)
 
 
 def test_two_true_captions(model, clip, tmp_path):
-    write_pictures(tmp_path / "val2017", NAMES)
+    write_images(tmp_path / "val2017", NAMES)
     rng, itt, tot, number = np.random.default_rng(1), [], [], 0
     (tmp_path / "sugarcrepe_pp").mkdir()
     for name in ("replace_att", "replace_obj", "replace_rel", "swap_att", "swap_obj"):
@@ -119,7 +119,7 @@ def recall_by_hand(queries: torch.Tensor, pool: torch.Tensor, right: list[set[in
 
 
 def test_retrieval_plain_and_negated(model, clip, tmp_path):
-    write_pictures(tmp_path / "coco" / "val2017", NAMES)
+    write_images(tmp_path / "coco" / "val2017", NAMES)
     rng, captions = np.random.default_rng(2), {}
     (tmp_path / "negbench").mkdir()
     files = {
@@ -160,9 +160,9 @@ def test_retrieval_plain_and_negated(model, clip, tmp_path):
 def test_classes_by_bare_names_and_templates(model, clip, tmp_path):
     classes = ["cat", "dog", "red_bird"]
     for number, name in enumerate(classes):
-        write_pictures(tmp_path / "mine" / name, [f"{number}{at}.png" for at in range(4)])
+        write_images(tmp_path / "mine" / name, [f"{number}{at}.png" for at in range(4)])
     evaluate_models([model], [f"classes:{tmp_path / 'mine'}"], tmp_path, tmp_path / "out")
-    lines = report_of(tmp_path / "out", lines=True)
+    lines = report_of(tmp_path / "out", whole_rows=True)
     line = lines["mine", "top-1", "bare names"]
     names = unit_texts(clip, ["cat", "dog", "red bird"])
     hits = []

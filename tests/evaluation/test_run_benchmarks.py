@@ -36,7 +36,7 @@ def test_sugarcrepe_equals_a_plain_loop_item_by_item(data, models, tmp_path):
     for group in ("add", "replace", "swap"):
         own = [value for name, values in correct.items() if name.startswith(group) for value in values]
         assert values["sugarcrepe", "pair accuracy", group] == pytest.approx(np.mean(own))
-    line = report_of(tmp_path, lines=True)["sugarcrepe", "pair accuracy", ""]
+    line = report_of(tmp_path, whole_rows=True)["sugarcrepe", "pair accuracy", ""]
     assert (line["count"], line["chance"], line["ties"], line["skipped"]) == (70, 0.5, {"one": ties}, 0)
 
 
@@ -70,7 +70,7 @@ def test_an_image_that_is_missing_is_an_error_or_counted(data, models, tmp_path,
     for part_of_message in (f"there is no image {part / 'val2017'}", "--allow_missing_images", "val2017.zip"):
         assert part_of_message in message
     evaluate_models([models["one"]], ["sugarcrepe"], part, tmp_path / "yes", allow_missing_images=True)
-    line = report_of(tmp_path / "yes", lines=True)["sugarcrepe", "pair accuracy", ""]
+    line = report_of(tmp_path / "yes", whole_rows=True)["sugarcrepe", "pair accuracy", ""]
     rows = [
         row for file in (data / "sugarcrepe").iterdir() for row in json.loads(file.read_text()).values()
     ]  # fmt: skip

@@ -90,7 +90,7 @@ def test_a_matching_score_has_no_retrieval(data, tmp_path, capsys):  # noqa: F81
     assert 0 <= report_of(tmp_path / "out", "blip (ITC)")[key] <= 1
 
 
-def test_a_tokenizer_of_sentencepiece_is_told_by_its_model_and_its_tokens():
+def test_the_state_of_a_sentencepiece_tokenizer_holds_its_model_and_tokens():
     """As SigLIP's, which has nothing of the `tokenizers` library."""
 
     def made(model: bytes = b"pieces", added: str = "</s>", lower: bool = True):

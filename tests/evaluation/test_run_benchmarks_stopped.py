@@ -75,7 +75,7 @@ def test_two_processes_give_the_numbers_of_one(data, models, tmp_path):  # noqa:
     # Each embedded a share.
     shards = list((tmp_path / "both" / "cache").glob("*/shard-*.safetensors"))
     assert len(shards) == 4
-    assert report_of(tmp_path / "both", lines=True) == report_of(tmp_path / "one", lines=True)
+    assert report_of(tmp_path / "both", whole_rows=True) == report_of(tmp_path / "one", whole_rows=True)
 
 
 @pytest.mark.parametrize(

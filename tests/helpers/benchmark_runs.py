@@ -10,7 +10,7 @@ from conclip.evaluation.run import main
 
 
 def run(argv: list[str]) -> int:
-    """`main` as in a process of its own: accelerate keeps its state for the whole process otherwise."""
+    """Run `main` as if in a new process: accelerate keeps its state for the whole process otherwise."""
     AcceleratorState._reset_state(reset_partial_state=True)
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -22,7 +22,7 @@ def run(argv: list[str]) -> int:
 
 
 def command(models: list, benchmarks: list[str], data_dir: Path, output_dir: Path, **options) -> list[str]:
-    """With a cache of its own where the options name none; `True` gives a bare flag."""
+    """Return the arguments of a run, by default with a new cache; `True` gives a bare flag."""
     options = {"embedding_cache_dir": output_dir / "cache", **options}
     argv = ["--model_name_or_path", *map(str, models), "--benchmarks", *benchmarks, "--data_dir", str(data_dir)]
     argv += ["--output_dir", str(output_dir)]
@@ -36,22 +36,22 @@ def evaluate_models(*inputs, **options) -> None:
 
 
 def refusal(models, benchmarks, data_dir, output_dir, capsys, **options) -> str:
-    """What a run that must fail says: one sentence after "Error: ", and no traceback."""
+    """Return the error of a run that must fail: one sentence after "Error: ", and no traceback."""
     capsys.readouterr()
     assert run(command(models, benchmarks, data_dir, output_dir, **options)) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith("Error: ")]
-    assert len(told) == 1 and told[0] == lines[-1] and "Traceback" not in "".join(lines), lines
-    return told[0].removeprefix("Error: ")
+    errors = [line for line in lines if line.startswith("Error: ")]
+    assert len(errors) == 1 and errors[0] == lines[-1] and "Traceback" not in "".join(lines), lines
+    return errors[0].removeprefix("Error: ")
 
 
-def report_of(output_dir: Path, label: str | None = None, lines: bool = False) -> dict:
-    """(benchmark, metric, part) -> the value of a model, the first by default, or the whole line."""
+def report_of(output_dir: Path, label: str | None = None, whole_rows: bool = False) -> dict:
+    """Return (benchmark, metric, part) -> the value of a model, the first by default, or the whole row."""
     report = json.loads((output_dir / "benchmarks.json").read_text())
     label = label or next(iter(report["models"]))
     return {
-        (line["benchmark"], line["metric"], line["part"]): line if lines else line["values"][label]
-        for line in report["rows"]
+        (row["benchmark"], row["metric"], row["part"]): row if whole_rows else row["values"][label]
+        for row in report["rows"]
     }
 
 

@@ -1,4 +1,4 @@
-"""Rows with images that repeat, and what becomes of them: helpers of the tests of kept embeddings, not a test."""
+"""Rows with repeated images, and counts of what is done with them: helpers for tests of the cache, not a test."""
 
 from pathlib import Path
 
@@ -63,15 +63,15 @@ class Watch:
 
         monkeypatch.setattr(owner, name, watched)
 
-    def told(self) -> tuple[int, int, int]:
-        """Embedded, hashed, opened since the last time."""
+    def new_counts(self) -> tuple[int, int, int]:
+        """Return how many images were embedded, hashed and opened since the last call."""
         counts = tuple(self.counts.values())
         self.counts.update(dict.fromkeys(self.counts, 0))
         return counts
 
 
 def stored(cache: Path) -> dict[bytes, torch.Tensor]:
-    """Key -> embedding of all towers there, read without the code under test."""
+    """Key -> embedding of all encoders in the cache, read without the code under test."""
     found = {}
     for path in cache.glob("*/shard-*.safetensors"):
         tensors = load_file(path)

@@ -1,5 +1,5 @@
 """
-Loads models in a process of its own, for test_loading: `python loading_worker.py request.json`.
+Load models in a separate process, for test_loading: `python loading_worker.py request.json`.
 
 The request names the cells to run, in order, and the file for the results. With `"package": false` this process cannot
 import modeling_conclip, wherever it may be installed.
@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModel, CLIPModel, pipeline  # noqa: E40
 
 
 def load(loader: str, source: str, revision: str | None):
-    """The model, its loading_info and, of a pipeline, the scores of the request's image and labels."""
+    """Return the model, its loading_info and, for a pipeline, the scores of the request's image and labels."""
     arguments = {"trust_remote_code": True} if loader.endswith("trusted") else {}
     if revision:
         arguments["revision"] = revision
@@ -37,7 +37,7 @@ def load(loader: str, source: str, revision: str | None):
 
 
 def run(cell: dict, batch: dict) -> dict:
-    """What became of one cell."""
+    """Load the model of one cell and return what the test checks."""
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

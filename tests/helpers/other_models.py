@@ -34,8 +34,8 @@ torch.set_num_threads(1)
 FAMILIES = ("align", "blip", "flava", "siglip", "siglip2")
 SIZE = {"height": 32, "width": 32}
 SIGLIP_LENGTH = 24
-TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-VISION = {**TOWER, "image_size": 32, "patch_size": 16}
+ENCODER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+VISION = {**ENCODER, "image_size": 32, "patch_size": 16}
 # Of different lengths; the siglips spell them out.
 TEXTS = ["a cat", "a red dog and a cat", "dog", "no cat", "a red cat and no dog"]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "cat", "dog", "and", "no"]
@@ -53,7 +53,7 @@ def letters(cls: type):
 
 
 def _align():
-    text = {**TOWER, "vocab_size": len(WORDS), "max_position_embeddings": 64, "pad_token_id": 0}
+    text = {**ENCODER, "vocab_size": len(WORDS), "max_position_embeddings": 64, "pad_token_id": 0}
     vision = {
         **{"image_size": 32, "width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 64},
         **{"kernel_sizes": [3, 3], "in_channels": [32, 8], "out_channels": [8, 16], "strides": [1, 2]},
@@ -64,18 +64,18 @@ def _align():
 
 
 def _blip():
-    text = {**TOWER, "vocab_size": len(WORDS), "encoder_hidden_size": 32, "max_position_embeddings": 64}
+    text = {**ENCODER, "vocab_size": len(WORDS), "encoder_hidden_size": 32, "max_position_embeddings": 64}
     text.update(pad_token_id=0, bos_token_id=2, sep_token_id=3, eos_token_id=3)
     model = BlipForImageTextRetrieval(BlipConfig(text_config=text, vision_config=VISION, image_text_hidden_size=16))
     return model, BlipProcessor(BlipImageProcessorPil(size=SIZE), word_pieces())
 
 
 def _flava():
-    text = {**TOWER, "vocab_size": len(WORDS), "max_position_embeddings": 64}
+    text = {**ENCODER, "vocab_size": len(WORDS), "max_position_embeddings": 64}
     config = FlavaConfig(
         text_config=text,
         image_config={**VISION, "vocab_size": 8},
-        multimodal_config=TOWER,
+        multimodal_config=ENCODER,
         hidden_size=32,
         projection_dim=16,
         init_codebook=False,
@@ -85,7 +85,7 @@ def _flava():
 
 
 def _siglip_text():
-    return {**TOWER, "vocab_size": len(LETTERS), "max_position_embeddings": SIGLIP_LENGTH, "projection_size": 32}
+    return {**ENCODER, "vocab_size": len(LETTERS), "max_position_embeddings": SIGLIP_LENGTH, "projection_size": 32}
 
 
 def _siglip():
@@ -94,7 +94,7 @@ def _siglip():
 
 
 def _siglip2():
-    vision = {**TOWER, "patch_size": 8, "num_patches": 16}
+    vision = {**ENCODER, "patch_size": 8, "num_patches": 16}
     model = Siglip2Model(Siglip2Config(text_config=_siglip_text(), vision_config=vision))
     image_processor = Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16)
     return model, Siglip2Processor(image_processor, letters(Siglip2Tokenizer))
@@ -105,11 +105,11 @@ BUILDERS = {"align": _align, "blip": _blip, "flava": _flava, "siglip": _siglip, 
 
 def save_other(folder, family: str, seed: int = 0):
     """
-    Writes a model of the family with its processor into the folder, as their makers publish them.
+    Write a model of the family with its processor into the folder, in the form in which their authors publish them.
 
     Returns:
-        The model, as transformers has it, in eval mode; its weights depend on `seed` alone and are large enough for
-        every part of the input to tell in the output.
+        The model, an object of transformers' class, in eval mode. Its weights depend on `seed` alone and are large
+        enough for every part of the input to change the output.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -126,7 +126,7 @@ def save_other(folder, family: str, seed: int = 0):
 
 
 def some_images(count: int = 4, seed: int = 0) -> list[PIL.Image.Image]:
-    """Smooth random pictures of different shapes."""
-    draw = np.random.default_rng(seed)
-    small = [PIL.Image.fromarray(draw.integers(0, 256, (3, 3, 3), dtype=np.uint8)) for _ in range(count)]
+    """Return smooth random images of different shapes."""
+    rng = np.random.default_rng(seed)
+    small = [PIL.Image.fromarray(rng.integers(0, 256, (3, 3, 3), dtype=np.uint8)) for _ in range(count)]
     return [image.resize((32 + 16 * (index % 3), 48)) for index, image in enumerate(small)]

@@ -17,7 +17,7 @@ WORDS = ["cat", "dog", "man", "woman", "child", "car", "table", "bird"]
 CATEGORIES = ["add_att", "add_obj", "replace_att", "replace_obj", "replace_rel", "swap_att", "swap_obj"]
 
 
-def write_pictures(folder: Path, names: list[str], size=(60, 48)) -> None:
+def write_images(folder: Path, names: list[str], size=(60, 48)) -> None:
     folder.mkdir(parents=True)
     for number, name in enumerate(names):
         pixels = np.random.default_rng(number).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
@@ -26,11 +26,11 @@ def write_pictures(folder: Path, names: list[str], size=(60, 48)) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    """SugarCrepe with 70 items over 9 pictures."""
+    """SugarCrepe with 70 items over 9 images."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     names = [f"{number:012d}.jpg" for number in range(9)]
-    write_pictures(folder / "coco" / "val2017", names)
+    write_images(folder / "coco" / "val2017", names)
     (folder / "sugarcrepe").mkdir()
     for category in CATEGORIES:
         rows = {}

@@ -97,7 +97,7 @@ def test_neighbouring_float64_scores_are_no_tie():
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])
-def test_ties_of_a_coarser_type_are_kept(dtype):
+def test_ties_of_a_coarser_type_remain_ties(dtype):
     scores = (np.random.default_rng(0).random(50) * 1000).astype(dtype)
     assert pair_accuracy(scores, scores.copy())["ties"] == 50
 

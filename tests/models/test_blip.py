@@ -33,7 +33,7 @@ def some_pairs(count=60, seed=0):
     return draw.integers(0, 6, count), draw.integers(0, len(TEXTS) - 1, count)
 
 
-class Pictures(torch.utils.data.Dataset):
+class Images(torch.utils.data.Dataset):
     def __init__(self, images):
         self.images, self.read = images, []
 
@@ -59,7 +59,7 @@ def test_scores_are_those_of_the_models_forward(blip, batch_size):
 
 def test_each_image_and_each_pair_once_and_never_more_than_a_batch(blip, monkeypatch):
     matcher, images, _ = blip
-    pictures, seen = Pictures(images), {"images": [], "pairs": []}
+    dataset, seen = Images(images), {"images": [], "pairs": []}
     for name, module in (("images", matcher.model.vision_model), ("pairs", matcher.model.text_encoder)):
         forward = module.forward
         count = {"images": "pixel_values", "pairs": "input_ids"}[name]
@@ -67,8 +67,8 @@ def test_each_image_and_each_pair_once_and_never_more_than_a_batch(blip, monkeyp
             module, "forward", lambda f=forward, n=name, c=count, **given: seen[n].append(len(given[c])) or f(**given)
         )
     image_at, text_at = some_pairs()
-    matcher.pair_scores(pictures, image_at, TEXTS, text_at, batch_size=4)
-    assert sorted(pictures.read) == sorted(set(image_at.tolist()))
+    matcher.pair_scores(dataset, image_at, TEXTS, text_at, batch_size=4)
+    assert sorted(dataset.read) == sorted(set(image_at.tolist()))
     assert sum(seen["images"]) == len(set(image_at.tolist()))
     assert sum(seen["pairs"]) == len(set(zip(image_at.tolist(), text_at.tolist(), strict=True)))
     assert max(seen["images"]) <= 4 and max(seen["pairs"]) <= 4
@@ -87,13 +87,13 @@ def test_the_same_pair_has_the_same_score_to_the_last_digit(blip):
 def test_scores_do_not_saturate(blip):
     matcher, images, matrix = blip
     head = matcher.model.itm_head
-    kept = {name: value.clone() for name, value in head.state_dict().items()}
+    original = {name: value.clone() for name, value in head.state_dict().items()}
     with torch.no_grad():
         head.weight *= 1e3
         head.bias.copy_(torch.tensor([-1e5, 1e5]))
     image_at, text_at = np.divmod(np.arange(matrix.size), len(TEXTS))
     scores = matcher.pair_scores(images, image_at, TEXTS, text_at, batch_size=8)
-    head.load_state_dict(kept)
+    head.load_state_dict(original)
     # As a probability all are 1, in any precision.
     assert (1 / (1 + np.exp(-scores)) == 1).all()
     assert len(set(scores)) == matrix.size

@@ -89,7 +89,7 @@ def test_long_texts_are_cut_to_the_length_of_the_text_encoder(saved, family):
     long = " ".join(["cat", "dog"] * 100)
     tokens = encoder.tokenize([long, "a"])["input_ids"]
     assert tokens.shape == (2, 24 if family.startswith("siglip") else 64)
-    # The end-of-text token is kept.
+    # The end-of-text token stays.
     assert tokens[0, -1] == encoder.tokenizer.convert_tokens_to_ids(
         "<eos>" if family.startswith("siglip") else "[SEP]"
     )

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 from runs import command, run
-from small_benchmarks import write_pictures
+from small_benchmarks import write_images
 from tiny import save_tiny
 
 from conclip.distractors.command import main as search
@@ -21,8 +21,8 @@ THINGS = "ball hat stick umbrella bag kite".split()
 def inputs(tmp_path):
     """Twelve pictures with a caption each, a pool of nine others, a tiny CLIP."""
     save_tiny(tmp_path / "clip")
-    write_pictures(tmp_path / "pictures", NAMES)
-    write_pictures(tmp_path / "pool", [f"pool-{number}.jpg" for number in range(9)], size=(50, 40))
+    write_images(tmp_path / "pictures", NAMES)
+    write_images(tmp_path / "pool", [f"pool-{number}.jpg" for number in range(9)], size=(50, 40))
     rows = [
         {"image": name, "caption": f"a {'man dog woman'.split()[at % 3]} with a {THINGS[at % 6]} sits on a bench"}
         for at, name in enumerate(NAMES)
