@@ -30,7 +30,7 @@ STORED = datasets.Features(
 
 _DESCRIPTION = """
 Recall@k of retrieval: the share of queries of which a right candidate is among the k best of the pool. A wrong
-candidate that scores as high as the best right one goes before it, and queries with such a tie are counted. Overall
+candidate that scores as high as the best right one ranks before it, and queries with such a tie are counted. Overall
 and, with a category for each query, such as plain and negated captions, per category.
 """
 
@@ -39,7 +39,7 @@ Args:
     scores (one list of `float` per query): the scores of all candidates of the pool.
     positives (one list of `int` per query): the indices of the right candidates, at least one, counted from 0.
     categories (one `str` per query, optional): the category the query belongs to; for all queries or for none.
-    ks (a list of `int`, default (1, 5, 10), `compute` only): how many of the best candidates are looked at.
+    ks (a list of `int`, default (1, 5, 10), `compute` only): how many of the best candidates count.
     return_items (`bool`, default False, `compute` only): return the rank of each query too.
 
 Returns:
@@ -47,7 +47,7 @@ Returns:
         candidates that score at least as high as the best right one.
     chance_at_<k> (`float`): the value of random scores.
     median_rank (`float`): the median of the ranks, from 1.
-    ties_at_<k> (`int`): queries that only wrong candidates as high as the best right one keep out of the k best.
+    ties_at_<k> (`int`): queries that miss the k best only because wrong candidates tie with the best right one.
     count (`int`): all queries.
     categories (`dict`, with categories): name -> the values above for that category, sorted by name.
     items (`dict`, with return_items): rank and tied (`int`), the number of wrong candidates that score as high as the
@@ -86,7 +86,7 @@ def retrieval_recall(scores, positives, ks=(1, 5, 10), categories=None, return_i
             array or a tensor; compared as float64, some rows at a time.
         positives: Q lists of int, the columns of each query's right candidates, at least one (an image has five
             captions, a caption one image).
-        ks: how many of the best candidates are looked at.
+        ks: how many of the best candidates count.
         categories: (Q,) non-empty str, the category of each query, or None for no categories.
         return_items: return the rank of each query too.
 
