@@ -49,7 +49,7 @@ def command(inputs: dict, output_dir: Path, **options) -> list[str]:
 
 
 def run(argv: list[str]) -> int:
-    """`main` as in a process of its own: accelerate keeps its state for the whole process otherwise."""
+    """Run `main` as if in its own process: accelerate keeps its state for the whole process otherwise."""
     AcceleratorState._reset_state(reset_partial_state=True)
     try:
         return train_accelerate.main(argv)
@@ -71,10 +71,10 @@ def weights(output_dir: Path) -> dict:
 
 
 def refusal(argv: list[str], capsys) -> str:
-    """What a run that must fail says: one sentence after "Error: ", and no traceback."""
+    """Return the message of a run that must fail: one sentence after "Error: ", and no traceback."""
     capsys.readouterr()
     assert run(argv) == 1
-    # Progress bars return the carriage.
+    # Progress bars end their lines with carriage returns.
     lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("Error: ")]
     assert len(errors) == 1 and errors[0] == lines[-1], lines

@@ -1,4 +1,4 @@
-"""Two processes of a test that calls itself as a script: a helper, not a test."""
+"""Run a test file as a script in two processes: a helper, not a test."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The compiled layer of the text encoder: the eager one's loss and gradients, from one graph for all layers."""
+"""The compiled layer gives the loss and gradients of the eager one, with one graph for all layers."""
 
 import copy
 import functools
@@ -29,7 +29,7 @@ def without_what_other_tests_compiled():
 
 @pytest.fixture
 def graphs(monkeypatch) -> list[torch.fx.GraphModule]:
-    """What is compiled, each time it is; by a backend that needs no C++ compiler."""
+    """The graphs that are compiled, by a backend that needs no C++ compiler."""
     found = []
 
     def backend(graph, inputs):
@@ -53,7 +53,7 @@ def make_model(lora_dropout=None, **text):
 
 
 def batch(seed=0, pieces=1, words=9) -> dict:
-    """Captions and negations of other words each time, of few enough nodes for the same static shapes."""
+    """Captions and negations with different words, and few enough nodes for the same static shapes."""
     generator = np.random.default_rng(seed)
     captions = [" ".join(generator.choice(WORDS, words)) for _ in range(SIZE)]
     tokenizer = TextTokenizer(tiny_tokenizer(), TEXT_LENGTH, VOCABULARY["<|endoftext|>"])
@@ -80,7 +80,7 @@ def assert_same_step(compiled, eager, **tolerance):
 
 
 def distance(one, other) -> float:
-    """Relative, of all gradients together."""
+    """Relative difference of all gradients together."""
     both = [torch.cat([value.flatten() for value in each.values()]) for each in (one, other)]
     return ((both[0] - both[1]).norm() / both[1].norm()).item()
 
@@ -91,7 +91,7 @@ def shape_of(inputs) -> tuple:
 
 @pytest.mark.parametrize(("lora_dropout", "pieces"), [(None, 1), (None, 3), (0.0, 1), (0.5, 3)])
 def test_loss_and_gradients_are_those_of_the_eager_layer(graphs, lora_dropout, pieces):
-    """With dropout too: computed again for the gradient of a piece, the compiled layer draws the same masks."""
+    """Also with dropout: recomputed in the backward pass, the compiled layer samples the same masks."""
     model, inputs = make_model(lora_dropout).train(), batch(pieces=pieces)
     eager = step(model, inputs)
     assert not graphs
@@ -134,7 +134,7 @@ def test_each_shape_has_a_graph_of_its_own(graphs):
 
 
 def test_adapters_take_two_graphs_at_most(graphs):
-    """What comes into the first layer has no gradient where only adapters learn; the others share the second graph."""
+    """With adapters, the input of the first layer has no gradient; the other layers share a second graph."""
     model = make_model(lora_dropout=0.0).train()
     unwrap_lora(model).compile_packed_layer()
     for seed in range(3):

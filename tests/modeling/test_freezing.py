@@ -19,7 +19,7 @@ def trained_names(model) -> set[str]:
 
 
 def sides(model) -> tuple[set[str], set[str]]:
-    """The names of the image side's parameters, and of the others."""
+    """The names of the parameters of the image encoder, and of all others."""
     names = {name for name, _ in model.named_parameters()}
     image_side = {name for name in names if name.startswith(IMAGE_SIDE)}
     assert image_side and names - image_side
@@ -85,7 +85,7 @@ def test_free_and_frozen_again_by_the_method(tmp_path):
 
 
 def test_freezing_the_text_side_instead():
-    """As in LiT: what does not learn is in eval mode, whichever it is."""
+    """As in LiT: any part without trainable parameters is in eval mode."""
     model = tiny_model(freeze_image_encoder=False, **DROPOUT)
     model.text_model.requires_grad_(False)
     model.train()
@@ -99,7 +99,7 @@ def test_a_step_leaves_the_image_side_as_it_was():
     model(**tiny_batch(), return_loss=True).loss.backward()
     optimizer.step()
     changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
-    # Rows of the embeddings that no caption used move by weight decay alone.
+    # Embeddings of tokens that no caption contains change by weight decay alone.
     assert changed == sides(model)[1]
 
 

@@ -32,7 +32,7 @@ def terms(images, captions, negated=None, distractors=None, scale=SCALE):
 
 
 def numpy_cross_entropy(queries, keys, scale):
-    """Row by row, in the plainest float64: minus the log of the softmax at the row's own index."""
+    """Minus the log of the softmax at the index of the row, row by row in float64."""
     total = 0.0
     for index, query in enumerate(queries):
         cosines = [query @ key / math.sqrt((query @ query) * (key @ key)) for key in keys]
@@ -76,7 +76,7 @@ def test_two_perpendicular_pairs_give_the_softplus():
 
 
 def test_hardest_negation_gives_log_two_or_more():
-    """A negated caption embedded like its caption cannot be told apart."""
+    """A negated caption with the embedding of its caption cannot be distinguished."""
     rows = embeddings(rows=1)
     l1, _, _ = terms(rows["images"], rows["captions"], rows["captions"])
     assert_allclose(l1, math.log(2), atol=1e-12)
@@ -192,7 +192,7 @@ def test_weighted_mean_without_a_term_that_counts():
 
 @pytest.mark.parametrize("dead", range(3))
 def test_a_term_of_weight_zero_gets_no_gradient(dead):
-    """Not even a NaN of it enters."""
+    """Not even NaN in that term changes the loss."""
     leaves = [torch.tensor(float(index + 1), requires_grad=True) for index in range(3)]
     values = [leaf * (math.nan if index == dead else 1.0) for index, leaf in enumerate(leaves)]
     loss = weighted_mean(tuple(values), tuple(0.0 if index == dead else 1.0 for index in range(3)))

@@ -14,7 +14,7 @@ TERMS = ("loss", "loss_image_to_text", "loss_text_to_image", "loss_distractor")
 
 @pytest.fixture(scope="module")
 def models() -> tuple[CLIPModel, ConCLIPModel]:
-    """A stock CLIP and a ConCLIP of the same weights, the image encoder free so that gradients may be compared."""
+    """A stock CLIP and a ConCLIP of the same weights, with the image encoder trainable, to compare gradients."""
     clip, conclip = tiny_model(CLIPModel, seed=3), tiny_model(freeze_image_encoder=False)
     conclip.load_state_dict(clip.state_dict())
     return clip, conclip
@@ -109,7 +109,7 @@ def test_without_negated_captions_it_is_exactly_clip(models, extra):
 
 
 def test_a_mask_reaches_the_text_tower(models, batch):
-    """Padding comes after the pooled token of a causal encoder, where no mask shows: one with a hole does."""
+    """Padding follows the pooled token of a causal encoder, where a mask has no effect: one with a hole has."""
     clip, conclip = models
     mask = batch["attention_mask"].clone()
     mask[:, 2] = 0

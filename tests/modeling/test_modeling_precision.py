@@ -18,7 +18,7 @@ IN_FLOAT32 += ("image_embeds", "negated_text_embeds", "distractor_image_embeds")
 
 
 def at_scale_100(model):
-    """The largest allowed scale, where coarse logits would hurt most."""
+    """At the largest allowed scale, where rounded logits would do most harm."""
     with torch.no_grad():
         model.logit_scale.fill_(100.0).log_()
     return model
@@ -33,7 +33,7 @@ def test_autocast_to_bf16(training):
     assert actual.text_model_output.pooler_output.dtype == torch.bfloat16  # the encoders did run in bf16
     assert all(actual[name].dtype == torch.float32 for name in IN_FLOAT32)
     torch.testing.assert_close(actual.loss, expected.loss, rtol=0.05, atol=0)
-    # Coarse encoders, but no coarse head: from the embeddings on, every digit of float32.
+    # The encoders round to bf16; from the embeddings on, everything has the digits of float32.
     logits = 100 * actual.text_embeds.double() @ actual.image_embeds.double().T
     torch.testing.assert_close(actual.logits_per_text.double(), logits, rtol=0, atol=1e-4)
     actual.loss.backward()

@@ -1,4 +1,4 @@
-"""Packed texts: the tree against one built by hand, the encoder over it against CLIP's own over padded texts."""
+"""Packed texts: the tree equals one built by hand, and the encoder over it equals CLIP's over padded texts."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_trees_by_hand(texts, ids, positions, subtree_end, ends, rows):
     (packed,) = pack_texts(padded(texts))
     nodes = len(ids)
     zeros = [0] * (BLOCK - nodes)
-    # A node of padding has itself alone to see.
+    # A padding node attends to itself only.
     subtree_end = [*subtree_end, *range(nodes + 1, BLOCK + 1)]
     expected = {"input_ids": ids + zeros, "position_ids": positions + zeros, "subtree_end": subtree_end}
     expected |= {"ancestors": [[-1]], "ends": ends, "rows": rows}
@@ -47,7 +47,7 @@ def test_trees_by_hand(texts, ids, positions, subtree_end, ends, rows):
 
 
 def test_blocks_by_hand():
-    """65 nodes begin a second block: of a node that sees all 64 before it, or two of them."""
+    """65 nodes start a second block, with a node that attends to all 64 before it, or to two of them."""
     (full,) = pack_texts(padded([list(range(BLOCK))]))
     assert full["input_ids"].tolist() == list(range(BLOCK)) and full["ancestors"].tolist() == [[-1]]
     (deep,) = pack_texts(padded([list(range(BLOCK + 1))]))
@@ -61,7 +61,7 @@ def test_blocks_by_hand():
 
 
 def random_texts(seed: int) -> list[tuple[int, ...]]:
-    """Few different tokens, so that much is shared, and a beginning of more than a block."""
+    """Few different tokens, so that texts share much, and a shared beginning longer than a block."""
     generator = np.random.default_rng(seed)
     texts = [generator.integers(1, 4, generator.integers(1, 12)) for _ in range(60)]
     stem = generator.integers(1, 4, BLOCK + 8)
@@ -70,7 +70,7 @@ def random_texts(seed: int) -> list[tuple[int, ...]]:
 
 
 def trie_paths(trie: dict, path: tuple = ()) -> list[tuple]:
-    """Each node as the tokens from the root down to it."""
+    """Describe each node by the tokens from the root to it."""
     return [path] * bool(path) + [node for token in trie for node in trie_paths(trie[token], (*path, token))]
 
 
@@ -132,7 +132,7 @@ def clip_embeds(model, captions, padding="max_length"):
 
 
 def make_model(lora=False, **text):
-    """Attention sharp enough that it matters what a token sees, biases and adapters that are not 0."""
+    """A model with sharp attention, so that masks matter, and with biases and adapters that are not 0."""
     text = {"num_hidden_layers": 3, "num_attention_heads": 4, **text}
     model = tiny_model(freeze_image_encoder=False, text=text).double()
     if lora:
@@ -156,7 +156,7 @@ def gradients(model, loss):
 def assert_same_gradients(actual, expected):
     assert actual.keys() == expected.keys()
     for name, gradient in expected.items():
-        # No softmax depends on the biases of its keys: of their gradient there are rounding errors alone.
+        # A softmax does not depend on the biases of its keys: their gradient is rounding error.
         largest = 1e-3 if "k_proj.bias" in name else gradient.abs().max().item()
         assert largest > 1e-6, name
         torch.testing.assert_close(actual[name], gradient, rtol=1e-9, atol=1e-9 * largest)
@@ -175,7 +175,7 @@ CASES = [
 
 @pytest.mark.parametrize(("loss", "images", "options"), CASES, ids=str)
 def test_losses_and_gradients_equal_those_of_padded_texts(loss, images, options):
-    """Of every parameter. Seven pieces cut captions from their negations and give some pieces less than a block."""
+    """Compare every gradient. Seven pieces separate captions from their negations; some have less than a block."""
     model, batch = make_model(**options), tiny_batch(len(CAPTIONS), dtype=torch.float64)
     inputs = {name: pixels for name, pixels in batch.items() if name in IMAGES[: 1 + (loss == "L_conclip")]}
     if images == "embeds":

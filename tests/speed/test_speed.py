@@ -1,4 +1,4 @@
-"""The benchmarks run, check equality before they time, and write what they found; here with a tiny model."""
+"""The timings run, check equality first and write their results; here with a tiny model."""
 
 import json
 
@@ -45,7 +45,7 @@ def test_training_step_refuses_to_time_what_differs(broken, tmp_path, monkeypatc
     shift = torch.tensor(1e-3)
 
     def wrong(model, *inputs):
-        # Another loss, or the same one with a gradient of another size.
+        # Another loss, or the same loss with a gradient of another size.
         loss = plain(model, *inputs)
         return loss + shift if broken == "loss" else loss.detach() + 1.001 * (loss - loss.detach())
 
@@ -124,7 +124,7 @@ def test_turns_are_timed_apart():
 
 
 def test_the_paper_step_is_l_conclip_by_hand():
-    """The reference itself, against the formula on its own embeddings in plain Python."""
+    """The reference loss equals the formula, computed in plain Python from the same embeddings."""
     model = models.make_model("vit-base-patch32").double()
     pixels = torch.randn(2, 3, 3, 224, 224, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     tokens = sampled_pairs(3)

@@ -1,4 +1,4 @@
-"""A mistake in the command line gets one sentence that says what, where and what to do, before anything is written."""
+"""A mistake in the command line ends the run with one sentence, before any file is written."""
 
 import json
 import shutil
@@ -231,7 +231,7 @@ def test_an_upload_that_fails_loses_nothing(inputs, tmp_path, capsys, monkeypatc
 
 
 def test_one_process_though_several_were_asked_for_gets_a_warning(inputs, tmp_path, capsys, monkeypatch):
-    """`accelerate launch --cpu --num_processes 2` gives this environment to its one process."""
+    """`accelerate launch --cpu --num_processes 2` starts one process, with this environment."""
     argv = command(inputs, tmp_path, max_steps=1, eval_split="none")
     assert run(argv) == 0
     assert "Warning" not in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Rows a run cannot use are named, with split and column; unusual ones that it can use are used."""
+"""Errors name the split, row and column that cannot be used; unusual rows that can be used are used."""
 
 import io
 

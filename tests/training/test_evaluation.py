@@ -11,7 +11,7 @@ from modeling_conclip import ConCLIPModel
 
 
 def recall(scores, groups):
-    """The scores become embeddings: texts are unit vectors, images the columns."""
+    """Turn scores into embeddings: texts are unit vectors, images are the columns."""
     scores = torch.tensor(scores)
     return recall_at_1(torch.eye(len(scores)), scores.T.contiguous(), np.array(groups))
 
@@ -47,7 +47,7 @@ def test_recall_against_a_plain_loop_in_chunks(monkeypatch):
 
 def test_ready_embeddings_train_as_pixels_do(tmp_path, monkeypatch):
     inputs = write_inputs(tmp_path / "inputs")
-    # AdamW would blow rounding up to steps of full size where a gradient is zero but for rounding.
+    # Where a gradient is zero up to rounding, AdamW would make full steps of the rounding errors.
     assert run(command(inputs, tmp_path / "ready", adam_epsilon=1e-3)) == 0
     monkeypatch.setattr(ConCLIPModel, "image_encoder_is_frozen", property(lambda self: False))
     assert run(command(inputs, tmp_path / "pixels", adam_epsilon=1e-3)) == 0

@@ -38,7 +38,7 @@ def outputs(model) -> list[torch.Tensor]:
 
 @pytest.fixture
 def folder(tmp_path):
-    """A ConCLIP folder whose image encoder has dropout, so that its mode shows."""
+    """A ConCLIP folder whose image encoder has dropout, so that train and eval mode differ."""
     save_tiny(tmp_path / "base", **DROPOUT)
     return tmp_path / "base"
 
@@ -76,7 +76,7 @@ def test_adapter_folder_loads_back(tmp_path, folder, lora):
 
 
 def test_adapter_onto_a_free_base_leaves_the_base_frozen(tmp_path):
-    """freeze_image_encoder=False frees nothing that PEFT froze."""
+    """freeze_image_encoder=False unfreezes nothing that PEFT froze."""
     save_tiny(tmp_path / "base", freeze_image_encoder=False)
     config = LoraConfig(r=4, target_modules=TEXT_ENCODER)
     get_peft_model(ConCLIPModel.from_pretrained(tmp_path / "base"), config).save_pretrained(tmp_path / "adapter")
@@ -100,7 +100,7 @@ def test_merged_lora_is_a_plain_clip(tmp_path, lora):
 
 
 class Examples(torch.utils.data.Dataset):
-    """Single examples of one batch, as the Trainer wants them."""
+    """Single examples of one batch, as the Trainer of transformers takes them."""
 
     def __init__(self, size=8):
         self.batch = tiny_batch(size)

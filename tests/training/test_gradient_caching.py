@@ -33,7 +33,7 @@ OUTPUTS += ("image_embeds", "distractor_image_embeds")
 
 
 def packed_batch(mini_batch_size=SIZE, rows=range(SIZE), embeds=False, captions_alone=False, repeat=1):
-    """The same rows whatever the size of the pieces, as a training step gets them from its collator."""
+    """The batch of a training step from its collator: the same rows for every size of the pieces."""
     rows = [row for row in rows for _ in range(repeat)]
     pixels = tiny_batch(SIZE, dtype=torch.float64)
     columns = {name: pixels[name][rows] for name in ("pixel_values", "distractor_pixel_values")}
@@ -140,7 +140,7 @@ def test_a_step_with_blocks_of_logits(monkeypatch):
 
 
 def saved_bytes(model, batch) -> int:
-    """Of what the forward pass keeps for the backward pass, what is kept as it is; parameters aside."""
+    """Count the bytes that the forward pass stores for the backward pass, without parameters."""
     known = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     known |= {value.untyped_storage().data_ptr() for value in batch.values() if isinstance(value, torch.Tensor)}
     storages = {}
@@ -165,7 +165,7 @@ def test_memory_does_not_grow_with_the_activations_of_more_pieces(monkeypatch):
 
 
 def test_dropout_of_the_recomputation_is_that_of_the_first_pass():
-    """The gradient is, by central differences, that of the loss which the seed gives."""
+    """Central differences of the loss under the same seed give the same gradient."""
     model, batch = make_model(lora_dropout=0.5), packed_batch(3, embeds=True)
     adapters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     generator = torch.Generator().manual_seed(2)

@@ -1,4 +1,4 @@
-"""A run that was stopped loses nothing that a checkpoint holds, and what it left behind is never taken for whole."""
+"""A stopped run continues from its last checkpoint; unfinished files are never taken for finished ones."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def inputs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(inputs, tmp_path_factory):
-    """A run to the end, its checkpoints 4 and 6 beside the model; not to be changed."""
+    """A finished run with checkpoints 4 and 6, which tests must not change."""
     output_dir = tmp_path_factory.mktemp("finished") / "run"
     assert run(command(inputs, output_dir, **OPTIONS)) == 0
     return output_dir
@@ -47,7 +47,7 @@ def same_weights(first: Path, second: Path) -> bool:
 
 
 def test_ctrl_c_and_then_latest_ends_as_if_nothing_had_happened(inputs, tmp_path):
-    """A real process and a real signal; the image encoder trains so that steps take a while."""
+    """A real process and a real signal; the image encoder is trained so that steps take longer."""
     options = {
         "save_steps": 5,
         "max_steps": 120,
@@ -63,7 +63,7 @@ def test_ctrl_c_and_then_latest_ends_as_if_nothing_had_happened(inputs, tmp_path
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell starts what runs in its background with the signal ignored, and children inherit that.
+        # A shell starts background processes with this signal ignored, and their children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     until = time.monotonic() + 100
@@ -111,7 +111,7 @@ def test_killed_while_it_saves_a_checkpoint(inputs, finished, tmp_path, monkeypa
 
 
 def test_killed_while_it_removes_a_checkpoint(inputs, copied, monkeypatch):
-    """Half removed, it no longer counts as one."""
+    """A checkpoint that is half removed no longer counts as one."""
 
     def killed(folder, *arguments, **options):
         if Path(folder).name.startswith("unfinished-checkpoint"):

@@ -37,7 +37,7 @@ MATRIX = {
         for loader in STOCK
         for folder in ("conclip", "clip", "hub")
     },
-    # A folder saved again by each class, and by that once more.
+    # Folders that a class loaded and saved again, once or twice.
     ("elsewhere", "AutoModel trusted", "saved_by_remote_code"): "ConCLIPModel",
     ("elsewhere", "AutoModel trusted", "saved_twice_by_remote_code"): "ConCLIPModel",
     ("elsewhere", "AutoModel", "saved_twice_by_remote_code"): "CLIPModel",
@@ -61,7 +61,7 @@ def name_of(cell) -> str:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """Two folders of the same weights, the first also as a repository in the Hub's cache; image and batch."""
+    """Two folders with the same weights, the first also in the Hub's cache, an image and a batch."""
     place = tmp_path_factory.mktemp("loading")
     model = save_tiny(place / "conclip", distractor_weight=0.5)
     stock = save_tiny(place / "clip", CLIPModel)
@@ -101,7 +101,7 @@ def request(place: Path, process: str) -> Path:
 
 @pytest.fixture(scope="module")
 def workers(place) -> dict[str, dict]:
-    """What each process reported, and all it wrote on stderr."""
+    """What each process reported, and all that it printed."""
     root, running = Path(__file__).parents[2], {}
     for process in ("here", "elsewhere"):
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PYTHON"))}

@@ -1,4 +1,4 @@
-"""What a run leaves to read, from numbers written by hand."""
+"""The report of a run: table, verdict and model card, from results written by hand."""
 
 import json
 from pathlib import Path

@@ -21,7 +21,7 @@ def inputs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(inputs, tmp_path_factory):
-    """One run of the default loss, that several tests look at."""
+    """One run with the default loss, shared by several tests."""
     output_dir = tmp_path_factory.mktemp("run") / "model"
     assert run(command(inputs, output_dir, report_to=["jsonl", "tensorboard"])) == 0
     return output_dir
@@ -49,7 +49,7 @@ def test_image_tower_is_untouched_and_the_rest_learned(finished, inputs):
 
 
 def test_reported_scores_are_those_of_the_saved_folder(finished):
-    """A plain loop with stock CLIP, one row and one caption at a time."""
+    """Score with a plain loop over rows and captions and a stock CLIP."""
     found = results(finished)
     model, processor = CLIPModel.from_pretrained(finished).eval(), CLIPProcessor.from_pretrained(finished)
     rows = load_dataset(found["dataset"], split="test")
@@ -170,7 +170,7 @@ def test_losses_and_ablations_from_the_command_line(inputs, tmp_path, options, t
 
 
 def test_a_single_text_and_image_a_row_will_do(inputs, tmp_path):
-    """Columns under other names, texts and images bare instead of in lists."""
+    """Columns have other names, and hold texts and images that are not in lists."""
     splits = load_dataset(inputs["dataset_name"])
     splits = splits.map(lambda row: {"wrong": row["negated_captions"][0], "look": row["distractor_images"][0]})
     splits = splits.rename_column("caption", "text").select_columns(["image", "text", "wrong", "look"])

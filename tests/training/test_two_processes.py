@@ -21,7 +21,7 @@ from conclip.training.pair_dataset import PairRows
 BATCH, EPOCH = 4, 6  # 50 rows: 6 batches of 8, two rows left over
 VARIANTS = {
     "plain": {"save_steps": 3, "max_steps": 8, "eval_steps": 4, "max_eval_samples": 11},
-    # With so large an epsilon AdamW's step has the size of the gradient, of which it otherwise sees the sign.
+    # With an epsilon this large, the size of AdamW's step depends on the size of the gradient, not only on its sign.
     "accumulation": {
         "gradient_accumulation_steps": 4,
         "max_grad_norm": 10.0,
@@ -41,7 +41,7 @@ VARIANTS = {
 
 
 def cached(folder: Path, name: str) -> dict[str, Path]:
-    """Embeddings of its own for each run, but that the resumed one goes on from those of the plain one."""
+    """An embedding cache for each run; the resumed run shares that of the plain one."""
     return {"embedding_cache_dir": folder / f"embeddings-{'plain' if name == 'resumed' else name}"}
 
 
@@ -66,7 +66,7 @@ def inputs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(inputs, tmp_path_factory):
-    """The folder of the runs of two processes, one a variant and one resumed, with what each rank has to tell."""
+    """The folder of the runs on two processes, one for each variant and a resumed one, and each rank's reports."""
     folder = tmp_path_factory.mktemp("two")
     options = {**VARIANTS, "resumed": {**VARIANTS["plain"], "resume_from_checkpoint": folder / "plain/checkpoint-3"}}
     runs = [
@@ -83,7 +83,7 @@ def two(inputs, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one(inputs, tmp_path_factory):
-    """The folder of the same runs in this process, with twice the batch; and the rows of the plain one in order."""
+    """The folder of the same runs in this process with twice the batch, and the rows of the plain run in order."""
     folder, rows = tmp_path_factory.mktemp("one"), []
     read_rows = PairRows.__getitems__
     with pytest.MonkeyPatch.context() as patch:
@@ -112,15 +112,15 @@ def test_two_processes_really_ran(two):
 def test_losses_are_those_of_one_process_with_twice_the_batch(two, one, name):
     found, expected = losses(two[0] / name), losses(one[0] / name)
     assert len(found) == VARIANTS[name]["max_steps"]
-    # Sums in another order, 2e-7 here; after step 1 AdamW divides by the root of small numbers, which may amplify it.
-    # In bf16 batches of another shape round otherwise, 3e-4 here.
+    # Sums are in another order (2e-7 here); after step 1, AdamW amplifies it by dividing by small numbers.
+    # In bf16, batches of another shape are rounded differently (3e-4 here).
     first, later = (5e-3, 5e-3) if "bf16" in VARIANTS[name] else (1e-5, 1e-4)
     torch.testing.assert_close(found[0], expected[0], rtol=first, atol=0)
     torch.testing.assert_close(found, expected, rtol=later, atol=0)
 
 
 def test_ranks_share_out_the_rows_one_process_takes(two, one):
-    """Batch k of one process is batch k of rank 0 and then of rank 1; what does not fill a batch is left to none."""
+    """Batch k of one process is batch k of rank 0, then of rank 1; rows that fill no batch are not used."""
     _, reports = two
     first, second = (rank["plain"]["rows"] for rank in reports)
     batches = [first[at : at + BATCH] + second[at : at + BATCH] for at in range(0, EPOCH * BATCH, BATCH)]
@@ -137,14 +137,14 @@ def test_each_process_embeds_its_share_of_the_distinct_images(two, one):
     for key, embeds in expected.items():
         torch.testing.assert_close(found[key], embeds, rtol=0, atol=1e-6)
     shares = [rank["plain"]["embedded"] for rank in reports]
-    # One more on rank 0 at most, each time: of evaluation, images and distractors.
+    # Rank 0 embeds at most one more in each of three calls: evaluation, images, distractors.
     assert sum(shares) == len(expected) and 0 <= shares[0] - shares[1] <= 3
     assert [rank["resumed"]["embedded"] for rank in reports] == [0, 0]
 
 
 @pytest.mark.parametrize("name", ["plain", "accumulation"])
 def test_scores_of_the_same_weights_are_equal(two, one, name):
-    """The base model's: 11 and 12 rows, an odd number of texts, shared out over two processes."""
+    """Scores of the base model: 11 and 12 rows and an odd number of texts, divided among two processes."""
     found, expected = (results(folder / name) for folder in (two[0], one[0]))
     assert found["before"]["text-to-image recall@1"]["count"] == (11 if name == "plain" else 12)
     assert found["before"] == expected["before"]
@@ -166,7 +166,7 @@ def test_checkpoint_of_two_processes_is_refused_by_one(two, inputs, tmp_path, ca
 
 
 def test_a_fault_of_one_process_is_told_and_ends_the_other(inputs, tmp_path):
-    """Rank 1 meets a row it cannot read while rank 0 waits for its embeddings."""
+    """Rank 1 reads a damaged row while rank 0 waits for its embeddings."""
     argv = command(inputs, tmp_path / "out", per_device_train_batch_size=BATCH, eval_split="none")
     ended = launch(tmp_path, [{"argv": argv, "fails_at": {"1": 10}}])
     assert ended.returncode == 1
@@ -177,7 +177,7 @@ def test_a_fault_of_one_process_is_told_and_ends_the_other(inputs, tmp_path):
 
 
 def test_a_fault_while_embedding_ends_both_and_what_was_embedded_is_kept(inputs, tmp_path):
-    """Row 41 is the share of rank 1; rank 0 waits for it to have written its shards."""
+    """Row 41 belongs to rank 1; rank 0 waits until rank 1 has written its shards."""
     data = write_rows(tmp_path / "data", {41: {"image": {"bytes": truncated()}}}, count=50)
     inputs = {**inputs, "dataset_name": data, "embedding_cache_dir": tmp_path / "cache"}
     options = {"per_device_train_batch_size": BATCH, "per_device_eval_batch_size": 2, "eval_split": "none"}
@@ -188,7 +188,7 @@ def test_a_fault_while_embedding_ends_both_and_what_was_embedded_is_kept(inputs,
 
 
 def test_a_fault_of_all_processes_is_told_once(inputs, tmp_path):
-    """Of the data, which the main process loads first while rank 1 waits at a barrier."""
+    """The data cannot be loaded; the main process loads it first, while rank 1 waits at a barrier."""
     ended = launch(tmp_path, [{"argv": command({**inputs, "dataset_name": tmp_path / "nowhere"}, tmp_path / "out")}])
     assert ended.returncode == 1
     assert ended.stderr.count("Error: --dataset_name") == 1
