@@ -1,34 +1,24 @@
-"""Captions in, negations out: parse, choose, form, filter."""
+"""Negations of captions: parse a caption, choose what to negate, form the sentence, filter it (arXiv 2403.20312)."""
 
-from conclip.negation.grammar.choose import choose
-from conclip.negation.grammar.filters import REASONS, reject, reject_caption
-from conclip.negation.grammar.form import deny
-from conclip.negation.grammar.frames import deny_absent, hybrid, is_absent
-from conclip.negation.grammar.maker import GrammarMaker, load_spacy
-from conclip.negation.grammar.parse import object_nouns, parse
-from conclip.negation.grammar.parsed import Pair, Parsed
-from conclip.negation.grammar.rows import KINDS, PRODUCTS, STRATEGIES, Negation, Result
-from conclip.negation.grammar.swap import swap
+import importlib
 
-__all__ = [
-    "KINDS",
-    "PRODUCTS",
-    "REASONS",
-    "STRATEGIES",
-    "GrammarMaker",
-    "Negation",
-    "Pair",
-    "Parsed",
-    "Result",
-    "choose",
-    "deny",
-    "deny_absent",
-    "hybrid",
-    "is_absent",
-    "load_spacy",
-    "object_nouns",
-    "parse",
-    "reject",
-    "reject_caption",
-    "swap",
-]
+# Name -> the module that has it. Imported when first used: `conclip negate --help` needs none of them.
+_MODULES = {
+    **dict.fromkeys(("CaptionNegator", "negate_captions"), "negator"),
+    **dict.fromkeys(("KINDS", "NEGATION_TYPES", "STRATEGIES", "Negation", "Result"), "rows"),
+    **dict.fromkeys(("REASONS", "GrammarGenerator"), "grammar.generator"),
+    **dict.fromkeys(("choose", "load_spacy", "reject", "reject_caption"), "grammar.generator"),
+    **dict.fromkeys(("Pair", "Parsed", "object_nouns", "parse"), "grammar.parsing"),
+    "negate": "grammar.forms",
+    **dict.fromkeys(("hybrid", "is_absent", "negate_absent_object"), "grammar.frames"),
+    "swap": "grammar.swap",
+    "AbsentNouns": "lexicon.absent",
+    "LanguageModelGenerator": "llm.generator",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

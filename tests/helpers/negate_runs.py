@@ -1,4 +1,4 @@
-"""Runs of conclip.negation small enough for a test: fixtures and helpers, not a test."""
+"""Runs of `conclip negate` small enough for a test: fixtures and helpers, not a test."""
 
 import json
 import random
@@ -7,8 +7,8 @@ from pathlib import Path
 import datasets
 import pytest
 
-from conclip.negation.__main__ import main
-from conclip.negation.pipeline import run, work
+from conclip.negation import negator
+from conclip.negation.pipeline.command import main
 
 IMAGES = 60
 
@@ -34,8 +34,7 @@ def write_source(path: Path, images: int = IMAGES) -> Path:
 @pytest.fixture(scope="module")
 def small_units():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work, "UNIT", 16)
-        patch.setattr(run, "UNIT", 16)
+        patch.setattr(negator, "BATCH", 16)
         yield
 
 

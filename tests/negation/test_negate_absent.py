@@ -22,7 +22,7 @@ def flat(names=NAMES):
 
 def ever_drawn(captions, labels=(), nouns=(), names=NAMES, draws=60):
     absent = flat(names)
-    return {name for row in range(draws) for name in absent.draw(nouns, captions, labels, 0, row)}
+    return {name for row in range(draws) for name in absent.sample(nouns, captions, labels, 0, row)}
 
 
 def test_counts_are_those_of_a_loop():
@@ -87,7 +87,7 @@ def test_likely_things_come_first_and_implied_ones_not_at_all():
     pairs = np.zeros((6, 6), int)
     pairs[0] = [0, 60, 20, 0, 0, 0]
     absent = AbsentNouns(names, np.full(6, 100), pairs + pairs.T)
-    first = Counter(absent.draw(["kitchen"], ["a kitchen"], [], 0, row)[0] for row in range(2_000))
+    first = Counter(absent.sample(["kitchen"], ["a kitchen"], [], 0, row)[0] for row in range(2_000))
     # (20 + 20 / 6) / (100 + 20) of a spoon, (20 / 6) / 120 of each of the others; the oven is named too often.
     weights = {"spoon": 20 + 20 / 6, "beach": 20 / 6, "tower": 20 / 6, "lamp": 20 / 6}
     assert set(first) == set(weights)
@@ -97,10 +97,10 @@ def test_likely_things_come_first_and_implied_ones_not_at_all():
 
 def test_draw_depends_on_seed_and_row_alone():
     one, other = flat(), flat()
-    drawn = [one.draw(["dog"], ["a dog"], [], 3, row) for row in range(8)]
-    assert [other.draw(["dog"], ["a dog"], [], 3, row) for row in reversed(range(8))] == drawn[::-1]
+    drawn = [one.sample(["dog"], ["a dog"], [], 3, row) for row in range(8)]
+    assert [other.sample(["dog"], ["a dog"], [], 3, row) for row in reversed(range(8))] == drawn[::-1]
     assert len({tuple(names) for names in drawn}) == 8
-    assert one.draw(["dog"], ["a dog"], [], 4, 0) != drawn[0]
+    assert one.sample(["dog"], ["a dog"], [], 4, 0) != drawn[0]
     assert all(len(set(names)) == len(names) <= 16 for names in drawn)
 
 
@@ -113,7 +113,7 @@ def test_fit_makes_the_drawn_as_frequent_as_the_named():
     absent = AbsentNouns(names, totals, count_pairs(rows, names))
 
     def distance():
-        drawn = (absent.draw(row, [" ".join(row)] * 3, [], 0, n) for n, row in enumerate(rows))
+        drawn = (absent.sample(row, [" ".join(row)] * 3, [], 0, n) for n, row in enumerate(rows))
         first = Counter(found[0] for found in drawn if found)
         expected = dict(zip(names, totals / totals.sum(), strict=True))
         return sum(abs(first[name] / first.total() - expected[name]) for name in names) / 2
@@ -128,10 +128,10 @@ def test_fit_without_rows_and_nothing_to_draw():
     absent = flat(["dog", "ball"])
     absent.fit([])
     assert absent.scale.tolist() == [1, 1]
-    assert absent.draw(["dog"], ["a dog with a ball"], [], 0, 0) == []
+    assert absent.sample(["dog"], ["a dog with a ball"], [], 0, 0) == []
     absent.fit([(["dog"], ["a dog with a ball"], [])])
     empty = AbsentNouns([], np.zeros(0), np.zeros((0, 0)))
-    assert empty.draw(["dog"], ["a dog"], [], 0, 0) == []
+    assert empty.sample(["dog"], ["a dog"], [], 0, 0) == []
 
 
 def test_saved_draws_the_same(tmp_path):
@@ -141,4 +141,4 @@ def test_saved_draws_the_same(tmp_path):
     loaded = AbsentNouns.load(tmp_path / "nouns.npz")
     assert absent.scale.std() > 0
     for row in range(20):
-        assert loaded.draw(["dog"], ["a dog"], [], 1, row) == absent.draw(["dog"], ["a dog"], [], 1, row)
+        assert loaded.sample(["dog"], ["a dog"], [], 1, row) == absent.sample(["dog"], ["a dog"], [], 1, row)

@@ -1,7 +1,7 @@
 """Captions of every construction and the negations that a reader accepted of each, in negation_gold.jsonl.
 
-A line is accepted if every text the maker forms of it is: of verbs, relations and attributes all forms of all pairs,
-of the other products what three seeds draw. A line whose list is empty has to give nothing.
+A line is accepted if every text that the generator forms from it is: for verbs, relations and attributes all forms of
+all pairs, for the other types what three seeds give. A line with an empty list has to give nothing.
 """
 
 import json
@@ -10,33 +10,33 @@ from pathlib import Path
 
 import pytest
 
-from conclip.negation import GrammarMaker, deny, parse
+from conclip.negation import GrammarGenerator, negate, parse
 
 GOLD = Path(__file__).with_name("negation_gold.jsonl")
 
 
 @pytest.fixture(scope="module")
 def judged():
-    """(line, texts that the maker forms of it), for every line."""
+    """(line, texts that the generator forms of it), for every line."""
     lines = [json.loads(line) for line in GOLD.read_text(encoding="utf-8").splitlines()]
-    docs = GrammarMaker().nlp.pipe([line["caption"] for line in lines])
+    docs = GrammarGenerator().nlp.pipe([line["caption"] for line in lines])
     return [(line, formed(line, parse(doc))) for line, doc in zip(lines, docs, strict=True)]
 
 
 def formed(line, parsed):
-    if line["product"] in ("verb", "relation", "attribute"):
-        pairs = [pair for pair in parsed.pairs if pair.kind == line["product"]]
-        made = [deny(parsed, pair, random.Random(seed)) for pair in pairs for seed in range(12)]
+    if line["negation_type"] in ("verb", "relation", "attribute"):
+        pairs = [pair for pair in parsed.pairs if pair.kind == line["negation_type"]]
+        made = [negate(parsed, pair, random.Random(seed)) for pair in pairs for seed in range(12)]
         return {negation.text for negation in made if negation}
-    of_objects = line["product"] == "object"
+    of_objects = line["negation_type"] == "object"
     options = {
         "strategy": "object" if of_objects else "random",
-        "products": ["false" if of_objects else line["product"]],
+        "negation_types": ["false" if of_objects else line["negation_type"]],
         "fallback": False,
     }
     texts = set()
     for seed in range(3):
-        result = GrammarMaker(seed, **options).negate_parsed(
+        result = GrammarGenerator(seed, **options).negate_parsed(
             parsed, line["row"], [line["absent"]] * bool(line["absent"])
         )
         texts |= {negation.text for negation in result.negations.values()}
@@ -47,7 +47,7 @@ def test_the_gold_file_covers_every_construction(judged):
     assert len(judged) >= 300
     counts = {}
     for line, _ in judged:
-        counts[line["product"]] = counts.get(line["product"], 0) + 1
+        counts[line["negation_type"]] = counts.get(line["negation_type"], 0) + 1
     assert all(counts[kind] >= 20 for kind in ("verb", "relation", "attribute", "object", "true", "hybrid", "swap"))
 
 
@@ -70,12 +70,13 @@ def test_what_is_formed_was_accepted(judged):
     ],
 )
 def test_the_papers_examples_are_among_them(caption, negation):
-    parsed = parse(GrammarMaker().nlp(caption))
-    products = ["swap"] if "grass" in negation else ["false"]
+    parsed = parse(GrammarGenerator().nlp(caption))
+    negation_types = ["swap"] if "grass" in negation else ["false"]
     made = [
-        result.negations[product].text
+        result.negations[negation_type].text
         for seed in range(60)
-        for product in products
-        if product in (result := GrammarMaker(seed, products=products).negate_parsed(parsed, 0)).negations
+        for negation_type in negation_types
+        if negation_type
+        in (result := GrammarGenerator(seed, negation_types=negation_types).negate_parsed(parsed, 0)).negations
     ]
     assert negation in made

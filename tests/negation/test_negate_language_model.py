@@ -1,4 +1,4 @@
-"""The language model's maker against a server of the test's own: what is asked, kept, refused and counted."""
+"""The language model's generator against a server of the test's own: what is asked, kept, refused and counted."""
 
 import functools
 import json
@@ -11,12 +11,16 @@ from email.utils import formatdate
 import pytest
 from chat_server import chat_server, completion, task
 
+from conclip.errors import UsageError
 from conclip.negation import Result, load_spacy, parse
-from conclip.negation.grammar import filters, verify
-from conclip.negation.grammar import maker as grammar
-from conclip.negation.llm import http_chat, server
-from conclip.negation.llm.chat import MALFORMED, NO_ANSWER
-from conclip.negation.llm.language_model import BudgetReached, LanguageModelArguments, LanguageModelMaker, ServerError
+from conclip.negation.grammar import generator as filters
+from conclip.negation.grammar import generator as grammar
+from conclip.negation.llm import clients as http_chat
+from conclip.negation.llm import clients as server
+from conclip.negation.llm import verify
+from conclip.negation.llm.generator import BudgetReached, LanguageModelGenerator, ServerError
+from conclip.negation.llm.prompting import MALFORMED, NO_ANSWER
+from conclip.negation.pipeline.command import PARSER
 
 CAPTIONS = [
     "A man is riding a horse.",
@@ -65,42 +69,43 @@ def good(_, payload):
     return json.dumps(dict(zip(("first", "second"), map(text.format, names), strict=True)))
 
 
-def maker(url, products=("false",), strategy="verb", seed=0, **options):
-    arguments = LanguageModelArguments("tiny", base_url=url, **options)
-    return LanguageModelMaker(arguments, seed=seed, strategy=strategy, products=products)
+def generator(url, negation_types=("false",), strategy="verb", seed=0, **options):
+    return LanguageModelGenerator(
+        "tiny", seed=seed, strategy=strategy, negation_types=negation_types, base_url=url, **options
+    )
 
 
-def run(maker_, captions=CAPTIONS):
-    return list(maker_.negate(captions, range(len(captions)), [ABSENT] * len(captions)))
+def run(generator_, captions=CAPTIONS):
+    return list(generator_.negate(captions, range(len(captions)), [ABSENT] * len(captions)))
 
 
 def test_every_product_of_a_caption():
     with chat_server(good) as (url, log):
-        made = maker(url, ("false", "true", "hybrid", "swap"))
+        made = generator(url, ("false", "true", "hybrid", "swap"))
         results = run(made, CAPTIONS[:1])
     first = results[0].negations
     assert list(first) == ["false", "true", "true_foil", "hybrid", "hybrid_foil", "swap"]
     false = first["false"]
     assert false.text == "A man is not riding a horse."
     assert (false.kind, false.target, false.span, false.truth) == ("verb", "is riding", (6, 15), False)
-    assert (false.rule, false.maker) == ("negated-pair", "language model")
+    assert (false.rule, false.generator) == ("negated-pair", "language model")
     for name in ("true", "hybrid"):
-        twins = first[name], first[f"{name}_foil"]
-        assert [negation.truth for negation in twins] == [True, False]
-        assert twins[0].target in ABSENT and twins[1].target in ("man", "horse")
-        assert all(negation.target in negation.text for negation in twins)
+        minimal_pair = first[name], first[f"{name}_foil"]
+        assert [negation.truth for negation in minimal_pair] == [True, False]
+        assert minimal_pair[0].target in ABSENT and minimal_pair[1].target in ("man", "horse")
+        assert all(negation.target in negation.text for negation in minimal_pair)
         # The span of a true one is what the absent thing stands in the place of.
-        assert CAPTIONS[0][slice(*twins[0].span)] in ("man", "horse", "is riding")
+        assert CAPTIONS[0][slice(*minimal_pair[0].span)] in ("man", "horse", "is riding")
     assert first["true"].rule.startswith("absent-") and first["hybrid"].rule == "hybrid"
-    assert (first["swap"].maker, first["swap"].rule[:5]) == ("grammar", "swap-")
+    assert (first["swap"].generator, first["swap"].rule[:5]) == ("grammar", "swap-")
     assert len(log.payloads) == 3 == made.spent.requests and made.spent.tokens == 300
     assert made.counts == {("false", "made"): 1, ("true", "made"): 1, ("hybrid", "made"): 1}
 
 
 def test_what_is_sent():
     with chat_server(good) as (url, log):
-        run(maker(url + "/v1/", max_new_tokens=77, seed=5), CAPTIONS[:1])
-        run(maker(url, max_new_tokens=77, seed=5), CAPTIONS[:1])
+        run(generator(url + "/v1/", max_new_tokens=77, seed=5), CAPTIONS[:1])
+        run(generator(url, max_new_tokens=77, seed=5), CAPTIONS[:1])
     assert log.paths == ["/v1/chat/completions"] * 2
     assert log.payloads[0] == log.payloads[1]
     payload = log.payloads[0]
@@ -125,7 +130,7 @@ def test_concurrent_requests_are_bounded_and_in_order():
         return good(number, payload)
 
     with chat_server(slow) as (url, log):
-        many = run(maker(url, max_concurrency=4), CAPTIONS * 4)
+        many = run(generator(url, max_concurrency=4), CAPTIONS * 4)
     assert log.most_under_way in (3, 4)
     assert [result.row for result in many] == list(range(24))
     assert [result.negations["false"].text for result in many] == [c.replace(" is ", " is not ") for c in CAPTIONS] * 4
@@ -140,7 +145,7 @@ def test_few_captions_are_read_ahead():
             yield caption
 
     with chat_server(good) as (url, _):
-        made = maker(url, max_concurrency=2)
+        made = generator(url, max_concurrency=2)
         made.grammar.batch_size = 4
         results = made.negate(captions(), range(240))
         next(results)
@@ -153,7 +158,7 @@ def test_busy_server_is_asked_again_when_it_says():
         return good(number, payload) if number else (429, "{}", {"Retry-After": "1"})
 
     with chat_server(busy_once) as (url, log):
-        made = maker(url)
+        made = generator(url)
         assert run(made, CAPTIONS[:1])[0].negations["false"].text == "A man is not riding a horse."
     assert 0.99 < log.times[1] - log.times[0] < 3
     assert (made.spent.requests, made.spent.retries) == (2, 1)
@@ -175,13 +180,13 @@ def test_server_that_never_answers_is_counted(failure, tmp_path):
 
     answers = tmp_path / "answers.jsonl"
     with chat_server(some) as (url, log):
-        made = maker(url, max_retries=2, answers_file=str(answers))
+        made = generator(url, max_retries=2, answers_file=str(answers))
         results = run(made, CAPTIONS[:3])  # "A man is …" and "A woman is …"
         assert [result.reasons for result in results] == [{"false": NO_ANSWER}, {}, {"false": NO_ANSWER}]
         assert len(log.payloads) == 3 + 1 + 3
         assert made.counts == {("false", NO_ANSWER): 2, ("false", "made"): 1}
         # What had no answer is asked by the next run, and nothing else.
-        again = maker(url, max_retries=0, answers_file=str(answers))
+        again = generator(url, max_retries=0, answers_file=str(answers))
         run(again, CAPTIONS[:3])
     assert (again.spent.requests, again.spent.cached) == (2, 1)
 
@@ -191,7 +196,7 @@ def test_waits_grow_and_vary(monkeypatch):
     monkeypatch.setattr(server, "FIRST_WAIT", 1.0)
     monkeypatch.setattr(server, "LONGEST_WAIT", 10.0)
     with chat_server(lambda *_: (500, "{}")) as (url, _):
-        made = maker(url, max_retries=6)
+        made = generator(url, max_retries=6)
         monkeypatch.setattr(made.model._stop, "wait", lambda seconds: waits.append(seconds))
         run(made, CAPTIONS[:1])
     for wait, longest in zip(waits, (1, 2, 4, 8, 10, 10), strict=True):
@@ -204,13 +209,13 @@ def test_dead_server_ends_the_run(monkeypatch):
     with chat_server(good) as (url, _):
         pass
     with pytest.raises(ServerError, match="5 requests in a row .* cannot be reached"):
-        run(maker(url, max_retries=1, max_concurrency=1), CAPTIONS * 4)
+        run(generator(url, max_retries=1, max_concurrency=1), CAPTIONS * 4)
 
 
 def test_busy_server_does_not_end_the_run(monkeypatch):
     monkeypatch.setattr(server, "MOST_FAILURES", 2)
     with chat_server(lambda n, payload: (503, "{}") if n % 2 else good(n, payload)) as (url, _):
-        made = maker(url, max_retries=0, max_concurrency=1)
+        made = generator(url, max_retries=0, max_concurrency=1)
         run(made)
     assert made.counts == {("false", "made"): 3, ("false", NO_ANSWER): 3}
 
@@ -233,16 +238,16 @@ def test_busy_server_does_not_end_the_run(monkeypatch):
 def test_answer_not_in_the_form_is_asked_for_again(wrong, tmp_path):
     answers = tmp_path / "answers.jsonl"
     with chat_server(lambda n, payload: wrong if n < 2 else good(n, payload)) as (url, log):
-        made = maker(url)
+        made = generator(url)
         assert "false" in run(made, CAPTIONS[:1])[0].negations
         assert [payload["seed"] for payload in log.payloads] == [0, 1, 2]
         # The same greedy answer would come again.
         assert [payload["temperature"] for payload in log.payloads] == [0.0, 0.7, 0.7]
     with chat_server(lambda *_: wrong) as (url, log):
-        made = maker(url, answers_file=str(answers))
+        made = generator(url, answers_file=str(answers))
         assert run(made, CAPTIONS[:1])[0].reasons == {"false": MALFORMED}
         assert made.counts == {("false", MALFORMED): 1}
-        again = maker(url, answers_file=str(answers))
+        again = generator(url, answers_file=str(answers))
         assert run(again, CAPTIONS[:1])[0].reasons == {"false": MALFORMED}
         assert len(log.payloads) == 3 and again.spent.cached == 1
 
@@ -258,7 +263,7 @@ def test_answer_not_in_the_form_is_asked_for_again(wrong, tmp_path):
 )
 def test_object_is_found_in_talk(around):
     with chat_server(lambda n, payload: around.format(good(n, payload))) as (url, log):
-        assert run(maker(url), CAPTIONS[:1])[0].negations["false"].text == "A man is not riding a horse."
+        assert run(generator(url), CAPTIONS[:1])[0].negations["false"].text == "A man is not riding a horse."
     assert len(log.payloads) == 1
 
 
@@ -269,7 +274,7 @@ def test_server_that_takes_no_schema(taken):
         return good(number, payload) if form in (taken, None) else (400, '{"error": "response_format"}')
 
     with chat_server(picky) as (url, log):
-        results = run(maker(url, max_concurrency=1))
+        results = run(generator(url, max_concurrency=1))
     assert all("false" in result.negations for result in results)
     forms = [payload.get("response_format", {}).get("type") for payload in log.payloads]
     first = ["json_schema", "json_object", None][: 2 + (taken is None)]
@@ -283,14 +288,14 @@ def test_one_refused_request_changes_no_other():
         return (400, "too many tokens") if "boy" in task(payload)["Caption"] else good(number, payload)
 
     with chat_server(too_long) as (url, log):
-        results = run(maker(url, max_concurrency=1), CAPTIONS[:3])
+        results = run(generator(url, max_concurrency=1), CAPTIONS[:3])
     assert [list(result.reasons.values()) for result in results] == [[], [NO_ANSWER], []]
     assert log.payloads[-1]["response_format"]["type"] == "json_schema"
 
 
 def test_timeout():
     with chat_server(lambda n, payload: time.sleep(0.6) or good(n, payload)) as (url, log):
-        made = maker(url, request_timeout=0.1, max_retries=1)
+        made = generator(url, request_timeout=0.1, max_retries=1)
         assert run(made, CAPTIONS[:1])[0].reasons == {"false": NO_ANSWER}
     assert len(log.payloads) == 2
 
@@ -299,7 +304,7 @@ def test_timeout():
 def test_budget_ends_the_run_and_keeps_what_is_done(tmp_path, limit, most):
     answers = str(tmp_path / "answers.jsonl")
     with chat_server(good) as (url, log):
-        made = maker(url, max_concurrency=1, answers_file=answers, **limit)
+        made = generator(url, max_concurrency=1, answers_file=answers, **limit)
         results = []
         (name, value), *_ = limit.items()
         said = f"Stopped by {name}={value}, after 4 requests and 400 tokens. 4 captions are done."
@@ -307,7 +312,7 @@ def test_budget_ends_the_run_and_keeps_what_is_done(tmp_path, limit, most):
             results.extend(made.negate(CAPTIONS, range(6), None))
         # extend keeps what came before the error.
         assert str(error.value) == said and len(results) == 4
-        again = maker(url, answers_file=answers)
+        again = generator(url, answers_file=answers)
         whole = run(again)
     assert (again.spent.requests, again.spent.cached) == (2, 4)
     assert whole[:4] == results and all("false" in result.negations for result in whole)
@@ -318,12 +323,12 @@ def test_budget_ends_the_run_and_keeps_what_is_done(tmp_path, limit, most):
 def test_answers_of_another_model_or_setting_are_not_taken(tmp_path):
     answers = str(tmp_path / "answers.jsonl")
     with chat_server(good) as (url, _):
-        run(maker(url, answers_file=answers))
+        run(generator(url, answers_file=answers))
         for options in ({"seed": 1}, {"temperature": 0.5}, {"max_new_tokens": 99}):
-            other = maker(url, answers_file=answers, **options)
+            other = generator(url, answers_file=answers, **options)
             run(other)
             assert (other.spent.requests, other.spent.cached) == (6, 0)
-        same = maker(url + "/v1", answers_file=answers, max_concurrency=2)
+        same = generator(url + "/v1", answers_file=answers, max_concurrency=2)
         run(same)
     assert (same.spent.requests, same.spent.cached) == (0, 6)
 
@@ -331,11 +336,11 @@ def test_answers_of_another_model_or_setting_are_not_taken(tmp_path):
 def test_stopped_consumer_keeps_what_was_under_way(tmp_path):
     answers = str(tmp_path / "answers.jsonl")
     with chat_server(good) as (url, log):
-        results = maker(url, answers_file=answers, max_concurrency=2).negate(CAPTIONS, range(6))
+        results = generator(url, answers_file=answers, max_concurrency=2).negate(CAPTIONS, range(6))
         next(results)
         results.close()
         asked = len(log.payloads)
-        again = maker(url, answers_file=answers)
+        again = generator(url, answers_file=answers)
         run(again)
     assert again.spent.cached == asked and len(log.payloads) == 6
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("chat_")]
@@ -347,7 +352,7 @@ def test_key_is_sent_and_shown_nowhere(monkeypatch, caplog, tmp_path):
     caplog.set_level(logging.DEBUG)
     answers = tmp_path / "answers.jsonl"
     with chat_server(good) as (url, log):
-        made = maker(url, api_key_env="SOME_KEY", answers_file=str(answers))
+        made = generator(url, api_key_env="SOME_KEY", answers_file=str(answers))
         run(made)
         assert {headers["Authorization"] for headers in log.headers} == {f"Bearer {key}"}
     shown = [repr(made.__dict__), repr(made.model.__dict__), str(pickle.dumps(made)), answers.read_text()]
@@ -355,11 +360,11 @@ def test_key_is_sent_and_shown_nowhere(monkeypatch, caplog, tmp_path):
     for status in (401, 403, 404):
         with chat_server(lambda *_, status=status: (status, unknown)) as (url, _):
             with pytest.raises(ServerError, match=rf"status {status} Incorrect API key provided: \*\*\*") as error:
-                run(maker(url, api_key_env="SOME_KEY"))
+                run(generator(url, api_key_env="SOME_KEY"))
             shown.append(str(error.value))
     for status in (500, 400):
         with chat_server(lambda *_, status=status: (status, unknown)) as (url, _):
-            run(maker(url, api_key_env="SOME_KEY", max_retries=0))
+            run(generator(url, api_key_env="SOME_KEY", max_retries=0))
     assert "***" in caplog.text
     assert not [text for text in (*shown, caplog.text) if "7fq3" in text]
 
@@ -368,7 +373,7 @@ def test_key_does_not_follow_a_redirect(monkeypatch):
     monkeypatch.setenv("SOME_KEY", "sk-secret")
     with chat_server(good) as (other, other_log):
         with chat_server(lambda *_: (302, "", {"Location": other})) as (url, log):
-            run(maker(url, api_key_env="SOME_KEY", max_retries=0), CAPTIONS[:1])
+            run(generator(url, api_key_env="SOME_KEY", max_retries=0), CAPTIONS[:1])
     assert "Authorization" in log.headers[0]
     assert other_log.headers and not any("Authorization" in headers for headers in other_log.headers)
 
@@ -379,14 +384,14 @@ def test_key_that_no_header_can_hold(monkeypatch, value):
         value = "sk-\x01"
     monkeypatch.setenv("SOME_KEY", value)
     with pytest.raises(ValueError, match="SOME_KEY") as error:
-        run(maker("http://localhost:1", api_key_env="SOME_KEY"))
+        run(generator("http://localhost:1", api_key_env="SOME_KEY"))
     assert not value or value not in str(error.value)
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "file:///etc/x", "http://", "http://me:pass@host/v1"])
 def test_base_url_that_is_none(url):
     with pytest.raises(ValueError, match="base_url") as error:
-        run(maker(url))
+        run(generator(url))
     assert "pass@" not in str(error.value)
 
 
@@ -398,7 +403,7 @@ def test_answers_are_judged():
         return text.replace("horse", "camel") if "Deny" in task(payload) else text.replace("is a", "is no umbrella, a")
 
     with chat_server(bad) as (url, _):
-        made = maker(url, ("false", "hybrid"))
+        made = generator(url, ("false", "hybrid"))
         result = run(made, CAPTIONS[:1])[0]
     assert not result.negations
     assert made.counts["false", verify.ADDED] == 1 and made.counts.total() == 2
@@ -411,12 +416,12 @@ def test_hybrid_has_to_say_what_is_there():
         return json.dumps({name: f"There is no {text.rpartition('no ')[2]}" for name, text in answer.items()})
 
     with chat_server(bare) as (url, _):
-        assert run(maker(url, ("hybrid",)), CAPTIONS[:1])[0].reasons["hybrid"] == verify.NOT_THERE
+        assert run(generator(url, ("hybrid",)), CAPTIONS[:1])[0].reasons["hybrid"] == verify.NOT_THERE
 
 
 def test_false_negation_denies_something_else_than_the_foil():
     with chat_server(good) as (url, _):
-        made = maker(url, ("false", "true"), strategy="random")
+        made = generator(url, ("false", "true"), strategy="random")
         parses = [parse(doc) for doc in made.nlp.pipe(CAPTIONS)]
         plans = [made._plan(parsed, row, ABSENT) for row in range(20) for parsed in parses]
     pairs = [(plan.tasks[0].pair, plan.tasks[1].plan[0]) for plan in plans if len(plan.tasks) == 2]
@@ -426,7 +431,7 @@ def test_false_negation_denies_something_else_than_the_foil():
 
 def test_model_may_succeed_where_the_grammar_did_not(monkeypatch):
     with chat_server(good) as (url, _):
-        made = maker(url)
+        made = generator(url)
         monkeypatch.setattr(
             made.grammar, "negate_parsed", lambda _, row, __: Result(row, {}, {"false": filters.DOUBT})
         )
@@ -434,12 +439,13 @@ def test_model_may_succeed_where_the_grammar_did_not(monkeypatch):
     assert list(result.negations) == ["false"] and result.reasons == {}
 
 
-def test_text_longer_than_the_model_takes_is_left_out():
+def test_text_longer_than_the_model_takes_is_skipped():
     with chat_server(good) as (url, _):
-        made = LanguageModelMaker(
-            LanguageModelArguments("tiny", base_url=url),
+        made = LanguageModelGenerator(
+            "tiny",
+            base_url=url,
             strategy="verb",
-            products=("false",),
+            negation_types=("false",),
             count_tokens=lambda text: 78 if "horse" in text else 77,
         )
         results = run(made, CAPTIONS[:2])
@@ -448,22 +454,22 @@ def test_text_longer_than_the_model_takes_is_left_out():
 
 def test_grammar_takes_over_where_asked():
     with chat_server(lambda *_: "I will not.") as (url, _):
-        without = run(maker(url, ("false", "true", "hybrid")), CAPTIONS[:2])
-        made = maker(url, ("false", "true", "hybrid"), grammar_fallback=True)
+        without = run(generator(url, ("false", "true", "hybrid")), CAPTIONS[:2])
+        made = generator(url, ("false", "true", "hybrid"), grammar_fallback=True)
         results = run(made, CAPTIONS[:2])
     assert {*without[0].reasons.values()} == {MALFORMED} and len(without[0].reasons) == 5
     assert not without[0].negations and not results[0].reasons
-    assert {negation.maker for negation in results[0].negations.values()} == {"grammar"}
+    assert {negation.generator for negation in results[0].negations.values()} == {"grammar"}
     # The report still says what the model's answers were worth.
-    assert made.counts == {(product, MALFORMED): 2 for product in ("false", "true", "hybrid")}
+    assert made.counts == {(negation_type, MALFORMED): 2 for negation_type in ("false", "true", "hybrid")}
 
 
 def test_parsed_captions_give_the_same():
     with chat_server(good) as (url, _):
-        made = maker(url)
+        made = generator(url)
         parses = [parse(doc) for doc in made.nlp.pipe(CAPTIONS)]
-        assert list(made.negate_all(zip(parses, range(6), [ABSENT] * 6, strict=True))) == run(maker(url))
-        assert made.products == {"false"}
+        assert list(made.negate_all(zip(parses, range(6), [ABSENT] * 6, strict=True))) == run(generator(url))
+        assert made.negation_types == {"false"}
 
 
 def test_results_come_as_soon_as_they_are_whole():
@@ -476,7 +482,7 @@ def test_results_come_as_soon_as_they_are_whole():
         return good(number, payload)
 
     with chat_server(holding) as (url, _):
-        results = maker(url, max_concurrency=1).negate(CAPTIONS, range(6))
+        results = generator(url, max_concurrency=1).negate(CAPTIONS, range(6))
         try:
             assert next(results).row == 0 and not late
         finally:
@@ -484,29 +490,29 @@ def test_results_come_as_soon_as_they_are_whole():
         assert [result.row for result in results] == [1, 2, 3, 4, 5]
 
 
-def test_maker_without_a_model():
+def test_generator_without_a_model():
     with pytest.raises(ValueError, match="needs model_name_or_path"):
-        LanguageModelMaker(LanguageModelArguments())
+        LanguageModelGenerator("")
 
 
 def test_captions_of_which_nothing_is_asked():
     captions = ["There is no dog.", *CAPTIONS[:2], "Nobody is here."]
     with chat_server(good) as (url, log):
-        results = run(maker(url), captions)
+        results = run(generator(url), captions)
     assert [result.row for result in results] == [0, 1, 2, 3] and len(log.payloads) == 2
     assert results[0].reasons == results[3].reasons == {"false": filters.NEGATED}
 
 
-def test_maker_travels_to_another_process(tmp_path):
+def test_generator_travels_to_another_process(tmp_path):
     with chat_server(good) as (url, _):
-        made = maker(url, answers_file=str(tmp_path / "answers.jsonl"))
+        made = generator(url, answers_file=str(tmp_path / "answers.jsonl"))
         before = run(made)
         other = pickle.loads(pickle.dumps(made))
         assert run(other) == before
     assert other.spent.cached == 6 and made.spent.cached == 0
 
 
-@pytest.mark.parametrize("option", [{"max_concurrency": 0}, {"temperature": -1.0}, {"max_requests": -1}])
+@pytest.mark.parametrize("option", ["--max_concurrency=0", "--temperature=-1.0", "--max_requests=-1"])
 def test_arguments_out_of_range(option):
-    with pytest.raises(ValueError, match=f"{[*option][0]} is .* at least"):
-        LanguageModelArguments("tiny", **option)
+    with pytest.raises(UsageError, match=f"{option.partition('=')[0]} must be . or more"):
+        PARSER.parse(["--dataset_name=x", "--output_dir=y", option])

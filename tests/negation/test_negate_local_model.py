@@ -1,4 +1,4 @@
-"""The language model's maker with a tiny random model of transformers."""
+"""The language model's generator with a tiny random model of transformers."""
 
 import functools
 import json
@@ -10,9 +10,9 @@ from chat_server import save_tiny_chat_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from conclip.negation import load_spacy
-from conclip.negation.grammar import maker as grammar
-from conclip.negation.llm.chat import MALFORMED, PROMPTS
-from conclip.negation.llm.language_model import BudgetReached, LanguageModelArguments, LanguageModelMaker
+from conclip.negation.grammar import generator as grammar
+from conclip.negation.llm.generator import BudgetReached, LanguageModelGenerator
+from conclip.negation.llm.prompting import MALFORMED, PROMPTS
 
 CAPTIONS = ["A man is riding a horse.", "A boy in a big red hat is kicking a ball.", "A dog runs.", "A cat sleeps."]
 load_once = functools.cache(load_spacy)
@@ -37,9 +37,9 @@ def good(caption):
     return json.dumps({"negated_caption": negated})
 
 
-def maker(model, products=("false",), seed=0, **options):
+def generator(model, negation_types=("false",), seed=0, **options):
     options = {"max_new_tokens": 12, "generation_batch_size": 3, **options}
-    return LanguageModelMaker(LanguageModelArguments(model, **options), seed=seed, strategy="verb", products=products)
+    return LanguageModelGenerator(model, seed=seed, strategy="verb", negation_types=negation_types, **options)
 
 
 def answers_of(made, captions=CAPTIONS):
@@ -52,7 +52,7 @@ def answers_of(made, captions=CAPTIONS):
 
 
 def test_random_answers_are_left_out_and_counted(model):
-    made = maker(model, ("false", "true", "hybrid"))
+    made = generator(model, ("false", "true", "hybrid"))
     results = list(made.negate(CAPTIONS, range(4), [["umbrella"]] * 4))
     assert [result.row for result in results] == [0, 1, 2, 3]
     assert not any(result.negations for result in results)
@@ -63,7 +63,7 @@ def test_random_answers_are_left_out_and_counted(model):
 
 def test_batches_give_what_single_requests_give(model):
     """Greedy, against transformers alone: prompts of other lengths in the batch change nothing."""
-    made = maker(model)
+    made = generator(model)
     _, said = answers_of(made)
     assert [len(texts) for texts in said] == [3, 3, 3, 1, 1, 1]
     tokenizer, alone = AutoTokenizer.from_pretrained(model), AutoModelForCausalLM.from_pretrained(model).eval()
@@ -84,7 +84,7 @@ def test_batches_give_what_single_requests_give(model):
 
 def test_drawn_answers_follow_the_seed(model):
     state = torch.get_rng_state()
-    said = [answers_of(maker(model, seed=seed, temperature=1.0))[1] for seed in (3, 3, 4)]
+    said = [answers_of(generator(model, seed=seed, temperature=1.0))[1] for seed in (3, 3, 4)]
     assert said[0] == said[1] != said[2]
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -106,7 +106,7 @@ def speak(made, monkeypatch):
 
 
 def test_good_answers_become_rows(model, monkeypatch):
-    made = maker(model)
+    made = generator(model)
     speak(made, monkeypatch)
     results = list(made.negate(CAPTIONS, range(4)))
     assert [result.negations["false"].text for result in results] == [
@@ -120,13 +120,13 @@ def test_good_answers_become_rows(model, monkeypatch):
 
 def test_budget_and_file(model, monkeypatch, tmp_path):
     answers = str(tmp_path / "answers.jsonl")
-    made = maker(model, max_requests=2, answers_file=answers)
+    made = generator(model, max_requests=2, answers_file=answers)
     speak(made, monkeypatch)
     results = []
     with pytest.raises(BudgetReached, match=r"max_requests=2, after 2 requests .* 2 captions are done\."):
         results.extend(made.negate(CAPTIONS, range(4)))
     assert len(results) == 2
-    again = maker(model, answers_file=answers)
+    again = generator(model, answers_file=answers)
     speak(again, monkeypatch)
     assert list(again.negate(CAPTIONS, range(4)))[:2] == results
     assert (again.spent.requests, again.spent.cached) == (2, 2)
@@ -134,7 +134,7 @@ def test_budget_and_file(model, monkeypatch, tmp_path):
 
 def test_budget_while_asking_again(model, tmp_path):
     answers = tmp_path / "answers.jsonl"
-    made = maker(model, max_requests=4, answers_file=str(answers))
+    made = generator(model, max_requests=4, answers_file=str(answers))
     with pytest.raises(BudgetReached):
         list(made.negate(CAPTIONS, range(4)))
     # None had its three tries: nothing is settled.
@@ -144,9 +144,9 @@ def test_budget_while_asking_again(model, tmp_path):
 def test_model_without_a_chat_template(tmp_path):
     model = save_tiny_chat_model(tmp_path, ["a b"], chat_template=None)
     with pytest.raises(ValueError, match="has no chat template"):
-        list(maker(model).negate(CAPTIONS, range(4)))
+        list(generator(model).negate(CAPTIONS, range(4)))
 
 
 def test_model_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="cannot be loaded"):
-        list(maker(str(tmp_path / "nothing")).negate(CAPTIONS, range(4)))
+        list(generator(str(tmp_path / "nothing")).negate(CAPTIONS, range(4)))

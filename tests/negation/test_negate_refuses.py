@@ -1,4 +1,4 @@
-"""`python -m conclip.negation`, given what it cannot use: one sentence that says what and where."""
+"""`conclip negate`, given what it cannot use: one sentence that says what and where."""
 
 import json
 import re
@@ -13,9 +13,9 @@ pytest_plugins = ["negate_runs"]
     [
         (("--caption_column", "text"), "--caption_column text: .* has no such column, only caption, labels"),
         (("--objects_column", "things"), "--objects_column things: .* has no such column"),
-        (("--dataset_split", "all"), r"split 'all'"),
+        (("--split", "all"), r"split 'all'"),
         (("--test_size", 60), "--test_size 60: the split has 60 rows in all"),
-        (("--seeds", 1), r"unrecognized arguments: --seeds 1 \(--help lists the options\)"),
+        (("--seeds", 1), r"unknown option --seeds, did you mean --seed\? \(--help lists the options\)"),
         (("--strategy", "noun"), "argument --strategy: invalid choice: 'noun'"),
         (("--num_proc", 0), "--num_proc must be 1 or more, got 0"),
         (("--image_dir", "images"), "--image_dir needs --image_column"),
@@ -23,12 +23,12 @@ pytest_plugins = ["negate_runs"]
     ],
 )
 def test_bad_options_are_told_in_a_sentence(negate, tmp_path, options, told):
-    if options == ("--dataset_split", "all"):
-        options = ("--dataset_split", "train", "nowhere[")
+    if options == ("--split", "all"):
+        options = ("--split", "train", "nowhere[")
         told = "split 'nowhere"
     status, _, error = negate(*options)
     assert status in (1, 2)
-    assert re.match(f"error: .*{told}", error)
+    assert re.match(f"Error: .*{told}", error)
     assert not (tmp_path / "out" / "data").exists()
 
 
@@ -49,7 +49,7 @@ def test_bad_captions_are_named(negate, tmp_path, rows, told):
     path.write_text("\n".join(json.dumps({"caption": row}) for row in rows))
     status, _, error = negate(dataset=path)
     assert status == 1
-    assert re.search(f"^error: .*{told}", error)
+    assert re.search(f"^Error: .*{told}", error)
 
 
 def test_an_image_in_two_splits_is_refused(negate, tmp_path):
@@ -62,10 +62,10 @@ def test_an_image_in_two_splits_is_refused(negate, tmp_path):
 def test_folders_that_cannot_be_used(negate, tmp_path):
     (tmp_path / "file").write_text("x")
     status, _, error = negate(output=tmp_path / "file" / "out")
-    assert (status, error) == (1, f"error: {tmp_path / 'file' / 'out'} could not be written: Not a directory.")
+    assert (status, error) == (1, f"Error: cannot write to {tmp_path / 'file' / 'out'}: Not a directory.")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "README.md").write_text("my thesis")
-    status, _, error = negate("--overwrite_output_dir", output=tmp_path / "mine")
+    status, _, error = negate("--overwrite", output=tmp_path / "mine")
     assert status == 1 and "was not written by this command and is left alone" in error
     assert (tmp_path / "mine" / "README.md").read_text() == "my thesis"
     status, _, error = negate(dataset=tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""`python -m conclip.negation`, stopped in the middle: nothing is lost, and every file is as of one run."""
+"""`conclip negate`, stopped in the middle: nothing is lost, and every file is as of one run."""
 
 import os
 import signal
@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from negate_runs import contents, write_source
 
-from conclip.negation.pipeline import run, work
+from conclip.negation import negator
+from conclip.negation.pipeline import output as output_module
+from conclip.negation.pipeline import run
 
 pytest_plugins = ["negate_runs"]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -20,8 +22,9 @@ def test_other_numbers_of_processes_and_a_kill_give_the_same_files(folder, sourc
     """Killed for good as soon as a shard is there; gone on with, with two processes; every file as of one run."""
     output = tmp_path / "out"
     program = (
-        "import sys\nfrom conclip.negation.pipeline import run, work\nfrom conclip.negation.__main__ import main\n"
-        "run.UNIT = work.UNIT = 16\nif __name__ == '__main__':\n    sys.exit(main(sys.argv[1:]))\n"
+        "import sys\nfrom conclip.negation import negator\n"
+        "from conclip.negation.pipeline.command import main\n"
+        "negator.BATCH = 16\nif __name__ == '__main__':\n    sys.exit(main(sys.argv[1:]))\n"
     )
     script = tmp_path / "negate.py"
     script.write_text(program)
@@ -72,7 +75,7 @@ def test_finished_shards_are_kept(negate, folder, tmp_path, monkeypatch):
         return write(source, shard, *rest)
 
     monkeypatch.setattr(run, "write_shard", stop_at_the_third)
-    assert negate(*options) == (130, "", "error: interrupted; the same command goes on from here.")
+    assert negate(*options) == (130, "", "Interrupted. The same command continues from here.")
     kept = sorted((tmp_path / "out" / "data").iterdir())
     assert [path.name for path in kept] == [f"train-0000{number}-of-00004.parquet" for number in range(2)]
     written = []
@@ -80,7 +83,7 @@ def test_finished_shards_are_kept(negate, folder, tmp_path, monkeypatch):
         run, "write_shard", lambda source, shard, *rest: written.append(shard) or write(source, shard, *rest)
     )
     # Nothing is parsed again.
-    monkeypatch.setattr(work.Worker, "parse", None)
+    monkeypatch.setattr(run, "parse_unit", None)
     assert negate(*options)[0] == 0
     assert len(written) == 2
     assert contents(tmp_path / "out") == contents(folder)
@@ -88,9 +91,16 @@ def test_finished_shards_are_kept(negate, folder, tmp_path, monkeypatch):
 
 
 def test_a_shard_that_fails_leaves_no_part(negate, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "make_rows", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    write = output_module.pq.ParquetWriter.write_table
+
+    def fail(writer, table):
+        if "caption" in table.column_names:
+            raise OSError(28, "No space left on device")
+        write(writer, table)
+
+    monkeypatch.setattr(output_module.pq.ParquetWriter, "write_table", fail)
     status, _, error = negate()
-    assert (status, error) == (1, f"error: {tmp_path / 'out'} could not be written: No space left on device.")
+    assert (status, error) == (1, f"Error: cannot write to {tmp_path / 'out'}: No space left on device.")
     assert list((tmp_path / "out" / "data").iterdir()) == []
 
 
@@ -102,9 +112,9 @@ def test_other_settings_are_refused(negate, tmp_path, folder, change, told):
     assert negate()[0] == 0
     before = contents(tmp_path / "out")
     status, _, error = negate(*change)
-    assert status == 1 and told in error and "--overwrite_output_dir" in error
+    assert status == 1 and told in error and "--overwrite" in error
     assert contents(tmp_path / "out") == before
-    assert negate(*change, "--overwrite_output_dir")[0] == 0
+    assert negate(*change, "--overwrite")[0] == 0
     assert contents(tmp_path / "out") != before
 
 
@@ -117,18 +127,13 @@ def test_other_captions_are_refused(negate, tmp_path):
 
 
 def test_a_killed_process_is_told(negate, monkeypatch):
-    from concurrent.futures.process import BrokenProcessPool
-
-    def broken(self, method, jobs):
-        raise BrokenProcessPool
-
-    monkeypatch.setattr(work.Processes, "map", broken)
-    status, _, error = negate()
-    assert status == 1 and "a process was ended from outside" in error and "the same command goes on" in error
+    monkeypatch.setattr(negator, "name_objects", lambda docs: os._exit(9))
+    status, _, error = negate("--num_proc", 2)
+    assert status == 1 and "a process was ended from outside" in error and "the same command continues" in error
 
 
 def test_terminated_run_ends_its_processes(source, tmp_path):
-    command = [sys.executable, "-m", "conclip.negation", "--dataset_name", str(source), "--num_proc", "2"]
+    command = [sys.executable, "-m", "conclip", "negate", "--dataset_name", str(source), "--num_proc", "2"]
     process = subprocess.Popen(
         [*command, "--output_dir", str(tmp_path / "out")],
         cwd=REPOSITORY,

@@ -1,4 +1,4 @@
-"""`python -m conclip.negation`: what the folder holds, that it loads, and what the options change."""
+"""`conclip negate`: what the folder holds, that it loads, and what the options change."""
 
 import json
 import random
@@ -12,8 +12,8 @@ from ccneg_files import run_python
 from negate_runs import IMAGES, captions, load
 
 from conclip.negation import REASONS, STRATEGIES
-from conclip.negation.lexicon.names import may_be_one
-from conclip.negation.pipeline.folder import features
+from conclip.negation.lexicon.names import may_corefer
+from conclip.negation.rows import features
 from dataset_scripts.schema import FEATURES
 
 pytest_plugins = ["negate_runs"]
@@ -54,14 +54,14 @@ def test_every_text_has_its_record(folder):
         for texts, prefix in zip(
             TEXTS, ("negation", "true_negation", "true_negation_foil", "hard_negative"), strict=True
         ):
-            for name in ("rules", "makers", "targets", "spans"):
+            for name in ("rules", "generators", "targets", "spans"):
                 assert len(row[f"{prefix}_{name}"]) == len(row[texts])
             assert all(0 <= start < end <= len(row["caption"]) for start, end in row[f"{prefix}_spans"])
             assert all(0 <= start < end for start, end in row[f"{prefix}_spans"])
         assert set(row["negation_kinds"]) <= set(STRATEGIES[1:])
         assert row["true_negation_kinds"][1:] in ([], ["hybrid"])
         (start, end), target = row["negation_spans"][0], row["negation_targets"][0]
-        assert may_be_one(row["caption"][start:end].lower(), target) or target in row["caption"][start:end]
+        assert may_corefer(row["caption"][start:end].lower(), target) or target in row["caption"][start:end]
 
 
 def test_objects_denied_truly_are_neither_said_nor_labelled(folder):
@@ -71,7 +71,7 @@ def test_objects_denied_truly_are_neither_said_nor_labelled(folder):
             if kind in ("object", "hybrid"):
                 denied[target] += 1
                 said = re.findall(r"\w+", " ".join(captions(row["source_row"])).lower())
-                assert not any(may_be_one(word, target) for word in [*said, "lamp"])
+                assert not any(may_corefer(word, target) for word in [*said, "lamp"])
         for target in row["true_negation_foil_targets"]:
             assert target.split()[-1] in row["caption"].lower() or row["true_negation_kinds"][0] != "object"
     assert len(denied) > 8
@@ -80,7 +80,7 @@ def test_objects_denied_truly_are_neither_said_nor_labelled(folder):
 def test_report_counts_what_the_rows_hold(folder):
     report, rows = json.loads((folder / "report.json").read_text()), load(folder)
     assert (report["captions"], report["rows"]) == (2 * IMAGES, len(rows))
-    assert report["left_out"] == 2 * IMAGES - len(rows)
+    assert report["skipped"] == 2 * IMAGES - len(rows)
     hybrids = sum(kind == "hybrid" for row in rows for kind in row["true_negation_kinds"])
     trues = sum(len(row["true_negations"]) for row in rows) - hybrids
     swaps = sum(len(row["hard_negatives"]) for row in rows)
@@ -88,16 +88,20 @@ def test_report_counts_what_the_rows_hold(folder):
         "false": len(rows), "true": trues, "true_foil": trues, "hybrid": hybrids, "hybrid_foil": hybrids, "swap": swaps
     }  # fmt: skip
     assert report["yield"]["true"]["share"] == round(trues / (2 * IMAGES), 4)
-    assert report["products"]["false"]["rules"] == Counter(rule for row in rows for rule in row["negation_rules"])
-    assert report["products"]["false"]["kinds"] == Counter(kind for row in rows for kind in row["negation_kinds"])
+    assert report["negation_types"]["false"]["rules"] == Counter(
+        rule for row in rows for rule in row["negation_rules"]
+    )
+    assert report["negation_types"]["false"]["kinds"] == Counter(
+        kind for row in rows for kind in row["negation_kinds"]
+    )
     texts = [text.lower() for row in rows for text in row["negated_captions"]]
     assert report["duplicates"]["false"] == len(texts) - len(set(texts))
-    for product, reasons in report["not_made"].items():
+    for negation_type, reasons in report["not_made"].items():
         assert set(reasons) <= set(REASONS)
         # Rows that are left out have no texts, whatever was made.
-        assert sum(reasons.values()) <= 2 * IMAGES - report["yield"].get(product, {"texts": 0})["texts"]
+        assert sum(reasons.values()) <= 2 * IMAGES - report["yield"].get(negation_type, {"texts": 0})["texts"]
     middles = sorted(round(50 * sum(row["negation_spans"][0]) / len(row["caption"])) for row in rows)
-    assert report["products"]["false"]["position_percent"]["50%"] == middles[(len(middles) - 1) // 2]
+    assert report["negation_types"]["false"]["position_percent"]["50%"] == middles[(len(middles) - 1) // 2]
 
 
 def test_samples_can_be_read(folder):
@@ -118,7 +122,7 @@ def test_card_names_every_column_and_count(folder):
 
 
 def test_splits_products_strategy_and_captions_a_row(negate, tmp_path):
-    options = ("--test_size", 20, "--captions_per_row", 1, "--products", "false", "--strategy", "attribute")
+    options = ("--test_size", 20, "--captions_per_row", 1, "--negation_types", "false", "--strategy", "attribute")
     assert negate(*options)[0] == 0
     data = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     assert {name: (min(split["source_row"]), max(split["source_row"])) for name, split in data.items()} == {
@@ -171,7 +175,7 @@ def test_images_are_embedded_as_they_are(negate, tmp_path):
     stored = pq.read_table(tmp_path / "out" / "data")["image"][0].as_py()
     assert stored == {"bytes": (tmp_path / "images" / "0.png").read_bytes(), "path": "0.png"}
     # An image column of a dataset, in place of paths.
-    again = ("--image_column", "image", "--products", "false")
+    again = ("--image_column", "image", "--negation_types", "false")
     assert negate(*again, dataset=tmp_path / "out", output=tmp_path / "again")[0] == 0
     assert pq.read_table(tmp_path / "again" / "data")["image"][0].as_py() == stored
     (tmp_path / "images" / "3.png").unlink()
@@ -179,7 +183,7 @@ def test_images_are_embedded_as_they_are(negate, tmp_path):
     assert status == 1 and "split 'train', row 3: the image 3.png cannot be read (No such file" in error
 
 
-def test_too_long_texts_are_left_out(negate, tmp_path):
+def test_too_long_texts_are_skipped(negate, tmp_path):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -188,7 +192,7 @@ def test_too_long_texts_are_left_out(negate, tmp_path):
     PreTrainedTokenizerFast(tokenizer_object=letters, unk_token="?").save_pretrained(tmp_path / "letters")
     long = "a man with a long coat stands beside the very old and rather crooked wooden fence near a dog"
     (tmp_path / "data.csv").write_text(f"caption\n{long}\na man with a hat\n")
-    options = ("--tokenizer_name", tmp_path / "letters", "--products", "false", "--strategy", "verb")
+    options = ("--tokenizer_name", tmp_path / "letters", "--negation_types", "false", "--strategy", "verb")
     assert negate(*options, dataset=tmp_path / "data.csv")[0] == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["not_made"]["false"].get("too long") == 1

@@ -3,10 +3,12 @@
 import random
 
 import pytest
+from datasets import Dataset
 
 from conclip.negation import Negation, Result
-from conclip.negation.pipeline.folder import ShardWriter, make_row
-from conclip.negation.pipeline.shortcut import main, measure, measure_folder, read_texts, told
+from conclip.negation.pipeline.output import write_parquet
+from conclip.negation.pipeline.shortcut import main, measure, measure_folder, read_texts, summary
+from conclip.negation.rows import features, make_row
 
 WORDS = "dog ball tree car boat man snow hill lamp cup road bird".split()
 
@@ -52,7 +54,6 @@ def test_too_few_images():
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "out" / "data").mkdir(parents=True)
-    writer = ShardWriter(tmp_path / "out" / "data" / "train-00000-of-00001.parquet", with_images=False)
     rng, rows = random.Random(3), []
     for row in range(60):
         here, gone = rng.sample(WORDS, 2)
@@ -68,8 +69,8 @@ def folder(tmp_path):
         rows.append(
             make_row(f"a {here}", Result(row, made), [here]) | {"source_row": row // 2, "source_caption": row % 2}
         )
-    writer.write(rows)
-    writer.close()
+    path = tmp_path / "out" / "data" / "train-00000-of-00001.parquet"
+    write_parquet(Dataset.from_list(rows, features=features(False)), path, 100)
     return tmp_path / "out"
 
 
@@ -94,9 +95,9 @@ def test_folder_report(folder, capsys):
     assert results["contrast: captions against false negations"]["words"]["accuracy"] == 100.0
     assert results["true against their foils"]["words"]["accuracy"] == 100.0  # "here"
     assert results["hybrids against their foils"]["words"]["accuracy"] < 80
-    assert "| true against their foils | 120 | 100.0 ± 0.0 |" in told(results)
-    assert main([str(folder)]) == 0
+    assert "| true against their foils | 120 | 100.0 ± 0.0 |" in summary(results)
+    assert main(["--negation_dir", str(folder)]) == 0
     assert (folder / "shortcut.json").is_file()
     capsys.readouterr()
-    assert main([str(folder / "data")]) == 1
-    assert capsys.readouterr().err.startswith("error: ")
+    assert main(["--negation_dir", str(folder / "data")]) == 1
+    assert capsys.readouterr().err.startswith("Error: ")

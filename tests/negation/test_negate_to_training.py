@@ -1,4 +1,4 @@
-"""From captions and pictures to a tuned model: embed, search look-alikes, negate, train, each by its command line."""
+"""From captions and images to a tuned model: embed, search distractors, negate, train, each by its command line."""
 
 import json
 
@@ -11,7 +11,7 @@ from tiny import save_tiny
 
 from conclip.distractors.command import main as search
 from conclip.models.embed_command import main as embed
-from conclip.negation.__main__ import main as negate
+from conclip.negation.pipeline.command import main as negate
 
 NAMES = [f"{number:03d}.jpg" for number in range(12)]
 THINGS = "ball hat stick umbrella bag kite".split()
@@ -19,9 +19,9 @@ THINGS = "ball hat stick umbrella bag kite".split()
 
 @pytest.fixture
 def inputs(tmp_path):
-    """Twelve pictures with a caption each, a pool of nine others, a tiny CLIP."""
+    """Twelve images with a caption each, a pool of nine others, a tiny CLIP."""
     save_tiny(tmp_path / "clip")
-    write_images(tmp_path / "pictures", NAMES)
+    write_images(tmp_path / "images", NAMES)
     write_images(tmp_path / "pool", [f"pool-{number}.jpg" for number in range(9)], size=(50, 40))
     rows = [
         {"image": name, "caption": f"a {'man dog woman'.split()[at % 3]} with a {THINGS[at % 6]} sits on a bench"}
@@ -35,7 +35,7 @@ def options(folder, **more) -> list[str]:
     given = {
         "dataset_name": folder / "captions.jsonl",
         "image_column": "image",
-        "image_dir": folder / "pictures",
+        "image_dir": folder / "images",
         "output_dir": folder / "negated",
         "test_size": 4,
         **more,
@@ -45,12 +45,12 @@ def options(folder, **more) -> list[str]:
 
 def test_every_step_reads_what_the_one_before_it_wrote(inputs):
     model = ["--model_name_or_path", str(inputs / "clip"), "--embedding_cache_dir", str(inputs / "cache")]
-    for name in ("pictures", "pool"):
+    for name in ("images", "pool"):
         assert embed([*model, "--image_dir", str(inputs / name), "--output_file", str(inputs / f"{name}.npz")]) == 0
-    table = inputs / "look_alikes.parquet"
+    table = inputs / "distractors.parquet"
     found = [
         "--queries",
-        str(inputs / "pictures.npz"),
+        str(inputs / "images.npz"),
         "--pool",
         str(inputs / "pool.npz"),
         "--output_file",
@@ -80,7 +80,7 @@ def test_every_step_reads_what_the_one_before_it_wrote(inputs):
 def test_a_table_of_other_rows_is_refused(inputs, capsys):
     model = ["--model_name_or_path", str(inputs / "clip"), "--embedding_cache_dir", str(inputs / "cache")]
     assert embed([*model, "--image_dir", str(inputs / "pool"), "--output_file", str(inputs / "pool.npz")]) == 0
-    table = inputs / "look_alikes.parquet"
+    table = inputs / "distractors.parquet"
     assert search(["--queries", str(inputs / "pool.npz"), "--output_file", str(table), "--top_k", "1"]) == 0
     given = {"distractor_mapping": table, "distractor_dir": inputs / "pool"}
     for change, says in [

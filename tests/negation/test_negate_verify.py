@@ -6,8 +6,9 @@ from functools import cache
 import pytest
 
 from conclip.negation import Negation, load_spacy, parse
-from conclip.negation.grammar import filters, verify
-from conclip.negation.llm.chat import PROMPTS, Prompt
+from conclip.negation.grammar import generator as filters
+from conclip.negation.llm import verify
+from conclip.negation.llm.prompting import PROMPTS, Prompt
 
 PROMPT_FILES = sorted(PROMPTS.glob("*.json"))
 
@@ -32,9 +33,9 @@ def judge_false(caption, target, answer):
     return verify.check_false(parsed, pair, text, 1) or filters.reject(caption, made)
 
 
-def twins(kind, product, absent, present):
-    true = Negation("", product, kind, "", absent, (0, 1), True)
-    return true, replace(true, product=f"{product}_foil", target=present, truth=False)
+def minimal_pair(kind, negation_type, absent, present):
+    true = Negation("", negation_type, kind, "", absent, (0, 1), True)
+    return true, replace(true, negation_type=f"{negation_type}_foil", target=present, truth=False)
 
 
 RIDE = "A man is riding a horse."
@@ -62,7 +63,7 @@ DOG = "a black dog with a red ball runs past a wooden bench"
         (RIDE, "is riding", "A man is **not** riding a horse.", verify.ODD),
         (RIDE, "horse", "A man is riding no horse.", None),
         (RIDE, "horse", "No man is riding a horse.", verify.NOT_TARGET),
-        (RIDE, "man", "There is no man in the picture.", verify.LEFT_OUT),
+        (RIDE, "man", "There is no man in the picture.", verify.MISSING),
         (DOG, "black", "a dog that is not black with a red ball runs past a wooden bench", None),
         (DOG, "black", "a black dog with a ball that is not red runs past a wooden bench", verify.NOT_TARGET),
         (DOG, "runs", "a black dog with a red ball does not run past a wooden bench", None),
@@ -73,7 +74,7 @@ DOG = "a black dog with a red ball runs past a wooden bench"
         (FAR, "is sleeping", "a man not in a big old red shiny car is sleeping", verify.NOT_TARGET),
         (FAR, "big", "a man in a big old red shiny car is not sleeping", verify.NOT_TARGET),
         (DOG, "bench", "a black dog with a red ball runs, but not in a wooden bench", verify.ADDED),
-        (DOG, "bench", "there is no bench", verify.LEFT_OUT),
+        (DOG, "bench", "there is no bench", verify.MISSING),
         ("A woman rode her bike downhill .", "rode", "A woman did not ride her bike downhill .", None),
         ("A boy in a kid-sized car .", "kid-sized", "A boy in a car that is not kid-sized .", None),
     ],
@@ -93,7 +94,7 @@ def test_false_negations(caption, target, answer, reason):
         ("relation", "sofa", "bench", "a dog runs, but not past a sofa", "a dog runs, but not past a bench", None),
         ("attribute", "blue", "black", "a dog that is not blue", "a dog that is not black", None),
         ("verb", "sleep", "runs", "a dog is not sleeping", "a dog is not running", None),
-        ("object", "cat", "ball", "a black dog with no cat", "a dog with no ball", verify.NOT_TWINS),
+        ("object", "cat", "ball", "a black dog with no cat", "a dog with no ball", verify.NOT_MINIMAL),
         ("object", "cat", "ball", "a dog with no ball", "a dog with no cat", verify.NOT_THERE),
         ("object", "cat", "ball", "a dog with a cat", "a dog with a ball", verify.NO_NEGATION),
         ("object", "cat", "ball", "a ball but no cat", "a ball but no ball", verify.NOT_TARGET),
@@ -103,7 +104,9 @@ def test_false_negations(caption, target, answer, reason):
     ],
 )
 def test_true_negations_and_foils(kind, absent, present, first, second, reason):
-    assert verify.check_twins(parsed_(DOG), twins(kind, "true", absent, present), (first, second)) == reason
+    assert (
+        verify.check_minimal_pair(parsed_(DOG), minimal_pair(kind, "true", absent, present), (first, second)) == reason
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,13 +117,13 @@ def test_true_negations_and_foils(kind, absent, present, first, second, reason):
         ("there is no cat, but there is a dog", "there is no dog, but there is a cat", None),
         ("a cat but no dog", "a dog but no cat", verify.NOT_TARGET),
         ("no dog and no cat", "no cat and no dog", verify.NOT_TARGET),
-        ("a dog without a cat", "a cat but no dog", verify.NOT_TWINS),
+        ("a dog without a cat", "a cat but no dog", verify.NOT_MINIMAL),
         ("there is no cat", "there is no dog", verify.NOT_THERE),
     ],
 )
 def test_hybrids(first, second, reason):
     parsed = parsed_(DOG)
-    found = verify.check_twins(parsed, twins("object", "hybrid", "cat", "dog"), (first, second))
+    found = verify.check_minimal_pair(parsed, minimal_pair("object", "hybrid", "cat", "dog"), (first, second))
     found = found or verify.check_affirmed(parsed, first, "dog") or verify.check_affirmed(parsed, second, "cat")
     assert found == reason
 
@@ -153,11 +156,11 @@ def test_examples_of_the_prompts_pass_the_checks(path):
             assert triple == [example[name] for name in ("subject", "predicate", "object")]
             assert judge_false(caption, example["target"], texts[0]) is None
             continue
-        product = "hybrid" if "affirmed" in example else "true"
-        plan = twins(
-            "object" if path.stem != "absent-pair" else "verb", product, example["absent"], example["present"]
+        negation_type = "hybrid" if "affirmed" in example else "true"
+        plan = minimal_pair(
+            "object" if path.stem != "absent-pair" else "verb", negation_type, example["absent"], example["present"]
         )
-        assert verify.check_twins(parsed, plan, texts) is None
+        assert verify.check_minimal_pair(parsed, plan, texts) is None
         for text, name in zip(texts, ("affirmed", "affirmed_falsely"), strict=True):
             assert name not in example or verify.check_affirmed(parsed, text, example[name].partition(" ")[2]) is None
 

@@ -3,11 +3,11 @@
 import pytest
 
 from conclip.negation import parse
-from conclip.negation.grammar.maker import load_spacy
+from conclip.negation.grammar.generator import load_spacy
+from conclip.negation.grammar.parsing import read_tokens
 from conclip.negation.grammar.text import apply, comma, fit_articles, fit_case, split_end, tidy
-from conclip.negation.grammar.tree import read_tokens
-from conclip.negation.lexicon.morphology import article, gerund, plural, singular
-from conclip.negation.lexicon.names import any_of, contradicts, counted, may_be_one, some
+from conclip.negation.lexicon.inflection import article, gerund, plural, singular
+from conclip.negation.lexicon.names import any_of, contradicts, counted, may_corefer, some
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_phrases_of_a_name(name, many, no, without, there_is):
     ],
 )
 def test_names_of_one_thing(one, other, same):
-    assert may_be_one(one, other) is may_be_one(other, one) is same
+    assert may_corefer(one, other) is may_corefer(other, one) is same
 
 
 def test_what_is_implied_is_not_absent():

@@ -8,11 +8,10 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conclip.negation.grammar.core import Core, find_core
-from conclip.negation.grammar.parsed import Pair, Parsed
-from conclip.negation.grammar.rows import Negation
-from conclip.negation.grammar.text import comma, fit_case, split_end
-from conclip.negation.lexicon.morphology import article
+from conclip.negation.grammar.parsing import Pair, Parsed
+from conclip.negation.grammar.text import comma, fit_case, split_end, tidy
+from conclip.negation.lexicon import words
+from conclip.negation.lexicon.inflection import article
 from conclip.negation.lexicon.names import (
     any_of,
     contradicts,
@@ -21,9 +20,175 @@ from conclip.negation.lexicon.names import (
     is_many,
     is_place,
     is_unique,
-    may_be_one,
+    may_corefer,
     some,
 )
+from conclip.negation.rows import Negation
+
+_LINKS = frozenset({"IN", "RB", "RP", "JJ", "TO"})
+_DANGLING = frozenset({"IN", "CC", "DT", "TO", "PRP$", "POS", "MD"})
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What is left of a caption when one thing is taken out.
+
+    Attributes:
+        text (`str`): without the caption's end.
+        is_clause (`bool`): whether a clause fits behind it: it has a finite verb, or ends in a participle.
+        place (`tuple[str, str] | None`): if the thing stood in a "with …" phrase, the text before and after it.
+    """
+
+    text: str
+    is_clause: bool
+    place: tuple[str, str] | None = None
+
+
+def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
+    """The caption without the phrase or clause that brings in the thing `name` at token `noun`.
+
+    None if nothing sensible is left, or if what is left still names the thing.
+    """
+    tokens = parsed.tokens
+    roots = [token for token in tokens if token.head == token.i]
+    if len(roots) != 1:
+        return None
+    cut = _cut(parsed, noun)
+    if cut is None:
+        return None
+    keep_first, keep_last, first, last, is_with = cut
+    if first <= last:
+        last = _take_along(parsed, last)
+    kept = [t for t in tokens[keep_first : keep_last + 1] if not first <= t.i <= last and t.dep != "punct"]
+    if first <= last < len(tokens) - 1:
+        after = tokens[last + 1]
+        if (
+            after.dep == "mark"
+            or first == 0
+            or tokens[last].dep == "cc"
+            or (tokens[first].dep == "cc" and after.tag in ("VBG", "VBN"))
+        ):
+            return None
+    if not kept or kept[-1].tag in _DANGLING or not _stands_without(kept, name):
+        return None
+    caption = parsed.caption
+    end = len(split_end(caption)[0])
+    begin, stop = tokens[keep_first].start, min(tokens[keep_last].end, end)
+    if first > last:
+        before, after = caption[begin:stop], ""
+    else:
+        before, after = caption[begin : tokens[first].start], caption[tokens[last].end : stop]
+    root = roots[0]
+    # "A dog running and no ball" halts; "a dog running, but there is no ball" does not.
+    ends_in_verb = kept[-1].tag in ("VBG", "VBN", "RB", "RP") or kept[-1].text.endswith("ing")
+    is_clause = ends_in_verb or root in kept and _is_finite(parsed, root) and keep_first == 0
+    place = (before.rstrip(), after.lstrip()) if is_with else None
+    return Core(tidy(f"{before} {after}"), is_clause, place)
+
+
+def _stands_without(kept: list, name: str) -> bool:
+    nouns = [t for t in kept if t.tag[:2] == "NN"]
+    return bool(nouns) and not any(may_corefer(t.lemma.lower(), name) for t in nouns)
+
+
+def _is_finite(parsed: Parsed, verb) -> bool:
+    if verb.tag in ("VBZ", "VBP", "VBD"):
+        return True
+    return verb.tag[:2] == "VB" and any(
+        parsed.tokens[k].dep in ("aux", "auxpass") and parsed.tokens[k].tag in ("VBZ", "VBP", "VBD", "MD")
+        for k in parsed.children[verb.i]
+    )
+
+
+def _cut(parsed: Parsed, noun: int) -> tuple[int, int, int, int, bool] | None:
+    """First and last token to keep, first and last of those to remove among them, and whether "with" brings it in."""
+    tokens = parsed.tokens
+    token = tokens[noun]
+    whole = (0, len(tokens) - 1)
+    while token.dep == "pobj" and tokens[token.head].text.lower() == "of":
+        above = tokens[tokens[token.head].head]
+        if above.tag[:2] != "NN":
+            break
+        token = above
+    if token.dep == "pobj":
+        base = tokens[token.head]
+        if base.dep == "agent":
+            return None
+        while tokens[base.head].tag in _LINKS and base.head != base.i:
+            base = tokens[base.head]
+        governor = tokens[base.head]
+        if governor.tag[:2] == "NN":
+            if governor.i > base.i:
+                return None
+            return *whole, base.left, base.right, base.text == "with" and base.i == base.left
+        if governor.tag[:2] != "VB" or governor.lemma == "be" or base.i < governor.i:
+            return _subject_alone(parsed, governor) if base.i > governor.i else None
+        has_object = parsed.kid(governor.i, "dobj") >= 0
+        free = has_object or (governor.lemma in words.FREE_VERBS and governor.tag != "VBN")
+        if free and governor.lemma not in words.BINDING_VERBS:
+            return *whole, base.left, base.right, base.text == "with" and base.i == base.left
+        return _without_verb(parsed, governor)
+    if token.dep == "dobj":
+        return _without_verb(parsed, tokens[token.head])
+    if token.dep == "conj":
+        return _without_conjunct(parsed, token)
+    return None
+
+
+def _take_along(parsed: Parsed, last: int) -> int:
+    """What only the removed thing bore out goes with it: "(a stick) in its mouth", "(a pack) on"."""
+    tokens = parsed.tokens
+    if last + 1 >= len(tokens) or tokens[last + 1].tag not in ("IN", "RP") or tokens[last + 1].dep == "mark":
+        return last
+    after = tokens[last + 1]
+    noun = parsed.kid(after.i, "pobj")
+    if after.left == after.right == after.i and after.text in ("on", "off"):
+        return after.i
+    if noun >= 0 and tokens[noun].lemma in words.NO_OBJECT and parsed.kid(noun, "poss") >= 0:
+        return after.right
+    return last
+
+
+def _without_verb(parsed: Parsed, verb) -> tuple[int, int, int, int, bool] | None:
+    tokens = parsed.tokens
+    while verb.dep == "xcomp":
+        verb = tokens[verb.head]
+    whole = (0, len(tokens) - 1)
+    if verb.dep == "acl" and verb.i > verb.head:
+        return *whole, verb.left, verb.right, False
+    if verb.dep == "advcl" and verb.left > verb.head and verb.tag == "VBG":
+        return *whole, verb.left, verb.right, False
+    if verb.dep == "conj" and tokens[verb.head].tag[:2] == "VB":
+        if tokens[verb.left - 1].dep == "cc" and tokens[verb.left - 1].head == verb.head:
+            return *whole, verb.left - 1, verb.right, False
+        return None
+    return _subject_alone(parsed, verb)
+
+
+def _subject_alone(parsed: Parsed, verb) -> tuple[int, int, int, int, bool] | None:
+    """Keeps the subject's noun phrase of a main verb."""
+    subject = parsed.kid(verb.i, "nsubj", "nsubjpass")
+    if subject < 0 or verb.dep != "ROOT":
+        return None
+    token = parsed.tokens[subject]
+    if token.tag[:2] != "NN" or token.lemma in words.NO_OBJECT and parsed.tokens[token.right].i == subject:
+        return None
+    right = min(token.right, verb.i - 1)
+    return token.left, right, right + 1, right, False
+
+
+def _without_conjunct(parsed: Parsed, token) -> tuple[int, int, int, int, bool] | None:
+    tokens = parsed.tokens
+    first = tokens[token.head]
+    cc = token.left - 1
+    if cc < 1 or tokens[cc].dep != "cc" or tokens[cc].text.lower() != "and" or parsed.kid(token.i, "conj") >= 0:
+        return None
+    if first.tag[:2] != "NN" or first.dep == "conj":
+        return None
+    if first.dep in ("nsubj", "nsubjpass"):
+        return first.left, cc - 1, cc, cc - 1, False
+    return 0, len(tokens) - 1, cc, token.right, False
+
 
 # {no}: "dog", "dogs"; {a}: "a dog", "any dogs"; {be}: "is", "are"; {p}: "picture"; {core}: the rest of the caption.
 _NOUN_FRAMES = (
@@ -83,12 +248,12 @@ class Frame:
     picture: str
 
 
-def deny_object(parsed: Parsed, pair: Pair, rng: random.Random) -> Negation:
+def negate_object(parsed: Parsed, pair: Pair, rng: random.Random) -> Negation:
     """A false negation of the thing that `pair` names, in a frame that a true negation could have."""
-    return _fill(parsed, _draw_frame(parsed, pair, pair.name, rng), pair, pair.name, "false")
+    return _fill(parsed, _sample_frame(parsed, pair, pair.name, rng), pair, pair.name, "false")
 
 
-def deny_absent(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, Negation] | None:
+def negate_absent_object(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, Negation] | None:
     """A true negation and its foil: one frame, filled with `absent` and with an object of the caption's.
 
     The frame is what the caption says without that object. False negations of objects (`form.deny`) come from the same
@@ -98,7 +263,7 @@ def deny_absent(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negati
     if not things:
         return None
     pair = things[int(rng.random() * len(things))]
-    frame = _draw_frame(parsed, pair, absent, rng)
+    frame = _sample_frame(parsed, pair, absent, rng)
     return _fill(parsed, frame, pair, absent, "true"), _fill(parsed, frame, pair, pair.name, "true_foil")
 
 
@@ -108,7 +273,7 @@ def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, N
     if not things:
         return None
     pair = things[int(rng.random() * len(things))]
-    others = [other for other in things if not may_be_one(other.name, pair.name)]
+    others = [other for other in things if not may_corefer(other.name, pair.name)]
     frames = _HYBRID_FRAMES
     if all(map(goes_along, (pair.name, absent, *(other.name for other in others)))):
         frames += _HYBRID_WITHOUT_FRAMES
@@ -138,7 +303,7 @@ def is_absent(parsed: Parsed, noun: str) -> bool:
     return bool(absent_nouns(parsed, (noun,)))
 
 
-def _draw_frame(parsed: Parsed, pair: Pair, name: str, rng: random.Random) -> Frame:
+def _sample_frame(parsed: Parsed, pair: Pair, name: str, rng: random.Random) -> Frame:
     """`name` is what fills the frame beside `pair`: a frame has to suit both."""
     bare, which, number, picture = rng.random(), rng.random(), rng.random(), rng.random()
     core = None
@@ -163,7 +328,7 @@ def _other_thing(parsed: Parsed, pair: Pair, rng: random.Random) -> Core | None:
     others = [
         other
         for other in parsed.pairs
-        if other.kind == "object" and not may_be_one(other.name, pair.name) and _stands_alone(parsed, other.token)
+        if other.kind == "object" and not may_corefer(other.name, pair.name) and _stands_alone(parsed, other.token)
     ]
     if not others:
         return None
@@ -171,7 +336,7 @@ def _other_thing(parsed: Parsed, pair: Pair, rng: random.Random) -> Core | None:
     text = parsed.text(parsed.phrase(other.token))
     if any(token.tag == "PRP$" for token in parsed.tokens[parsed.tokens[other.token].left : other.token]):
         return None
-    return None if any(may_be_one(word, pair.name) for word in text.lower().split()) else Core(text, False)
+    return None if any(may_corefer(word, pair.name) for word in text.lower().split()) else Core(text, False)
 
 
 def _stands_alone(parsed: Parsed, noun: int) -> bool:
@@ -181,7 +346,7 @@ def _stands_alone(parsed: Parsed, noun: int) -> bool:
 
 
 def _fill(
-    parsed: Parsed, frame: Frame, pair: Pair, name: str, product: str, one: str = "", one_many: bool = False
+    parsed: Parsed, frame: Frame, pair: Pair, name: str, negation_type: str, one: str = "", one_many: bool = False
 ) -> Negation:
     caption = parsed.caption
     # "No beaches" is said of many pictures, "no beach" of one.
@@ -199,6 +364,6 @@ def _fill(
         p=frame.picture,
         a_p=f"{article(frame.picture)} {frame.picture}",
     )
-    truth = product in ("true", "hybrid")
+    truth = negation_type in ("true", "hybrid")
     text = fit_case(text, caption) + split_end(caption)[1]
-    return Negation(text, product, "object", frame.rule, name, pair.span, truth)
+    return Negation(text, negation_type, "object", frame.rule, name, pair.span, truth)

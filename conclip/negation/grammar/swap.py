@@ -3,13 +3,12 @@
 import random
 import re
 
-from conclip.negation.grammar.parse import is_plural
-from conclip.negation.grammar.parsed import Parsed
-from conclip.negation.grammar.rows import Negation, Span
+from conclip.negation.grammar.parsing import Parsed, is_plural
 from conclip.negation.grammar.text import apply, fit_articles, fit_case
 from conclip.negation.lexicon import words
-from conclip.negation.lexicon.morphology import is_mass, is_person
-from conclip.negation.lexicon.names import is_place, may_be_one
+from conclip.negation.lexicon.inflection import is_mass, is_person
+from conclip.negation.lexicon.names import is_place, may_corefer
+from conclip.negation.rows import Negation, Span
 
 # What stands on both sides of these may change places and the caption stays true.
 _SYMMETRIC = frozenset("and or next near beside with by alongside between to around among against".split())
@@ -121,7 +120,7 @@ def _phrases(parsed: Parsed) -> list[tuple[Span, Span]]:
 def _fixed(parsed: Parsed, a, b) -> bool:
     """Whether the caption would stay true, or lose its sense, with `a` and `b` exchanged."""
     tokens = parsed.tokens
-    if a.lemma == b.lemma or may_be_one(a.lemma, b.lemma):
+    if a.lemma == b.lemma or may_corefer(a.lemma, b.lemma):
         return True
     if tokens[b.head].text.lower() == "of" or tokens[a.head].text.lower() == "of":
         return True

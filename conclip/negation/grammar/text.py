@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from conclip.negation.lexicon.morphology import article
+from conclip.negation.lexicon.inflection import article
 
 Edit = tuple[int, int, str]  # characters start to end (excluded) become the text
 

@@ -13,12 +13,102 @@ from pathlib import Path
 import numpy as np
 
 from conclip.negation.lexicon import words
-from conclip.negation.lexicon.implied import IMPLIED_BY, PRONOUNS
-from conclip.negation.lexicon.morphology import is_person, singular
-from conclip.negation.lexicon.names import may_be_one
+from conclip.negation.lexicon.inflection import is_person, singular
+from conclip.negation.lexicon.names import may_corefer
+
+# What is there (one thing a word) -> the words (singular, as said) that tell. Made by reading which things
+# captions of an image name when another caption of it does not.
+_TOLD_BY = {
+    "snow": "snowy ski skis skiing skier snowboard snowboarding snowboarder sled sledding snowball snowman snowmobile",
+    "ski": "skiing skier",
+    "snowboard": "snowboarding snowboarder",
+    "slope": "skiing skier snowboarding snowboarder downhill",
+    "water": "swim swims swimming swimmer surf surfing surfer wet splash splashing splashes swam boat sail sailing "
+    "kayak kayaking canoe canoeing paddle paddling wade wading raft rafting rapids dive diving beach dock pier "
+    "fountain sprinkler underwater waterfall wakeboard wakeboarding wakeboarder fishing fisherman bathe bathing "
+    "shoreline puddle hose wave coast harbor",
+    "wave": "surf surfing surfer",
+    "surfboard": "surf surfing surfer",
+    "pool": "swim swimming swimmer diving poolside underwater",
+    "boat canoe kayak raft": "sail sailing rowing rower kayaking kayaker canoeing rafting rapids paddling dock "
+    "harbor marina",
+    "bike bicycle motorcycle motorbike": "biker biking cyclist cycling bicyclist motorcyclist bmx bmxer rider "
+    "riding ride rides pedals wheelie",
+    "horse": "rider riding ride rides jockey rodeo equestrian cowboy bronco saddle gallop",
+    "skateboard": "skateboarding skateboarder skater skating skateboards",
+    "skate": "skater skating",
+    "ramp": "skateboarding skateboarder skater halfpipe",
+    "grass": "grassy lawn field meadow pasture yard backyard park",
+    "sand": "sandy beach shore dune desert volleyball",
+    "beach": "sandy ocean sea surf shore seaside wave",
+    "ocean sea": "beach shore seaside surf surfing surfer coast wave",
+    "tree woods": "wooded forest woods jungle park leafy orchard",
+    "forest woods": "wooded tree trail",
+    "rock": "rocky cliff climber climbing climb stony",
+    "cliff": "climber climbing climb rocky",
+    "rope": "climber climbing tug rappel rappelling",
+    "mountain": "mountainous mountaintop climber climbing hiker hiking snowy summit ski",
+    "hill": "hilly hillside downhill slope",
+    "trail": "hike hiking hiker",
+    "backpack": "hike hiking hiker backpacker backpacking",
+    "mud": "muddy",
+    "dirt": "dirty dusty muddy",
+    "dust": "dusty",
+    "leaf": "leafy tree autumn",
+    "road": "roadside traffic driving racetrack car truck",
+    "street": "traffic crosswalk curb sidewalk city urban road car taxi downtown",
+    "sidewalk": "street pavement curb",
+    "building": "city urban downtown indoors inside",
+    "car": "driving traffic race racing drive drives",
+    "ball": "soccer football basketball baseball volleyball tennis golf rugby softball catch throws throw kicks "
+    "juggle juggling fetch bowling lacrosse polo ballgame pitcher pitch game player team toy",
+    "bat": "baseball batter batting cricket swing",
+    "racket": "tennis badminton",
+    "field": "soccer football baseball rugby lacrosse",
+    "court": "basketball tennis volleyball",
+    "player": "game match team",
+    "uniform": "player team baseball football soccer police officer soldier",
+    "helmet": "biker cyclist motorcyclist bmx football rider racer racing hockey",
+    "toy": "playing plays play fetch",
+    "stick": "fetch hockey lacrosse",
+    "leash": "walking walks",
+    "crowd": "audience spectator parade concert stadium festival onlooker",
+    "person": "climbing rollerblader blader schoolchildren motocross motocrosser wakeboarding skateboarding surfing",
+    "chair": "seated table restaurant",
+    "table": "restaurant dinner dining eating meal cafe",
+    "food": "eating eats eat meal restaurant dinner picnic cooking bbq barbecue",
+    "drink": "drinking drinks bar beer wine",
+    "camera": "photographer photograph photographing pose poses posing",
+    "guitar": "guitarist band",
+    "drum": "drummer band",
+    "microphone": "sing singing singer sings karaoke",
+    "stage": "concert perform performing performer band",
+    "swing": "swinging swings playground",
+    "slide": "playground sliding slides",
+    "playground": "swing slide",
+    "fire": "campfire bonfire flame smoke",
+    "tent": "camp camping camper campsite",
+    "bed": "bedroom asleep sleeping",
+    "window": "indoors inside",
+    "floor": "indoors inside room",
+    "umbrella": "rain rainy",
+    "rain": "rainy umbrella",
+    "flag": "parade",
+    "sign": "protest protester",
+    "bench": "seated",
+}
+
+# These tell of a person where no animal is spoken of.
+PRONOUNS = frozenset("he she his her hers him who someone anyone somebody".split())
+
+IMPLIED_BY: dict[str, tuple[str, ...]] = {}
+for _things, _told in _TOLD_BY.items():
+    for _word in _told.split():
+        IMPLIED_BY[_word] = (*IMPLIED_BY.get(_word, ()), *_things.split())
+
 
 VOCABULARY = 2_000
-DRAWN = 16
+NUM_SAMPLED = 16
 # Names held while counting; the rarer half goes when there are more.
 _MOST_NAMES = 400_000
 # Captions' worth of the overall frequencies that are mixed into what was counted with a noun.
@@ -94,7 +184,7 @@ class AbsentNouns:
     def _numbers(self, holds: Callable[[str], bool]) -> list[int]:
         return [number for head, numbers in self._of_head.items() if holds(head) for number in numbers]
 
-    def draw(self, nouns: Sequence[str], captions: Sequence[str], labels: Sequence[str], seed: int, row: int):
+    def sample(self, nouns: Sequence[str], captions: Sequence[str], labels: Sequence[str], seed: int, row: int):
         """Up to 16 names (`list[str]`) of things that nothing said of the image mentions, the first drawn first.
 
         Args:
@@ -108,9 +198,16 @@ class AbsentNouns:
         # Smallest exponentials of rate w first: a draw without replacement, each time in proportion to w.
         with np.errstate(divide="ignore"):
             keys /= weights
-        most = min(DRAWN, int(np.count_nonzero(weights)))
+        most = min(NUM_SAMPLED, int(np.count_nonzero(weights)))
         chosen = np.argpartition(keys, most - 1)[:most] if 0 < most < len(keys) else np.flatnonzero(weights)
         return [self.names[number] for number in chosen[np.argsort(keys[chosen], kind="stable")]]
+
+    @classmethod
+    def count(cls, lists: Callable[[], Iterable[Sequence[str]]]) -> "AbsentNouns":
+        """Count names, and which captions name together; `lists()` gives the objects of each caption, twice."""
+        counted = count_names(lists())
+        names = [name for name, _ in counted]
+        return cls(names, np.array([count for _, count in counted], np.int64), count_pairs(lists(), names))
 
     def fit(self, sample: Iterable[tuple[Sequence[str], Sequence[str], Sequence[str]]]) -> None:
         """Finds the scale at which the nouns drawn first are as frequent as those that captions name.
@@ -159,16 +256,16 @@ class AbsentNouns:
     def _find(self, word: str) -> list[int]:
         parts = {word, *word.split("-")} if "-" in word else {word}
         said = {form for part in parts for form in (part, singular(part))}
-        numbers = {number for form in said for number in self._may_be(form)}
+        numbers = {number for form in said for number in self._coreferring(form)}
         for thing in {thing for form in said for thing in IMPLIED_BY.get(form, ())}:
             numbers.update(self._people if thing == "person" else self._of_head.get(thing, ()))
         return sorted(numbers)
 
-    def _may_be(self, noun: str) -> list[int]:
+    def _coreferring(self, noun: str) -> list[int]:
         near = {noun, *_NEAR.get(noun, ())}
         if is_person(noun):
             near |= self._person_heads
-        return [number for head in near if may_be_one(noun, head) for number in self._of_head.get(head, ())]
+        return [number for head in near if may_corefer(noun, head) for number in self._of_head.get(head, ())]
 
     def save(self, path: Path) -> None:
         np.savez(path, names=np.array(self.names), totals=self.totals, pairs=self.pairs, scale=self.scale)

@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from conclip.negation.lexicon import words
-from conclip.negation.lexicon.morphology import article, is_mass, is_person, is_plural_only, plural
+from conclip.negation.lexicon.inflection import article, is_mass, is_person, is_plural_only, plural
 
 _GROUPS: dict[str, set[int]] = {}
 for _number, _names in enumerate(words.SYNONYMS):
@@ -12,7 +12,7 @@ for _number, _names in enumerate(words.SYNONYMS):
 
 
 @lru_cache(maxsize=1 << 18)
-def may_be_one(first: str, second: str) -> bool:
+def may_corefer(first: str, second: str) -> bool:
     """Whether two names may be said of one thing: "bike" and "bicycle", "person" and "man"."""
     one, other = first.rpartition(" ")[2], second.rpartition(" ")[2]
     if one == other or first == other or one == second:
@@ -25,7 +25,7 @@ def may_be_one(first: str, second: str) -> bool:
 @lru_cache(maxsize=1 << 18)
 def contradicts(word: str, noun: str) -> bool:
     """Whether "no `noun`" may be false where a caption has `word`."""
-    return may_be_one(word, noun) or is_implied(word, noun)
+    return may_corefer(word, noun) or is_implied(word, noun)
 
 
 def is_implied(word: str, noun: str) -> bool:

@@ -1,40 +1,53 @@
-"""The run: captions in, a folder out, in two stages (parse and count; negate and write) that can be resumed."""
+"""
+The run: captions in, a folder out, in two stages that a repeated command continues.
 
+Both stages are `Dataset.map` over units of some hundred captions, one shard (Parquet file) at a time. Stage 1 parses
+the captions and names their objects; absent nouns are counted over these. Stage 2 negates and writes the shard. What
+is finished stays in the folder: parses of a shard below `.work`, rows of a shard below `data`.
+"""
+
+import importlib.metadata
 import json
+import os
 import shutil
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
+import multiprocess
 import numpy as np
-from tqdm.auto import tqdm
+import pyarrow.parquet as pq
+import xxhash
+from datasets import Dataset, Features, Sequence, Value
+from spacy.tokens import DocBin
 
-from conclip.negation.lexicon.absent import AbsentNouns, count_names, count_pairs
-from conclip.negation.llm.chat import BudgetReached
-from conclip.negation.llm.http_chat import ServerError
-from conclip.negation.pipeline.arguments import WORK, NegateArguments, NegateError
-from conclip.negation.pipeline.begin import begin, check_folder, check_maker, write_json
-from conclip.negation.pipeline.folder import ShardWriter, is_kept, make_card, make_row
-from conclip.negation.pipeline.look_alikes import LookAlikes
-from conclip.negation.pipeline.report import make_report, write_samples
-from conclip.negation.pipeline.source import Source
-from conclip.negation.pipeline.work import (
-    NOUNS_FILE,
-    UNIT,
-    Processes,
-    Unit,
-    count_reasons,
-    nouns_path,
-    read_nouns,
-    replace,
+from conclip.atomic_write import write_atomically
+from conclip.errors import UsageError
+from conclip.negation import negator
+from conclip.negation.lexicon.absent import AbsentNouns
+from conclip.negation.pipeline.output import make_card, make_report, uncompressed_bytes, write_parquet, write_samples
+from conclip.negation.pipeline.source import DistractorImages, Source
+from conclip.negation.rows import as_columns, features, is_usable
+
+REPORT_FILE, SAMPLES_FILE, SETTINGS_FILE = "report.json", "samples.md", "settings.json"
+# Below the folder that is written: what is needed until it is finished.
+WORK = ".work"
+NOUNS_FILE = "nouns.npz"
+WRITTEN_BY = "conclip negate"
+# Rows of a row group; with images few, so that one fits in memory.
+_ROW_GROUP, _ROW_GROUP_OF_IMAGES = 1_000, 128
+_PARSED = Features(
+    {
+        "first": Value("int64"),
+        "last": Value("int64"),
+        # The parses in spaCy's own format, some 75 bytes a caption.
+        "docs": Value("binary"),
+        "objects": Sequence(Sequence(Value("string"))),
+    }
 )
-
-REPORT_FILE, SAMPLES_FILE = "report.json", "samples.md"
-# Captions the frequencies of absent nouns are fitted on, evenly spread.
-_SAMPLE = 4_096
+_ATTRIBUTES = ["TAG", "LEMMA", "DEP", "HEAD"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +59,10 @@ class Shard:
     first: int
     last: int
 
-    def units(self) -> list[Unit]:
-        return [Unit(first, min(first + UNIT, self.last)) for first in range(self.first, self.last, UNIT)]
+    def units(self) -> Dataset:
+        """Return the units, a row each: what spaCy takes at a time is one unit, however many processes there are."""
+        firsts = list(range(self.first, self.last, negator.BATCH))
+        return Dataset.from_dict({"first": firsts, "last": [min(one + negator.BATCH, self.last) for one in firsts]})
 
 
 def plan(source: Source, captions_per_shard: int) -> list[Shard]:
@@ -67,182 +82,309 @@ def plan(source: Source, captions_per_shard: int) -> list[Shard]:
     return shards
 
 
-def write_folder(arguments: NegateArguments) -> str:
-    """Writes `arguments.output_dir` and returns what to tell the user.
+def check_folder(output: Path, overwrite: bool) -> None:
+    """
+    Remove a folder that this command wrote and that is to be replaced.
 
-    A folder that the same command began is continued: units parsed and shards written are kept. Raises `NegateError`.
+    Raises:
+        UsageError: the folder holds something else.
+    """
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    if output.is_dir() and read_settings(output) is None:
+        raise UsageError(f"{output} was not written by this command and is left alone: choose another --output_dir.")
+    if overwrite:
+        shutil.rmtree(output)
+
+
+def read_settings(output: Path) -> dict | None:
+    try:
+        settings = json.loads((output / SETTINGS_FILE).read_text(encoding="utf-8"))
+        return settings if settings["written_by"] == WRITTEN_BY else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def begin(output: Path, source: Source, settings: dict) -> dict:
+    """
+    Write the settings, or compare them with those with which the folder was begun.
+
+    Raises:
+        UsageError: the settings differ.
+    """
+    rules = xxhash.xxh3_64()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        rules.update(path.read_bytes())
+    settings = {
+        "written_by": WRITTEN_BY,
+        **settings,
+        "captions": source.num_captions,
+        "captions_digest": source.digest,
+        "spacy": importlib.metadata.version("spacy"),
+        "code": rules.hexdigest(),
+    }
+    before = read_settings(output)
+    if before is not None and before != settings:
+        name = next(name for name in {**before, **settings} if before.get(name) != settings.get(name))
+        raise UsageError(
+            f"{output} was begun with other settings ({name}: {before.get(name)}, now {settings.get(name)}): repeat "
+            "them, choose another --output_dir, or replace the folder with --overwrite."
+        )
+    for folder in (output / "data", output / WORK):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("unfinished-*"):
+            path.unlink()
+    if before is None:
+        write_json(output / SETTINGS_FILE, settings)
+    return settings
+
+
+def write_json(path: Path, content: dict) -> None:
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def write_folder(
+    source: Source,
+    output: Path,
+    generator,
+    settings: dict,
+    distractors: DistractorImages | None = None,
+    captions_per_shard: int = 10_240,
+    num_proc: int = 1,
+) -> str:
+    """
+    Write a folder of negations and return what to print.
+
+    A folder that was begun with the same settings is continued: shards that are parsed or written are not made again.
+
+    Args:
+        source: the captions.
+        output: the folder, new or begun by this function.
+        generator: a `GrammarGenerator` or `LanguageModelGenerator`.
+        settings: what the rows depend on besides the captions, as JSON has it; recorded in the folder.
+        distractors: images to embed beside those of the source.
+        captions_per_shard: captions of one Parquet file.
+        num_proc: processes; the rows are the same whatever their number.
+
+    Raises:
+        UsageError: other settings than those of the folder, an image that cannot be read, or no row at all.
     """
     started = time.monotonic()
-    output = Path(arguments.output_dir)
-    check_folder(output, arguments.overwrite_output_dir)
-    check_maker(arguments)
-    source = Source(arguments)
-    look_alikes = LookAlikes(arguments, len(source.offsets) - 1) if arguments.distractor_mapping else None
-    settings = begin(output, arguments, source)
+    settings = begin(output, source, settings)
     if (output / "README.md").exists():
         return f"{output} was finished before with these settings: nothing to do."
-    shards = plan(source, arguments.captions_per_shard)
-    work = output / WORK
-    rows = (arguments.seed, arguments.strategy, arguments.products)
-    worker = (str(work), *rows, arguments.tokenizer_name, arguments.language_model)
+    shards = plan(source, captions_per_shard)
+    # Loaded before the processes are forked, so that they share it.
+    _ = generator.nlp
     try:
-        with Processes(arguments.num_proc, worker) as processes:
-            parse_all(source, shards, output, processes)
-            if not (work / NOUNS_FILE).exists():
-                fit_absent(source, shards, work)
-            negate_all(source, look_alikes, shards, output, processes)
-    except (BudgetReached, ServerError) as error:
-        raise NegateError(f"{error} Answers are kept: the same command goes on from here.") from error
-    except ValueError as error:
-        # The model cannot be loaded, a prompt or key is none: each says what.
-        if arguments.language_model and not isinstance(error, NegateError):
-            raise NegateError(str(error)) from error
-        raise
-    except BrokenProcessPool as error:
-        raise NegateError(
-            "a process was ended from outside, for want of memory perhaps; the same command goes on from here, with "
-            "fewer --num_proc if need be."
+        for shard in shards:
+            if not _parsed_path(output, shard).exists():
+                parse_shard(source, shard, output, generator, num_proc)
+        absent_nouns = fit_absent_nouns(source, shards, output)
+        for shard in shards:
+            if not _counts_path(output, shard).exists():
+                write_shard(source, shard, distractors, output, generator, absent_nouns, num_proc)
+    except RuntimeError as error:
+        if "subprocesses has abruptly died" not in str(error):
+            raise
+        raise UsageError(
+            "a process was ended from outside, perhaps for lack of memory; the same command continues from here, "
+            "with a smaller --num_proc if necessary."
         ) from error
-    return finish(output, arguments, source, shards, settings, time.monotonic() - started)
+    return finish(output, source, shards, settings, time.monotonic() - started, num_proc)
 
 
-def parse_all(source: Source, shards: list[Shard], output: Path, processes: Processes) -> None:
-    units = [unit for shard in shards for unit in shard.units()]
-    missing = [unit for unit in units if not nouns_path(output / WORK, unit).exists()]
-    done = source.num_captions - sum(unit.last - unit.first for unit in missing)
-    jobs = ((unit, source.captions(unit.first, unit.last)) for unit in missing)
-    with progress("Parsing", source.num_captions, done) as bar:
-        for captions in processes.map("parse", jobs):
-            bar.update(captions)
+def _parsed_path(output: Path, shard: Shard) -> Path:
+    return output / WORK / f"{shard.name}.parquet"
 
 
-def progress(what: str, total: int, done: int):
-    return tqdm(total=total, initial=done, desc=what, unit=" captions", unit_scale=True)
-
-
-def fit_absent(source: Source, shards: list[Shard], work: Path) -> None:
-    """Counts nouns and fits how absent ones are drawn."""
-    units = [unit for shard in shards for unit in shard.units()]
-
-    def lists() -> Iterator[list[str]]:
-        for unit in units:
-            yield from read_nouns(work, unit)
-
-    counted = count_names(lists())
-    names = [name for name, _ in counted]
-    absent = AbsentNouns(names, np.array([count for _, count in counted], np.int64), count_pairs(lists(), names))
-    every = max(1, source.num_captions // _SAMPLE)
-
-    def sample():
-        for unit in units:
-            chosen = [number for number in range(unit.first, unit.last) if number % every == 0]
-            nouns = read_nouns(work, unit) if chosen else []
-            for number, (captions, labels) in zip(chosen, source.said(chosen), strict=True):
-                yield nouns[number - unit.first], captions, labels
-
-    absent.fit(sample())
-    unfinished = work / "unfinished-nouns.npz"
-    absent.save(unfinished)
-    unfinished.rename(work / NOUNS_FILE)
-
-
-def negate_all(
-    source: Source, look_alikes: LookAlikes | None, shards: list[Shard], output: Path, processes: Processes
-) -> None:
-    """Writes the shards that are not there yet; a shard is finished when its counts are."""
-    missing = [shard for shard in shards if not counts_path(output, shard).exists()]
-    done = source.num_captions - sum(shard.last - shard.first for shard in missing)
-    units = (unit for shard in missing for unit in shard.units())
-    found = processes.map("negate", ((unit, source.said(range(unit.first, unit.last))) for unit in units))
-    with progress("Negating", source.num_captions, done) as bar:
-        for shard in missing:
-            write_shard(source, shard, look_alikes, output, found, bar)
-
-
-def write_shard(
-    source: Source, shard: Shard, look_alikes: LookAlikes | None, output: Path, found: Iterator, bar
-) -> None:
-    arguments = source.arguments
-    writer = ShardWriter(output / "data" / f"{shard.name}.parquet", bool(arguments.image_column))
-    reasons: dict[str, Counter] = {}
-    try:
-        for unit in shard.units():
-            results = next(found)
-            for product, counts in count_reasons(result for _, result, _ in results).items():
-                reasons.setdefault(product, Counter()).update(counts)
-            writer.write(make_rows(source, look_alikes, unit, results))
-            bar.update(unit.last - unit.first)
-        writer.close()
-    except BaseException:
-        writer.discard()
-        raise
-    counts = {"split": shard.split, "rows": writer.rows, "bytes": writer.nbytes, "reasons": reasons}
-    write_json(counts_path(output, shard), counts)
-
-
-def make_rows(source: Source, look_alikes: LookAlikes | None, unit: Unit, results: list) -> list[dict]:
-    rows = []
-    for number, (caption, result, nouns) in zip(range(unit.first, unit.last), results, strict=True):
-        row = make_row(caption, result, nouns)
-        if is_kept(row, source.arguments.products):
-            row["source_row"], row["source_caption"] = source.place(number)
-            rows.append(row)
-    if source.arguments.image_column and rows:
-        at = [row["source_row"] for row in rows]
-        distractors = look_alikes.images(at) if look_alikes else [[] for _ in at]
-        for row, image, own in zip(rows, source.images(at), distractors, strict=True):
-            row |= {"image": image, "distractor_images": own}
-    return rows
-
-
-def counts_path(output: Path, shard: Shard) -> Path:
+def _counts_path(output: Path, shard: Shard) -> Path:
     return output / WORK / f"{shard.name}.json"
 
 
-def finish(
-    output: Path, arguments: NegateArguments, source: Source, shards: list[Shard], settings: dict, seconds: float
-) -> str:
-    """Report, samples and card, the card last: a folder with a card is finished."""
+def _map(units: Dataset, function, columns: Features, num_proc: int, what: str, **options) -> Dataset:
+    return units.map(
+        function,
+        batched=True,
+        batch_size=1,
+        remove_columns=units.column_names,
+        features=columns,
+        num_proc=min(num_proc, len(units)) if num_proc > 1 else None,
+        load_from_cache_file=False,
+        # Without one, `datasets` would hash the source with all its files.
+        new_fingerprint=xxhash.xxh3_64_hexdigest(what.encode()),
+        desc=what,
+        **options,
+    )
+
+
+def parse_shard(source: Source, shard: Shard, output: Path, generator, num_proc: int) -> None:
+    """Stage 1: parse the captions of a shard and name their objects."""
+    options = {"fn_kwargs": {"source": source, "generator": generator}}
+    parsed = _map(shard.units(), parse_unit, _PARSED, num_proc, f"Parsing {shard.name}", **options)
+    write_parquet(parsed, _parsed_path(output, shard), _ROW_GROUP)
+
+
+def parse_unit(unit: dict[str, list], source: Source, generator) -> dict[str, list]:
+    end_with_parent()
+    (first,), (last,) = unit["first"], unit["last"]
+    docs = negator.parse_captions(generator, source.captions(first, last))
+    content = DocBin(attrs=_ATTRIBUTES, docs=docs).to_bytes()
+    return {"first": [first], "last": [last], "docs": [content], "objects": [negator.name_objects(docs)]}
+
+
+def end_with_parent() -> None:
+    """End this process with the one that started it: without it, it would wait for work forever."""
+    parent = multiprocess.parent_process()
+    if parent is not None and not any(thread.name == "end_with_parent" for thread in threading.enumerate()):
+        wait = lambda: (parent.join(), os._exit(1))  # noqa: E731
+        threading.Thread(target=wait, name="end_with_parent", daemon=True).start()
+
+
+def fit_absent_nouns(source: Source, shards: list[Shard], output: Path) -> AbsentNouns:
+    """Count nouns and fit how absent ones are sampled, or read what an earlier run counted."""
+    path = output / WORK / NOUNS_FILE
+    if path.exists():
+        return AbsentNouns.load(path)
+
+    def units():
+        for shard in shards:
+            for batch in pq.ParquetFile(_parsed_path(output, shard)).iter_batches(
+                columns=["first", "last", "objects"]
+            ):
+                yield from batch.to_pylist()
+
+    def lists():
+        for unit in units():
+            yield from unit["objects"]
+
+    every = max(1, source.num_captions // negator.FITTED)
+
+    def sample():
+        for unit in units():
+            chosen = [number for number in range(unit["first"], unit["last"]) if number % every == 0]
+            for number, (captions, labels) in zip(chosen, source.image_texts(chosen), strict=True):
+                yield unit["objects"][number - unit["first"]], captions, labels
+
+    absent_nouns = AbsentNouns.count(lists)
+    absent_nouns.fit(sample())
+    unfinished = path.with_name(f"unfinished-{NOUNS_FILE}")
+    absent_nouns.save(unfinished)
+    unfinished.rename(path)
+    return absent_nouns
+
+
+def write_shard(
+    source: Source,
+    shard: Shard,
+    distractors: DistractorImages | None,
+    output: Path,
+    generator,
+    absent_nouns: AbsentNouns,
+    num_proc: int,
+) -> None:
+    """Stage 2: negate the captions of a shard and write its rows. A shard is finished when its counts are written."""
+    units = Dataset.from_dict(pq.read_table(_parsed_path(output, shard)).to_pydict(), features=_PARSED)
+    with_images = source.image_column is not None
+    columns = Features({**features(with_images), "usable": Value("bool"), "reasons": Value("string")})
+    batch_size = _ROW_GROUP_OF_IMAGES if with_images else _ROW_GROUP
+    rows = output / WORK / "rows"
+    shutil.rmtree(rows, ignore_errors=True)
+    rows.mkdir()
+    given = {"source": source, "generator": generator, "absent_nouns": absent_nouns, "distractors": distractors}
+    made = _map(
+        units,
+        negate_unit,
+        columns,
+        num_proc,
+        f"Negating {shard.name}",
+        # On disk: the images of a shard may be larger than the memory.
+        cache_file_name=str(rows / "rows.arrow"),
+        writer_batch_size=batch_size,
+        fn_kwargs=given,
+    )
+    reasons: dict[str, Counter] = {}
+    for text, captions in Counter(made["reasons"]).items():
+        for negation_type, reason in json.loads(text).items():
+            reasons.setdefault(negation_type, Counter())[reason] += captions
+    usable = np.flatnonzero(made.with_format("numpy")["usable"][:])
+    selected = made.select(usable).remove_columns(["usable", "reasons"])
+    path = output / "data" / f"{shard.name}.parquet"
+    write_parquet(selected, path, batch_size)
+    counts = {"split": shard.split, "rows": len(selected), "bytes": uncompressed_bytes(path), "reasons": reasons}
+    write_json(_counts_path(output, shard), counts)
+    shutil.rmtree(rows)
+
+
+def negate_unit(
+    unit: dict[str, list],
+    source: Source,
+    generator,
+    absent_nouns: AbsentNouns,
+    distractors: DistractorImages | None,
+) -> dict[str, list]:
+    end_with_parent()
+    (first,), (last,), (objects,) = unit["first"], unit["last"], unit["objects"]
+    numbers = range(first, last)
+    docs = list(DocBin().from_bytes(unit["docs"][0]).get_docs(generator.nlp.vocab))
+    image_texts = source.image_texts(numbers)
+    rows = []
+    made = negator.negate_docs(generator, docs, objects, numbers, image_texts, absent_nouns)
+    for number, (row, result) in zip(numbers, made, strict=True):
+        row["source_row"], row["source_caption"] = source.place(number)
+        row["usable"], row["reasons"] = is_usable(row, generator.negation_types), json.dumps(result.reasons)
+        rows.append(row)
+    if source.image_column is not None:
+        _add_images(rows, source, distractors)
+    return as_columns(rows, rows[0])
+
+
+def _add_images(rows: list[dict], source: Source, distractors: DistractorImages | None) -> None:
+    usable = [row for row in rows if row["usable"]]
+    at = [row["source_row"] for row in usable]
+    found = zip(source.images(at), distractors.images(at) if distractors else [[]] * len(at), strict=True)
+    for row in rows:
+        row["image"], row["distractor_images"] = next(found) if row["usable"] else (None, [])
+
+
+def finish(output: Path, source: Source, shards: list[Shard], settings: dict, seconds: float, num_proc: int) -> str:
+    """Write report, samples and card, the card last: a folder with a card is finished."""
     splits: dict[str, tuple[int, int]] = {}
     reasons: dict[str, Counter] = {}
     for shard in shards:
-        counts = json.loads(counts_path(output, shard).read_text(encoding="utf-8"))
+        counts = json.loads(_counts_path(output, shard).read_text(encoding="utf-8"))
         rows, nbytes = splits.get(shard.split, (0, 0))
         splits[shard.split] = (rows + counts["rows"], nbytes + counts["bytes"])
-        for product, found in counts["reasons"].items():
-            reasons.setdefault(product, Counter()).update(found)
+        for negation_type, found in counts["reasons"].items():
+            reasons.setdefault(negation_type, Counter()).update(found)
     empty = next((name for name, (rows, _) in splits.items() if not rows), None)
     if empty:
-        raise NegateError(
-            f"no negation could be made of any caption of the split {empty!r}: are {arguments.caption_column} English "
+        raise UsageError(
+            f"no negation could be made of any caption of the split {empty!r}: are {source.caption_column} English "
             "sentences that name things?"
         )
     files = [output / "data" / f"{shard.name}.parquet" for shard in shards]
     report = make_report(files, source.num_captions, reasons, settings)
     write_json(output / REPORT_FILE, report)
-    write_samples(output / SAMPLES_FILE, files, arguments.seed)
+    write_samples(output / SAMPLES_FILE, files, settings["seed"])
     rows = sum(rows for rows, _ in splits.values())
-    told = {
+    yields = {name: (made["texts"], made["share"]) for name, made in report["yield"].items()}
+    fields = {
         "captions": f"{source.num_captions:,}",
-        "left_out": f"{source.num_captions - rows:,}",
-        "strategy": arguments.strategy,
-        "maker": arguments.maker,
-        "seed": str(arguments.seed),
-        "yields": "\n".join(
-            f"| {product} | {made['texts']:,} | {made['share']:.1%} |" for product, made in report["yield"].items()
-        ),
+        "skipped": f"{source.num_captions - rows:,}",
+        "strategy": settings["strategy"],
+        "generator": settings["generator"].replace("_", " "),
+        "seed": str(settings["seed"]),
+        "yields": "\n".join(f"| {name} | {texts:,} | {share:.1%} |" for name, (texts, share) in yields.items()),
     }
-    replace(output / "README.md", make_card(splits, output, bool(arguments.image_column), told).encode())
+    card = make_card(splits, output, source.image_column is not None, fields)
+    write_atomically(output / "README.md", card.encode())
     shutil.rmtree(output / WORK)
-    return summary(output, arguments, source, rows, report, seconds)
-
-
-def summary(output: Path, arguments, source: Source, rows: int, report: dict, seconds: float) -> str:
+    speed = f"{seconds:.0f} s ({source.num_captions / seconds:.0f} captions/s, --num_proc {num_proc})"
     lines = [
-        f"Wrote {output}: {rows:,} rows of {source.num_captions:,} captions in {seconds:.0f} s "
-        f"({source.num_captions / seconds:.0f} captions/s, --num_proc {arguments.num_proc}).",
-        *(f"  {product}: {made['share']:.1%} of the captions" for product, made in report["yield"].items()),
-        f"Read {output / SAMPLES_FILE}; the counts are in {output / REPORT_FILE}. Load it:",
+        f"Wrote {output}: {rows:,} rows from {source.num_captions:,} captions in {speed}.",
+        *(f"  {name}: {share:.1%} of the captions" for name, (_, share) in yields.items()),
+        f"Examples are in {output / SAMPLES_FILE}, counts in {output / REPORT_FILE}. Load the rows with:",
         f"  python -c 'import datasets; print(datasets.load_dataset(\"{output}\"))'",
     ]
     return "\n".join(lines)

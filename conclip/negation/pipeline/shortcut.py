@@ -1,20 +1,24 @@
-"""How well a bag of words tells true negations from false ones: `python -m conclip.negation.pipeline.shortcut FOLDER`.
+"""
+The command `conclip shortcut`: how well a bag of words tells true negations from false ones.
 
-A classifier (TF-IDF, logistic regression) sees the texts alone, neither image nor caption. What it finds above chance
-is a shortcut: words by which a model could score without looking at the image.
+A classifier (TF-IDF, logistic regression) sees the texts alone, neither image nor caption. Accuracy above chance is a
+shortcut: words by which a model could score without looking at the image.
 """
 
-import argparse
 import json
 import random
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from conclip.negation.pipeline.report import read_rows, texts_of
+from conclip.atomic_write import write_atomically
+from conclip.cli import Parser, option
+from conclip.errors import UsageError
+from conclip.negation.rows import texts_of
+from conclip.runtime import run_command
 
-# Name -> products of class 1, products of class 0 ("caption": the plain captions, CC-Neg's own task).
+# Name -> negation_types of class 1, negation_types of class 0 ("caption": the plain captions, CC-Neg's own task).
 COMPARISONS = {
     "true against false negations": (("true", "hybrid"), ("false",)),
     "true against false, without hybrids": (("true",), ("false",)),
@@ -25,28 +29,29 @@ COMPARISONS = {
 }
 _WORDS = r"[\w'’]+|[,.]"
 _FOLDS = 5
-_TOLD = 12
+_WORDS_SHOWN = 12
 
 
 def measure(
     one: list[tuple[int, str]], other: list[tuple[int, str]], max_n: int = 1, seed: int = 0
 ) -> dict[str, float | int | list[str]]:
-    """Accuracy of a bag-of-words classifier in 5-fold cross-validation, no image in two folds.
+    """
+    Return the accuracy of a bag-of-words classifier in 5-fold cross-validation, no image in two folds.
 
     Args:
-        one, other: (image, text) of both classes; the larger is cut down by chance, so that chance is 50 %.
+        one, other: (image, text) of both classes; the larger is sampled down, so that chance is 50 %.
         max_n: 1 for words, 2 for words and pairs of neighbours.
 
     Returns:
-        accuracy in per cent, its standard error (of independent texts), texts, chance; the words that tell most for
-        `one` and for `other`.
+        accuracy in per cent, its standard error (of independent texts), texts, chance; the words with the largest
+        weights for `one` and for `other`.
     """
     try:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import GroupKFold
     except ImportError as error:
-        raise ValueError('the shortcut measure needs scikit-learn: pip install "conclip[negate]".') from error
+        raise UsageError('the shortcut measure needs scikit-learn: pip install "conclip[negate]".') from error
 
     size = min(len(one), len(other))
     rng = random.Random(seed)
@@ -54,7 +59,7 @@ def measure(
     rows += ((image, text, 0) for image, text in rng.sample(other, size))
     images, texts, labels = map(np.array, zip(*rows, strict=True))
     if len(set(images.tolist())) < _FOLDS:
-        raise ValueError(f"the shortcut measure needs texts of {_FOLDS} images or more in each class.")
+        raise UsageError(f"the shortcut measure needs texts of {_FOLDS} images or more in each class.")
 
     def fit(chosen):
         vectorizer = TfidfVectorizer(ngram_range=(1, max_n), min_df=2, token_pattern=_WORDS, sublinear_tf=True)
@@ -73,16 +78,18 @@ def measure(
         "standard_error": round(100 * (accuracy * (1 - accuracy) / len(texts)) ** 0.5, 2),
         "chance": 50.0,
         "texts": len(texts),
-        "telling_one": [str(names[number]) for number in order[::-1][:_TOLD]],
-        "telling_other": [str(names[number]) for number in order[:_TOLD]],
+        "telling_one": [str(names[number]) for number in order[::-1][:_WORDS_SHOWN]],
+        "telling_other": [str(names[number]) for number in order[:_WORDS_SHOWN]],
     }
 
 
 def read_texts(folder: Path, max_rows: int, seed: int) -> dict[str, list[tuple[int, str]]]:
-    """Product -> (source row, text) of each text in up to `max_rows` random rows of a folder."""
+    """Return negation type -> (source row, text) of each text in up to `max_rows` random rows of a folder."""
+    from conclip.negation.pipeline.output import read_rows
+
     files = sorted((folder / "data").glob("*.parquet"))
     if not files:
-        raise ValueError(f"{folder} holds no data/*.parquet: give a folder that conclip.negation wrote.")
+        raise UsageError(f"{folder} holds no data/*.parquet: give a folder that `conclip negate` wrote.")
     rng, chosen = random.Random(seed), []
     for number, row in enumerate(read_rows(files)):
         if len(chosen) < max_rows:
@@ -90,30 +97,34 @@ def read_texts(folder: Path, max_rows: int, seed: int) -> dict[str, list[tuple[i
         elif (place := rng.randrange(number + 1)) < max_rows:
             chosen[place] = row
     found = {"caption": [(row["source_row"], row["caption"]) for row in chosen]}
-    for product in ("false", "true", "true_foil", "hybrid", "hybrid_foil"):
-        found[product] = [(row["source_row"], made["text"]) for row in chosen for made in texts_of(row, product)]
+    for negation_type in ("false", "true", "true_foil", "hybrid", "hybrid_foil"):
+        found[negation_type] = [
+            (row["source_row"], made["text"]) for row in chosen for made in texts_of(row, negation_type)
+        ]
     return found
 
 
 def measure_folder(folder: Path, max_rows: int = 20_000, seed: int = 0) -> dict[str, dict]:
-    """Comparison -> "words" and "pairs" -> what `measure` gives; comparisons without texts are left out."""
+    """Return comparison -> "words" and "pairs" -> what `measure` returns; comparisons without texts are skipped."""
     found = read_texts(folder, max_rows, seed)
     results = {}
     for name, (ones, others) in COMPARISONS.items():
-        one = [text for product in ones for text in found[product]]
-        other = [text for product in others for text in found[product]]
+        one = [text for negation_type in ones for text in found[negation_type]]
+        other = [text for negation_type in others for text in found[negation_type]]
         if one and other:
             results[name] = {"words": measure(one, other, 1, seed), "pairs": measure(one, other, 2, seed)}
     return results
 
 
-def told(results: dict[str, dict]) -> str:
+def summary(results: dict[str, dict]) -> str:
     lines = ["| texts | n | words | words and pairs |", "|---|---|---|---|"]
     for name, result in results.items():
         words, pairs = result["words"], result["pairs"]
         cells = (f"{one['accuracy']:.1f} ± {one['standard_error']:.1f}" for one in (words, pairs))
         lines.append(f"| {name} | {words['texts']:,} | {' | '.join(cells)} |")
-    lines.append("\nAccuracy in per cent, chance 50.0. Most telling words (for the first, for the second):")
+    lines.append(
+        "\nAccuracy in per cent, chance 50.0. Words with the largest weights (for the first, for the second):"
+    )
     lines += [
         f"- {name}: {', '.join(result['words']['telling_one'])}; {', '.join(result['words']['telling_other'])}"
         for name, result in results.items()
@@ -121,21 +132,27 @@ def told(results: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
+@dataclass
+class ShortcutArguments:
+    negation_dir: Path = option(help="folder that `conclip negate` wrote; shortcut.json is written into it")
+    max_rows: int = option(20_000, "rows to use, sampled at random", at_least=1)
+    seed: int = option(0, "seed of all random choices", at_least=0)
+
+
+PARSER = Parser(
+    {"Shortcut": ShortcutArguments},
+    prog="conclip shortcut",
+    description="Measure how well words alone tell true negations from false ones: what a model could learn unseen.",
+    example="conclip shortcut --negation_dir negations",
+)
+
+
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m conclip.negation.pipeline.shortcut", description=__doc__)
-    parser.add_argument("folder", type=Path, help="that conclip.negation wrote; shortcut.json is put there")
-    parser.add_argument("--max_rows", type=int, default=20_000, help="random rows to use (default: 20000)")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args(argv)
-    try:
-        results = measure_folder(args.folder, args.max_rows, args.seed)
-        (args.folder / "shortcut.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    except (ValueError, OSError, KeyError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(told(results))
-    return 0
+    """Run the command line and return its exit status."""
+    return run_command(lambda: run(*PARSER.parse(argv)), interrupted="Interrupted.")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def run(arguments: ShortcutArguments) -> None:
+    results = measure_folder(arguments.negation_dir, arguments.max_rows, arguments.seed)
+    write_atomically(arguments.negation_dir / "shortcut.json", (json.dumps(results, indent=2) + "\n").encode())
+    print(summary(results))

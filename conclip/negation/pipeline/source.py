@@ -1,4 +1,4 @@
-"""The captions to negate, and what else is said of their images: read from a dataset a piece at a time."""
+"""The captions to negate, and what else is known of their images: read from a dataset a piece at a time."""
 
 import re
 from collections.abc import Sequence
@@ -7,14 +7,15 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import xxhash
-from datasets import Dataset, Image, concatenate_datasets, load_dataset
-from datasets.exceptions import DatasetGenerationError
+from datasets import Dataset, Image, concatenate_datasets
 
-from conclip.negation.pipeline.arguments import NegateArguments, NegateError
+from conclip.data import image_files, load_split, require_columns
+from conclip.errors import UsageError, one_line
 
 ROWS_AT_A_TIME = 10_000
-_FILES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,20 @@ class Split:
 
 
 class Source:
-    """A dataset whose captions are numbered one after the other over all its rows.
+    """
+    A dataset whose captions are numbered one after the other over all its rows.
 
-    Constant memory but for 8 bytes a row, and 16 more with an image id column.
+    Memory does not grow with the dataset but for 8 bytes a row, and 16 more with an image id column.
+
+    Args:
+        dataset_name, dataset_config_name: as for `conclip.data.load_split`.
+        splits: splits to read, e.g. "train" or "train[:100]".
+        caption_column: a text, or a list of texts that are all true of the image.
+        image_column: images, or paths relative to `image_dir`.
+        image_id_column: rows with the same value show the same image.
+        objects_column: labels of objects in the image, a text or a list.
+        captions_per_row: take only the first captions of a list.
+        test_size: rows at the end of a single split that become the split "test".
 
     Attributes:
         splits (`list[Split]`): in the order of the rows.
@@ -37,27 +49,41 @@ class Source:
         digest (`str`): of all that the rows depend on.
 
     Raises:
-        NegateError: no such dataset, split or column; a value that is no caption, with its row.
+        UsageError: no such dataset, split or column; a value that is no caption, with its row.
     """
 
-    def __init__(self, arguments: NegateArguments):
-        self.arguments = arguments
-        self.dataset, self.splits = load_splits(arguments)
-        columns = ("caption_column", "image_column", "image_id_column", "objects_column")
-        for argument in columns:
-            column = getattr(arguments, argument)
-            if column is not None and column not in self.dataset.column_names:
-                raise NegateError(
-                    f"--{argument} {column}: {arguments.dataset_name} has no such column, only "
-                    f"{', '.join(self.dataset.column_names)}."
-                )
-        texts = [name for name in (arguments.caption_column, arguments.image_id_column, arguments.objects_column)]
-        self._texts = self.dataset.select_columns([name for name in texts if name]).with_format("arrow")
+    def __init__(
+        self,
+        dataset_name: str,
+        splits: Sequence[str] = ("train",),
+        *,
+        dataset_config_name: str | None = None,
+        caption_column: str = "caption",
+        image_column: str | None = None,
+        image_dir: str = "",
+        image_id_column: str | None = None,
+        objects_column: str | None = None,
+        captions_per_row: int | None = None,
+        test_size: int = 0,
+    ):
+        self.dataset_name, self.caption_column, self.image_column = dataset_name, caption_column, image_column
+        self.image_dir, self.image_id_column, self.objects_column = image_dir, image_id_column, objects_column
+        self.captions_per_row = captions_per_row
+        self.dataset, self.splits = load_splits(dataset_name, dataset_config_name, splits, test_size)
+        columns = {
+            "--caption_column": caption_column,
+            "--image_column": image_column,
+            "--image_id_column": image_id_column,
+            "--objects_column": objects_column,
+        }
+        require_columns(self.dataset, {option: name for option, name in columns.items() if name}, splits[0])
+        texts = [name for name in (caption_column, image_id_column, objects_column) if name]
+        self._texts = self.dataset.select_columns(texts).with_format("arrow")
         self.offsets, self._groups, self.digest = self._check()
-        if arguments.image_column:
-            images = self.dataset.select_columns([arguments.image_column])
-            if isinstance(images.features[arguments.image_column], Image):
-                images = images.cast_column(arguments.image_column, Image(decode=False))
+        if image_column:
+            images = self.dataset.select_columns([image_column])
+            if isinstance(images.features[image_column], Image):
+                images = images.cast_column(image_column, Image(decode=False))
             self._images = images.with_format("arrow")
 
     @property
@@ -65,44 +91,44 @@ class Source:
         return int(self.offsets[-1])
 
     def place(self, caption: int) -> tuple[int, int]:
-        """The row of a caption, and its number within the row."""
+        """Return the row of a caption, and its number within the row."""
         row = int(np.searchsorted(self.offsets, caption, side="right")) - 1
         return row, caption - int(self.offsets[row])
 
     def where(self, row: int) -> str:
-        """The split and row within it, for messages: "split 'train', row 3"."""
+        """Return the split and the row within it, for messages: "split 'train', row 3"."""
         split = next(split for split in self.splits if split.first <= row < split.last)
         return f"split {split.name!r}, row {row - split.first}"
 
     def captions(self, first: int, last: int) -> list[str]:
-        """Captions number `first` to `last` (excluded)."""
+        """Return the captions with the numbers `first` to `last` (excluded)."""
         if first >= last:
             return []
         row, skipped = self.place(first)
-        lists = self._lists(row, self.place(last - 1)[0] + 1, self.arguments.caption_column)
-        limit = self.arguments.captions_per_row
+        lists = self._lists(row, self.place(last - 1)[0] + 1, self.caption_column)
+        limit = self.captions_per_row
         return list(chain.from_iterable(texts[:limit] for texts in lists))[skipped : skipped + last - first]
 
-    def said(self, captions: Sequence[int]) -> list[tuple[list[str], list[str]]]:
-        """All captions of the image of each of `captions` (numbers, ascending), and the names of its objects."""
+    def image_texts(self, captions: Sequence[int]) -> list[tuple[list[str], list[str]]]:
+        """Return all captions of the image of each caption (numbers, ascending), and the labels of its objects."""
         rows = [self.place(caption)[0] for caption in captions]
         if not rows:
             return []
         if self._groups is None and rows[-1] - rows[0] < 4 * len(rows):
             first = rows[0]
-            texts = self._lists(first, rows[-1] + 1, self.arguments.caption_column)
+            texts = self._lists(first, rows[-1] + 1, self.caption_column)
             labels = self._labels(first, rows[-1] + 1)
             return [(texts[row - first], labels[row - first] if labels else []) for row in rows]
         known: dict[int, tuple[list[str], list[str]]] = {}
         for row in rows:
             if row not in known:
-                known[row] = self._said_of_group(row)
+                known[row] = self._texts_of_group(row)
         return [known[row] for row in rows]
 
-    def _said_of_group(self, row: int) -> tuple[list[str], list[str]]:
+    def _texts_of_group(self, row: int) -> tuple[list[str], list[str]]:
         texts, labels = [], []
         for other in self._group(row):
-            texts += self._lists(other, other + 1, self.arguments.caption_column)[0]
+            texts += self._lists(other, other + 1, self.caption_column)[0]
             labels += chain.from_iterable(self._labels(other, other + 1) or ())
         return texts, labels
 
@@ -111,12 +137,12 @@ class Source:
             return [row]
         ids, order, ordered = self._groups
         first, last = np.searchsorted(ordered, ids[row]), np.searchsorted(ordered, ids[row], side="right")
-        # One image with very many captions is a mistake in the ids as a rule, and a hundred say enough.
+        # Very many captions of one image are most often a mistake in the ids; a hundred are enough.
         return order[first : min(last, first + 100)].tolist()
 
     def images(self, rows: Sequence[int]) -> list[dict]:
-        """The image of each row as {"bytes", "path"}, as it is stored: nothing is decoded. `rows` ascend."""
-        column = self.arguments.image_column
+        """Return the stored, encoded image of each row as {"bytes", "path"}. `rows` ascend."""
+        column = self.image_column
         values = dict.fromkeys(rows)
         found = self._images[list(values)][column].to_pylist()
         values.update({row: self._image(value, row) for row, value in zip(values, found, strict=True)})
@@ -126,45 +152,45 @@ class Source:
         content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (None, value)
         if content is None:
             if not isinstance(path, str) or not path:
-                raise NegateError(f"{self._row(row)}: {self.arguments.image_column} holds no image and no path.")
+                raise UsageError(f"{self._row(row)}: {self.image_column} holds no image and no path.")
             try:
-                content = (Path(self.arguments.image_dir) / path).read_bytes()
+                content = (Path(self.image_dir) / path).read_bytes()
             except OSError as error:
-                raise NegateError(
+                raise UsageError(
                     f"{self._row(row)}: the image {path} cannot be read ({error.strerror}); --image_dir is the folder "
                     "that paths are relative to."
                 ) from error
         return {"bytes": content, "path": Path(path).name if path else None}
 
     def _row(self, row: int) -> str:
-        return f"{self.arguments.dataset_name}, {self.where(row)}"
+        return f"{self.dataset_name}, {self.where(row)}"
 
     def _lists(self, first: int, last: int, column: str) -> list[list[str]]:
         values = self._texts[first:last][column].to_pylist()
         return [value if isinstance(value, list) else [value] for value in values]
 
     def _labels(self, first: int, last: int) -> list[list[str]]:
-        column = self.arguments.objects_column
+        column = self.objects_column
         return [[] if labels == [None] else labels for labels in self._lists(first, last, column)] if column else []
 
     def _check(self) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray] | None, str]:
-        """Reads all text once."""
-        arguments, rows = self.arguments, len(self.dataset)
+        """Read all texts once: offsets, groups of rows with the same image, and the digest."""
+        rows = len(self.dataset)
         counts, hasher = np.zeros(rows + 1, np.int64), xxhash.xxh3_128()
-        ids = np.zeros(rows, np.uint64) if arguments.image_id_column else None
+        ids = np.zeros(rows, np.uint64) if self.image_id_column else None
         for first in range(0, rows, ROWS_AT_A_TIME):
             last = min(first + ROWS_AT_A_TIME, rows)
-            for row, texts in enumerate(self._lists(first, last, arguments.caption_column), first):
+            for row, texts in enumerate(self._lists(first, last, self.caption_column), first):
                 self._check_texts(texts, row, "a caption")
-                counts[row + 1] = len(texts[: arguments.captions_per_row])
+                counts[row + 1] = len(texts[: self.captions_per_row])
                 # No text holds these bytes.
                 hasher.update(b"\xff".join(text.encode("utf-8", "surrogatepass") for text in texts) + b"\xfe")
             for row, labels in enumerate(self._labels(first, last), first):
                 if not all(isinstance(label, str) for label in labels):
-                    raise NegateError(f"{self._row(row)}: {arguments.objects_column} holds {labels!r}, not names.")
+                    raise UsageError(f"{self._row(row)}: {self.objects_column} holds {labels!r}, not names.")
                 hasher.update("\0".join(labels).encode("utf-8", "surrogatepass") + b"\xfe")
             if ids is not None:
-                values = self._texts[first:last][arguments.image_id_column].to_pylist()
+                values = self._texts[first:last][self.image_id_column].to_pylist()
                 ids[first:last] = [xxhash.xxh3_64_intdigest(repr(value).encode()) for value in values]
                 hasher.update(ids[first:last])
         return counts.cumsum(), None if ids is None else self._check_groups(ids), hasher.hexdigest()
@@ -173,9 +199,8 @@ class Source:
         for text in texts or [None]:
             if not isinstance(text, str) or not text.strip():
                 held = "is empty" if text is None or isinstance(text, str) else f"holds {text!r}, not {what}"
-                raise NegateError(
-                    f"{self._row(row)} (the first is row 0): {self.arguments.caption_column} {held}; correct or "
-                    "remove the row."
+                raise UsageError(
+                    f"{self._row(row)} (the first is row 0): {self.caption_column} {held}; correct or remove the row."
                 )
 
     def _check_groups(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -184,45 +209,70 @@ class Source:
             both = np.intersect1d(ids[split.first : split.last], ids[split.last :])
             if len(both):
                 row = int(np.flatnonzero(np.isin(ids[split.first : split.last], both))[0]) + split.first
-                raise NegateError(
+                raise UsageError(
                     f"{self._row(row)}: another split has captions of its image too; change --test_size or the splits."
                 )
         return ids, order, ids[order]
 
 
-def load_splits(arguments: NegateArguments) -> tuple[Dataset, list[Split]]:
-    """All splits asked for as one dataset, and where each lies in it; the test split is cut off the end."""
+def load_splits(
+    dataset_name: str, dataset_config_name: str | None, wanted: Sequence[str], test_size: int
+) -> tuple[Dataset, list[Split]]:
+    """Return all splits as one dataset, and where each lies in it; the test split is cut off the end."""
     parts, splits, first = [], [], 0
-    for wanted in arguments.dataset_split:
-        name = re.match(r"\w*", wanted).group() or "train"
-        parts.append(_load(arguments, wanted, name))
-        if not len(parts[-1]):
-            raise NegateError(f"{arguments.dataset_name}: the split {wanted!r} has no rows.")
-        splits.append(Split(name, first, first + len(parts[-1])))
+    for split in wanted:
+        parts.append(load_split(dataset_name, dataset_config_name, split))
+        splits.append(Split(re.match(r"\w*", split).group() or "train", first, first + len(parts[-1])))
         first = splits[-1].last
-    if arguments.test_size:
-        if arguments.test_size >= first:
-            raise NegateError(f"--test_size {arguments.test_size}: the split has {first} rows in all; take fewer.")
-        cut = first - arguments.test_size
+    if test_size:
+        if test_size >= first:
+            raise UsageError(f"--test_size {test_size}: the split has {first} rows in all; choose fewer.")
+        cut = first - test_size
         splits = [Split(splits[0].name, 0, cut), Split("test", cut, first)]
     names = [split.name for split in splits]
     if len(set(names)) < len(names):
-        raise NegateError(f"--dataset_split: two splits would both be written as {names[-1]!r}; choose others.")
+        raise UsageError(f"--split: two splits would both be written as {names[-1]!r}; choose others.")
     return (concatenate_datasets(parts) if len(parts) > 1 else parts[0]), splits
 
 
-def _load(arguments: NegateArguments, wanted: str, name: str) -> Dataset:
-    path = Path(arguments.dataset_name)
-    try:
-        if path.is_file():
-            if path.suffix not in _FILES:
-                raise NegateError(f"--dataset_name {path}: a file has to end in {', '.join(_FILES)}.")
-            return load_dataset(_FILES[path.suffix], data_files={name: str(path)}, split=wanted)
-        return load_dataset(arguments.dataset_name, arguments.dataset_config_name, split=wanted)
-    except NegateError:
-        raise
-    # `datasets` reports a wrong path, configuration or split by many kinds of error; each says which.
-    except Exception as error:
-        told = error.__cause__ or error if isinstance(error, DatasetGenerationError) else error
-        line = next((line.strip() for line in str(told).splitlines() if line.strip()), type(told).__name__)
-        raise NegateError(f"--dataset_name {arguments.dataset_name}, split {wanted!r}: {line}") from error
+class DistractorImages:
+    """
+    The first distractors of each row of the source, by the table that `conclip distractors` writes.
+
+    Args:
+        mapping: the table, .parquet.
+        folder: the images that were searched.
+        num_distractors: images for each row.
+        num_rows: rows of the source.
+
+    Raises:
+        UsageError: the table cannot be read, is of other rows, or names images that the folder does not have.
+    """
+
+    def __init__(self, mapping: str, folder: str, num_distractors: int, num_rows: int):
+        try:
+            indices = pq.read_table(mapping, columns=["distractor_indices"])["distractor_indices"].combine_chunks()
+        except (OSError, pa.ArrowException) as error:
+            raise UsageError(f"--distractor_mapping {mapping} cannot be read: {one_line(error)}") from error
+        if len(indices) != num_rows:
+            raise UsageError(f"--distractor_mapping {mapping} has {len(indices):,} rows, the dataset {num_rows:,}.")
+        # The embeddings that were searched are in the same order.
+        self.paths = image_files(Path(folder))
+        self.indices, self.num_distractors = indices, num_distractors
+        highest = max(indices.flatten().to_pylist(), default=-1)
+        if highest >= len(self.paths):
+            raise UsageError(
+                f"--distractor_mapping {mapping} names image {highest:,}, but --distractor_dir {folder} holds "
+                f"{len(self.paths):,}: it has to be the folder that was embedded."
+            )
+
+    def images(self, rows: Sequence[int]) -> list[list[dict]]:
+        """Return the encoded images of each row, {"bytes", "path"}."""
+        return [[self._read(index) for index in self.indices[row].as_py()[: self.num_distractors]] for row in rows]
+
+    def _read(self, index: int) -> dict:
+        path = self.paths[index]
+        try:
+            return {"bytes": path.read_bytes(), "path": path.name}
+        except OSError as error:
+            raise UsageError(f"the distractor {path} cannot be read ({error.strerror}).") from error

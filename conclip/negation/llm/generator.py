@@ -1,4 +1,4 @@
-"""The language model's maker: the grammar parses and chooses, a language model forms the sentences."""
+"""The language model generator: the grammar parses and chooses, a language model forms the sentences."""
 
 import random
 from collections import Counter, deque
@@ -8,23 +8,29 @@ from dataclasses import dataclass, field, replace
 from itertools import repeat
 from pathlib import Path
 
-from conclip.negation.grammar import filters, verify
-from conclip.negation.grammar.choose import choose
-from conclip.negation.grammar.filters import CountTokens
-from conclip.negation.grammar.maker import GrammarMaker
-from conclip.negation.grammar.parse import parse
-from conclip.negation.grammar.parsed import Pair, Parsed
-from conclip.negation.grammar.rows import PRODUCTS, Negation, Result
-from conclip.negation.llm.answer_file import AnswerFile
-from conclip.negation.llm.chat import PROMPTS, BudgetReached, Prompt, Reply, Request, Spent
-from conclip.negation.llm.language_model_arguments import LanguageModelArguments
-from conclip.negation.llm.local_model import LocalModel
-from conclip.negation.llm.server import ChatServer, ServerError
-from conclip.negation.llm.tasks import PROMPT_FILES, Task, ask_false, ask_hybrid, ask_true
+from conclip.negation.grammar import generator as filters
+from conclip.negation.grammar.generator import CountTokens, GrammarGenerator, choose
+from conclip.negation.grammar.parsing import Pair, Parsed, parse
+from conclip.negation.llm import verify
+from conclip.negation.llm.clients import AnswerFile, ChatServer, LocalModel, ServerError
+from conclip.negation.llm.prompting import (
+    PROMPT_FILES,
+    PROMPTS,
+    BudgetReached,
+    Prompt,
+    Reply,
+    Request,
+    Spent,
+    Task,
+    ask_false,
+    ask_hybrid,
+    ask_true,
+)
+from conclip.negation.rows import NEGATION_TYPES, Negation, Result
 
-__all__ = ["BudgetReached", "LanguageModelArguments", "LanguageModelMaker", "ServerError"]
+__all__ = ["BudgetReached", "LanguageModelGenerator", "ServerError"]
 
-MAKER = "language model"
+GENERATOR = "language model"
 
 
 @dataclass
@@ -36,44 +42,76 @@ class _Plan:
     swap: Negation | None = None
 
 
-class LanguageModelMaker:
-    """Makes negations by a language model, which gets the same triple as the paper's (arXiv 2403.20312, stage 3).
+class LanguageModelGenerator:
+    """
+    Negate captions with a language model, which gets the same triple as in the paper (arXiv 2403.20312, stage 3).
 
-    The grammar parses, chooses and names what is absent, by the seed and the row's number; the model writes the
-    sentence, one request a product (a true negation and its foil are one). Swaps are the grammar's. Every sentence
-    passes `filters.reject` and the checks of `verify`.
+    The grammar parses, chooses and names what is absent, by the seed and the row's number. The model writes the
+    sentences, with one request for each type of negation (a true negation and its foil share one). The grammar makes
+    the swaps. Every sentence must pass `reject` of the grammar and the checks of `verify`.
 
     Args:
-        arguments (`LanguageModelArguments`): the model.
-        seed, strategy, products, count_tokens, fallback, batch_size: as `GrammarMaker`'s.
+        model_name_or_path (`str`): on the Hub or in a folder, or the name at the server.
+        seed, strategy, negation_types, count_tokens, fallback, batch_size: as for `GrammarGenerator`.
+        base_url (`str`, *optional*): OpenAI-compatible server; without it, the model runs in this process.
+        api_key_env (`str`, *optional*): environment variable that holds the API key of the server.
+        prompts_dir (`str`, *optional*): folder with prompts in place of the package's own.
+        temperature, max_new_tokens: of the answers; temperature 0 takes the most likely one.
+        generation_batch_size (`int`): requests at a time, without a server.
+        max_concurrency, request_timeout, max_retries: as for `ChatServer`.
+        max_requests, max_tokens (`int`, *optional*): budget of a process.
+        answers_file (`str`, *optional*): JSON Lines file of answers; none of them is asked for again.
+        max_missing_words (`int`): content words of the caption that a false negation may lack.
+        grammar_fallback (`bool`): use the grammar's sentence if the model's is rejected.
 
     Attributes:
-        counts (`Counter`): (product, "made" or the reason why not, as the model's answers were judged) -> captions.
+        counts (`Counter`): (type of negation, "made" or why the answer was rejected) -> captions.
         spent (`Spent`): requests, tokens, retries and answers taken from the file, of this process.
     """
 
     def __init__(
         self,
-        arguments: LanguageModelArguments,
+        model_name_or_path: str,
         seed: int = 0,
         strategy: str = "random",
-        products: Sequence[str] = PRODUCTS,
+        negation_types: Sequence[str] = NEGATION_TYPES,
         count_tokens: CountTokens | None = None,
         fallback: bool = True,
         batch_size: int = 256,
+        *,
+        base_url: str | None = None,
+        api_key_env: str | None = None,
+        prompts_dir: str | None = None,
+        temperature: float = 0.0,
+        max_new_tokens: int = 256,
+        generation_batch_size: int = 32,
+        max_concurrency: int = 16,
+        request_timeout: float = 120.0,
+        max_retries: int = 6,
+        max_requests: int | None = None,
+        max_tokens: int | None = None,
+        answers_file: str | None = None,
+        max_missing_words: int = 1,
+        grammar_fallback: bool = False,
     ):
-        if not arguments.model_name_or_path:
-            raise ValueError("The language model's maker needs model_name_or_path: the name of a model.")
-        self.arguments, self.seed, self.strategy, self.fallback = arguments, seed, strategy, fallback
+        if not model_name_or_path:
+            raise ValueError("LanguageModelGenerator needs model_name_or_path: the name of a model.")
+        self.model_name_or_path, self.base_url, self.api_key_env = model_name_or_path, base_url, api_key_env
+        self.settings = {"temperature": temperature, "max_new_tokens": max_new_tokens, "seed": seed}
+        self.generation_batch_size, self.max_concurrency = generation_batch_size, max_concurrency
+        self.request_timeout, self.max_retries = request_timeout, max_retries
+        self.max_requests, self.max_tokens, self.answers_file = max_requests, max_tokens, answers_file
+        self.max_missing_words, self.grammar_fallback = max_missing_words, grammar_fallback
+        self.seed, self.strategy, self.fallback = seed, strategy, fallback
         self.count_tokens = count_tokens
-        self.grammar = GrammarMaker(seed, strategy, products, None, fallback, batch_size)
-        folder = Path(arguments.prompts_dir or PROMPTS)
+        self.grammar = GrammarGenerator(seed, strategy, negation_types, None, fallback, batch_size)
+        folder = Path(prompts_dir or PROMPTS)
         self.prompts = {name: Prompt.load(folder / f"{name}.json") for name in PROMPT_FILES}
         self._reset()
 
     def _reset(self) -> None:
         self.counts: Counter = Counter()
-        self.spent = Spent(self.arguments.max_requests, self.arguments.max_tokens)
+        self.spent = Spent(self.max_requests, self.max_tokens)
         self._model = None
 
     def __getstate__(self) -> dict:
@@ -86,25 +124,20 @@ class LanguageModelMaker:
 
     @property
     def model(self) -> ChatServer | LocalModel:
-        # Made where it is used first: a maker travels to other processes without its model.
+        # Made where it is used first: a generator travels to other processes without its model.
         if self._model is None:
-            asked = self.arguments
-            settings = {"temperature": asked.temperature, "max_new_tokens": asked.max_new_tokens, "seed": self.seed}
-            answers = AnswerFile(asked.answers_file) if asked.answers_file else None
-            name = asked.model_name_or_path
-            if asked.base_url is None:
-                self._model = LocalModel(name, settings, self.spent, answers, asked.generation_batch_size)
+            answers = AnswerFile(self.answers_file) if self.answers_file else None
+            common = self.model_name_or_path, self.settings, self.spent, answers
+            if self.base_url is None:
+                self._model = LocalModel(*common, batch_size=self.generation_batch_size)
             else:
                 self._model = ChatServer(
-                    name,
-                    asked.base_url,
-                    settings,
-                    self.spent,
-                    answers,
-                    asked.api_key_env,
-                    asked.max_concurrency,
-                    asked.request_timeout,
-                    asked.max_retries,
+                    *common,
+                    base_url=self.base_url,
+                    api_key_env=self.api_key_env,
+                    max_concurrency=self.max_concurrency,
+                    timeout=self.request_timeout,
+                    max_retries=self.max_retries,
                 )
         return self._model
 
@@ -113,11 +146,11 @@ class LanguageModelMaker:
         return self.grammar.nlp
 
     @property
-    def products(self) -> frozenset[str]:
-        return self.grammar.products
+    def negation_types(self) -> frozenset[str]:
+        return self.grammar.negation_types
 
     def nouns(self, captions: Iterable[str]) -> Iterator[list[str]]:
-        """As `GrammarMaker.nouns`."""
+        """As `GrammarGenerator.nouns`."""
         return self.grammar.nouns(captions)
 
     def negate(
@@ -126,7 +159,7 @@ class LanguageModelMaker:
         rows: Iterable[int],
         absent: Iterable[Sequence[str] | None] | None = None,
     ) -> Iterator[Result]:
-        """As `GrammarMaker.negate`.
+        """As `GrammarGenerator.negate`.
 
         Raises `BudgetReached` after the last result that could be made, and `ServerError` if the server refuses
         everything. Answers that came in stay in `answers_file`: a new run goes on from there.
@@ -169,24 +202,24 @@ class LanguageModelMaker:
         plan.result.reasons.update(made.reasons)
         if filters.reject_caption(parsed):
             return plan
-        twins, hybrids = (
-            tuple(made.negations[name] for name in (product, f"{product}_foil") if name in made.negations)
-            for product in ("true", "hybrid")
+        minimal_pair, hybrids = (
+            tuple(made.negations[name] for name in (negation_type, f"{negation_type}_foil") if name in made.negations)
+            for negation_type in ("true", "hybrid")
         )
-        pair = self._choose(parsed, row, twins) if "false" in self.products else None
+        pair = self._choose(parsed, row, minimal_pair) if "false" in self.negation_types else None
         if pair:
             plan.result.reasons.pop("false", None)
             plan.tasks.append(ask_false(self.prompts, parsed, pair, made.negations.get("false")))
-        if twins:
-            plan.tasks.append(ask_true(self.prompts, parsed, pair, twins))
+        if minimal_pair:
+            plan.tasks.append(ask_true(self.prompts, parsed, pair, minimal_pair))
         if hybrids:
             plan.tasks.append(ask_hybrid(self.prompts, parsed, hybrids))
         return plan
 
-    def _choose(self, parsed: Parsed, row: int, twins: tuple[Negation, ...]) -> Pair | None:
-        """Draws what the false negation denies: something else than the twins, if there is."""
+    def _choose(self, parsed: Parsed, row: int, minimal_pair: tuple[Negation, ...]) -> Pair | None:
+        """Draws what the false negation denies: something else than the minimal pair, if possible."""
         rng = random.Random(f"{self.seed} {row}")
-        taken = {negation.span for negation in twins if negation.kind != "object"}
+        taken = {negation.span for negation in minimal_pair if negation.kind != "object"}
         others = replace(parsed, pairs=[pair for pair in parsed.pairs if pair.span not in taken])
         pair = choose(others, self.strategy, rng) or choose(parsed, self.strategy, rng)
         return pair or (choose(parsed, "random", rng) if self.fallback else None)
@@ -199,15 +232,15 @@ class LanguageModelMaker:
             if reply.answer:
                 made = self._form(plan.parsed, task, reply.answer)
                 reason = self._check(plan.parsed, task, made) or self._reject(caption, made, seen)
-            self.counts[task.product, reason or "made"] += 1
-            if reason and self.arguments.grammar_fallback and task.made:
+            self.counts[task.negation_type, reason or "made"] += 1
+            if reason and self.grammar_fallback and task.made:
                 made = task.made
                 reason = reason if self._reject(caption, made, seen) else None
             if reason:
-                foils = [name for name in PRODUCTS if name.removesuffix("_foil") == task.product]
+                foils = [name for name in NEGATION_TYPES if name.removesuffix("_foil") == task.negation_type]
                 result.reasons.update(dict.fromkeys(foils, reason))
             else:
-                result.negations.update({negation.product: negation for negation in made})
+                result.negations.update({negation.negation_type: negation for negation in made})
         if plan.swap:
             reason = self._reject(caption, (plan.swap,), seen)
             result.reasons.update({"swap": reason} if reason else {})
@@ -220,16 +253,16 @@ class LanguageModelMaker:
         if task.pair:
             pair = task.pair
             target = parsed.text(pair.span)
-            return (Negation(texts[0], "false", pair.kind, rule, target, pair.span, False, MAKER),)
+            return (Negation(texts[0], "false", pair.kind, rule, target, pair.span, False, GENERATOR),)
         return tuple(
-            replace(negation, text=text, rule=rule, maker=MAKER)
+            replace(negation, text=text, rule=rule, generator=GENERATOR)
             for negation, text in zip(task.plan, texts, strict=True)
         )
 
     def _check(self, parsed: Parsed, task: Task, made: tuple[Negation, ...]) -> str | None:
         if task.pair:
-            return verify.check_false(parsed, task.pair, made[0].text, self.arguments.max_words_left_out)
-        reason = verify.check_twins(parsed, task.plan, tuple(negation.text for negation in made))
+            return verify.check_false(parsed, task.pair, made[0].text, self.max_missing_words)
+        reason = verify.check_minimal_pair(parsed, task.plan, tuple(negation.text for negation in made))
         for negation, name in zip(made, task.affirmed, strict=False):
             reason = reason or verify.check_affirmed(parsed, negation.text, name)
         return reason

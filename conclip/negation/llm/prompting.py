@@ -1,11 +1,16 @@
-"""What is asked of a language model, and what comes back, wherever the model runs."""
+"""What a language model is asked, and how its answer is read."""
 
 import hashlib
 import json
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+
+from conclip.negation.grammar.parsing import Pair, Parsed
+from conclip.negation.lexicon.names import some
+from conclip.negation.rows import Negation
 
 PROMPTS = Path(__file__).parent / "prompts"
 NO_ANSWER = "no answer from the model"
@@ -154,3 +159,72 @@ class Spent:
     def count_cached(self) -> None:
         with self._lock:
             self.cached += 1
+
+
+PROMPT_FILES = ("negated-pair", "absent-object", "absent-pair", "hybrid")
+
+
+@dataclass
+class Task:
+    """One negation_type of one caption.
+
+    Attributes:
+        negation_type (`str`): "false", "true" or "hybrid".
+        request (`Request`): what is asked.
+        plan (`tuple[Negation, ...]`): a true one and its foil as they shall be, but for the text; empty for "false".
+        made (`tuple[Negation, ...]`): what the grammar made of the same caption.
+        pair (`Pair | None`): what a false negation denies.
+        affirmed (`tuple[str, ...]`): what each hybrid says is there.
+    """
+
+    negation_type: str
+    request: Request
+    plan: tuple[Negation, ...]
+    made: tuple[Negation, ...]
+    pair: Pair | None = None
+    affirmed: tuple[str, ...] = ()
+
+
+def ask_false(prompts: Mapping[str, Prompt], parsed: Parsed, pair: Pair, made: Negation | None) -> Task:
+    """The paper's stage 3: the triple, and what of it to negate."""
+    values = {
+        "caption": parsed.caption.strip(),
+        "subject": parsed.text(pair.subject),
+        "predicate": parsed.text(pair.predicate),
+        "object": parsed.text(pair.object),
+        "target": parsed.text(pair.span),
+    }
+    return Task("false", Request(prompts["negated-pair"], values), (), (made,) if made else (), pair)
+
+
+def ask_true(prompts: Mapping[str, Prompt], parsed: Parsed, pair: Pair | None, made: tuple[Negation, ...]) -> Task:
+    """Ask for a true negation and its foil, with the grammar's targets. `pair` is that of the false negation."""
+    true, foil = made
+    thing = next((other for other in parsed.pairs if other.name and other.name == foil.target), None)
+    if pair and thing and pair.span == true.span:
+        # Or the foil would be the false negation.
+        true, foil = (replace(negation, kind="object", span=thing.span) for negation in made)
+    values = {
+        "caption": parsed.caption.strip(),
+        "target": parsed.text(true.span),
+        "absent": true.target,
+        "present": foil.target,
+    }
+    prompt = prompts["absent-object" if true.kind == "object" else "absent-pair"]
+    return Task("true", Request(prompt, values), (true, foil), made)
+
+
+def ask_hybrid(prompts: Mapping[str, Prompt], parsed: Parsed, made: tuple[Negation, ...]) -> Task:
+    """A true and a false hybrid of the things that the grammar's name."""
+    true, foil = made
+    there = next(pair.name for pair in parsed.pairs if pair.name and pair.span == true.span)
+    # The false one says that the absent thing is there, or that a second thing is not.
+    affirmed = (there, true.target if foil.span == true.span else there)
+    values = {
+        "caption": parsed.caption.strip(),
+        "absent": true.target,
+        "present": foil.target,
+        "affirmed": some(affirmed[0], False),
+        "affirmed_falsely": some(affirmed[1], False),
+    }
+    return Task("hybrid", Request(prompts["hybrid"], values), made, made, affirmed=affirmed)

@@ -8,20 +8,22 @@ import random
 from collections.abc import Sequence
 from functools import lru_cache
 
-from conclip.negation.grammar.form import adjective_forms, forms
-from conclip.negation.grammar.parsed import Pair, Parsed
-from conclip.negation.grammar.rows import Negation
+from conclip.negation.grammar.forms import adjective_forms, forms
+from conclip.negation.grammar.parsing import Pair, Parsed
 from conclip.negation.grammar.text import Edit, apply, fit_articles, fit_case
 from conclip.negation.lexicon import words
-from conclip.negation.lexicon.morphology import gerund, is_person
+from conclip.negation.lexicon.inflection import gerund, is_person
 from conclip.negation.lexicon.names import any_of, counted, is_many, some
+from conclip.negation.rows import Negation
 
 _VERB_RULES = frozenset(
     {"do-not", "not-auxiliary", "contraction", "not-participle", "who-is-not", "and-not", "but-not"}
 )
 
 
-def twins(parsed: Parsed, pair: Pair, absent: Sequence[str], rng: random.Random) -> tuple[Negation, Negation] | None:
+def minimal_pair(
+    parsed: Parsed, pair: Pair, absent: Sequence[str], rng: random.Random
+) -> tuple[Negation, Negation] | None:
     """A true negation and its foil of the form that `pair` has; None if nothing can stand in its place."""
     if pair.construction == "adjective":
         return _adjective(parsed, pair, rng)
@@ -130,8 +132,8 @@ def _sort(name: str) -> str:
 
 def _two(parsed: Parsed, pair: Pair, rule: str, true: list[Edit], false: list[Edit], absent: str, present: str):
     made = []
-    for product, edits, target in (("true", true, absent), ("true_foil", false, present)):
+    for negation_type, edits, target in (("true", true, absent), ("true_foil", false, present)):
         text = apply(parsed.caption, edits)
         text = fit_case(fit_articles(text, parsed.caption), parsed.caption)
-        made.append(Negation(text, product, pair.kind, rule, target, pair.span, product == "true"))
+        made.append(Negation(text, negation_type, pair.kind, rule, target, pair.span, negation_type == "true"))
     return tuple(made)

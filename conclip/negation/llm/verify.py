@@ -3,19 +3,19 @@
 import re
 from collections.abc import Collection
 
-from conclip.negation.grammar.filters import count_negations
-from conclip.negation.grammar.parsed import Pair, Parsed
-from conclip.negation.grammar.rows import Negation
+from conclip.negation.grammar.generator import count_negations
+from conclip.negation.grammar.parsing import Pair, Parsed
 from conclip.negation.grammar.text import comma, fit_case, split_end
 from conclip.negation.lexicon import words
-from conclip.negation.lexicon.morphology import gerund, plural, singular
+from conclip.negation.lexicon.inflection import gerund, plural, singular
+from conclip.negation.rows import Negation
 
 NO_NEGATION = "no negation"
 NOT_TARGET = "target not negated"
 NOT_THERE = "target not named"
 ADDED = "words added"
-LEFT_OUT = "words left out"
-NOT_TWINS = "twins differ in more than the target"
+MISSING = "words missing"
+NOT_MINIMAL = "pair differs in more than the target"
 ODD = "more than a sentence"
 
 _TOKEN = re.compile(r"[\w'’-]+|[,;:]")
@@ -51,7 +51,7 @@ def check_form(text: str, caption: str) -> str | None:
     return None if count_negations(text) else NO_NEGATION
 
 
-def check_false(parsed: Parsed, pair: Pair, text: str, most_left_out: int) -> str | None:
+def check_false(parsed: Parsed, pair: Pair, text: str, max_missing: int) -> str | None:
     """Why `text` is not the caption with `pair` denied. None if it seems to be."""
     reason = check_form(text, parsed.caption)
     if reason:
@@ -65,12 +65,12 @@ def check_false(parsed: Parsed, pair: Pair, text: str, most_left_out: int) -> st
     if not places:
         return NOT_THERE
     nouns = _nouns_but(parsed, pair.name)
-    if not any(_is_denied(said, n, nouns, pair.kind == "object") for n in places):
+    if not any(_is_negated(said, n, nouns, pair.kind == "object") for n in places):
         return NOT_TARGET
-    return _check_words(parsed, said, (), most_left_out)
+    return _check_words(parsed, said, (), max_missing)
 
 
-def check_twins(parsed: Parsed, plan: tuple[Negation, Negation], texts: tuple[str, str]) -> str | None:
+def check_minimal_pair(parsed: Parsed, plan: tuple[Negation, Negation], texts: tuple[str, str]) -> str | None:
     """Why `texts` are not a true negation and its foil, or a true and a false hybrid, as planned."""
     targets = [negation.target.lower() for negation in plan]
     said = [_split(text) for text in texts]
@@ -83,16 +83,16 @@ def check_twins(parsed: Parsed, plan: tuple[Negation, Negation], texts: tuple[st
             return NOT_THERE
         # What the caption says elsewhere too ("a red shirt and a red hat") stands in both.
         extra = len(_find(tokens, other, parsed))
-        if plan[0].kind == "object" and plan[0].product == "true" and (extra or len(places) > 1):
+        if plan[0].kind == "object" and plan[0].negation_type == "true" and (extra or len(places) > 1):
             return NOT_TARGET
         nouns = _nouns_but(parsed, target)
-        if not any(_is_denied(tokens, n, nouns, plan[0].kind == "object") for n in places):
+        if not any(_is_negated(tokens, n, nouns, plan[0].kind == "object") for n in places):
             return NOT_TARGET
         reason = _check_words(parsed, tokens, targets, None)
         if reason:
             return reason
-    names = (*targets, *_nouns(parsed)) if plan[0].product == "hybrid" else targets
-    return None if _without(said[0], names, parsed) == _without(said[1], names, parsed) else NOT_TWINS
+    names = (*targets, *_nouns(parsed)) if plan[0].negation_type == "hybrid" else targets
+    return None if _without(said[0], names, parsed) == _without(said[1], names, parsed) else NOT_MINIMAL
 
 
 def check_affirmed(parsed: Parsed, text: str, name: str) -> str | None:
@@ -101,7 +101,7 @@ def check_affirmed(parsed: Parsed, text: str, name: str) -> str | None:
     places = _find(said, name, parsed)
     if not places:
         return NOT_THERE
-    return NOT_TARGET if any(_is_denied(said, n, (), True) for n in places) else None
+    return NOT_TARGET if any(_is_negated(said, n, (), True) for n in places) else None
 
 
 def _split(text: str) -> list[str]:
@@ -142,7 +142,7 @@ def _is_negation(word: str) -> bool:
     return count_negations(word) > 0
 
 
-def _is_denied(said: list[str], place: int, nouns: Collection[str], is_object: bool) -> bool:
+def _is_negated(said: list[str], place: int, nouns: Collection[str], is_object: bool) -> bool:
     """Whether a negation reaches the word at `place`.
 
     "No" and "without" do not reach past one of `nouns`, but that what "no man" does is denied too.
@@ -164,7 +164,7 @@ def _is_denied(said: list[str], place: int, nouns: Collection[str], is_object: b
     return False
 
 
-def _check_words(parsed: Parsed, said: list[str], names: Collection[str], most_left_out: int | None) -> str | None:
+def _check_words(parsed: Parsed, said: list[str], names: Collection[str], max_missing: int | None) -> str | None:
     # Words with hyphens are several tokens of the parse.
     known = set(_FREE).union(_split(parsed.caption))
     for token in parsed.tokens:
@@ -176,12 +176,12 @@ def _check_words(parsed: Parsed, said: list[str], names: Collection[str], most_l
     new = [n for n, word in enumerate(said) if word not in known and not _is_negation(word)]
     if any(said[n] != "in" or _PICTURES.isdisjoint(said[n + 1 : n + 3]) for n in new):
         return ADDED
-    if most_left_out is None:
+    if max_missing is None:
         return None
     words_said = {part for word in said for part in (word, *word.split("-"))}
     content = _content(parsed, (0, len(parsed.caption)))
-    left_out = sum(words_said.isdisjoint(_forms(word, parsed)) for word in content)
-    return LEFT_OUT if left_out > most_left_out else None
+    skipped = sum(words_said.isdisjoint(_forms(word, parsed)) for word in content)
+    return MISSING if skipped > max_missing else None
 
 
 def _without(said: list[str], names: Collection[str], parsed: Parsed) -> list[str]:

@@ -1,0 +1,473 @@
+"""Stage 1, relation parsing: caption -> subjects, objects and predicate-object pairs (paper, section on CC-Neg)."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from conclip.negation.lexicon import words
+from conclip.negation.lexicon.inflection import PLURAL_ONLY, is_person, singular
+from conclip.negation.lexicon.words import ANIMALS
+from conclip.negation.rows import Span
+
+_VERB_LIKE = frozenset({"NNS", "NN", "NNPS", "NNP"})
+# Third-person verbs that the tagger takes for plural nouns after a noun ("a red scarf smiles").
+_TAKEN_FOR_NOUNS = frozenset(
+    "runs jumps walks rides plays stands sits smiles looks holds leaps swims eats sleeps poses lies lays rests climbs "
+    "surfs skis skates dives slides swings kicks hits throws catches carries chases crosses watches waits works talks "
+    "travels flies races dances sings performs practices reads drinks laughs cries hangs hikes floats rolls bounces "
+    "snowboards skateboards paddles rows wades splashes digs drives turns pulls pushes waves points stares gazes "
+    "wears rounds approaches passes gets goes makes takes walks tackles competes soars falls crawls kneels leans "
+    "balances stretches shakes attempts tries prepares licks bites barks sniffs grabs lifts shows plays covers "
+    "overlooks faces enters leaves moves speaks".split()
+)
+_BASES = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "zzes": "zz", "oes": "o"}
+_SHORT_BASES = {
+    "is": "be",
+    "'s": "be",
+    "has": "have",
+    "lies": "lie",
+    "ties": "tie",
+    "dies": "die",
+    "does": "do",
+    "aches": "ache",
+    "shoes": "shoe",
+    "toes": "toe",
+}
+
+
+class Token(NamedTuple):
+    """One token of spaCy's: `head`, `left` and `right` (edges of the subtree) are token indices."""
+
+    i: int
+    text: str
+    start: int
+    end: int
+    tag: str
+    lemma: str
+    dep: str
+    head: int
+    left: int
+    right: int
+
+
+def read_tokens(doc) -> tuple[list[Token], list[list[int]]]:
+    """The tokens of a `spacy.tokens.Doc` and the indices of each token's children, in order."""
+    read = [(token.text, token.idx, token.tag_, token.lemma_.lower(), token.dep_, token.head.i) for token in doc]
+    texts, starts, tags, lemmas, deps, heads = map(list, zip(*read, strict=True)) if read else ([] for _ in range(6))
+    for i, text in enumerate(texts):
+        if tags[i] in _VERB_LIKE and (text in _TAKEN_FOR_NOUNS or tags[i] == "NNS" and text.endswith("s")):
+            _mend_verb(i, texts, tags, lemmas, deps, heads)
+        elif text.endswith("s") and (tags[i] == "VBZ" or tags[i] in ("VBP", "VB") and lemmas[i] != text.lower()):
+            # The lemmatizer makes "rid" of "rides".
+            tags[i], lemmas[i] = "VBZ", _base(text.lower())
+    left, right = list(range(len(read))), list(range(len(read)))
+    children: list[list[int]] = [[] for _ in texts]
+    for i, head in enumerate(heads):
+        if head != i:
+            children[head].append(i)
+        while True:
+            if left[head] > i:
+                left[head] = i
+            if right[head] < i:
+                right[head] = i
+            if heads[head] == head:
+                break
+            head = heads[head]
+    tokens = [
+        Token(i, text, start, start + len(text), tags[i], lemmas[i], deps[i], heads[i], left[i], right[i])
+        for i, (text, start) in enumerate(zip(texts, starts, strict=True))
+    ]
+    return tokens, children
+
+
+def _base(verb: str) -> str:
+    if verb in _SHORT_BASES:
+        return _SHORT_BASES[verb]
+    for ending, base in _BASES.items():
+        if verb.endswith(ending):
+            return verb[: -len(ending)] + base
+    return verb[:-1]
+
+
+def _mend_verb(i: int, texts: list[str], tags: list[str], lemmas: list[str], deps: list[str], heads: list[int]):
+    """Makes token `i` a verb again, where what stands round it leaves no doubt."""
+    kids = [k for k, head in enumerate(heads) if head == i and k != i]
+    if any(deps[k] in ("nsubj", "nsubjpass") and k < i for k in kids):
+        tags[i], lemmas[i] = "VBZ", _base(texts[i])
+        return
+    noun = i - 1
+    singular = any(deps[k] == "det" and texts[k].lower() in ("a", "an") for k in kids)
+    singular = singular or (noun >= 0 and is_person(texts[noun].lower()) or texts[noun].lower() in ANIMALS)
+    if noun < 0 or heads[noun] != i or deps[noun] != "compound" or tags[noun] not in ("NN", "NNP") or not singular:
+        return
+    if deps[i] not in ("ROOT", "pobj", "dobj", "conj"):
+        return
+    for k in kids:
+        if k < noun:
+            heads[k] = noun
+    if deps[i] == "ROOT":
+        subject, heads[i] = noun, i
+    else:
+        root = i
+        while heads[root] != root:
+            root = heads[root]
+        # Only a caption that begins with its subject ("a woman in a scarf smiles") is put right.
+        if root > i or tags[root] not in _VERB_LIKE or texts[heads[i]].lower() == "of":
+            for k in kids:
+                if k < noun:
+                    heads[k] = i
+            return
+        deps[noun], heads[noun] = deps[i], heads[i]
+        deps[i], heads[i] = "ROOT", i
+        subject = root
+    tags[i], lemmas[i] = "VBZ", _base(texts[i])
+    deps[subject], heads[subject] = "nsubj", i
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A predicate and its object, said of a subject: what one negation denies.
+
+    Attributes:
+        kind (`str`): "object" (a thing may be denied), "attribute" (adjective), "relation" (preposition) or "verb".
+        construction (`str`): how the caption says it, e.g. "finite", "participle", "adjective", "with"; decides the
+            forms that fit.
+        subject (`Span | None`): characters of the subject's noun phrase, without what follows the noun.
+        predicate (`Span | None`): characters of the verb, preposition or adjective.
+        object (`Span | None`): characters of the object's noun phrase, with its modifiers.
+        modifiers (`tuple[Span, ...]`): characters of adverbs and prepositional phrases that hang on the predicate.
+        span (`Span`): characters of what is denied: the verb, the phrase, the adjective or the noun.
+        token (`int`): index of the token the pair hangs on.
+        head (`int`): index of the token it is said of, -1 if there is none.
+        name (`str`): of an object: its name as `object_nouns` gives it.
+    """
+
+    kind: str
+    construction: str
+    subject: Span | None
+    predicate: Span | None
+    object: Span | None
+    modifiers: tuple[Span, ...]
+    span: Span
+    token: int
+    head: int = -1
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A caption taken apart.
+
+    Attributes:
+        caption (`str`): as given.
+        tokens (`list[Token]`): its tokens.
+        children (`list[list[int]]`): of each token, in order.
+        subjects (`tuple[Span, ...]`): characters of the noun phrases the caption is about.
+        pairs (`list[Pair]`): by kind (verbs, relations, attributes, objects), in the order of the caption.
+    """
+
+    caption: str
+    tokens: list[Token]
+    children: list[list[int]]
+    subjects: tuple[Span, ...]
+    pairs: list[Pair]
+
+    def text(self, span: Span | None) -> str:
+        """The characters of `span`; "" for None. `(subject, predicate, object)` of a pair make the paper's triple."""
+        return self.caption[span[0] : span[1]] if span else ""
+
+    def phrase(self, token: int) -> Span:
+        """Characters of the noun phrase of `token`, from its first modifier up to the noun itself."""
+        return self.tokens[self.tokens[token].left].start, self.tokens[token].end
+
+    def subtree(self, token: int) -> Span:
+        """Characters of all that hangs on `token`."""
+        return self.tokens[self.tokens[token].left].start, self.tokens[self.tokens[token].right].end
+
+    def kid(self, token: int, *deps: str) -> int:
+        """Index of the first child of `token` with one of these labels, or -1."""
+        for k in self.children[token]:
+            if self.tokens[k].dep in deps:
+                return k
+        return -1
+
+
+_OBJECT_DEPS = frozenset({"ROOT", "nsubj", "nsubjpass", "dobj", "pobj", "conj", "attr", "dative", "appos", "oprd"})
+
+
+def leads_on(tokens: list, noun) -> bool:
+    """Whether the next word belongs to the noun's name, or makes it part of a description."""
+    if noun.i + 1 >= len(tokens):
+        return False
+    after = tokens[noun.i + 1]
+    return after.text.lower() in words.DESCRIBING or (after.tag[:2] == "NN" and after.dep != "appos")
+
+
+def object_pair(parsed: Parsed, noun) -> Pair | None:
+    """The thing that token `noun` names, as a pair that may be denied; None if there is none."""
+    tokens = parsed.tokens
+    low = noun.text.lower()
+    if noun.dep not in _OBJECT_DEPS or len(low) < 3 or not low.replace("-", "").isalpha():
+        return None
+    if noun.tag[:3] == "NNP" and not noun.text.islower():
+        return None
+    if low.endswith("ing") and low not in words.THINGS_IN_ING:
+        return None
+    if leads_on(tokens, noun):
+        return None
+    head = singular(low) if noun.tag[-1] == "S" and low not in words.NO_OBJECT else low
+    if head in words.NO_OBJECT or low in words.NO_OBJECT or head in words.PRONOUNS:
+        return None
+    first = noun.i
+    for k in reversed(parsed.children[noun.i]):
+        if k >= noun.i:
+            continue
+        kid = tokens[k]
+        if kid.dep == "det" and kid.text.lower() in ("a", "an") and noun.tag == "NNS" and low not in PLURAL_ONLY:
+            return None
+        if kid.dep == "compound" and kid.text.lower() in words.COLORS:
+            break
+        if kid.dep == "compound" and k == first - 1 and kid.text.isalpha() and kid.left == k:
+            first = k
+        elif kid.text.lower() in words.UNREAL or (kid.text.lower(), head) in words.FIXED_NAMES:
+            return None
+        elif kid.text.lower() == "no":
+            return None
+    if _unseen(parsed, noun) or (first < noun.i and is_person(tokens[first].text.lower())):
+        return None
+    if first < noun.i - 2:
+        return None
+    name = " ".join([tokens[k].text.lower() for k in range(first, noun.i)] + [head])
+    span = (tokens[first].start, noun.end)
+    return Pair("object", "noun", parsed.phrase(noun.i), None, None, (), span, noun.i, noun.head, name)
+
+
+def _unseen(parsed: Parsed, noun) -> bool:
+    """Whether the caption does not say that the thing is there: "looking for food", "a statue of a man"."""
+    tokens = parsed.tokens
+    while noun.head != noun.i:
+        head = tokens[noun.head]
+        if noun.dep == "pobj":
+            if head.text.lower() in words.UNSEEN_PREPOSITIONS:
+                return True
+            if head.text.lower() == "of" and tokens[head.head].lemma in words.PICTURES:
+                return tokens[head.head].dep != "ROOT" or tokens[head.head].lemma in ("statue", "sculpture", "toy")
+        if noun.tag == "VB" and any(tokens[k].tag == "TO" for k in parsed.children[noun.i]):
+            return True
+        noun = head
+    return False
+
+
+FINITE = frozenset({"VBZ", "VBP", "VBD"})
+NOUNS = frozenset({"NN", "NNS"})
+_SUBJECTS = ("nsubj", "nsubjpass", "expl")
+# Clauses that are not said of the subject here and now ("before diving", "if …").
+_MARKS = frozenset("as because if before after until when although though since so that".split())
+
+
+def parse(doc) -> Parsed:
+    """`doc` is a `spacy.tokens.Doc` with tags, lemmas and dependencies."""
+    tokens, children = read_tokens(doc)
+    pairs: list[Pair] = []
+    parsed = Parsed(doc.text, tokens, children, (), pairs)
+    found = {"verb": [], "relation": [], "attribute": [], "object": []}
+    subjects = []
+    for token in tokens:
+        tag = token.tag
+        pair = None
+        if tag[:2] == "VB":
+            pair = _attribute(parsed, token) if token.dep == "amod" else _verb(parsed, token)
+        elif tag in ("IN", "TO"):
+            pair = _relation(parsed, token)
+        elif tag == "JJ":
+            pair = _attribute(parsed, token) if token.dep == "amod" else None
+        elif tag in NOUNS or tag in ("NNP", "NNPS"):
+            pair = object_pair(parsed, token)
+            if token.dep in _SUBJECTS or token.dep == "ROOT":
+                subjects.append(parsed.phrase(token.i))
+        if pair is not None:
+            found[pair.kind].append(pair)
+    for kind in found.values():
+        pairs.extend(kind)
+    return Parsed(parsed.caption, tokens, children, tuple(subjects), pairs)
+
+
+def object_nouns(parsed: Parsed) -> list[str]:
+    """Names of the things the caption names, e.g. `["dog", "tennis ball"]`: singular, lower case, each once.
+
+    Absent nouns are counted over these and sampled from them (`lexicon.absent`), in the form that
+    `GrammarGenerator.negate` takes.
+    """
+    return list(dict.fromkeys(pair.name for pair in parsed.pairs if pair.kind == "object"))
+
+
+def is_plural(parsed: Parsed, noun: int) -> bool:
+    """Whether a verb agrees with `noun` in the plural."""
+    token = parsed.tokens[noun]
+    if token.tag in ("NNS", "NNPS") or token.text.lower() in ("people", "they", "we", "you"):
+        return True
+    return any(parsed.tokens[k].dep == "conj" and parsed.tokens[k].tag[:2] == "NN" for k in parsed.children[noun])
+
+
+def _verb(parsed: Parsed, verb) -> Pair | None:
+    tokens, children = parsed.tokens, parsed.children
+    if verb.dep in ("aux", "auxpass", "compound", "pcomp", "xcomp", "csubj", "npadvmod", "pobj", "dobj", "intj"):
+        return None
+    first, subject, bare_aux = -1, -1, -1
+    for k in children[verb.i]:
+        kid = tokens[k]
+        if kid.dep in _SUBJECTS and k < verb.i:
+            subject = k
+        elif kid.dep in ("aux", "auxpass"):
+            if kid.tag in FINITE or kid.tag == "MD":
+                first = k if first < 0 else first
+            elif kid.tag == "VBG":
+                bare_aux = k
+            elif first < 0:
+                return None
+        elif kid.dep == "advmod" and kid.text.lower() in words.SCOPE_ADVERBS:
+            return None
+        elif kid.dep in ("mark", "advmod") and verb.dep == "advcl" and kid.text.lower() in _MARKS:
+            return None
+        elif kid.dep == "neg":
+            return None
+    if first >= 0:
+        if subject < 0 and verb.dep not in ("conj", "relcl"):
+            return None
+        construction, token = "auxiliary", first
+    elif verb.tag in FINITE or verb.tag == "VB":
+        construction, token = _finite(parsed, verb, subject), verb.i
+    else:
+        construction, token = _participle(parsed, verb, subject), bare_aux if bare_aux >= 0 else verb.i
+    if construction is None:
+        return None
+    head = subject if subject >= 0 else verb.head if verb.head != verb.i else -1
+    kind = "verb"
+    if verb.lemma == "be" and construction == "copula":
+        if parsed.kid(verb.i, "acomp", "attr") >= 0:
+            kind = "attribute"
+        elif parsed.kid(verb.i, "prep") >= 0:
+            kind = "relation"
+        else:
+            return None
+    return _pair(parsed, kind, construction, verb.i, token, head)
+
+
+def _pair(parsed: Parsed, kind: str, construction: str, verb: int, token: int, head: int) -> Pair:
+    tokens = parsed.tokens
+    obj = parsed.kid(verb, "dobj", "attr", "acomp")
+    modifiers = tuple(
+        parsed.subtree(k) for k in parsed.children[verb] if tokens[k].dep in ("prep", "advmod", "prt", "agent")
+    )
+    span = (tokens[min(token, verb)].start, tokens[verb].end)
+    subject = parsed.phrase(head) if head >= 0 and tokens[head].tag[:2] != "VB" else None
+    return Pair(
+        kind, construction, subject, span, parsed.subtree(obj) if obj >= 0 else None, modifiers, span, token, head
+    )
+
+
+def _finite(parsed: Parsed, verb, subject: int) -> str | None:
+    tokens = parsed.tokens
+    head = tokens[verb.head]
+    if subject < 0:
+        # A verb without a subject is most often a noun, or a participle, that the tagger mistook.
+        if verb.dep == "acl" and verb.tag == "VBD":
+            return "participle"
+        shares = verb.dep == "conj" and head.tag == verb.tag and verb.lemma != "be"
+        return "finite" if shares and verb.tag != "VB" and parsed.kid(head.i, *_SUBJECTS) >= 0 else None
+    if tokens[subject].dep == "expl":
+        return None
+    if tokens[subject].tag[:2] == "NN":
+        several = is_plural(parsed, subject)
+        collective = tokens[subject].lemma in words.COLLECTIVES
+        if verb.tag == "VBZ" and several and tokens[subject].tag == "NNS":
+            return None
+        if verb.tag in ("VBP", "VB") and not several and not collective:
+            return None
+    if verb.lemma == "be":
+        return "copula"
+    if verb.tag == "VBD" and verb.lemma in words.STATIVE and parsed.kid(verb.i, "dobj") < 0:
+        return "participle"
+    return "finite"
+
+
+def _participle(parsed: Parsed, verb, subject: int) -> str | None:
+    tokens, head = parsed.tokens, parsed.tokens[verb.head]
+    if subject >= 0:
+        return "participle" if verb.dep in ("ROOT", "ccomp", "acl", "conj", "relcl") else None
+    if verb.dep == "acl" and head.tag[:2] == "NN":
+        return "participle"
+    if verb.dep == "advcl":
+        before = tokens[tokens[verb.i].left].text.lower()
+        if before == "while" or verb.tag == "VBN":
+            return "bare"
+        return "adverbial" if verb.tag == "VBG" and verb.i > head.i and verb.left == verb.i else None
+    if verb.dep == "conj" and (head.tag == verb.tag or head.tag[:2] == "NN") and verb.i > 0:
+        return "conjunct" if tokens[verb.i - 1].dep == "cc" else None
+    return None
+
+
+def _relation(parsed: Parsed, prep) -> Pair | None:
+    tokens = parsed.tokens
+    word = prep.text.lower()
+    noun = parsed.kid(prep.i, "pobj")
+    if prep.dep != "prep" or noun < 0 or tokens[noun].tag == "PRP":
+        return None
+    if prep.i and tokens[prep.i - 1].dep == "pobj" and tokens[prep.i - 1].tag[:2] not in ("NN", "PR"):
+        return None
+    base = prep
+    if tokens[prep.head].text.lower() in ("next", "close", "adjacent") and word == "to":
+        base = tokens[prep.head]
+    elif word != "with" and (word in words.NO_RELATION or word not in words.PLACE):
+        return None
+    governor = tokens[base.head]
+    if governor.i > base.i or governor.i == base.i:
+        return None
+    if governor.tag[:2] == "NN":
+        if governor.lemma in words.NO_OBJECT and governor.lemma not in words.COLLECTIVES | {"hair", "gear"}:
+            return None
+        construction = "with" if word == "with" else "noun-prep"
+    elif governor.tag[:2] == "VB" and governor.lemma != "be":
+        if governor.tag == "VBN" and (word == "with" or governor.lemma in ("dress", "cover", "fill", "seat")):
+            return None
+        construction = "with" if word == "with" else "verb-prep"
+    else:
+        return None
+    predicate = (tokens[base.left].start if base is not prep else base.start, prep.end)
+    head = governor.i
+    return Pair(
+        "relation",
+        construction,
+        parsed.phrase(head) if construction != "verb-prep" and governor.tag[:2] == "NN" else None,
+        predicate,
+        parsed.subtree(noun),
+        (),
+        parsed.subtree(base.i),
+        base.i,
+        head,
+    )
+
+
+def _attribute(parsed: Parsed, adjective) -> Pair | None:
+    tokens = parsed.tokens
+    noun = tokens[adjective.head]
+    low = adjective.text.lower()
+    if noun.tag not in NOUNS or noun.i < adjective.i or low in words.NOT_PREDICATIVE or not low.isalpha():
+        return None
+    if noun.lemma in words.NO_OBJECT and noun.lemma != "hair" or (low, noun.lemma) in words.FIXED_NAMES:
+        return None
+    if adjective.left and tokens[adjective.left - 1].dep in ("punct", "cc", "case"):
+        return None
+    if tokens[adjective.right + 1].dep in ("punct", "cc") or tokens[adjective.right + 1].tag == "POS":
+        return None
+    if any(tokens[k].dep in ("poss", "appos") for k in parsed.children[noun.i] if k > adjective.i):
+        return None
+    if leads_on(tokens, noun):
+        return None
+    if tokens[adjective.right].tag not in ("JJ", "VBN", "VBG", "VBD") or tokens[adjective.left - 1].tag == "HYPH":
+        return None
+    if low in words.COLORS and is_person(noun.lemma):
+        return None
+    span = parsed.subtree(adjective.i)
+    if span[1] > noun.start or not all(t.text[0].isalpha() or t.text == "-" for t in tokens[adjective.left : noun.i]):
+        return None
+    return Pair("attribute", "adjective", parsed.phrase(noun.i), span, None, (), span, adjective.i, noun.i)
