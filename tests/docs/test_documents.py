@@ -77,8 +77,8 @@ HOW = {
     ],
     "docs/negation.md": [
         ("conclip negate", NEGATE),
-        ("python -m conclip.negation", ""),
-        ("conclip negate", "--base_url {server} --num_proc 1 --products false"),
+        ("conclip shortcut", ""),
+        ("conclip negate", "--base_url {server} --num_proc 1 --negation_types false"),
     ],
     "docs/python.md": [],
     "docs/speed.md": [

@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import os
 import shutil
+import signal
 import threading
 import time
 from collections import Counter
@@ -234,9 +235,11 @@ def parse_unit(unit: dict[str, list], source: Source, generator) -> dict[str, li
 
 
 def end_with_parent() -> None:
-    """End this process with the one that started it: without it, it would wait for work forever."""
+    """End this process with the one that started it, and by it alone: left behind, it would wait for work forever."""
     parent = multiprocess.parent_process()
     if parent is not None and not any(thread.name == "end_with_parent" for thread in threading.enumerate()):
+        # The terminal sends Ctrl-C to all processes; the first one ends the others.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         wait = lambda: (parent.join(), os._exit(1))  # noqa: E731
         threading.Thread(target=wait, name="end_with_parent", daemon=True).start()
 
