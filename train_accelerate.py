@@ -13,14 +13,13 @@ The recipe of the paper, on CC-Neg (`conclip ccneg` writes the folder):
 Writes to --output_dir the model, results.json, scores.png, README.md (the model card) and metrics.jsonl.
 """
 
-import shlex
 import sys
 import traceback
 from dataclasses import asdict
 from pathlib import Path
 
 from conclip.errors import UsageError
-from conclip.runtime import end_failed_run, return_large_blocks, use_all_cores
+from conclip.runtime import command_line, end_failed_run, return_large_blocks, use_all_cores
 from conclip.training.arguments import ConCLIPTrainingArguments, DataArguments, ModelArguments, parse_arguments
 
 # torch, transformers and datasets take seconds to import, so the functions below import what needs them: `--help` and
@@ -29,13 +28,13 @@ from conclip.training.arguments import ConCLIPTrainingArguments, DataArguments, 
 
 def main(argv: list[str] | None = None) -> int:
     return_large_blocks()
-    command = shlex.join(sys.argv if argv is None else ["-m", "conclip", "train", *argv])
     training_args = accelerator = None
     try:
         model_args, data_args, training_args = parse_arguments(argv)
         from conclip.training.trainer import make_accelerator
 
         accelerator = make_accelerator(training_args)
+        command = command_line("train", argv, accelerator.num_processes)
         run(model_args, data_args, training_args, accelerator, command)
     except UsageError as error:
         return end_failed_run(f"Error: {error}", 1, accelerator)
@@ -103,12 +102,11 @@ def run(
     # Save
     trainer.save_model()
     if eval_dataset is not None:
-        launcher = f"--num_processes {accelerator.num_processes} " if accelerator.num_processes > 1 else ""
         results = trainer.create_model_card(
             dataset_name=data_args.dataset_name or "scenes",
             split=data_args.eval_split,
             base_model=base,
-            command=f"accelerate launch {launcher}{command}",
+            command=command,
             arguments={"model": asdict(model_args), "data": asdict(data_args), "training": asdict(training_args)},
         )
         table = format_table(table_rows(before, after), results["title"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import shlex
 import signal
 import sys
 import time
@@ -27,6 +28,20 @@ M_MMAP_THRESHOLD = -3  # malloc.h of glibc
 def software_versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that results depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def command_line(name: str, argv: list[str] | None, num_processes: int = 1) -> str:
+    """
+    Return the command that repeats this run, for reports and model cards.
+
+    Args:
+        name: the command of `conclip`, e.g. "train".
+        argv: its options; `None` if one of the repository's scripts was started instead.
+    """
+    launcher = f"accelerate launch --num_processes {num_processes}" if num_processes > 1 else "accelerate launch"
+    if argv is None:
+        return f"{launcher} {shlex.join(sys.argv)}"
+    return f"{f'{launcher} -m ' if num_processes > 1 else ''}conclip {shlex.join([name, *argv])}"
 
 
 def use_all_cores(accelerator: Accelerator) -> None:

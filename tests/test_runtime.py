@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from conclip.errors import UsageError
-from conclip.runtime import run_command
+from conclip.runtime import command_line, run_command
 
 HOLES = """
 import sys, torch
@@ -71,6 +71,20 @@ def interrupt():
 def test_a_command_ends_with_one_sentence_and_a_status(command, status, says, capsys):
     assert run_command(command, interrupted="Interrupted; nothing was written.") == status
     assert capsys.readouterr().err == says
+
+
+@pytest.mark.parametrize(
+    ("argv", "num_processes", "command"),
+    [
+        (None, 1, "accelerate launch train_accelerate.py --seed 1"),
+        (None, 4, "accelerate launch --num_processes 4 train_accelerate.py --seed 1"),
+        (["--output_dir", "my run"], 1, "conclip train --output_dir 'my run'"),
+        (["--seed", "2"], 2, "accelerate launch --num_processes 2 -m conclip train --seed 2"),
+    ],
+)
+def test_the_command_that_repeats_a_run(argv, num_processes, command, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train_accelerate.py", "--seed", "1"])
+    assert command_line("train", argv, num_processes) == command
 
 
 def test_a_fault_of_our_own_keeps_its_traceback():

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
 import signal
-import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING
 from conclip.errors import UsageError
 from conclip.evaluation.arguments import EvaluationArguments, OutputArguments, parse_arguments
 from conclip.models.arguments import EncodingArguments, start_accelerator
-from conclip.runtime import end_failed_run, return_large_blocks
+from conclip.runtime import command_line, end_failed_run, return_large_blocks
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -32,7 +30,8 @@ def main(argv: list[str] | None = None) -> int:
             print(list_benchmarks())
             return 0
         accelerator = start_accelerator(computation.mixed_precision)
-        run(evaluation, computation, output, accelerator)
+        command = command_line("evaluate", argv, accelerator.num_processes)
+        run(evaluation, computation, output, accelerator, command)
     except UsageError as error:
         return end_failed_run(f"Error: {error}", 1, accelerator)
     except KeyboardInterrupt:
@@ -50,7 +49,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(
-    evaluation: EvaluationArguments, computation: EncodingArguments, output: OutputArguments, accelerator: Accelerator
+    evaluation: EvaluationArguments,
+    computation: EncodingArguments,
+    output: OutputArguments,
+    accelerator: Accelerator,
+    command: str,
 ) -> None:
     # Imported late: --help and a mistyped option are answered without these libraries.
     from conclip.atomic_write import writable_folder, write_atomically
@@ -76,7 +79,7 @@ def run(
         num_workers=computation.dataloader_num_workers,
         cache_dir=computation.embedding_cache_dir,
         items_dir=output_dir / "items" if output.save_items else None,
-        command=command_line(accelerator.num_processes),
+        command=command,
         accelerator=accelerator,
     )
     if not accelerator.is_main_process:
@@ -105,9 +108,3 @@ def write_report(report: BenchmarkReport, output_dir: Path) -> None:
     content = json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(output_dir / RESULTS_FILE, content.encode())
     plot_benchmarks(report, output_dir / FIGURE_FILE)
-
-
-def command_line(num_processes: int) -> str:
-    """Return the command that repeats this run."""
-    launcher = f"accelerate launch --num_processes {num_processes}"
-    return f"{launcher if num_processes > 1 else 'python'} {shlex.join(sys.argv)}"

@@ -193,6 +193,6 @@ def test_public_names_are_there(name):
 
 def test_the_card_says_how_to_repeat_a_command(inputs, tmp_path):
     assert run(command(inputs, tmp_path, max_steps=1)) == 0
-    assert results(tmp_path)["command"].startswith("accelerate launch -m conclip train --model_name_or_path ")
+    assert results(tmp_path)["command"].startswith("conclip train --model_name_or_path ")
     saved = json.loads((tmp_path / "results.json").read_text())["arguments"]
     assert saved["model"]["use_lora"] is False and saved["training"]["max_steps"] == 1
