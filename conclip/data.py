@@ -1,12 +1,15 @@
 """Splits of datasets and their text columns, checked."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
-
-from datasets import Dataset, load_dataset
-from datasets.exceptions import DatasetGenerationError
+from typing import TYPE_CHECKING
 
 from conclip.errors import UsageError, one_line
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 FILE_FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .gif .webp .tif .tiff .ppm .pgm".split())
@@ -27,6 +30,10 @@ def load_split(
     Raises:
         UsageError: there is no such dataset, configuration or split, or the split has no rows.
     """
+    # Imported late: it takes a second, which a list of image files does not need.
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetGenerationError
+
     path = Path(dataset_name)
     try:
         if path.is_file():
@@ -46,6 +53,8 @@ def load_split(
 
 
 def _load_file(path: Path, split: str) -> Dataset:
+    from datasets import load_dataset
+
     if path.suffix not in FILE_FORMATS:
         raise UsageError(f"--dataset_name {path}: a file has to end in {', '.join(FILE_FORMATS)}.")
     # The file is the whole of the split that is asked for; "train[:100]" is a part of "train".

@@ -85,7 +85,7 @@ class Chunk:
     Items with their distinct images and texts.
 
     Args:
-        items: dicts of the columns `ITEM`.
+        items: dicts of the columns `item_features`.
         image_at, text_at: for each item, the indices of its own images and texts, in its order.
     """
 

@@ -6,10 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from datasets import ClassLabel, Features, Image
-
 from conclip.data import image_files
 from conclip.errors import UsageError
 
@@ -80,6 +76,11 @@ def _check_shards(files: list[Path]) -> None:
 
 
 def _of_parquet(root: Path, files: list[Path], label: str) -> ClassImages:
+    # Imported late, so that the list of benchmarks is there at once.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from datasets import ClassLabel, Features, Image
+
     try:
         features = Features.from_arrow_schema(pq.read_schema(files[0]))
     except (OSError, pa.ArrowException) as error:
@@ -102,6 +103,9 @@ def _rows(files: list[Path], image: str, label: str) -> Iterator[Row]:
 
 
 def _records(file: Path, columns: list[str]) -> Iterator[dict]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         # Read as Arrow, images stay undecoded and are not copied on disk; a buffered file would stay in memory.
         with pq.ParquetFile(file, pre_buffer=False) as table:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
+import huggingface_hub
 
 from conclip.errors import UsageError
 from dataset_scripts.benchmarks.class_images import ClassImages, find_images
@@ -155,7 +155,9 @@ def _download(class_set: ClassSet) -> Path:
     # load_dataset would download the other splits too: 150 GB for ImageNet.
     files = f"{class_set.hub_split}-*.parquet"
     try:
-        return Path(snapshot_download(class_set.hub, repo_type="dataset", allow_patterns=[files, f"*/{files}"]))
+        return Path(
+            huggingface_hub.snapshot_download(class_set.hub, repo_type="dataset", allow_patterns=[files, f"*/{files}"])
+        )
     # The client raises errors of its HTTP library, which depend on its version.
     except Exception as error:
         raise UsageError(

@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from datasets import Image, load_dataset
-
 from conclip.errors import UsageError
 
 
@@ -57,6 +55,9 @@ def dataset_rows(
     Raises:
         UsageError: the data set cannot be loaded, lacks a column, or is damaged.
     """
+    # Imported late, so that the list of benchmarks is there at once.
+    from datasets import Image, load_dataset
+
     try:
         dataset = load_dataset(name, **options).select_columns(columns)
         for column in images:

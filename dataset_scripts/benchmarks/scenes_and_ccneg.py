@@ -8,12 +8,9 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from datasets import Image
-
 from conclip.errors import UsageError
 from dataset_scripts.benchmarks.files import dataset_rows, encoded_image, field, texts
 from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
-from dataset_scripts.scenes import load_scenes
 
 SCENES_SPLIT = "scenes, split test"
 SCENES_SOURCE = "The scenes are made on first use; there is nothing to download."
@@ -28,6 +25,11 @@ OPTIONS = 4
 
 def scenes_rows() -> Iterator[tuple[int, dict]]:
     """Yield (index, row) of the scenes' test split: 2,000 rows."""
+    # Imported late, so that the list of benchmarks is there at once.
+    from datasets import Image
+
+    from dataset_scripts.scenes import load_scenes
+
     dataset = load_scenes("test").select_columns(["image", "caption", *NEGATIONS, *TRUE_NEGATIONS])
     return enumerate(dataset.cast_column("image", Image(decode=False)))
 

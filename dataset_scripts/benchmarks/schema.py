@@ -5,23 +5,27 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from datasets import Features, Image, Sequence, Value
 
-ITEM = Features(
-    {
-        # The id in the source's files, so that a result can be looked up there.
-        "id": Value("string"),
-        # Sub-category, relation or answer type; "" if the benchmark has none.
-        "category": Value("string"),
-        # Paths (str), encoded bytes ({"bytes": …}) or PIL images; one image, unless images compete.
-        "images": Sequence(Image()),
-        # (left, top, right, bottom) in pixels, one for each image; empty if the images are not cropped.
-        "boxes": Sequence(Sequence(Value("float64"))),
-        "captions": Sequence(Value("string")),
-        # Index of the right caption, image or class, by the benchmark's kind.
-        "answer": Value("int64"),
-    }
-)
+def item_features():
+    """Return the `datasets.Features` of an item."""
+    # Imported late, so that the list of benchmarks is there at once.
+    from datasets import Features, Image, Sequence, Value
+
+    return Features(
+        {
+            # The id in the source's files, so that a result can be looked up there.
+            "id": Value("string"),
+            # Sub-category, relation or answer type; "" if the benchmark has none.
+            "category": Value("string"),
+            # Paths (str), encoded bytes ({"bytes": …}) or PIL images; one image, unless images compete.
+            "images": Sequence(Image()),
+            # (left, top, right, bottom) in pixels, one for each image; empty if the images are not cropped.
+            "boxes": Sequence(Sequence(Value("float64"))),
+            "captions": Sequence(Value("string")),
+            # Index of the right caption, image or class, by the benchmark's kind.
+            "answer": Value("int64"),
+        }
+    )
 
 
 class Kind(Enum):
@@ -51,7 +55,7 @@ class Benchmark:
         name: the name in `--benchmarks`.
         title: the name in tables.
         kind: what competes in an item.
-        read: takes the folder of `--data_dir` and yields items, each a dict of `ITEM`, in the order of the files.
+        read: takes the folder of `--data_dir` and yields items, dicts of `item_features`, in the order of the files.
             Raises `UsageError` for files that are missing or damaged, but does not check that the images exist.
         sampled: whether `read` also takes a `seed`, with which it samples.
         source: a sentence that says where to get annotations and images, and where to put them under `--data_dir`.
@@ -79,7 +83,7 @@ class Benchmark:
 
 
 def item(id: object, images: list, captions: list[str], answer: int = 0, category: str = "", boxes=()) -> dict:
-    """Make a dict of `ITEM`."""
+    """Make a dict of `item_features`."""
     boxes = [[float(side) for side in box] for box in boxes]
     return {
         "id": str(id),

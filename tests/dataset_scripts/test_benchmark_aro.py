@@ -7,7 +7,7 @@ import pytest
 
 from conclip.errors import UsageError
 from dataset_scripts.benchmarks.aro import SYMMETRIC, VG_ATTRIBUTION, VG_RELATION
-from dataset_scripts.benchmarks.schema import ITEM, Kind
+from dataset_scripts.benchmarks.schema import Kind, item_features
 
 RELATIONS = [
     {
@@ -77,7 +77,7 @@ def test_relations(tmp_path):
     }
     assert (second["id"], second["category"]) == ("1", "near")
     assert second["boxes"] == [[0.0, 12.5, 40.0, 19.75]]
-    assert ITEM.encode_example(second)["images"] == [{"path": second["images"][0], "bytes": None}]
+    assert item_features().encode_example(second)["images"] == [{"path": second["images"][0], "bytes": None}]
 
 
 def test_attributes(tmp_path):

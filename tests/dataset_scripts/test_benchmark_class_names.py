@@ -11,7 +11,7 @@ from datasets import ClassLabel, Dataset, Features, Image
 from conclip.errors import UsageError
 from dataset_scripts.benchmarks.class_prompts import clean_name, is_code
 from dataset_scripts.benchmarks.classification import class_folder
-from dataset_scripts.benchmarks.schema import ITEM
+from dataset_scripts.benchmarks.schema import item_features
 
 
 class TestNames:
@@ -95,7 +95,7 @@ class TestParquet:
         rows = list(SETS["cifar10"].read(tmp_path))
         assert [(row["id"], row["answer"]) for row in rows] == [("0", 1), ("1", 0)]
         assert [row["images"][0]["bytes"] for row in rows] == [png(0), png(1)]
-        assert all(ITEM.encode_example(row) for row in rows)
+        assert all(item_features().encode_example(row) for row in rows)
 
     def test_memory_does_not_hold_the_file(self, tmp_path):
         features = Features({"image": Image(), "label": ClassLabel(names=["cat"])})

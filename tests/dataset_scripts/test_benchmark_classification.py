@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from class_files import SETS, answers, class_folders, fails, names_of, parquet, png
 from huggingface_hub import errors
 
 from conclip.errors import UsageError
-from dataset_scripts.benchmarks import classification
 from dataset_scripts.benchmarks.class_prompts import TEMPLATES
 from dataset_scripts.benchmarks.classification import CLASS_SETS, CLASSIFICATION, class_folder
-from dataset_scripts.benchmarks.schema import ITEM, Kind
+from dataset_scripts.benchmarks.schema import Kind, item_features
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def no_hub(monkeypatch):
     def refused(*args, **kwargs):
         raise errors.OfflineModeIsEnabled("no network")
 
-    monkeypatch.setattr(classification, "snapshot_download", refused)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refused)
 
 
 class TestClassFolders:
@@ -38,7 +38,7 @@ class TestClassFolders:
         ]
         assert [row["images"] for row in rows] == [[str(tmp_path / row["id"])] for row in rows]
         assert all(row["captions"] == [] and row["boxes"] == [] and row["category"] == "" for row in rows)
-        assert all(ITEM.encode_example(row) for row in rows)
+        assert all(item_features().encode_example(row) for row in rows)
         assert (pets.kind, pets.name) == (Kind.CLASSES, "pets")
         assert pets.classes(Path("elsewhere")) == {
             "bare names": [["egyptian mau"], ["shih tzu"]],
@@ -180,7 +180,7 @@ class TestTheHub:
             parquet(tmp_path / "hub" / "data" / "validation-00000-of-00001.parquet", [1], ["cod", "pho"])
             return str(tmp_path / "hub")
 
-        monkeypatch.setattr(classification, "snapshot_download", fetch)
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
         (tmp_path / "food101").mkdir()
         (tmp_path / "food101" / "classes.txt").write_text("fish\nsoup\n")
         assert answers(SETS["food101"], tmp_path) == [("0", "soup")]
@@ -189,7 +189,7 @@ class TestTheHub:
         }
 
     def test_files_it_no_longer_has(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(classification, "snapshot_download", lambda *args, **kwargs: str(tmp_path))
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *args, **kwargs: str(tmp_path))
         assert "holds neither class folders nor Parquet files" in fails(SETS["cifar10"], tmp_path)
 
     def test_local_files_come_first(self, tmp_path):

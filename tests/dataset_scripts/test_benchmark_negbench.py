@@ -11,7 +11,7 @@ from dataset_scripts.benchmarks.negbench import (
     NEGBENCH_MCQ_VOC,
     NEGBENCH_RETRIEVAL_COCO,
 )
-from dataset_scripts.benchmarks.schema import ITEM, Kind
+from dataset_scripts.benchmarks.schema import Kind, item_features
 
 COCO_FILE = "COCO_val_mcq_llama3.1_rephrased.csv"
 PLAIN_FILE = "COCO_val_retrieval.csv"
@@ -64,7 +64,7 @@ def test_multiple_choice(tmp_path):
     }
     assert (second["id"], second["category"], second["answer"]) == ("1", "negative", 3)
     assert NEGBENCH_MCQ_COCO.kind == Kind.CAPTIONS and not NEGBENCH_MCQ_COCO.macro
-    assert ITEM.encode_example(first)["captions"] == first["captions"]
+    assert item_features().encode_example(first)["captions"] == first["captions"]
 
 
 @pytest.mark.parametrize(

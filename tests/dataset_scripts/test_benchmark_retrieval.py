@@ -6,7 +6,7 @@ import pytest
 
 from conclip.errors import UsageError
 from dataset_scripts.benchmarks.captions_retrieval import COCO_RETRIEVAL, COCO_VAL2017_RETRIEVAL, FLICKR30K_RETRIEVAL
-from dataset_scripts.benchmarks.schema import ITEM, Kind
+from dataset_scripts.benchmarks.schema import Kind, item_features
 
 # The first two of the real file, to which the blank at the end belongs.
 COCO = {
@@ -81,7 +81,9 @@ def test_both_files_of_a_karpathy_split(tmp_path, benchmark, captions, name, con
         for file, texts in captions.items()
     ]
     assert benchmark.kind == Kind.RETRIEVAL
-    assert ITEM.encode_example(items[0])["captions"] == [text.strip() for text in list(captions.values())[0]]
+    assert item_features().encode_example(items[0])["captions"] == [
+        text.strip() for text in list(captions.values())[0]
+    ]
 
 
 def test_the_folder_that_is_there_is_taken(tmp_path):

@@ -33,10 +33,12 @@ def rows():
 def few_scenes(monkeypatch, tmp_path):
     """`load_scenes` draws but the first rows of each split."""
 
-    def load(split):
-        return scenes.load_scenes(split, split_sizes={"train": 1, "test": ROWS}, cache_dir=str(tmp_path))
+    all_scenes = scenes.load_scenes
 
-    monkeypatch.setattr(scenes_and_ccneg, "load_scenes", load)
+    def load(split):
+        return all_scenes(split, split_sizes={"train": 1, "test": ROWS}, cache_dir=str(tmp_path))
+
+    monkeypatch.setattr(scenes, "load_scenes", load)
 
 
 def encoded(row):

@@ -7,7 +7,6 @@ from benchmark_files import read, write
 from ccneg_files import jpeg
 
 from conclip.errors import UsageError
-from dataset_scripts.benchmarks import files as benchmark_files
 from dataset_scripts.benchmarks.schema import Kind
 from dataset_scripts.benchmarks.two_by_two import WINOGROUND, two_by_two
 
@@ -34,7 +33,7 @@ def test_winoground_from_the_hub_where_there_is_no_folder(tmp_path, monkeypatch)
     hub = datasets.Dataset.from_list([ROWS[0] | {"image_0": images[0], "image_1": images[1]}])
     hub = hub.cast_column("image_0", datasets.Image()).cast_column("image_1", datasets.Image())
     data = {("facebook/winoground", "test"): lambda: hub}
-    monkeypatch.setattr(benchmark_files, "load_dataset", lambda name, split: data[name, split]())
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: data[name, split]())
     [item] = read(WINOGROUND, tmp_path)
     assert item["images"] == [{"bytes": image["bytes"]} for image in images]
     assert (item["id"], item["category"]) == ("0", "Object")

@@ -19,7 +19,7 @@ from dataset_scripts.benchmarks.caption_orders import (
     shuffled_captions,
     shuffles,
 )
-from dataset_scripts.benchmarks.schema import ITEM, Kind
+from dataset_scripts.benchmarks.schema import Kind, item_features
 
 WORDS = "a big dog chases the small cat".split()
 TAGS = "DT JJ NN VBZ DT JJ NN".split()
@@ -166,7 +166,7 @@ def test_order_items(tmp_path):
     assert {swapped[index] for index in adjectives} == {"young", "big"}
     assert [rest[index] for index in nouns + adjectives] == ["girl", "candle", "table", "young", "big"]
     assert COCO_ORDER.kind == FLICKR30K_ORDER.kind == Kind.CAPTIONS
-    assert ITEM.encode_example(items[0])["captions"] == items[0]["captions"]
+    assert item_features().encode_example(items[0])["captions"] == items[0]["captions"]
 
 
 def test_a_draw_depends_on_seed_and_caption_alone(tmp_path):

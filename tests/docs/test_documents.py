@@ -16,7 +16,6 @@ from stand_ins import ROOT, write_negations, write_workspace
 from conclip.__main__ import COMMANDS, main
 from conclip.training.arguments import ConCLIPTrainingArguments, parse_arguments
 from dataset_scripts import scenes
-from dataset_scripts.benchmarks import scenes_and_ccneg
 from dataset_scripts.benchmarks.registry import choose_benchmarks
 from speed import models
 
@@ -110,7 +109,6 @@ def workspace(stand_ins, tmp_path, monkeypatch):
     """The working directory, with 16 scenes in each split and small sizes for the measurements of speed."""
     few = partial(scenes.load_scenes, split_sizes={"train": 16, "test": 16}, cache_dir=str(tmp_path / "scenes-cache"))
     monkeypatch.setattr(scenes, "load_scenes", few)
-    monkeypatch.setattr(scenes_and_ccneg, "load_scenes", few)
     monkeypatch.setitem(models.SIZES, "vit-base-patch32", ((32, 64, 2), (32, 64, 2, 2, 112), 16))
     shutil.copytree(stand_ins, tmp_path, symlinks=True, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)

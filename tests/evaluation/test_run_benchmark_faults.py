@@ -187,7 +187,7 @@ def test_looking_for_all_benchmarks_fetches_nothing(tmp_path, monkeypatch, capsy
         raise OSError
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("dataset_scripts.benchmarks.classification.snapshot_download", fetched)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
     (benchmark,) = choose_benchmarks(["cifar10"])
     assert not has_items(ItemReader(benchmark, tmp_path), Accelerator())
     assert found == [True] and constants.HF_HUB_OFFLINE is False

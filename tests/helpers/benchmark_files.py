@@ -5,7 +5,7 @@ from pathlib import Path
 
 import datasets
 
-from dataset_scripts.benchmarks.schema import ITEM
+from dataset_scripts.benchmarks.schema import item_features
 
 SUGARCREPE = {
     "add_att": {
@@ -111,8 +111,8 @@ def write_sugarcrepe(data_dir: Path) -> Path:
 def read(benchmark, data_dir: Path) -> list[dict]:
     """All items, which must have the fields and types of the schema."""
     items = list(benchmark.read(data_dir))
-    assert all(list(item) == list(ITEM) for item in items)
+    assert all(list(item) == list(item_features()) for item in items)
     # Images may be paths of files that are not there: only their type is of interest.
-    table = datasets.Dataset.from_list([item | {"images": []} for item in items], features=ITEM)
+    table = datasets.Dataset.from_list([item | {"images": []} for item in items], features=item_features())
     assert [row["captions"] for row in table] == [item["captions"] for item in items]
     return items
