@@ -65,6 +65,7 @@ HOW = {
     "docs/benchmarks.md": [
         ("conclip evaluate --model_name_or_path outputs", "--benchmarks scenes-pairs"),
         ("conclip evaluate --model_name_or_path openai", "--benchmarks sugarcrepe sugarcrepe-pp cifar10"),
+        ("conclip card", ""),
         ("conclip evaluate --benchmarks list", ""),
     ],
     "docs/distractors.md": [
@@ -76,7 +77,7 @@ HOW = {
     ],
     "docs/negation.md": [
         ("conclip negate", NEGATE),
-        ("conclip shortcut", ""),
+        ("python -m conclip.negation", ""),
         ("conclip negate", "--base_url {server} --num_proc 1 --negation_types false"),
     ],
     "docs/python.md": [],

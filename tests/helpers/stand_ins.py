@@ -1,6 +1,7 @@
 """A working directory in which the names of the documents are small local models and files: helpers, not a test."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,8 @@ def write_workspace(folder: Path) -> Path:
     save_other(folder / "google/siglip-base-patch16-224", "siglip")
     write_images(folder, ["image.png", "image.jpg"])
     write_images(folder / "images", [f"{row:03}.jpg" for row in range(24)])
+    (folder / "my-conclip").mkdir()
+    shutil.copy(ROOT / "model_card.md", folder / "my-conclip" / "README.md")
     lines = [{"image": f"{row:03}.jpg", "caption": caption} for row, caption in enumerate(captions(24))]
     (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (folder / "negated.json").write_text(json.dumps(["ball"] * 24))
