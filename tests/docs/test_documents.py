@@ -77,7 +77,7 @@ HOW = {
     ],
     "docs/negation.md": [
         ("conclip negate", NEGATE),
-        ("python -m conclip.negation", ""),
+        ("conclip shortcut", ""),
         ("conclip negate", "--base_url {server} --num_proc 1 --negation_types false"),
     ],
     "docs/python.md": [],
