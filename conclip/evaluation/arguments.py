@@ -10,8 +10,8 @@ from conclip.models.arguments import EncodingArguments
 
 @dataclass
 class EvaluationArguments:
-    model_name_or_path: list[str] = option(
-        [], "One or more models, by folder or Hub id: CLIP, ConCLIP, LoRA adapters, SigLIP, ALIGN, FLAVA, BLIP."
+    model_name_or_path: list[str] | None = option(
+        None, "One or more models, by folder or Hub id: CLIP, ConCLIP, LoRA adapters, SigLIP, ALIGN, FLAVA, BLIP."
     )
     revision: str | None = option(None, "Branch, tag or commit of the models on the Hub.")
     benchmarks: list[str] = option(
