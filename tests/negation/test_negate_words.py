@@ -22,7 +22,28 @@ from conclip.negation.lexicon.names import any_of, contradicts, counted, may_cor
             ("knife", "knives"),
         ],
         *[("man", "men"), ("fireman", "firemen"), ("woman", "women"), ("child", "children"), ("person", "people")],
-        *[("sheep", "sheep"), ("tennis ball", "tennis balls"), ("potato", "potatoes"), ("photo", "photos")],
+        *[
+            ("sheep", "sheep"),
+            ("blouse", "blouses"),
+            ("warehouse", "warehouses"),
+            ("dress", "dresses"),
+            ("movie", "movies"),
+            ("cookie", "cookies"),
+            ("tomato", "tomatoes"),
+            ("axe", "axes"),
+            ("maze", "mazes"),
+            ("leaf", "leaves"),
+            ("lens", "lenses"),
+            ("zombie", "zombies"),
+            ("hero", "heroes"),
+            ("menu", "menus"),
+            ("snowboardman", "snowboardmen"),
+            ("blorple", "blorples"),
+            ("zilch-fly", "zilch-flies"),
+            ("tennis ball", "tennis balls"),
+            ("potato", "potatoes"),
+            ("photo", "photos"),
+        ],
         *[("ski", "skis"), ("church", "churches"), ("horse", "horses"), ("glasses", "glasses"), ("house", "houses")],
     ],
 )
@@ -43,9 +64,16 @@ def test_article(word, expected):
     assert article(word) == expected
 
 
+@pytest.mark.parametrize(
+    "word", ["gas", "canvas", "news", "tennis", "bus", "series", "tiara", "mountainous", "parked"]
+)
+def test_what_is_no_plural_is_left_alone(word):
+    assert singular(word) == word
+
+
 def test_gerund():
-    assert [gerund(verb) for verb in ("run", "sit", "climb", "lie", "dance", "walk", "swim")] == (
-        "running sitting climbing lying dancing walking swimming".split()
+    assert [gerund(verb) for verb in ("run", "sit", "climb", "lie", "dance", "walk", "swim", "visit", "open")] == (
+        "running sitting climbing lying dancing walking swimming visiting opening".split()
     )
 
 

@@ -17,7 +17,7 @@ def is_last(parsed: Parsed, token: int) -> bool:
 
 
 def before_adverbs(parsed: Parsed, verb: int, first: int | None = None) -> int:
-    """Index of the first of the adverbs that stand right before the verb (or before `first`, its auxiliary)."""
+    """Return the index of the first adverb directly before the verb (or before `first`, its auxiliary)."""
     first = verb if first is None else first
     while first and parsed.tokens[first - 1].dep == "advmod" and parsed.tokens[first - 1].head == verb:
         if parsed.tokens[first - 1].tag != "RB" or parsed.tokens[first - 1].left != first - 1:
@@ -27,7 +27,7 @@ def before_adverbs(parsed: Parsed, verb: int, first: int | None = None) -> int:
 
 
 def scope_edits(parsed: Parsed, verb: int) -> list[Edit]:
-    """What changes behind a "not": "some" becomes "any", and "and" before a verb that stays true becomes "but"."""
+    """Return the edits after a "not": "some" becomes "any", and "and" before a verb that stays true becomes "but"."""
     tokens = parsed.tokens
     edits = []
     conjuncts = [k for k in parsed.children[verb] if tokens[k].dep == "conj" and k > verb]
@@ -45,7 +45,7 @@ def scope_edits(parsed: Parsed, verb: int) -> list[Edit]:
 
 
 def either_edits(parsed: Parsed, noun: int) -> list[Edit]:
-    """ "and" among the things a "without" takes away becomes "or"."""
+    """Change "and" among the objects of a "without" to "or"."""
     tokens = parsed.tokens
     edits = []
     while noun >= 0:
@@ -129,7 +129,7 @@ _DETERMINERS = frozenset({"a", "an", "some", "the", "another"}) | words.QUANTIFI
 
 
 def negate(parsed: Parsed, pair: Pair, rng: random.Random) -> Negation | None:
-    """A false negation (CC-Neg's c'): the caption with `pair` denied, in one of the forms that fit, drawn by `rng`."""
+    """Return a false negation (c' in CC-Neg): the caption with `pair` negated, in a form that `rng` samples."""
     if pair.kind == "object":
         return negate_object(parsed, pair, rng)
     found = forms(parsed, pair)
@@ -142,7 +142,7 @@ def negate(parsed: Parsed, pair: Pair, rng: random.Random) -> Negation | None:
 
 
 def forms(parsed: Parsed, pair: Pair) -> list[Form]:
-    """Every form that fits `pair`; one that is drawn more often stands in the list more often."""
+    """Return every form that fits `pair`; a form that is repeated is sampled more often."""
     return _FORMS[pair.construction](parsed, pair)
 
 
@@ -251,7 +251,7 @@ def _verb_preposition(parsed: Parsed, pair: Pair) -> list[Form]:
 
 
 def adjective_forms(parsed: Parsed, pair: Pair, word: str = "") -> list[Form]:
-    """The forms of `forms` for an adjective; `word` is said in its place."""
+    """Return the forms of `forms` for an adjective, or for `word` in its place."""
     tokens = parsed.tokens
     noun = tokens[pair.head]
     phrase = word or parsed.text(pair.span)

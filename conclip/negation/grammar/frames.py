@@ -1,6 +1,6 @@
 """Frames with a place for one thing: filled with a thing that is there they are false, with an absent one true.
 
-A frame is drawn without looking at which of the two fills it, so that nothing but the content tells true from false:
+A frame is sampled without regard to which of the two fills it, so that only the content separates true from false:
 the rest of the caption, the words of the denial and singular or plural are the same for both.
 """
 
@@ -36,7 +36,7 @@ class Core:
     Attributes:
         text (`str`): without the caption's end.
         is_clause (`bool`): whether a clause fits behind it: it has a finite verb, or ends in a participle.
-        place (`tuple[str, str] | None`): if the thing stood in a "with …" phrase, the text before and after it.
+        place (`tuple[str, str] | None`): if the thing was in a "with …" phrase, the text before and after it.
     """
 
     text: str
@@ -254,10 +254,11 @@ def negate_object(parsed: Parsed, pair: Pair, rng: random.Random) -> Negation:
 
 
 def negate_absent_object(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, Negation] | None:
-    """A true negation and its foil: one frame, filled with `absent` and with an object of the caption's.
+    """
+    Return a true negation and its foil: one frame, filled with `absent` and with an object of the caption.
 
-    The frame is what the caption says without that object. False negations of objects (`form.deny`) come from the same
-    frames, so that nothing but the content tells true from false. None if the caption names no thing.
+    The frame is what the caption says without that object. False negations of objects (`forms.negate`) come from the
+    same frames, so that only the content separates true from false. None if the caption names no thing.
     """
     things = [pair for pair in parsed.pairs if pair.kind == "object"]
     if not things:
@@ -324,7 +325,7 @@ def _sample_frame(parsed: Parsed, pair: Pair, name: str, rng: random.Random) -> 
 
 
 def _other_thing(parsed: Parsed, pair: Pair, rng: random.Random) -> Core | None:
-    """Another thing of the caption's, to stand for the rest of it where it cannot stand without `pair`."""
+    """Return another thing of the caption, in place of a rest that makes no sense without `pair`."""
     others = [
         other
         for other in parsed.pairs
@@ -349,7 +350,7 @@ def _fill(
     parsed: Parsed, frame: Frame, pair: Pair, name: str, negation_type: str, one: str = "", one_many: bool = False
 ) -> Negation:
     caption = parsed.caption
-    # "No beaches" is said of many pictures, "no beach" of one.
+    # "No beaches" would describe many images, "no beach" one.
     core, many = frame.core, frame.many and not is_place(name)
     text = frame.template.format(
         core=core.text if core else "",

@@ -34,7 +34,7 @@ _ODD = re.compile(r"[\[\]{}<>|\\*_=~^\n\t]|https?:|www\.|\.\.")
 
 
 def count_negations(text: str) -> int:
-    """How many words of `text` negate: "no", "without", "isn't", "nobody" …"""
+    """Return how many words of `text` negate: "no", "without", "isn't", "nobody" …"""
     low = text.lower()
     words = _WORD.findall(low)
     found = sum(map(NEGATIONS.__contains__, words))
@@ -44,7 +44,7 @@ def count_negations(text: str) -> int:
 
 
 def reject_caption(parsed: Parsed) -> str | None:
-    """Why nothing is made of this caption; None if something may be."""
+    """Return why this caption is not negated; None if it may be."""
     caption = parsed.caption
     if count_negations(caption):
         return NEGATED
@@ -57,7 +57,7 @@ def reject_caption(parsed: Parsed) -> str | None:
 def reject(
     caption: str, negation: Negation, count_tokens: CountTokens | None = None, limit: int = MAX_TOKENS
 ) -> str | None:
-    """Why `negation` is left out; None if it is kept.
+    """Return why `negation` is rejected; None if it is accepted.
 
     `count_tokens(text)` counts with the begin and end marks; without it no text is too long.
     """
@@ -71,7 +71,7 @@ def reject(
 
 
 def choose(parsed: Parsed, strategy: str, rng: random.Random) -> Pair | None:
-    """Draws one pair: any ("random", as in the paper) or one of the kind that `strategy` names.
+    """Sample one pair: any ("random", as in the paper) or one of the kind that `strategy` names.
 
     Returns None if the caption has none of that kind. Raises `ValueError` if `strategy` is not in `rows.STRATEGIES`.
     """
@@ -121,16 +121,16 @@ def load_spacy(name: str = SPACY_MODEL):
 
 
 class GrammarGenerator:
-    """Makes negations by a dependency parse and rules, offline.
+    """Make negations by a dependency parse and rules, offline.
 
     A row's negations depend on the seed, the row's number, its caption and its absent nouns alone: order, batches and
-    the number of processes change nothing.
+    the number of processes do not matter.
 
     Args:
-        seed (`int`): of every draw.
+        seed (`int`): of all random choices.
         strategy (`str`): one of `rows.STRATEGIES`, for the false negations.
         negation_types (`Sequence[str]`): of `rows.NEGATION_TYPES`; a negation_type's foil comes along with it.
-        count_tokens (`CountTokens`, *optional*): texts of more than 77 tokens are left out.
+        count_tokens (`CountTokens`, *optional*): texts of more than 77 tokens are rejected.
         fallback (`bool`): whether a caption without a pair of the kind `strategy` gets one of another kind.
         batch_size (`int`): captions spaCy takes at a time.
     """
@@ -164,10 +164,10 @@ class GrammarGenerator:
         rows: Iterable[int],
         absent: Iterable[Sequence[str] | None] | None = None,
     ) -> Iterator[Result]:
-        """Yields a result a caption, in order, in constant memory.
+        """Yield a result for each caption, in order, in constant memory.
 
         `absent` gives each caption's nouns that its image does not show, best first, in the form `object_nouns`
-        returns (see it for how to draw them); at most 16 are looked at. The first that the caption does not
+        returns; at most 16 are considered. The first that the caption does not
         contradict is used, or, where the form wants a place, a person or a thing, the first of that sort. Without one
         there are no true negations and no hybrids.
         """
@@ -217,7 +217,7 @@ class GrammarGenerator:
     def _add(
         self, result: Result, negation_type: str, make, parsed: Parsed, rng: random.Random, seen: set[str]
     ) -> None:
-        """Draws again a few times where what was drawn is left out."""
+        """Sample again a few times if what was sampled is rejected."""
         reason = NOTHING
         for _ in range(_TRIES):
             made = make(parsed, rng)

@@ -24,7 +24,7 @@ _VERB_RULES = frozenset(
 def minimal_pair(
     parsed: Parsed, pair: Pair, absent: Sequence[str], rng: random.Random
 ) -> tuple[Negation, Negation] | None:
-    """A true negation and its foil of the form that `pair` has; None if nothing can stand in its place."""
+    """Return a true negation and its foil in the form of `pair`; None if nothing can replace what it negates."""
     if pair.construction == "adjective":
         return _adjective(parsed, pair, rng)
     noun = parsed.kid(pair.token if pair.kind == "relation" else _verb(parsed, pair), "pobj", "dobj")
@@ -100,7 +100,7 @@ def _object(parsed: Parsed, pair: Pair, noun: int, nouns: Sequence[str], rng: ra
 
 
 def _fits(predicate: str, one: str, other: str) -> bool:
-    """Whether `other` can stand where the caption has `one` behind this verb or preposition."""
+    """Return whether `other` can replace `one` after this verb or preposition."""
     sort = _sort(one)
     if sort != _sort(other) or is_many(one, False) != is_many(other, False):
         return False

@@ -89,7 +89,7 @@ def _base(verb: str) -> str:
 
 
 def _mend_verb(i: int, texts: list[str], tags: list[str], lemmas: list[str], deps: list[str], heads: list[int]):
-    """Makes token `i` a verb again, where what stands round it leaves no doubt."""
+    """Make token `i` a verb again if the tokens around it leave no doubt."""
     kids = [k for k, head in enumerate(heads) if head == i and k != i]
     if any(deps[k] in ("nsubj", "nsubjpass") and k < i for k in kids):
         tags[i], lemmas[i] = "VBZ", _base(texts[i])
@@ -125,19 +125,19 @@ def _mend_verb(i: int, texts: list[str], tags: list[str], lemmas: list[str], dep
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A predicate and its object, said of a subject: what one negation denies.
+    """A predicate of a subject, and its object: what one negation negates.
 
     Attributes:
-        kind (`str`): "object" (a thing may be denied), "attribute" (adjective), "relation" (preposition) or "verb".
+        kind (`str`): "object" (a thing may be negated), "attribute" (adjective), "relation" (preposition) or "verb".
         construction (`str`): how the caption says it, e.g. "finite", "participle", "adjective", "with"; decides the
             forms that fit.
         subject (`Span | None`): characters of the subject's noun phrase, without what follows the noun.
         predicate (`Span | None`): characters of the verb, preposition or adjective.
         object (`Span | None`): characters of the object's noun phrase, with its modifiers.
         modifiers (`tuple[Span, ...]`): characters of adverbs and prepositional phrases that hang on the predicate.
-        span (`Span`): characters of what is denied: the verb, the phrase, the adjective or the noun.
+        span (`Span`): characters of what is negated: the verb, the phrase, the adjective or the noun.
         token (`int`): index of the token the pair hangs on.
-        head (`int`): index of the token it is said of, -1 if there is none.
+        head (`int`): index of the token that it describes, -1 if there is none.
         name (`str`): of an object: its name as `object_nouns` gives it.
     """
 
@@ -203,7 +203,7 @@ def leads_on(tokens: list, noun) -> bool:
 
 
 def object_pair(parsed: Parsed, noun) -> Pair | None:
-    """The thing that token `noun` names, as a pair that may be denied; None if there is none."""
+    """Return the thing that token `noun` names, as a pair that may be negated; None if there is none."""
     tokens = parsed.tokens
     low = noun.text.lower()
     if noun.dep not in _OBJECT_DEPS or len(low) < 3 or not low.replace("-", "").isalpha():
@@ -260,7 +260,7 @@ def _unseen(parsed: Parsed, noun) -> bool:
 FINITE = frozenset({"VBZ", "VBP", "VBD"})
 NOUNS = frozenset({"NN", "NNS"})
 _SUBJECTS = ("nsubj", "nsubjpass", "expl")
-# Clauses that are not said of the subject here and now ("before diving", "if …").
+# Clauses that do not describe the subject here and now ("before diving", "if …").
 _MARKS = frozenset("as because if before after until when although though since so that".split())
 
 
@@ -292,7 +292,7 @@ def parse(doc) -> Parsed:
 
 
 def object_nouns(parsed: Parsed) -> list[str]:
-    """Names of the things the caption names, e.g. `["dog", "tennis ball"]`: singular, lower case, each once.
+    """Return the names of the things in the caption, e.g. `["dog", "tennis ball"]`: singular, lower case, each once.
 
     Absent nouns are counted over these and sampled from them (`lexicon.absent`), in the form that
     `GrammarGenerator.negate` takes.

@@ -10,7 +10,7 @@ from conclip.negation.lexicon.inflection import is_mass, is_person
 from conclip.negation.lexicon.names import is_place, may_corefer
 from conclip.negation.rows import Negation, Span
 
-# What stands on both sides of these may change places and the caption stays true.
+# Words on both sides of these may change places while the caption stays true.
 _SYMMETRIC = frozenset("and or next near beside with by alongside between to around among against".split())
 _UNMOVED = words.NO_OBJECT | words.PRONOUNS
 _DOUBLED = re.compile(r"\b([a-z]+) \1\b", re.I)
@@ -66,7 +66,7 @@ def _pick(parsed: Parsed) -> list:
 
 
 def _leads_on(parsed: Parsed, noun) -> bool:
-    """Whether what stands beside it belongs to the noun's name: "fire hydrant", "cup of tea"."""
+    """Return whether the words beside it belong to the name of the noun: "fire hydrant", "cup of tea"."""
     after = parsed.tokens[noun.i + 1 : noun.i + 2]
     before = noun.i > noun.left and is_person(parsed.tokens[noun.i - 1].text.lower())
     return before or bool(after) and (after[0].tag[:2] == "NN" or after[0].text.lower() == "of")
@@ -91,7 +91,7 @@ def _nouns(parsed: Parsed) -> list[tuple[Span, Span]]:
 
 
 def _determiner(parsed: Parsed, noun) -> str:
-    """A noun may stand where another stood if both have the same kind of article, or both have none."""
+    """Return whether a noun may replace another: both have the same kind of article, or none."""
     first = parsed.tokens[noun.left]
     if first.i == noun.i or first.dep not in ("det", "poss", "nummod"):
         return "none"

@@ -1,8 +1,8 @@
-"""Absent objects: things an image of such a caption could show and, by all that is said of it, does not show.
+"""Absent objects: things that an image with such a caption could show and, by all its texts, does not show.
 
-What is plausible is counted over the data set's own captions: a noun is drawn by how often captions name it that name
-the row's nouns (smoothed conditional frequencies). Over all rows the nouns drawn are as frequent as those the captions
-name, so that no noun tells by itself whether its denial is true.
+What is plausible is counted over the captions of the dataset: a noun is sampled by how often captions name it together
+with the nouns of the row (smoothed conditional frequencies). Over all rows the sampled nouns are as frequent as those
+that captions name, so that a noun by itself does not reveal whether its negation is true.
 """
 
 import re
@@ -155,7 +155,7 @@ def count_pairs(lists: Iterable[Sequence[str]], names: Sequence[str]) -> np.ndar
 
 
 class AbsentNouns:
-    """Draws nouns that are absent from an image.
+    """Sample nouns that are absent from an image.
 
     Args:
         names (`Sequence[str]`): V names, as `object_nouns` gives them.
@@ -185,17 +185,17 @@ class AbsentNouns:
         return [number for head, numbers in self._of_head.items() if holds(head) for number in numbers]
 
     def sample(self, nouns: Sequence[str], captions: Sequence[str], labels: Sequence[str], seed: int, row: int):
-        """Up to 16 names (`list[str]`) of things that nothing said of the image mentions, the first drawn first.
+        """Up to 16 names (`list[str]`) of things that no text of the image mentions, in the order sampled.
 
         Args:
             nouns: what the row's caption names; decides what is likely.
             captions: all captions of the image.
             labels: names of objects that are in the image.
-            seed, row: decide the draw, together with the arguments before.
+            seed, row: decide the sample, together with the arguments before.
         """
         weights = self._weights(nouns, captions, labels) * self.scale
         keys = np.random.default_rng([seed, row]).standard_exponential(len(weights), dtype=np.float32)
-        # Smallest exponentials of rate w first: a draw without replacement, each time in proportion to w.
+        # Smallest exponentials of rate w first: a sample without replacement, each time in proportion to w.
         with np.errstate(divide="ignore"):
             keys /= weights
         most = min(NUM_SAMPLED, int(np.count_nonzero(weights)))
@@ -210,10 +210,10 @@ class AbsentNouns:
         return cls(names, np.array([count for _, count in counted], np.int64), count_pairs(lists(), names))
 
     def fit(self, sample: Iterable[tuple[Sequence[str], Sequence[str], Sequence[str]]]) -> None:
-        """Finds the scale at which the nouns drawn first are as frequent as those that captions name.
+        """Find the scale at which the nouns sampled first are as frequent as those that captions name.
 
-        `sample` holds (nouns, captions, labels), as `draw` takes them, of some thousand rows; 4 V bytes of memory
-        each. Iterative proportional fitting: a noun drawn too rarely, since it is seldom absent, gets more weight.
+        `sample` holds (nouns, captions, labels), as `sample` takes them, of some thousand rows; 4 V bytes of memory
+        each. Iterative proportional fitting: a noun sampled too rarely, since it is seldom absent, gets more weight.
         """
         weights = np.array([self._weights(*row) for row in sample], np.float32)
         weights = weights[weights.any(axis=1)] if len(weights) else weights

@@ -1,4 +1,4 @@
-"""Names of things: which may be said of one thing, and how a phrase is made of one."""
+"""Names of things: which may refer to the same thing, and phrases with them."""
 
 from functools import lru_cache
 
@@ -13,7 +13,7 @@ for _number, _names in enumerate(words.SYNONYMS):
 
 @lru_cache(maxsize=1 << 18)
 def may_corefer(first: str, second: str) -> bool:
-    """Whether two names may be said of one thing: "bike" and "bicycle", "person" and "man"."""
+    """Return whether two names may refer to the same thing: "bike" and "bicycle", "person" and "man"."""
     one, other = first.rpartition(" ")[2], second.rpartition(" ")[2]
     if one == other or first == other or one == second:
         return True

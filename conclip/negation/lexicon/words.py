@@ -1,4 +1,4 @@
-"""Word lists the rules rest on. All lower case, nouns singular."""
+"""Word lists of the rules. All in lower case, nouns singular."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -37,7 +37,7 @@ ANIMALS = _words(
     "dog puppy cat kitten horse cow bird animal bear elephant giraffe zebra sheep goat duck pet lion tiger"
 )
 
-# Two names in one set may be said of one thing.
+# Two names in one set may refer to the same thing.
 SYNONYMS = (
     MALE,
     FEMALE,
@@ -175,7 +175,7 @@ SCENERY = _words(
 )
 UNIQUE = _words("sky sun moon ocean sea horizon")
 
-# Said of a noun, these make another thing of it or cannot stand after "is".
+# Before a noun, these make another thing of it, or they cannot follow "is".
 NOT_PREDICATIVE = _words(
     "other same such own main former latter various several many few more most much less least next last only very "
     "certain different another similar single multiple numerous double entire whole total first second third fourth "
@@ -271,7 +271,7 @@ BINDING_VERBS = _words(
     "cover fill look point attach"
 )
 
-# Said inside what is denied, these turn the sense round or leave it open.
+# Inside what is negated, these reverse the sense or leave it open.
 SCOPE_ADVERBS = _words(
     "still already also too only almost barely hardly just even always sometimes often usually possibly perhaps "
     "maybe probably apparently never not no yet nearly anymore currently"
@@ -302,7 +302,7 @@ NEGATIONS = _words(
     "barely scarcely noone non lacking lacks devoid absent unable minus sans empty-handed n’t don’t doesn’t isn’t"
 )
 
-# Words that rule each other out, about as often as captions use them: were one denied truly far more often than
+# Words that rule each other out, about as often as captions use them: if one were negated truly far more often than
 # falsely ("not old", for captions say "young"), the word alone would tell.
 _COLORS = "black black black white white white red red blue blue brown green yellow orange pink".split()
 _LIKE_COLORS = (
@@ -336,7 +336,7 @@ OTHER_ACTIONS = {
     "swim": ("run", "walk", "stand", "sit", "climb"),
 }
 
-# Sorts of things: where a caption names one, another of the sort can stand in its place.
+# Sorts of things: where a caption names one, another of the sort can replace it.
 CLOTHES = _words(
     "shirt t-shirt jersey sweater sweatshirt blouse jacket coat uniform suit dress pants jeans trousers shorts hat "
     "cap helmet goggles glasses sunglasses shoe boot sneaker sandal scarf glove mask costume skirt vest robe tie "

@@ -32,7 +32,7 @@ from conclip.negation.llm.prompting import (
 
 
 class AnswerFile:
-    """Answers by key, one JSON object a line, only ever appended to.
+    """Answers by key: a file of one JSON object a line, to which lines are only appended.
 
     What a stopped run left half written is passed over. Several processes may write to one file; each sees what was
     there when it began and what it wrote itself. In memory there is a key and a place for each answer, some 200 bytes.
@@ -211,7 +211,7 @@ def _tgi_format(prompt: Prompt) -> dict:
     return {"type": "json_object", "value": prompt.schema}
 
 
-# How servers are told the form of an answer; the last is not to tell them. The first that is not refused is kept.
+# Ways to ask a server for the form of an answer; the last does not ask. The first that is not refused is used.
 _FORMATS = (_openai_format, _tgi_format, None)
 
 
@@ -223,7 +223,7 @@ class ChatServer:
         base_url (`str`): of the server.
         settings (`dict`): "temperature", "max_new_tokens" and "seed".
         spent (`Spent`): counts, and holds the budget.
-        answers (`AnswerFile`, *optional*): where answers are kept and looked up.
+        answers (`AnswerFile`, *optional*): where answers are stored and looked up.
         api_key_env (`str`, *optional*): name of the environment variable that holds the API key. Without it none is
             sent.
         max_concurrency (`int`): requests under way at a time.
@@ -258,10 +258,10 @@ class ChatServer:
         self._stop = threading.Event()
 
     def ask(self, requests: Iterable[Request]) -> Iterator[Reply]:
-        """Replies in the order of the requests, of which few are held at a time.
+        """Yield replies in the order of the requests, of which few are held at a time.
 
         Raises `BudgetReached` or `ServerError` in place of the first reply there cannot be; what is under way then is
-        waited for and kept in the answers' file.
+        awaited and stored in the file of answers.
         """
         self._stop.clear()
         pending: deque = deque()
@@ -370,16 +370,17 @@ def _tokens(body: dict, sent: bytes) -> int:
 
 
 class LocalModel:
-    """Asks a model of transformers, in batches with left padding; in bfloat16 on a GPU, else in float32.
+    """
+    Ask a model of transformers, in batches with left padding; in bfloat16 on a GPU, else in float32.
 
-    At temperature 0 answers are greedy. Otherwise they are drawn, batch by batch: the same captions in the same order
-    in batches of the same size give the same answers.
+    At temperature 0 answers are greedy. Otherwise they are sampled, batch by batch: the same captions in the same
+    order in batches of the same size give the same answers.
 
     Args:
         model (`str`): name on the Hub or folder, with a chat template.
         settings (`dict`): "temperature", "max_new_tokens" and "seed".
         spent (`Spent`): counts, and holds the budget.
-        answers (`AnswerFile`, *optional*): where answers are kept and looked up.
+        answers (`AnswerFile`, *optional*): where answers are stored and looked up.
         batch_size (`int`): requests at a time.
 
     Raises:
@@ -407,7 +408,7 @@ class LocalModel:
             self.tokenizer.pad_token = self.tokenizer.eos_token
 
     def ask(self, requests: Iterable[Request]) -> Iterator[Reply]:
-        """Replies in the order of the requests. Raises `BudgetReached` after those that could still be made."""
+        """Yield replies in the order of the requests. Raises `BudgetReached` after those that could still be made."""
         requests = iter(requests)
         while window := list(islice(requests, self.batch_size)):
             yield from self._answer(window)

@@ -162,7 +162,7 @@ class LanguageModelGenerator:
         """As `GrammarGenerator.negate`.
 
         Raises `BudgetReached` after the last result that could be made, and `ServerError` if the server refuses
-        everything. Answers that came in stay in `answers_file`: a new run goes on from there.
+        everything. Answers that came in stay in `answers_file`: a new run continues from there.
         """
         parses = map(parse, self.nlp.pipe(captions, batch_size=self.grammar.batch_size))
         nouns = absent if absent is not None else repeat(None)
@@ -217,7 +217,7 @@ class LanguageModelGenerator:
         return plan
 
     def _choose(self, parsed: Parsed, row: int, minimal_pair: tuple[Negation, ...]) -> Pair | None:
-        """Draws what the false negation denies: something else than the minimal pair, if possible."""
+        """Sample what the false negation negates: something else than the minimal pair, if possible."""
         rng = random.Random(f"{self.seed} {row}")
         taken = {negation.span for negation in minimal_pair if negation.kind != "object"}
         others = replace(parsed, pairs=[pair for pair in parsed.pairs if pair.span not in taken])

@@ -16,14 +16,14 @@ PROMPTS = Path(__file__).parent / "prompts"
 NO_ANSWER = "no answer from the model"
 MALFORMED = "answer not in the form asked for"
 
-# An answer that is not in the form asked for is asked for again so many times, then drawn at this temperature:
+# An answer that is not in the form asked for is requested again this many times, then at this temperature:
 # the same greedy answer would come again.
 ASK_AGAIN = 2
 ASK_AGAIN_TEMPERATURE = 0.7
 
 
 class BudgetReached(RuntimeError):
-    """No more requests or tokens may be spent. What is done is kept."""
+    """Report that no more requests or tokens may be spent. Finished answers are stored."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Prompt:
 
     Attributes:
         name (`str`): what rows record as their rule.
-        instruction (`str`): stands before the first example.
-        input (`list[str]`): lines with places such as `{caption}`; a line whose value is empty is left out.
+        instruction (`str`): text before the first example.
+        input (`list[str]`): lines with places such as `{caption}`; a line with an empty value is skipped.
         fields (`list[str]`): of the JSON object to answer with, each a sentence.
         examples (`list[dict]`): values of the places, and under "answer" the object.
     """
@@ -103,7 +103,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Request:
-    """One task: a prompt and what stands in its places."""
+    """One task: a prompt and the values of its places."""
 
     prompt: Prompt
     values: dict[str, str]
@@ -173,7 +173,7 @@ class Task:
         request (`Request`): what is asked.
         plan (`tuple[Negation, ...]`): a true one and its foil as they shall be, but for the text; empty for "false".
         made (`tuple[Negation, ...]`): what the grammar made of the same caption.
-        pair (`Pair | None`): what a false negation denies.
+        pair (`Pair | None`): what a false negation negates.
         affirmed (`tuple[str, ...]`): what each hybrid says is there.
     """
 

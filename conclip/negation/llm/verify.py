@@ -1,4 +1,4 @@
-"""Whether a language model's sentence denies what it should, and says nothing else."""
+"""Check that a language model's sentence negates what it should and adds nothing else."""
 
 import re
 from collections.abc import Collection
@@ -37,7 +37,7 @@ _CONTENT = ("NN", "VB", "JJ", "CD", "RB")
 
 
 def tidy_answer(text: str, caption: str) -> str:
-    """The sentence cased, spaced and ended as the caption is, so that no such mark tells who made it."""
+    """Give the sentence the case, spacing and end of the caption, so that these do not reveal its generator."""
     text = " ".join(text.split()).strip("\"'“”` ")
     text = split_end(text)[0]
     text = re.sub(r"\s*,", comma(caption), text)
@@ -45,14 +45,14 @@ def tidy_answer(text: str, caption: str) -> str:
 
 
 def check_form(text: str, caption: str) -> str | None:
-    """Why `text` is no sentence to keep, whatever it says. None if it may be."""
+    """Return why the form of `text` is unacceptable; None if it is acceptable."""
     if _ODD.search(split_end(text)[0]) and not _ODD.search(split_end(caption)[0]):
         return ODD
     return None if count_negations(text) else NO_NEGATION
 
 
 def check_false(parsed: Parsed, pair: Pair, text: str, max_missing: int) -> str | None:
-    """Why `text` is not the caption with `pair` denied. None if it seems to be."""
+    """Return why `text` is not the caption with `pair` negated; None if it seems to be."""
     reason = check_form(text, parsed.caption)
     if reason:
         return reason
@@ -71,7 +71,7 @@ def check_false(parsed: Parsed, pair: Pair, text: str, max_missing: int) -> str 
 
 
 def check_minimal_pair(parsed: Parsed, plan: tuple[Negation, Negation], texts: tuple[str, str]) -> str | None:
-    """Why `texts` are not a true negation and its foil, or a true and a false hybrid, as planned."""
+    """Return why `texts` are not a true negation and its foil, or a true and a false hybrid, as planned."""
     targets = [negation.target.lower() for negation in plan]
     said = [_split(text) for text in texts]
     for text, tokens, target, other in zip(texts, said, targets, targets[::-1], strict=True):
@@ -81,7 +81,7 @@ def check_minimal_pair(parsed: Parsed, plan: tuple[Negation, Negation], texts: t
         places = _find(tokens, target, parsed)
         if not places:
             return NOT_THERE
-        # What the caption says elsewhere too ("a red shirt and a red hat") stands in both.
+        # What the caption says elsewhere too ("a red shirt and a red hat") is in both.
         extra = len(_find(tokens, other, parsed))
         if plan[0].kind == "object" and plan[0].negation_type == "true" and (extra or len(places) > 1):
             return NOT_TARGET
@@ -96,7 +96,7 @@ def check_minimal_pair(parsed: Parsed, plan: tuple[Negation, Negation], texts: t
 
 
 def check_affirmed(parsed: Parsed, text: str, name: str) -> str | None:
-    """Why a hybrid does not say that there is a `name`. None if it does."""
+    """Return why a hybrid does not affirm `name`; None if it does."""
     said = _split(text)
     places = _find(said, name, parsed)
     if not places:
@@ -123,7 +123,7 @@ def _content(parsed: Parsed, span: tuple[int, int]) -> list[str]:
 
 
 def _forms(word: str, parsed: Parsed | None = None) -> set[str]:
-    """`word` as it may be bent; by the parse also that of a verb that changes its vowel."""
+    """Return the inflected forms of `word`; with the parse also irregular ones that the caption has."""
     stems = {word, singular(word)}
     if parsed is not None:
         stems.update(t.lemma.lower() for t in parsed.tokens if t.text.lower() == word)
@@ -132,7 +132,7 @@ def _forms(word: str, parsed: Parsed | None = None) -> set[str]:
 
 
 def _find(said: list[str], name: str, parsed: Parsed | None = None) -> list[int]:
-    """Places of `name`, bent or not; of more than one word, that of its last."""
+    """Return the places of `name` in any form; of a name of several words, the place of its last word."""
     *before, head = name.lower().split()
     forms = _forms(head, parsed)
     return [n for n, word in enumerate(said) if word in forms and said[max(n - len(before), 0) : n] == before]
@@ -145,7 +145,7 @@ def _is_negation(word: str) -> bool:
 def _is_negated(said: list[str], place: int, nouns: Collection[str], is_object: bool) -> bool:
     """Whether a negation reaches the word at `place`.
 
-    "No" and "without" do not reach past one of `nouns`, but that what "no man" does is denied too.
+    "No" and "without" do not reach past one of `nouns`, but what "no man" does is negated too.
     """
     for n, word in enumerate(said):
         if not _is_negation(word) or n == place:
