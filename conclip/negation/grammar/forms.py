@@ -73,7 +73,7 @@ def relative(parsed: Parsed, noun: int) -> str | None:
 
 
 def is_quantified(parsed: Parsed, noun: int) -> bool:
-    """Whether "not" after this subject could leave the sentence true: "some dogs are not running"."""
+    """Return whether "not" after this subject could leave the sentence true: "some dogs are not running"."""
     if noun < 0:
         return False
     if parsed.tokens[noun].text.lower() in words.INDEFINITE_PRONOUNS:

@@ -45,7 +45,7 @@ class Core:
 
 
 def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
-    """The caption without the phrase or clause that brings in the thing `name` at token `noun`.
+    """Return the caption without the phrase or clause that brings in the thing `name` at token `noun`.
 
     None if nothing sensible is left, or if what is left still names the thing.
     """
@@ -249,7 +249,7 @@ class Frame:
 
 
 def negate_object(parsed: Parsed, pair: Pair, rng: random.Random) -> Negation:
-    """A false negation of the thing that `pair` names, in a frame that a true negation could have."""
+    """Return a false negation of the thing that `pair` names, in a frame that a true negation could have."""
     return _fill(parsed, _sample_frame(parsed, pair, pair.name, rng), pair, pair.name, "false")
 
 
@@ -269,7 +269,7 @@ def negate_absent_object(parsed: Parsed, absent: str, rng: random.Random) -> tup
 
 
 def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, Negation] | None:
-    """A true hybrid ("a dog but no frisbee") and a false one ("a frisbee but no dog", or "a dog but no ball")."""
+    """Return a true hybrid ("a dog but no frisbee") and its foil ("a frisbee but no dog" or "a dog but no ball")."""
     things = [pair for pair in parsed.pairs if pair.kind == "object"]
     if not things:
         return None
@@ -294,13 +294,13 @@ def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, N
 
 
 def absent_nouns(parsed: Parsed, nouns: Iterable[str]) -> list[str]:
-    """Those of `nouns` that the caption neither names, under this or another name, nor brings along."""
+    """Return those of `nouns` that the caption neither names, under this or another name, nor brings along."""
     said = {token.lemma for token in parsed.tokens if token.tag[0] in "NJV"}
     return [noun for noun in nouns if not any([contradicts(word, noun) for word in said])]
 
 
 def is_absent(parsed: Parsed, noun: str) -> bool:
-    """Whether the caption leaves room for `noun` to be absent: see `absent_nouns`."""
+    """Return whether the caption leaves room for `noun` to be absent: see `absent_nouns`."""
     return bool(absent_nouns(parsed, (noun,)))
 
 

@@ -50,7 +50,7 @@ class Token(NamedTuple):
 
 
 def read_tokens(doc) -> tuple[list[Token], list[list[int]]]:
-    """The tokens of a `spacy.tokens.Doc` and the indices of each token's children, in order."""
+    """Return the tokens of a `spacy.tokens.Doc` and the indices of each token's children, in order."""
     read = [(token.text, token.idx, token.tag_, token.lemma_.lower(), token.dep_, token.head.i) for token in doc]
     texts, starts, tags, lemmas, deps, heads = map(list, zip(*read, strict=True)) if read else ([] for _ in range(6))
     for i, text in enumerate(texts):
@@ -172,19 +172,19 @@ class Parsed:
     pairs: list[Pair]
 
     def text(self, span: Span | None) -> str:
-        """The characters of `span`; "" for None. `(subject, predicate, object)` of a pair make the paper's triple."""
+        """Return the characters of `span`, "" for None. Subject, predicate and object are the paper's triple."""
         return self.caption[span[0] : span[1]] if span else ""
 
     def phrase(self, token: int) -> Span:
-        """Characters of the noun phrase of `token`, from its first modifier up to the noun itself."""
+        """Return the characters of the noun phrase of `token`, from its first modifier up to the noun itself."""
         return self.tokens[self.tokens[token].left].start, self.tokens[token].end
 
     def subtree(self, token: int) -> Span:
-        """Characters of all that hangs on `token`."""
+        """Return the characters of `token` with all its dependents."""
         return self.tokens[self.tokens[token].left].start, self.tokens[self.tokens[token].right].end
 
     def kid(self, token: int, *deps: str) -> int:
-        """Index of the first child of `token` with one of these labels, or -1."""
+        """Return the index of the first child of `token` with one of these labels, or -1."""
         for k in self.children[token]:
             if self.tokens[k].dep in deps:
                 return k
@@ -195,7 +195,7 @@ _OBJECT_DEPS = frozenset({"ROOT", "nsubj", "nsubjpass", "dobj", "pobj", "conj", 
 
 
 def leads_on(tokens: list, noun) -> bool:
-    """Whether the next word belongs to the noun's name, or makes it part of a description."""
+    """Return whether the next word belongs to the noun's name, or makes it part of a description."""
     if noun.i + 1 >= len(tokens):
         return False
     after = tokens[noun.i + 1]
@@ -242,7 +242,7 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
 
 
 def _unseen(parsed: Parsed, noun) -> bool:
-    """Whether the caption does not say that the thing is there: "looking for food", "a statue of a man"."""
+    """Return whether the caption does not say that the thing is there: "looking for food", "a statue of a man"."""
     tokens = parsed.tokens
     while noun.head != noun.i:
         head = tokens[noun.head]
@@ -301,7 +301,7 @@ def object_nouns(parsed: Parsed) -> list[str]:
 
 
 def is_plural(parsed: Parsed, noun: int) -> bool:
-    """Whether a verb agrees with `noun` in the plural."""
+    """Return whether a verb agrees with `noun` in the plural."""
     token = parsed.tokens[noun]
     if token.tag in ("NNS", "NNPS") or token.text.lower() in ("people", "they", "we", "you"):
         return True

@@ -19,7 +19,7 @@ _NOUN_DEPS = frozenset({"ROOT", "nsubj", "nsubjpass", "dobj", "pobj", "attr"})
 
 
 def swap(parsed: Parsed, rng: random.Random) -> Negation | None:
-    """Draws one swap that changes what the caption says (Yuksekgonul et al., ICLR 2023); None if there is none."""
+    """Sample one swap that changes what the caption says (Yuksekgonul et al., ICLR 2023); None if there is none."""
     kinds = [
         (rule, kind, found)
         for rule, kind, find in (
@@ -118,7 +118,7 @@ def _phrases(parsed: Parsed) -> list[tuple[Span, Span]]:
 
 
 def _fixed(parsed: Parsed, a, b) -> bool:
-    """Whether the caption would stay true, or lose its sense, with `a` and `b` exchanged."""
+    """Return whether the caption would stay true, or lose its sense, with `a` and `b` exchanged."""
     tokens = parsed.tokens
     if a.lemma == b.lemma or may_corefer(a.lemma, b.lemma):
         return True

@@ -14,7 +14,7 @@ _ARTICLE = re.compile(r"\b([Aa]n?) (?=([A-Za-z][\w'-]*))")
 
 
 def apply(caption: str, edits: Iterable[Edit]) -> str:
-    """The caption with the edits made; they must not overlap."""
+    """Return the caption with the edits made; they must not overlap."""
     pieces, last = [], 0
     for start, end, text in sorted(edits):
         pieces += (caption[last:start], text)
@@ -23,7 +23,7 @@ def apply(caption: str, edits: Iterable[Edit]) -> str:
 
 
 def split_end(caption: str) -> tuple[str, str]:
-    """The caption without its end, and the end: spaces, full stops, exclamation and question marks."""
+    """Return the caption without its end, and the end: spaces, full stops, exclamation and question marks."""
     start = _END.search(caption).start()
     return caption[:start], caption[start:]
 

@@ -185,7 +185,7 @@ class AbsentNouns:
         return [number for head, numbers in self._of_head.items() if holds(head) for number in numbers]
 
     def sample(self, nouns: Sequence[str], captions: Sequence[str], labels: Sequence[str], seed: int, row: int):
-        """Up to 16 names (`list[str]`) of things that no text of the image mentions, in the order sampled.
+        """Return up to 16 names (`list[str]`) of things that no text of the image mentions, in the order sampled.
 
         Args:
             nouns: what the row's caption names; decides what is likely.
@@ -241,8 +241,8 @@ class AbsentNouns:
         return weights
 
     def mentioned(self, texts: Iterable[str]) -> list[int]:
-        """Numbers of the names of things that any of the texts mentions: by the name, a synonym, a broader or
-        narrower word, or a word that goes with the thing ("surfing" with a wave)."""
+        """Return the numbers of the names of things that any text mentions: by the name, a synonym, a broader or
+        narrower word, or a word that implies the thing ("surfing" a wave)."""
         found = {word for text in texts for word in _WORD.findall(text.lower())}
         numbers: set[int] = set()
         for word in found:

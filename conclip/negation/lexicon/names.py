@@ -24,12 +24,12 @@ def may_corefer(first: str, second: str) -> bool:
 
 @lru_cache(maxsize=1 << 18)
 def contradicts(word: str, noun: str) -> bool:
-    """Whether "no `noun`" may be false where a caption has `word`."""
+    """Return whether "no `noun`" may be false where a caption has `word`."""
     return may_corefer(word, noun) or is_implied(word, noun)
 
 
 def is_implied(word: str, noun: str) -> bool:
-    """Whether what a caption names goes with `noun`: a cyclist with a bike, a man with shoes, swimming with water."""
+    """Return whether what a caption names implies `noun`: a cyclist a bike, a man shoes, swimming water."""
     head = noun.rpartition(" ")[2]
     return head in words.IMPLIED.get(word, ()) or (head in words.WORN and is_person(word))
 
@@ -39,12 +39,12 @@ def is_place(name: str) -> bool:
 
 
 def goes_along(name: str) -> bool:
-    """Whether things and people can be "with" or "without" it: a ball, and no street."""
+    """Return whether things and people can be "with" or "without" it: a ball, and no street."""
     return not is_place(name) and not is_person(name)
 
 
 def is_many(name: str, many: bool) -> bool:
-    """Whether a phrase of `name` is plural, where `many` is what was wished."""
+    """Return whether a phrase of `name` is plural, where `many` is what was wished."""
     return is_plural_only(name) or many and not is_mass(name) and not is_unique(name)
 
 
@@ -67,7 +67,7 @@ def some(name: str, many: bool) -> str:
 
 
 def any_of(name: str, many: bool) -> str:
-    """What follows "without": "a dog", "any dogs", "any water"."""
+    """Return what follows "without": "a dog", "any dogs", "any water"."""
     if is_many(name, many) or is_mass(name):
         return f"any {counted(name, many)}"
     return f"{article(name)} {name}"

@@ -138,7 +138,7 @@ def read_key(api_key_env: str | None) -> str | None:
 
 
 def post(url: str, data: bytes, api_key_env: str | None, timeout: float) -> dict:
-    """Posts JSON and returns the JSON object of the reply.
+    """Post JSON and return the JSON object of the reply.
 
     Raises:
         `Busy`: no connection, no reply in time, a reply cut off or without JSON, status 408, 425, 429 or 5xx.
@@ -216,7 +216,7 @@ _FORMATS = (_openai_format, _tgi_format, None)
 
 
 class ChatServer:
-    """Asks a server, several requests at a time.
+    """Ask a server, several requests at a time.
 
     Args:
         model (`str`): as the server calls it.

@@ -82,7 +82,7 @@ class Prompt:
         return "\n".join(line for line in lines if not line.endswith(": "))
 
     def read(self, text: object) -> dict[str, str] | None:
-        """The first JSON object in `text` that has every field, each a sentence; None if there is none."""
+        """Return the first JSON object in `text` that has every field, each a sentence; None if there is none."""
         if not isinstance(text, str):
             return None
         # Reasoning models think aloud first, at times in JSON.
@@ -127,7 +127,7 @@ class Reply:
 
 
 class Spent:
-    """Counts requests and tokens of one process, and stops them at a limit. Threads may share it.
+    """Count requests and tokens of one process, and stop them at a limit. Threads may share it.
 
     `max_tokens` bounds prompts and answers together. It is looked at before a request is sent: those under way then
     still come in.
@@ -139,7 +139,7 @@ class Spent:
         self._lock = threading.Lock()
 
     def start(self, retry: bool = False) -> None:
-        """Counts one request. Raises `BudgetReached` if it may not be sent."""
+        """Count one request. Raises `BudgetReached` if it may not be sent."""
         with self._lock:
             for name, used, limit in (
                 ("max_requests", self.requests, self.max_requests),
@@ -186,7 +186,7 @@ class Task:
 
 
 def ask_false(prompts: Mapping[str, Prompt], parsed: Parsed, pair: Pair, made: Negation | None) -> Task:
-    """The paper's stage 3: the triple, and what of it to negate."""
+    """Ask what stage 3 of the paper asks: the triple, and what of it to negate."""
     values = {
         "caption": parsed.caption.strip(),
         "subject": parsed.text(pair.subject),

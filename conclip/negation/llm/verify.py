@@ -143,7 +143,7 @@ def _is_negation(word: str) -> bool:
 
 
 def _is_negated(said: list[str], place: int, nouns: Collection[str], is_object: bool) -> bool:
-    """Whether a negation reaches the word at `place`.
+    """Return whether a negation reaches the word at `place`.
 
     "No" and "without" do not reach past one of `nouns`, but what "no man" does is negated too.
     """
