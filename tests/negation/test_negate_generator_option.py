@@ -69,8 +69,9 @@ def test_a_budget_stops_it_and_no_answer_is_asked_for_twice(negate):
         (model("http://127.0.0.1:9", "--max_concurrency", "0"), "--max_concurrency must be 1 or more, got 0."),
         (model("http://127.0.0.1:9", "--api_key_env", "NO_SUCH_KEY"), "NO_SUCH_KEY"),
         (["--generator", "language_model", "--model_name_or_path", "./nowhere"], "nowhere cannot be loaded"),
+        (model("http://127.0.0.1:9", "--max_tokens", "9", "--num_proc", "2"), "--max_tokens needs --num_proc 1"),
     ],
-    ids=["no model", "grammar", "bad value", "no key", "no folder"],
+    ids=["no model", "grammar", "bad value", "no key", "no folder", "budget"],
 )
 def test_one_sentence_for_what_cannot_work(options, says, negate):
     status, told = negate(*options)

@@ -203,6 +203,12 @@ def check_options(
         raise UsageError(f"--{changed[0]} is for --generator language_model.")
     if negations.generator == "language_model" and not language_model.model_name_or_path:
         raise UsageError("--generator language_model needs --model_name_or_path: the name of a model.")
+    budget = next((name for name in ("max_requests", "max_tokens") if getattr(language_model, name) is not None), None)
+    if budget and output.num_proc > 1:
+        raise UsageError(
+            f"--{budget} needs --num_proc 1, since each process would have a budget of its own; --max_concurrency sets "
+            "how many requests run at a time."
+        )
     if captions.test_size and len(set(captions.split)) > 1:
         raise UsageError("--test_size cuts the test split off a single split: give one --split.")
     if captions.image_dir and not captions.image_column:
