@@ -14,8 +14,11 @@ COMMANDS = {
     "card": ("conclip.evaluation.card_command", "Write the results of benchmarks into a model card"),
     "negate": ("conclip.negation.pipeline.command", "Make negated captions from captions"),
     "shortcut": ("conclip.negation.pipeline.shortcut", "Measure how well words alone tell true from false negations"),
-    "distractors": ("conclip.distractors.command", "Find similar images of which a negated caption is true"),
-    "embed": ("conclip.models.embed_command", "Embed images and write a file for the search for distractors"),
+    "distractors": (
+        "conclip.distractors.command",
+        "Find similar images, on request those that match the negated caption",
+    ),
+    "embed": ("conclip.models.embed_command", "Embed images for `conclip distractors`"),
     "ccneg": ("dataset_scripts.ccneg_folder", "Write CC-Neg as a folder that load_dataset reads"),
 }
 # These start processes of their own, which have to end with them.

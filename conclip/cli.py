@@ -30,7 +30,7 @@ def option(
 
     Args:
         default: without one, the option is required. A list is copied for each instance.
-        help: for `--help`; the default is appended to it.
+        help: for `--help`, in lower case and without a final full stop; the default is appended.
         choices: the only values allowed.
         at_least, below: bounds of a number, checked by `Parser.parse`.
     """
@@ -50,7 +50,7 @@ class Parser(argparse.ArgumentParser):
         description: what the command does, a sentence.
         example: a command that works.
         alternative_defaults: (when, option -> default): defaults that hold in a case that `when` describes, shown by
-            `--help`; the command itself applies them with `set_defaults`.
+            `--help` where they differ; the command itself applies them with `set_defaults`.
     """
 
     def __init__(
@@ -71,7 +71,9 @@ class Parser(argparse.ArgumentParser):
         self._classes = list(groups.values())
         # Checked by `parse`: argparse would name a missing option before the mistyped one that was meant.
         self._required: list[str] = []
-        self.add_argument("--config", metavar="FILE", help="YAML file with options; those on the command line win")
+        self.add_argument(
+            "--config", metavar="FILE", help="YAML file with options; options on the command line override it"
+        )
         for title, cls in groups.items():
             group = self.add_argument_group(title)
             hints = typing.get_type_hints(cls)
@@ -85,11 +87,12 @@ class Parser(argparse.ArgumentParser):
             default = field.default_factory()
         required = default is dataclasses.MISSING
         when, alternatives = alternative_defaults
-        notes = [] if default is None or default is False else [f"default: {_as_text(default)}"]
+        hidden = default is None or default is False or default == ""
+        notes = [] if hidden else [f"default: {_as_text(default)}"]
         if required:
             notes, default = ["required"], None
             self._required.append(field.name)
-        if field.name in alternatives:
+        if field.name in alternatives and alternatives[field.name] != default:
             notes.append(f"{when}: {_as_text(alternatives[field.name])}")
         help_text = field.metadata["help"] + (f" ({'; '.join(notes)})" if notes else "")
         how: dict = {"type": kind, "metavar": "VALUE" if kind is str else kind.__name__.strip("_").upper()}

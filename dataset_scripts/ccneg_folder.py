@@ -20,7 +20,7 @@ class SourceArguments:
 @dataclass
 class RowArguments:
     annotations_only: bool = option(False, "write no images, and read none")
-    num_distractors: int = option(1, "distractors per image; the mapping has 3, the paper uses 1", at_least=1)
+    num_distractors: int = option(1, "distractors for each image; the mapping has 3, the paper uses 1", at_least=1)
     strip_commas: bool = option(False, "remove the commas of the negated captions, as the official code does")
     skip_broken_images: bool = option(
         False, "skip rows whose image is missing or broken, and list them in skipped.jsonl, instead of stopping"
@@ -35,7 +35,7 @@ class RowArguments:
 @dataclass
 class OutputArguments:
     output_dir: str = option("ccneg", "folder to write")
-    overwrite: bool = option(False, "replace a folder that this command wrote before")
+    overwrite: bool = option(False, "replace a folder that this command wrote")
     num_proc: int = option(1, "number of processes that read and check the images", at_least=1)
     max_shard_size: str = option("500MB", "largest size of a Parquet file with images")
 

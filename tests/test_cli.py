@@ -1,5 +1,6 @@
 """The parser that all commands share, and the command line as a user meets it."""
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,18 +16,20 @@ HEAVY = ("torch", "transformers", "datasets", "accelerate", "spacy", "peft", "ma
 
 @dataclass
 class Model:
-    name: str = option(help="Folder or Hub id.")
-    revision: str | None = option(None, "Branch on the Hub.")
+    name: str = option(help="folder or Hub id")
+    revision: str | None = option(None, "branch on the Hub")
 
 
 @dataclass
 class Training:
-    learning_rate: float = option(1e-6, "Peak learning rate, 100% of it.", at_least=0)
-    num_train_epochs: int = option(5, "Passes over the data.", at_least=1, below=100)
-    schedule: str = option("cosine", "Schedule.", choices=["cosine", "linear"])
-    bf16: bool = option(False, "Use bfloat16.")
-    torch_compile: bool | None = option(None, "Compile.")
-    report_to: list[str] = option(["jsonl"], "Trackers.")
+    learning_rate: float = option(1e-6, "peak learning rate, 100% of it", at_least=0)
+    num_train_epochs: int = option(5, "passes over the data", at_least=1, below=100)
+    schedule: str = option("cosine", "schedule", choices=["cosine", "linear"])
+    bf16: bool = option(False, "use bfloat16")
+    torch_compile: bool | None = option(None, "compile")
+    report_to: list[str] = option(["jsonl"], "trackers")
+    run_name: str = option("", "name of the run")
+    warmup_steps: int = option(0, "updates of warm-up")
 
 
 def parser():
@@ -35,7 +38,7 @@ def parser():
         prog="conclip something",
         description="Do something.",
         example="conclip something --name x",
-        alternative_defaults=("on Sundays", {"learning_rate": 1.5e-3}),
+        alternative_defaults=("on Sundays", {"learning_rate": 1.5e-3, "num_train_epochs": 5}),
     )
 
 
@@ -60,6 +63,8 @@ def test_defaults_and_values_of_every_type():
         "bf16": False,
         "torch_compile": None,
         "report_to": ["jsonl"],
+        "run_name": "",
+        "warmup_steps": 0,
     }
     given = parse(
         *"--name x --learning_rate=2e-5 --num-train-epochs 7 --bf16 --torch_compile false --report_to a b".split()
@@ -131,9 +136,23 @@ def test_help_has_groups_real_defaults_and_an_example(capsys):
         parser().parse(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "Do something." in text and "Example: conclip something --name x" in text
-    assert "Model: --name VALUE Folder or Hub id. (required)" in text
-    assert "Peak learning rate, 100% of it. (default: 1e-06; on Sundays: 0.0015)" in text
-    assert "Trackers. (default: jsonl)" in text and "Use bfloat16. (" not in text
+    assert "Model: --name VALUE folder or Hub id (required)" in text
+    assert "peak learning rate, 100% of it (default: 1e-06; on Sundays: 0.0015)" in text
+    assert "trackers (default: jsonl)" in text and "use bfloat16 (" not in text and "name of the run (" not in text
+    assert "passes over the data (default: 5)" in text and "updates of warm-up (default: 0)" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_texts_have_one_style(command, monkeypatch):
+    texts = []
+    monkeypatch.setattr(Parser, "print_help", lambda self: texts.extend(action.help for action in self._actions))
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert len(texts) > 2
+    for text in texts:
+        words = re.sub(r" \((default|required|without) ?.*\)$", "", text)
+        assert not words.endswith("."), text
+        assert words.startswith("Hub id") or not re.match(r"[A-Z][a-z]*\b", words), text
 
 
 def test_commands_are_listed_and_a_wrong_one_is_refused(capsys):

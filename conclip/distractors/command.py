@@ -18,7 +18,7 @@ from conclip.runtime import run_command
 
 @dataclass
 class FileArguments:
-    queries: Path = option(help="embeddings of the images, of length 1, .npy or .npz (`conclip embed` writes them)")
+    queries: Path = option(help="L2-normalised embeddings of the images, .npy or .npz (`conclip embed` writes them)")
     output_file: Path = option(help="file to write: .pt for the layout of CC-Neg's mapping, or .parquet")
     pool: Path | None = option(None, "embeddings of the pool; without it, the queries are the pool")
     overwrite: bool = option(False, "replace the file if it exists")
@@ -26,28 +26,37 @@ class FileArguments:
 
 @dataclass
 class SearchArguments:
-    top_k: int = option(3, "distractors per image; CC-Neg's mapping has 3", at_least=1)
-    duplicate_similarity: float = option(0.999, "an image this similar or more is a copy and no distractor")
+    top_k: int = option(3, "distractors for each image; CC-Neg's mapping has 3", at_least=1)
+    duplicate_similarity: float = option(
+        0.999, "images with this cosine similarity or more are copies, not distractors"
+    )
 
 
 @dataclass
 class CaptionArguments:
-    negated_phrases: Path | None = option(None, "JSON: the phrases that the negated caption of each query negates")
-    subjects: Path | None = option(None, "JSON: the object that the distractors of each query must show")
-    pool_captions: Path | None = option(None, "JSON: all captions of each image of the pool, also in COCO's format")
-    pool_labels: Path | None = option(None, "JSON: object labels of each image of the pool, also in COCO's format")
+    negated_phrases: Path | None = option(
+        None, "JSON file: the phrases that the negated caption of each query negates"
+    )
+    subjects: Path | None = option(None, "JSON file: the object that the distractors of each query should show")
+    pool_captions: Path | None = option(
+        None, "JSON file: all captions of each image of the pool, or COCO's captions file"
+    )
+    pool_labels: Path | None = option(
+        None, "JSON file: object labels of each image of the pool, or COCO's instances file"
+    )
 
 
 PARSER = Parser(
     {
         "Files": FileArguments,
         "Search": SearchArguments,
-        "Images of which the negated caption is true": CaptionArguments,
+        "Images that match the negated caption": CaptionArguments,
     },
     prog="conclip distractors",
     description=(
-        "Find for each image the most similar images of a pool. With --negated_phrases and --pool_captions, images of "
-        "which the negated caption is true come first. An interrupted run continues with the same command."
+        "Find for each image the most similar images of a pool. With --negated_phrases and --pool_captions, images "
+        "that match the negated caption come first, judged by their captions. An "
+        "interrupted run continues with the same command."
     ),
     example="conclip distractors --queries images.npz --pool coco.npz --output_file distractors.parquet",
 )

@@ -11,24 +11,24 @@ from conclip.models.arguments import EncodingArguments
 @dataclass
 class EvaluationArguments:
     model_name_or_path: list[str] | None = option(
-        None, "One or more models, by folder or Hub id: CLIP, ConCLIP, LoRA adapters, SigLIP, ALIGN, FLAVA, BLIP."
+        None, "one or more models, by folder or Hub id: CLIP, ConCLIP, LoRA adapters, SigLIP, ALIGN, FLAVA, BLIP"
     )
-    revision: str | None = option(None, "Branch, tag or commit of the models on the Hub.")
+    revision: str | None = option(None, "branch, tag or commit of the models on the Hub")
     benchmarks: list[str] = option(
         ["scenes"],
-        "Names or beginnings of names; `list` lists them all; `all` runs those whose files are there; "
-        "`classes:FOLDER` is a folder of class folders; `two_by_two:FOLDER` a dataset like Winoground.",
+        "names of benchmarks, or beginnings of names. list: print all names; all: run those whose files are there; "
+        "classes:FOLDER: classify images in class folders; two_by_two:FOLDER: a dataset like Winoground",
     )
-    data_dir: str = option("data", "Folder with the annotation files and images of the benchmarks.")
-    allow_missing_images: bool = option(False, "Skip items whose image is missing; the table counts them.")
-    seed: int = option(0, "Seed of benchmarks that sample: shuffled captions, the multiple choice of the scenes.")
+    data_dir: str = option("data", "folder with the annotation files and images of the benchmarks")
+    allow_missing_images: bool = option(False, "skip items whose image is missing; the table counts them")
+    seed: int = option(0, "seed of benchmarks that sample: shuffled captions, multiple choice of the scenes")
 
 
 @dataclass
 class OutputArguments:
-    output_dir: str = option("outputs/benchmarks", "Folder for benchmarks.json and benchmarks.png.")
-    save_items: bool = option(False, "Also write the scores of each item, one file per model and benchmark.")
-    model_card: str | None = option(None, "Model card of the last model; the results are written into it.")
+    output_dir: str = option("outputs/benchmarks", "folder for benchmarks.json and benchmarks.png")
+    save_items: bool = option(False, "also write the scores of each item, one file for each model and benchmark")
+    model_card: str | None = option(None, "README.md to update with the scores of the last model")
 
 
 PARSER = Parser(

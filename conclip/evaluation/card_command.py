@@ -8,9 +8,9 @@ from conclip.runtime import run_command
 
 @dataclass
 class CardArguments:
-    model_card: str = option(help="Model card (README.md) to fill; earlier results are replaced.")
-    results_file: str = option("outputs/benchmarks/benchmarks.json", "The results of `conclip evaluate`.")
-    model: str | None = option(None, "Label of the card's model in the results; required if there are several models.")
+    model_card: str = option(help="model card (README.md) to update; earlier results are replaced")
+    results_file: str = option("outputs/benchmarks/benchmarks.json", "results of `conclip evaluate`")
+    model: str | None = option(None, "name of the card's model in the results; required if there are several models")
 
 
 PARSER = Parser(

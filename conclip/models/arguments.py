@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class EncodingArguments:
-    per_device_eval_batch_size: int = option(256, "Images or texts per batch and process.", at_least=1)
-    dataloader_num_workers: int = option(0, "Processes that decode and preprocess images, per process.", at_least=0)
-    bf16: bool = option(False, "Compute in bfloat16. Without --bf16 and --fp16, as `accelerate launch` is configured.")
-    fp16: bool = option(False, "Compute in float16; needs a GPU.")
+    per_device_eval_batch_size: int = option(256, "images or texts in a batch, for each process", at_least=1)
+    dataloader_num_workers: int = option(
+        0, "worker processes that decode and preprocess images, for each process", at_least=0
+    )
+    bf16: bool = option(False, "compute in bfloat16; by default, as in the accelerate config")
+    fp16: bool = option(False, "compute in float16, on a GPU")
     embedding_cache_dir: str | None = option(
-        None, "Folder that caches embeddings for all runs; by default conclip/embeddings in $HF_HOME."
+        None, "folder that caches embeddings for all runs; by default, conclip/embeddings in $HF_HOME"
     )
 
     @property

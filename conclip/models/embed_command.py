@@ -20,33 +20,31 @@ if TYPE_CHECKING:
 
 @dataclass
 class ImageArguments:
-    image_dir: str | None = option(None, "Folder of images; its subfolders are not read.")
-    dataset_name: str | None = option(None, "Hub id, local folder or file; instead of --image_dir.")
-    dataset_config_name: str | None = option(None, "Configuration of the dataset.")
-    split: str = option("train", "Split of the dataset.")
-    image_column: str = option("image", "Column with the images.")
+    image_dir: str | None = option(None, "folder of images; its subfolders are not read")
+    dataset_name: str | None = option(None, "Hub id, local folder or file, in place of --image_dir")
+    dataset_config_name: str | None = option(None, "configuration (subset) of the dataset")
+    split: str = option("train", "split of the dataset")
+    image_column: str = option("image", "column with the images")
 
 
 @dataclass
 class ModelArguments:
-    model_name_or_path: str = option(
-        help="Folder or Hub id: CLIP, ConCLIP, LoRA adapters, SigLIP, ALIGN, FLAVA, BLIP."
-    )
-    revision: str | None = option(None, "Branch, tag or commit of the model on the Hub.")
+    model_name_or_path: str = option(help="folder or Hub id: CLIP, ConCLIP, LoRA adapters, SigLIP, ALIGN, FLAVA, BLIP")
+    revision: str | None = option(None, "branch, tag or commit of the model on the Hub")
 
 
 @dataclass
 class OutputArguments:
-    output_file: str = option(help="The .npz file to write.")
-    overwrite: bool = option(False, "Replace the file if it exists.")
+    output_file: str = option(help=".npz file to write")
+    overwrite: bool = option(False, "replace the file if it exists")
 
 
 PARSER = Parser(
     {"Images": ImageArguments, "Model": ModelArguments, "Computation": EncodingArguments, "Output": OutputArguments},
     prog="conclip embed",
     description="""Embed images and write an .npz file with these arrays:
-  embeds  float32 (n, d), the embeddings, unit rows
-  keys    uint8 (n, 16), hashes of the files; equal for images of equal bytes
+  embeds  float32 (n, d), the embeddings, L2-normalised
+  keys    uint8 (n, 16), hashes of the image files; the same bytes give the same hash
   names   with --image_dir, the names of the files, sorted""",
     example="conclip embed --model_name_or_path openai/clip-vit-base-patch32 --image_dir photos --output_file out.npz",
 )

@@ -83,9 +83,11 @@ class DataArguments:
     dataset_name: str | None = option(
         None, "Hub id, local folder or file (.jsonl, .json, .csv, .parquet); by default, generated scenes"
     )
-    dataset_config_name: str | None = option(None, "configuration of the dataset")
+    dataset_config_name: str | None = option(None, "configuration (subset) of the dataset")
     train_split: str = option("train", "split to train on")
-    eval_split: str = option("test", "split to evaluate on before and after training; none for no evaluation")
+    eval_split: str = option(
+        "test", "split to evaluate on before and after training and in between; none for no evaluation"
+    )
     max_train_samples: int | None = option(None, "use only the first rows of the training split", at_least=1)
     max_eval_samples: int | None = option(None, "use only the first rows of the evaluation split", at_least=1)
 
@@ -104,8 +106,8 @@ class ConCLIPTrainingArguments:
     output_dir: str = option("outputs/conclip", "folder for the model, its card, results, logs and checkpoints")
     loss: str = option(
         "conclip",
-        "conclip: contrast images with negated captions, and captions with distractor images; negclip: with negated "
-        "captions only; clip: CLIP's own loss on captions",
+        "conclip: CLIP's loss with negated captions and distractors as extra negatives, and distractor to negated "
+        "caption; negclip: with negated captions only; clip: CLIP's own loss",
         choices=["conclip", "negclip", "clip"],
     )
     image_to_text_weight: float = option(
@@ -124,8 +126,8 @@ class ConCLIPTrainingArguments:
     )
     distractor_image_column: str = option(
         "distractor_images",
-        "column with the distractors, similar images of which the negated caption is true: an image, or a list in the "
-        "order of the negated captions",
+        "column with the distractors, similar images that the negated captions should describe: an image, or a list "
+        "in the order of the negated captions",
     )
     per_device_train_batch_size: int = option(
         200, "rows for each process and step; the loss compares the rows of all processes", at_least=1
@@ -160,11 +162,11 @@ class ConCLIPTrainingArguments:
     seed: int = option(42, "seed of initialisation, shuffling and dropout", at_least=0, below=2**32)
     bf16: bool = option(False, "train in bfloat16 mixed precision; by default, as `accelerate launch` is configured")
     fp16: bool = option(False, "train in float16 mixed precision, on a GPU")
-    torch_compile: bool | None = option(None, "compile the layer of the text encoder; by default, only on a GPU")
+    torch_compile: bool | None = option(None, "compile the layers of the text encoder; by default, only on a GPU")
     logging_steps: int = option(10, "log the loss every so many updates", at_least=1)
     eval_steps: int | None = option(None, "evaluate every so many updates; by default, after every epoch", at_least=1)
     save_steps: int = option(500, "save a checkpoint every so many updates; 0 for no checkpoints", at_least=0)
-    save_total_limit: int = option(2, "number of checkpoints to keep, the newest", at_least=1)
+    save_total_limit: int = option(2, "keep only the newest so many checkpoints", at_least=1)
     resume_from_checkpoint: str | None = option(None, "`latest`, or the folder of a checkpoint")
     report_to: list[str] = option(
         ["jsonl", "tensorboard"],

@@ -17,45 +17,53 @@ GENERATORS = ("grammar", "language_model")
 @dataclass
 class CaptionArguments:
     dataset_name: str = option(help="Hub id, folder, or a .csv, .json, .jsonl or .parquet file")
-    dataset_config_name: str | None = option(None, "configuration of the dataset")
-    split: list[str] = option(["train"], "splits to read; each is written under its name")
-    caption_column: str = option("caption", "a text, or a list of texts that are all true of the image")
-    image_column: str | None = option(None, "images or paths, embedded in the output; without it no images")
+    dataset_config_name: str | None = option(None, "configuration (subset) of the dataset")
+    split: list[str] = option(["train"], "splits to read; the output keeps their names")
+    caption_column: str = option(
+        "caption", "column with the captions: a text, or a list of texts that are all true of the image"
+    )
+    image_column: str | None = option(
+        None, "column with images or their paths, embedded in the output; omit for text-only output"
+    )
     image_dir: str = option("", "folder that the paths in --image_column are relative to")
-    image_id_column: str | None = option(None, "rows with the same value show the same image and share their captions")
+    image_id_column: str | None = option(
+        None, "column that names the image of a row: rows with the same value share their captions"
+    )
     objects_column: str | None = option(
-        None, "labels of objects known to be in the image (a text or a list); never used as absent objects"
+        None, "column with objects known to be in the image (a text or a list); never used as absent objects"
     )
     captions_per_row: int | None = option(
-        None, "negate only the first captions of a list; by default all, a row each", at_least=1
+        None, "use at most so many captions of each input row; by default all, each gives a row", at_least=1
     )
-    test_size: int = option(0, "rows at the end of a single split that become the split test", at_least=0)
+    test_size: int = option(0, "rows at the end of the single split that become the split test", at_least=0)
 
 
 @dataclass
 class NegationArguments:
     generator: str = option("grammar", "what writes the sentences", choices=GENERATORS)
-    strategy: str = option("random", "what is negated; random as in the paper", choices=STRATEGIES)
+    strategy: str = option(
+        "random", "what false negations negate; random chooses for each caption, as in the paper", choices=STRATEGIES
+    )
     negation_types: list[str] = option(
         list(NEGATION_TYPE_CHOICES),
-        "what is made of each caption; true and hybrid negations come with a foil, a false caption that differs in as "
+        "what to make of each caption; true and hybrid negations come with a foil, a false caption that differs in as "
         "few words as possible",
         choices=NEGATION_TYPE_CHOICES,
     )
     seed: int = option(0, "seed of all random choices", at_least=0)
-    tokenizer_name: str | None = option(None, "folder or Hub id of a tokenizer: texts of over 77 tokens are skipped")
+    tokenizer_name: str | None = option(None, "skip texts longer than 77 tokens of this tokenizer (folder or Hub id)")
 
 
 @dataclass
 class OutputArguments:
     output_dir: str = option(help="folder to write; an interrupted run continues with the same command")
     overwrite: bool = option(False, "replace a folder that this command wrote")
-    num_proc: int = option(1, "processes; the rows are the same whatever their number", at_least=1)
-    captions_per_shard: int = option(10_240, "captions of one Parquet file", at_least=1)
+    num_proc: int = option(1, "number of processes; the rows do not depend on it", at_least=1)
+    captions_per_shard: int = option(10_240, "captions for each Parquet file", at_least=1)
     distractor_mapping: str | None = option(
         None, "table of distractors (similar images) of the rows, the .parquet file of `conclip distractors`"
     )
-    distractor_dir: str | None = option(None, "folder of the images that were searched, embedded as distractors")
+    distractor_dir: str | None = option(None, "folder with the images of the pool")
     num_distractors: int = option(1, "distractors for each row; 1 as in the paper", at_least=1)
 
 
@@ -69,18 +77,22 @@ class LanguageModelArguments:
     )
     api_key_env: str | None = option(None, "environment variable that holds the API key of the server")
     prompts_dir: str | None = option(None, "folder with your own prompts, named as in conclip/negation/llm/prompts")
-    temperature: float = option(0.0, "0 takes the most likely answer; more samples by the seed", at_least=0)
-    max_new_tokens: int = option(256, "longest answer, in tokens of the model", at_least=1)
-    generation_batch_size: int = option(32, "requests at a time, without a server", at_least=1)
-    max_concurrency: int = option(16, "requests at a time, with a server", at_least=1)
+    temperature: float = option(
+        0.0, "0: the most likely answer; above 0: sample, reproducible with --seed", at_least=0
+    )
+    max_new_tokens: int = option(256, "maximum length of an answer, in tokens", at_least=1)
+    generation_batch_size: int = option(32, "requests at a time, without --base_url", at_least=1)
+    max_concurrency: int = option(16, "requests at a time, with --base_url", at_least=1)
     request_timeout: float = option(120.0, "seconds after which a request is given up", at_least=0.001)
     max_retries: int = option(6, "retries of a request that failed or met a busy server", at_least=0)
-    max_requests: int | None = option(None, "stop a process after this many requests", at_least=0)
-    max_tokens: int | None = option(None, "stop a process after this many tokens of prompts and answers", at_least=0)
-    answers_file: str | None = option(
-        None, "JSON Lines file of answers, none of which is asked for again; by default in the output until it is done"
+    max_requests: int | None = option(None, "stop after so many requests, for each process", at_least=0)
+    max_tokens: int | None = option(
+        None, "stop after so many tokens of prompts and answers, for each process", at_least=0
     )
-    max_missing_words: int = option(1, "content words of the caption that a false negation may lack", at_least=0)
+    answers_file: str | None = option(
+        None, "cache of the model's answers (JSON Lines); by default a temporary file in --output_dir"
+    )
+    max_missing_words: int = option(1, "reject a false negation that drops more content words than this", at_least=0)
     grammar_fallback: bool = option(False, "use the grammar's sentence if the model's is rejected")
 
 
@@ -103,8 +115,8 @@ PARSER = Parser(
     },
     prog="conclip negate",
     description=(
-        "Make negated captions from captions: false ones, true ones that name an absent object, and swapped phrases. "
-        "The folder loads with datasets.load_dataset and has the columns of CC-Neg. No network is needed."
+        "Make negated captions from captions: false ones, ones that are probably true, and swapped phrases. "
+        "The folder loads with datasets.load_dataset and has the columns of CC-Neg. The grammar needs no network."
     ),
     example="conclip negate --dataset_name captions.jsonl --output_dir negations --num_proc 8",
 )
