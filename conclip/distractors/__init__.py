@@ -1,4 +1,4 @@
-"""Distractors: for each image the most similar images of a pool, on request only those of which a negation is true."""
+"""Distractors: for each image the most similar images of a pool, on request first those that match a negation."""
 
 import importlib
 

@@ -65,8 +65,8 @@ def find_distractors(
             turns this off.
         query_keys, pool_keys: uint8, (n, 16) and (m, 16), content keys of the images (zeros: unknown). Images with
             the same key do not find each other.
-        caption_filter: images of which the query's negated caption is true come first, and the most similar others
-            follow where there are fewer than `top_k`. Queries that negate nothing get the most similar images.
+        caption_filter: images that match the query's negated caption come first, and the most similar others follow if
+            there are fewer than `top_k`. Queries that negate nothing get the most similar images.
         parts: a `conclip.distractors.files.Parts` that keeps finished blocks, for a run that may be interrupted.
         progress: whether to show a progress bar.
 

@@ -8,12 +8,16 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from chat_server import chat_server, task
+from datasets import concatenate_datasets, load_dataset
 from documents import FENCE, Block, code_blocks, commands, entry_point, reset_accelerate, run_command
 from stand_ins import ROOT, write_negations, write_workspace
 
 from conclip.__main__ import COMMANDS, main
+from conclip.distractors.caption_filter import mentions
 from conclip.training.arguments import ConCLIPTrainingArguments, parse_arguments
 from dataset_scripts import scenes
 from dataset_scripts.benchmarks.registry import choose_benchmarks
@@ -73,10 +77,14 @@ HOW = {
         ("conclip embed", ""),
         ("conclip distractors", ""),
         ("conclip negate", NEGATE),
+        ("conclip negate", ""),
         ("conclip distractors", ""),
+        ("conclip negate", NEGATE),
+        ("conclip train", SHORT),
     ],
     "docs/negation.md": [
         ("conclip negate", NEGATE),
+        ("conclip train", SHORT),
         ("conclip shortcut", ""),
         ("conclip negate", "--base_url {server} --num_proc 1 --negation_types false"),
     ],
@@ -135,6 +143,27 @@ def test_commands_and_snippets_run(page, workspace):
             run_snippet(compile(block.text, f"{page}, line {block.line}", "exec"), namespace)
         if block.language == "bash":
             run_block(block, ways)
+    if page == "docs/distractors.md":
+        check_matching_distractors()
+
+
+def check_matching_distractors() -> None:
+    """What the page says: negating twice gives the same captions, and the filter avoids what they negate."""
+    texts, images = load_dataset("negated-texts"), load_dataset("my-matching-negations")
+    images = concatenate_datasets([images["train"], images["test"]])
+    assert texts["train"]["negated_captions"] == images["negated_captions"] and len(images) == 24
+    assert images.num_rows == sum(map(len, images["distractor_images"]))
+    negated = json.loads(Path("negated.json").read_text(encoding="utf-8"))
+    assert [negated[row] for row in images["source_row"]] == images["negation_targets"]
+    found = pq.read_table("matching.parquet").to_pydict()
+    table = json.loads(Path("coco/annotations/captions_train2017.json").read_text(encoding="utf-8"))
+    captions = [annotation["caption"] for annotation in table["annotations"]]
+    for row, phrases in enumerate(negated):
+        for index, holds in zip(
+            found["distractor_indices"][row], found["distractor_negation_holds"][row], strict=True
+        ):
+            assert holds == (not mentions([captions[index]], phrases[0]))
+    assert np.array(found["distractor_negation_holds"]).all(), "the pool has enough images that match"
 
 
 def run_snippet(code, namespace: dict) -> None:

@@ -88,7 +88,6 @@ def write_workspace(folder: Path) -> Path:
     shutil.copy(ROOT / "model_card.md", folder / "my-conclip" / "README.md")
     lines = [{"image": f"{row:03}.jpg", "caption": caption} for row, caption in enumerate(captions(24))]
     (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    (folder / "negated.json").write_text(json.dumps(["ball"] * 24))
     write_coco(folder / "coco")
     write_ccneg(folder / "CC-Neg")
     arguments = ["--data_dir", folder / "CC-Neg", "--coco_dir", folder / "coco", "--output_dir", folder / "ccneg"]

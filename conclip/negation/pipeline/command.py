@@ -42,7 +42,7 @@ class CaptionArguments:
 class NegationArguments:
     generator: str = option("grammar", "what writes the sentences", choices=GENERATORS)
     strategy: str = option(
-        "random", "what false negations negate; random chooses for each caption, as in the paper", choices=STRATEGIES
+        "random", "what to negate; random chooses for each caption, as in the paper", choices=STRATEGIES
     )
     negation_types: list[str] = option(
         list(NEGATION_TYPE_CHOICES),
