@@ -85,9 +85,9 @@ class LanguageModelArguments:
     max_concurrency: int = option(16, "requests at a time, with --base_url", at_least=1)
     request_timeout: float = option(120.0, "seconds after which a request is given up", at_least=0.001)
     max_retries: int = option(6, "retries of a request that failed or met a busy server", at_least=0)
-    max_requests: int | None = option(None, "stop after so many requests, for each process", at_least=0)
+    max_requests: int | None = option(None, "stop after so many requests; needs --num_proc 1", at_least=0)
     max_tokens: int | None = option(
-        None, "stop after so many tokens of prompts and answers, for each process", at_least=0
+        None, "stop after so many tokens of prompts and answers; needs --num_proc 1", at_least=0
     )
     answers_file: str | None = option(
         None, "cache of the model's answers (JSON Lines); by default a temporary file in --output_dir"
@@ -218,8 +218,8 @@ def check_options(
     budget = next((name for name in ("max_requests", "max_tokens") if getattr(language_model, name) is not None), None)
     if budget and output.num_proc > 1:
         raise UsageError(
-            f"--{budget} needs --num_proc 1, since each process would have a budget of its own; --max_concurrency sets "
-            "how many requests run at a time."
+            f"--{budget} needs --num_proc 1, since each process would have a budget of its own; --max_concurrency "
+            "sets how many requests run at a time."
         )
     if captions.test_size and len(set(captions.split)) > 1:
         raise UsageError("--test_size cuts the test split off a single split: give one --split.")
