@@ -37,7 +37,7 @@ class BenchmarkReport:
 
     def __post_init__(self) -> None:
         if not self.headlines:
-            raise ValueError("No row of the results is a headline: there is nothing to plot or to publish.")
+            raise ValueError("No row of the results is a headline, so no figure and no card can be made.")
         for row in self.rows:
             if set(row.values) != set(self.models):
                 raise ValueError(

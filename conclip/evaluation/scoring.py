@@ -348,7 +348,7 @@ def score_classes(reader: ItemReader, encoder: CachedEncoder) -> list[Score]:
     """Score top-1 under each condition: an image is compared with the mean embedding of each class's prompts."""
     classes = reader.benchmark.classes(reader.data_dir)
     if any(len(prompts) < 2 for prompts in classes.values()):
-        raise UsageError(f"{reader.benchmark.title} has a single class: there is nothing to choose from.")
+        raise UsageError(f"{reader.benchmark.title} has a single class; classification needs two or more.")
     embeddings = {condition: class_embeddings(prompts, encoder) for condition, prompts in classes.items()}
     scores = []
     with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,7 @@ from dataset_scripts.benchmarks.files import dataset_rows, encoded_image, field,
 from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 
 SCENES_SPLIT = "scenes, split test"
-SCENES_SOURCE = "The scenes are made on first use; there is nothing to download."
+SCENES_SOURCE = "The scenes are made on first use, without a download."
 CCNEG_SOURCE = (
     "Write the folder ccneg with `conclip ccneg` from the files of CC-Neg's authors "
     "(https://github.com/jaisidhsingh/CoN-CLIP)."

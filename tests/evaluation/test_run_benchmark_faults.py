@@ -62,7 +62,7 @@ def test_scores_that_are_no_numbers(data, tmp_path, capsys):  # noqa: F811
 def test_a_single_class(models, tmp_path, capsys):  # noqa: F811
     write_images(tmp_path / "mine" / "cat", ["a.png"])
     message = refusal([models["one"]], [f"classes:{tmp_path / 'mine'}"], tmp_path, tmp_path / "out", capsys)
-    assert message == "mine has a single class: there is nothing to choose from."
+    assert message == "mine has a single class; classification needs two or more."
 
 
 def test_some_items_with_a_category_and_some_without(models, tmp_path, capsys):  # noqa: F811

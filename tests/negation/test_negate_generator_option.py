@@ -54,8 +54,8 @@ def test_the_server_makes_the_sentences_whatever_the_number_of_processes(negate,
 
 def test_a_budget_stops_it_and_no_answer_is_asked_for_twice(negate):
     with chat_server(put_not) as (url, log):
-        status, told = negate(*model(url, "--max_requests", "5"))
-        assert status == 1 and "the same command continues from here" in told and len(log.payloads) == 5
+        status, message = negate(*model(url, "--max_requests", "5"))
+        assert status == 1 and "the same command continues from here" in message and len(log.payloads) == 5
         assert negate(*model(url))[0] == 0
         prompts = [json.dumps(payload["messages"]) for payload in log.payloads]
     assert len(prompts) == len(set(prompts)) >= len(CAPTIONS)
@@ -74,5 +74,5 @@ def test_a_budget_stops_it_and_no_answer_is_asked_for_twice(negate):
     ids=["no model", "grammar", "bad value", "no key", "no folder", "budget"],
 )
 def test_one_sentence_for_what_cannot_work(options, says, negate):
-    status, told = negate(*options)
-    assert status in (1, 2) and says in told
+    status, message = negate(*options)
+    assert status in (1, 2) and says in message

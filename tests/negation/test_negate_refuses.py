@@ -9,7 +9,7 @@ pytest_plugins = ["negate_runs"]
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (("--caption_column", "text"), "--caption_column text: .* has no such column, only caption, labels"),
         (("--objects_column", "things"), "--objects_column things: .* has no such column"),
@@ -22,18 +22,18 @@ pytest_plugins = ["negate_runs"]
         (("--tokenizer_name", "no/such"), "--tokenizer_name no/such: "),
     ],
 )
-def test_bad_options_are_told_in_a_sentence(negate, tmp_path, options, told):
+def test_bad_options_are_told_in_a_sentence(negate, tmp_path, options, message):
     if options == ("--split", "all"):
         options = ("--split", "train", "nowhere[")
-        told = "split 'nowhere"
+        message = "split 'nowhere"
     status, _, error = negate(*options)
     assert status in (1, 2)
-    assert re.match(f"Error: .*{told}", error)
+    assert re.match(f"Error: .*{message}", error)
     assert not (tmp_path / "out" / "data").exists()
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
         (["a dog", ""], r"split 'train', row 1 \(the first is row 0\): caption is empty"),
         (["a dog", "  "], "row 1 .*: caption is empty"),
@@ -44,12 +44,12 @@ def test_bad_options_are_told_in_a_sentence(negate, tmp_path, options, told):
         (["running", "very slowly"], "no negation could be made of any caption of the split 'train'"),
     ],
 )
-def test_bad_captions_are_named(negate, tmp_path, rows, told):
+def test_bad_captions_are_named(negate, tmp_path, rows, message):
     path = tmp_path / "bad.jsonl"
     path.write_text("\n".join(json.dumps({"caption": row}) for row in rows))
     status, _, error = negate(dataset=path)
     assert status == 1
-    assert re.search(f"^Error: .*{told}", error)
+    assert re.search(f"^Error: .*{message}", error)
 
 
 def test_an_image_in_two_splits_is_refused(negate, tmp_path):

@@ -105,14 +105,14 @@ def test_a_shard_that_fails_leaves_no_part(negate, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [(("--seed", 1), "seed: 0, now 1"), (("--strategy", "verb"), "strategy: random, now verb")],
 )
-def test_other_settings_are_refused(negate, tmp_path, folder, change, told):
+def test_other_settings_are_refused(negate, tmp_path, folder, change, message):
     assert negate()[0] == 0
     before = contents(tmp_path / "out")
     status, _, error = negate(*change)
-    assert status == 1 and told in error and "--overwrite" in error
+    assert status == 1 and message in error and "--overwrite" in error
     assert contents(tmp_path / "out") == before
     assert negate(*change, "--overwrite")[0] == 0
     assert contents(tmp_path / "out") != before

@@ -32,7 +32,7 @@ def test_equal_classes_are_at_chance():
 
 
 def test_the_larger_class_is_cut_down():
-    """Unequal classes would be told apart by their sizes alone."""
+    """Unequal classes would be message apart by their sizes alone."""
     rng = random.Random(2)
     found = measure(sentences(rng, range(300)), sentences(rng, range(2_000)))
     assert found["texts"] == 600

@@ -59,7 +59,7 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
     keep_first, keep_last, first, last, is_with = cut
     if first <= last:
         last = _take_along(parsed, last)
-    kept = [t for t in tokens[keep_first : keep_last + 1] if not first <= t.i <= last and t.dep != "punct"]
+    remaining = [t for t in tokens[keep_first : keep_last + 1] if not first <= t.i <= last and t.dep != "punct"]
     if first <= last < len(tokens) - 1:
         after = tokens[last + 1]
         if (
@@ -69,7 +69,7 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
             or (tokens[first].dep == "cc" and after.tag in ("VBG", "VBN"))
         ):
             return None
-    if not kept or kept[-1].tag in _DANGLING or not _stands_without(kept, name):
+    if not remaining or remaining[-1].tag in _DANGLING or not _is_complete_without(remaining, name):
         return None
     caption = parsed.caption
     end = len(split_end(caption)[0])
@@ -80,14 +80,14 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
         before, after = caption[begin : tokens[first].start], caption[tokens[last].end : stop]
     root = roots[0]
     # "A dog running and no ball" halts; "a dog running, but there is no ball" does not.
-    ends_in_verb = kept[-1].tag in ("VBG", "VBN", "RB", "RP") or kept[-1].text.endswith("ing")
-    is_clause = ends_in_verb or root in kept and _is_finite(parsed, root) and keep_first == 0
+    ends_in_verb = remaining[-1].tag in ("VBG", "VBN", "RB", "RP") or remaining[-1].text.endswith("ing")
+    is_clause = ends_in_verb or root in remaining and _is_finite(parsed, root) and keep_first == 0
     place = (before.rstrip(), after.lstrip()) if is_with else None
     return Core(tidy(f"{before} {after}"), is_clause, place)
 
 
-def _stands_without(kept: list, name: str) -> bool:
-    nouns = [t for t in kept if t.tag[:2] == "NN"]
+def _is_complete_without(remaining: list, name: str) -> bool:
+    nouns = [t for t in remaining if t.tag[:2] == "NN"]
     return bool(nouns) and not any(may_corefer(t.lemma.lower(), name) for t in nouns)
 
 
@@ -234,7 +234,7 @@ _HYBRID_FRAMES = (
 _HYBRID_WITHOUT_FRAMES = (("without", "{one} without {a}"),)
 _PICTURES = ("picture", "image", "photo", "scene")
 _POINTING = frozenset("only just other another same such these those this that own".split())
-# Negations that say nothing else of the picture, of those that could say more.
+# Share of negations that say nothing else about the image, where more could be said.
 _BARE_SHARE = 0.3
 _PLURAL_SHARE = 0.4
 
@@ -295,8 +295,8 @@ def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, N
 
 def absent_nouns(parsed: Parsed, nouns: Iterable[str]) -> list[str]:
     """Return those of `nouns` that the caption neither names, under this or another name, nor brings along."""
-    said = {token.lemma for token in parsed.tokens if token.tag[0] in "NJV"}
-    return [noun for noun in nouns if not any([contradicts(word, noun) for word in said])]
+    lemmas = {token.lemma for token in parsed.tokens if token.tag[0] in "NJV"}
+    return [noun for noun in nouns if not any([contradicts(word, noun) for word in lemmas])]
 
 
 def is_absent(parsed: Parsed, noun: str) -> bool:

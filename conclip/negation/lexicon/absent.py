@@ -16,9 +16,9 @@ from conclip.negation.lexicon import words
 from conclip.negation.lexicon.inflection import is_person, singular
 from conclip.negation.lexicon.names import may_corefer
 
-# What is there (one thing a word) -> the words (singular, as said) that tell. Made by reading which things
-# captions of an image name when another caption of it does not.
-_TOLD_BY = {
+# Objects (one word each) -> words of a caption, singular, that imply them. Collected from captions of the same image
+# of which one names the object and another does not.
+_IMPLYING = {
     "snow": "snowy ski skis skiing skier snowboard snowboarding snowboarder sled sledding snowball snowman snowmobile",
     "ski": "skiing skier",
     "snowboard": "snowboarding snowboarder",
@@ -102,8 +102,8 @@ _TOLD_BY = {
 PRONOUNS = frozenset("he she his her hers him who someone anyone somebody".split())
 
 IMPLIED_BY: dict[str, tuple[str, ...]] = {}
-for _things, _told in _TOLD_BY.items():
-    for _word in _told.split():
+for _things, _words in _IMPLYING.items():
+    for _word in _words.split():
         IMPLIED_BY[_word] = (*IMPLIED_BY.get(_word, ()), *_things.split())
 
 
@@ -255,9 +255,9 @@ class AbsentNouns:
 
     def _find(self, word: str) -> list[int]:
         parts = {word, *word.split("-")} if "-" in word else {word}
-        said = {form for part in parts for form in (part, singular(part))}
-        numbers = {number for form in said for number in self._coreferring(form)}
-        for thing in {thing for form in said for thing in IMPLIED_BY.get(form, ())}:
+        forms = {form for part in parts for form in (part, singular(part))}
+        numbers = {number for form in forms for number in self._coreferring(form)}
+        for thing in {thing for form in forms for thing in IMPLIED_BY.get(form, ())}:
             numbers.update(self._people if thing == "person" else self._of_head.get(thing, ()))
         return sorted(numbers)
 
@@ -272,5 +272,5 @@ class AbsentNouns:
 
     @classmethod
     def load(cls, path: Path) -> "AbsentNouns":
-        with np.load(path) as kept:
-            return cls(kept["names"].tolist(), kept["totals"], kept["pairs"], kept["scale"])
+        with np.load(path) as arrays:
+            return cls(arrays["names"].tolist(), arrays["totals"], arrays["pairs"], arrays["scale"])

@@ -167,12 +167,12 @@ def post(url: str, data: bytes, api_key_env: str | None, timeout: float) -> dict
 
 def _judge(url: str, error: urllib.error.HTTPError, key: str | None) -> Exception:
     try:
-        said = " ".join(error.read(1 << 16).decode("utf-8", "replace").split())
+        detail = " ".join(error.read(1 << 16).decode("utf-8", "replace").split())
     except (OSError, http.client.HTTPException):
-        said = ""
+        detail = ""
     # Some servers repeat the key they do not know. It goes before the text is cut, or a part of it might stay.
-    said = said.replace(key, "***") if key else said
-    what = f"status {error.code} {said[:300]}".rstrip()
+    detail = detail.replace(key, "***") if key else detail
+    what = f"status {error.code} {detail[:300]}".rstrip()
     if error.code in (408, 425, 429) or error.code >= 500:
         return Busy(what, _retry_after(error.headers.get("Retry-After")))
     if error.code in (400, 413, 422):
@@ -436,7 +436,7 @@ class LocalModel:
             asked = [n for n in asked if window[n].prompt.read(texts[n]) is None]
             again += 1
         for n in new:
-            # An answer that the budget kept from being asked for again is asked for by the next run.
+            # If the budget prevented a second attempt, the next run makes it.
             if texts[n] is not None and self.answers is not None and not (stop and n in asked):
                 notes = {"model": self.name, "prompt": window[n].prompt.name, "caption": window[n].values["caption"]}
                 self.answers.add(keys[n], texts[n], **notes)

@@ -56,25 +56,25 @@ def check_false(parsed: Parsed, pair: Pair, text: str, max_missing: int) -> str 
     reason = check_form(text, parsed.caption)
     if reason:
         return reason
-    said = _split(text)
+    sentence = _split(text)
     # The parse takes "kid-sized" for several tokens.
     hyphened = [word for word in _split(parsed.text(pair.span)) if "-" in word]
     names = _content(parsed, pair.span) + hyphened or _split(parsed.text(pair.span))
     names = [pair.name] if pair.name else names
-    places = [n for name in names for n in _find(said, name, parsed)]
+    places = [n for name in names for n in _find(sentence, name, parsed)]
     if not places:
         return NOT_THERE
     nouns = _nouns_but(parsed, pair.name)
-    if not any(_is_negated(said, n, nouns, pair.kind == "object") for n in places):
+    if not any(_is_negated(sentence, n, nouns, pair.kind == "object") for n in places):
         return NOT_TARGET
-    return _check_words(parsed, said, (), max_missing)
+    return _check_words(parsed, sentence, (), max_missing)
 
 
 def check_minimal_pair(parsed: Parsed, plan: tuple[Negation, Negation], texts: tuple[str, str]) -> str | None:
     """Return why `texts` are not a true negation and its foil, or a true and a false hybrid, as planned."""
     targets = [negation.target.lower() for negation in plan]
-    said = [_split(text) for text in texts]
-    for text, tokens, target, other in zip(texts, said, targets, targets[::-1], strict=True):
+    sentences = [_split(text) for text in texts]
+    for text, tokens, target, other in zip(texts, sentences, targets, targets[::-1], strict=True):
         reason = check_form(text, parsed.caption)
         if reason:
             return reason
@@ -92,16 +92,16 @@ def check_minimal_pair(parsed: Parsed, plan: tuple[Negation, Negation], texts: t
         if reason:
             return reason
     names = (*targets, *_nouns(parsed)) if plan[0].negation_type == "hybrid" else targets
-    return None if _without(said[0], names, parsed) == _without(said[1], names, parsed) else NOT_MINIMAL
+    return None if _without(sentences[0], names, parsed) == _without(sentences[1], names, parsed) else NOT_MINIMAL
 
 
 def check_affirmed(parsed: Parsed, text: str, name: str) -> str | None:
     """Return why a hybrid does not affirm `name`; None if it does."""
-    said = _split(text)
-    places = _find(said, name, parsed)
+    sentence = _split(text)
+    places = _find(sentence, name, parsed)
     if not places:
         return NOT_THERE
-    return NOT_TARGET if any(_is_negated(said, n, (), True) for n in places) else None
+    return NOT_TARGET if any(_is_negated(sentence, n, (), True) for n in places) else None
 
 
 def _split(text: str) -> list[str]:
@@ -131,31 +131,31 @@ def _forms(word: str, parsed: Parsed | None = None) -> set[str]:
     return stems | {form for stem in stems for form in (plural(stem), gerund(stem), f"{stem}s", f"{stem}es")}
 
 
-def _find(said: list[str], name: str, parsed: Parsed | None = None) -> list[int]:
+def _find(sentence: list[str], name: str, parsed: Parsed | None = None) -> list[int]:
     """Return the places of `name` in any form; of a name of several words, the place of its last word."""
     *before, head = name.lower().split()
     forms = _forms(head, parsed)
-    return [n for n, word in enumerate(said) if word in forms and said[max(n - len(before), 0) : n] == before]
+    return [n for n, word in enumerate(sentence) if word in forms and sentence[max(n - len(before), 0) : n] == before]
 
 
 def _is_negation(word: str) -> bool:
     return count_negations(word) > 0
 
 
-def _is_negated(said: list[str], place: int, nouns: Collection[str], is_object: bool) -> bool:
+def _is_negated(sentence: list[str], place: int, nouns: Collection[str], is_object: bool) -> bool:
     """Return whether a negation reaches the word at `place`.
 
     "No" and "without" do not reach past one of `nouns`, but what "no man" does is negated too.
     """
-    for n, word in enumerate(said):
+    for n, word in enumerate(sentence):
         if not _is_negation(word) or n == place:
             continue
         first, last = min(n, place) + 1, max(n, place)
-        if _BREAKS.intersection(said[first:last]) or last - first >= _REACH:
+        if _BREAKS.intersection(sentence[first:last]) or last - first >= _REACH:
             continue
         if n < place:
             is_subject = n == 0 and not is_object
-            past = any(_find(said[first:last], noun) for noun in nouns)
+            past = any(_find(sentence[first:last], noun) for noun in nouns)
             if is_subject or word not in _DETERMINERS or not past:
                 return True
         elif word not in _DETERMINERS and n - place <= 3:
@@ -164,7 +164,7 @@ def _is_negated(said: list[str], place: int, nouns: Collection[str], is_object: 
     return False
 
 
-def _check_words(parsed: Parsed, said: list[str], names: Collection[str], max_missing: int | None) -> str | None:
+def _check_words(parsed: Parsed, sentence: list[str], names: Collection[str], max_missing: int | None) -> str | None:
     # Words with hyphens are several tokens of the parse.
     known = set(_FREE).union(_split(parsed.caption))
     for token in parsed.tokens:
@@ -172,19 +172,19 @@ def _check_words(parsed: Parsed, said: list[str], names: Collection[str], max_mi
     for name in names:
         *before, head = name.split()
         known.update(before, _forms(head, parsed))
-    # A preposition that the caption lacks says something new, but for "in the picture" and "in sight".
-    new = [n for n, word in enumerate(said) if word not in known and not _is_negation(word)]
-    if any(said[n] != "in" or _PICTURES.isdisjoint(said[n + 1 : n + 3]) for n in new):
+    # A preposition that the caption lacks adds a meaning, except in "in the picture" and "in sight".
+    new = [n for n, word in enumerate(sentence) if word not in known and not _is_negation(word)]
+    if any(sentence[n] != "in" or _PICTURES.isdisjoint(sentence[n + 1 : n + 3]) for n in new):
         return ADDED
     if max_missing is None:
         return None
-    words_said = {part for word in said for part in (word, *word.split("-"))}
+    word_parts = {part for word in sentence for part in (word, *word.split("-"))}
     content = _content(parsed, (0, len(parsed.caption)))
-    skipped = sum(words_said.isdisjoint(_forms(word, parsed)) for word in content)
+    skipped = sum(word_parts.isdisjoint(_forms(word, parsed)) for word in content)
     return MISSING if skipped > max_missing else None
 
 
-def _without(said: list[str], names: Collection[str], parsed: Parsed) -> list[str]:
+def _without(sentence: list[str], names: Collection[str], parsed: Parsed) -> list[str]:
     """What is left when `names`, articles and the forms of "be" are taken out."""
-    gone = {n - k for name in names for n in _find(said, name, parsed) for k in range(len(name.split()))}
-    return [word for n, word in enumerate(said) if n not in gone and word not in _ARTICLES | _BE]
+    removed = {n - k for name in names for n in _find(sentence, name, parsed) for k in range(len(name.split()))}
+    return [word for n, word in enumerate(sentence) if n not in removed and word not in _ARTICLES | _BE]
