@@ -14,11 +14,17 @@ for name in ("HF_DATASETS_CACHE", "HF_MODULES_CACHE", "HF_HUB_CACHE", "TRANSFORM
 import pytest  # noqa: E402
 from ccneg_files import write_ccneg, write_coco  # noqa: E402
 
+from dataset_scripts import scenes  # noqa: E402
 from dataset_scripts.ccneg import CCNeg  # noqa: E402
 from dataset_scripts.ccneg_folder import main  # noqa: E402
 
 # The fixtures `data` and `models`.
 pytest_plugins = ["small_benchmarks"]
+
+
+# Where a test asks for the scenes themselves, a few are enough: drawing all takes 20 seconds. For the whole session,
+# since the cache knows the scenes by their code and seed.
+scenes.SPLIT_SIZES = {"train": 64, "test": 10}
 
 
 def pytest_unconfigure():

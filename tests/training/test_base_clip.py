@@ -16,7 +16,6 @@ from dataset_scripts import scenes
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(scenes, "SPLIT_SIZES", {"train": 64, "test": 10})
     for module in (scenes, base_clip):
         monkeypatch.setattr(module, "code_fingerprint", lambda: "small")
     monkeypatch.setattr(base_clip, "STEPS", 5)
