@@ -122,7 +122,12 @@ def run_command(command: Callable[[], object], interrupted: str) -> int:
         The exit status: 0, 1 after a `UsageError`, 130 after Ctrl-C.
     """
     try:
-        command()
+        try:
+            command()
+        except Exception as error:
+            if stop := interruption_behind(error):
+                raise stop from None
+            raise
     except UsageError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -130,6 +135,20 @@ def run_command(command: Callable[[], object], interrupted: str) -> int:
         print(f"\n{interrupted}", file=sys.stderr)
         return 130
     return 0
+
+
+def interruption_behind(error: Exception) -> KeyboardInterrupt | SystemExit | None:
+    """
+    Return what ended the command if `error` was only raised while the command was ending.
+
+    `Dataset.map` with several processes waits for their results when Ctrl-C or SIGTERM has interrupted it, and raises a
+    `TimeoutError` in place of the interruption.
+    """
+    while error is not None:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def exit_on_sigterm() -> None:

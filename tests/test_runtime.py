@@ -60,17 +60,40 @@ def interrupt():
     raise KeyboardInterrupt
 
 
+def wait_for_workers(interruption):
+    """Ends as `datasets` does, which raises an error of its own while it handles the interruption."""
+    try:
+        try:
+            raise interruption
+        finally:
+            raise TimeoutError
+    except TimeoutError as error:
+        raise ValueError("the rows could not be written") from error
+
+
 @pytest.mark.parametrize(
     ("command", "status", "says"),
     [
         (lambda: None, 0, ""),
         (fail, 1, "Error: There is no file x: name another.\n"),
         (interrupt, 130, "\nInterrupted; nothing was written.\n"),
+        (lambda: wait_for_workers(KeyboardInterrupt()), 130, "\nInterrupted; nothing was written.\n"),
     ],
 )
 def test_a_command_ends_with_one_sentence_and_a_status(command, status, says, capsys):
     assert run_command(command, interrupted="Interrupted; nothing was written.") == status
     assert capsys.readouterr().err == says
+
+
+def test_a_signal_while_workers_run_keeps_its_status():
+    with pytest.raises(SystemExit) as stopped:
+        run_command(lambda: wait_for_workers(SystemExit(143)), interrupted="")
+    assert stopped.value.code == 143
+
+
+def test_an_error_of_the_code_itself_is_shown():
+    with pytest.raises(ZeroDivisionError):
+        run_command(lambda: 1 / 0, interrupted="")
 
 
 @pytest.mark.parametrize(
