@@ -141,7 +141,7 @@ def interruption_behind(error: Exception) -> KeyboardInterrupt | SystemExit | No
     """
     Return what ended the command if `error` was only raised while the command was ending.
 
-    `Dataset.map` with several processes waits for their results when Ctrl-C or SIGTERM has interrupted it, and raises a
+    Interrupted by Ctrl-C or SIGTERM, `Dataset.map` with several processes still waits for their results, and raises a
     `TimeoutError` in place of the interruption.
     """
     while error is not None:
