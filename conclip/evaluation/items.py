@@ -1,5 +1,6 @@
 """Read the items of a benchmark in chunks, each with its distinct images and texts."""
 
+import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import xxhash
 from datasets import Dataset, Features, Image
 
@@ -21,23 +23,28 @@ ITEMS_AT_A_TIME = 8_192
 Box = tuple[float, ...]
 
 
-class CroppedImages(StoredImages):
+class ItemFiles(StoredImages):
     """
-    Stored images that are cropped to boxes.
+    Stored images of items.
 
     Attributes:
         boxes: for each image (left, top, right, bottom) in pixels, or () for the whole image.
+        as_stored: whether whole images are decoded as they are stored too; images with boxes always are.
     """
 
     boxes: list[Box]
+    as_stored: bool
 
     def keys(self, start: int = 0, stop: int | None = None, show_progress: bool = False) -> np.ndarray:
-        """Return keys as `StoredImages.keys` does; two boxes of an image have different keys."""
+        """
+        Return keys as `StoredImages.keys` does. An image has other keys if it is decoded as stored, and with another
+        box.
+        """
         keys = super().keys(start, stop, show_progress).copy()
         for at, box in enumerate(self.boxes[start:stop]):
-            if box and keys[at].tobytes() != NO_KEY:
-                digest = xxhash.xxh3_128_digest(keys[at].tobytes() + np.array(box, np.float64).tobytes())
-                keys[at] = np.frombuffer(digest, np.uint8)
+            if (box or self.as_stored) and keys[at].tobytes() != NO_KEY:
+                content = b"as stored" + keys[at].tobytes() + np.array(box, np.float64).tobytes()
+                keys[at] = np.frombuffer(xxhash.xxh3_128_digest(content), np.uint8)
         return keys
 
     def index_path(self, cache_dir: Path) -> None:
@@ -48,30 +55,41 @@ class ItemImages(ImageColumn):
     """
     The distinct images of items.
 
+    A whole image is turned upright if its EXIF data has an orientation, as in `datasets.Image`. An image with a box is
+    not: boxes count the pixels as stored, and the official scripts of ARO and NegRefCOCOg open images with PIL alone.
+
     Args:
         encoded: {"path", "bytes"} of each image.
         boxes: for each image (left, top, right, bottom) in pixels, or () for the whole image.
         title: title of the benchmark, for messages.
+        as_stored: do not turn whole images either.
     """
 
-    def __init__(self, encoded: list[dict], boxes: list[Box], title: str):
-        dataset = Dataset.from_dict({"image": encoded}, features=Features({"image": Image()}))
+    def __init__(self, encoded: list[dict], boxes: list[Box], title: str, as_stored: bool = False):
+        dataset = Dataset.from_dict({"image": encoded}, features=Features({"image": Image(decode=False)}))
         super().__init__(dataset, "image", title)
         self.names = [image["path"] for image in encoded]
-        self.stored = CroppedImages(self.stored.dataset, "image", self.stored.rows)
-        self.stored.boxes = boxes
+        self.stored = ItemFiles(self.stored.dataset, "image", self.stored.rows)
+        self.stored.boxes, self.stored.as_stored = boxes, as_stored
 
     def __getitem__(self, index: int) -> PIL.Image.Image:
+        """Return an image in its own colour mode; a part of an image in RGB."""
+        box, encoded = self.stored.boxes[index], self.stored.dataset[index]["image"]
         try:
-            image = self.stored.dataset[index]["image"].convert("RGB")
+            image = PIL.Image.open(io.BytesIO(encoded["bytes"] or Path(encoded["path"]).read_bytes()))
+            image.load()
+            if box:
+                image = image.convert("RGB")
+            elif not self.stored.as_stored:
+                image = PIL.ImageOps.exif_transpose(image)
         # Pillow raises OSError, SyntaxError, ValueError and others for files it cannot decode.
         except Exception as error:
             raise UsageError(f"{self.where(index)} cannot be read: {one_line(error)}") from error
-        if not self.stored.boxes[index]:
+        if not box:
             return image
-        left, top, right, bottom = map(round, self.stored.boxes[index])
+        left, top, right, bottom = map(round, box)
         if min(right, image.width) <= max(left, 0) or min(bottom, image.height) <= max(top, 0):
-            raise UsageError(f"{self.where(index)} and its box {self.stored.boxes[index]} do not overlap.")
+            raise UsageError(f"{self.where(index)} and its box {box} do not overlap.")
         # The part of a box outside the image becomes black, as in the official scripts.
         return image.crop((left, top, right, bottom))
 
@@ -103,14 +121,23 @@ class ItemReader:
     Args:
         allow_missing_images: skip items whose image is missing, and count them.
         seed: seed of a benchmark that samples.
+        as_stored: see `ItemImages`.
 
     Attributes:
         skipped: category -> number of items that were skipped so far.
         skipped_captions: category -> number of their captions.
     """
 
-    def __init__(self, benchmark: Benchmark, data_dir: Path, allow_missing_images: bool = False, seed: int = 0):
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        data_dir: Path,
+        allow_missing_images: bool = False,
+        seed: int = 0,
+        as_stored: bool = False,
+    ):
         self.benchmark, self.data_dir, self.allow_missing_images = benchmark, data_dir, allow_missing_images
+        self.as_stored = as_stored
         self.sampling = {"seed": seed} if benchmark.sampled else {}
         self.skipped: Counter[str] = Counter()
         self.skipped_captions: Counter[str] = Counter()
@@ -142,7 +169,7 @@ class ItemReader:
     def chunks(self, size: int = ITEMS_AT_A_TIME) -> Iterator[Chunk]:
         items = iter(self)
         while some := list(islice(items, size)):
-            yield make_chunk(some, self.benchmark.title)
+            yield make_chunk(some, self.benchmark.title, self.as_stored)
 
     def _exists(self, path: str) -> bool:
         if path not in self._exists_cache:
@@ -150,13 +177,13 @@ class ItemReader:
         return self._exists_cache[path]
 
 
-def make_chunk(items: list[dict], title: str) -> Chunk:
+def make_chunk(items: list[dict], title: str, as_stored: bool = False) -> Chunk:
     texts = {text: at for at, text in enumerate(sorted({text for item in items for text in item["captions"]}))}
-    images, image_at = distinct_images(items, title)
+    images, image_at = distinct_images(items, title, as_stored)
     return Chunk(items, images, image_at, list(texts), [[texts[text] for text in item["captions"]] for item in items])
 
 
-def distinct_images(items: Iterable[dict], title: str) -> tuple[ItemImages, list[list[int]]]:
+def distinct_images(items: Iterable[dict], title: str, as_stored: bool = False) -> tuple[ItemImages, list[list[int]]]:
     """Return the distinct images of items and, for each item, the indices of its own images."""
     distinct: dict[tuple, int] = {}
     encoded, boxes, image_at = [], [], []
@@ -172,4 +199,4 @@ def distinct_images(items: Iterable[dict], title: str) -> tuple[ItemImages, list
                 boxes.append(box)
             own.append(at)
         image_at.append(own)
-    return ItemImages(encoded, boxes, title), image_at
+    return ItemImages(encoded, boxes, title, as_stored), image_at

@@ -306,7 +306,7 @@ def score_retrieval(reader: ItemReader, encoder: CachedEncoder) -> list[Score]:
 def read_pool(reader: ItemReader) -> tuple[ItemImages, dict[str, Condition]]:
     """Return all images, and the captions of each condition, in the order of the files."""
     pairs: dict[str, list[tuple[str, int]]] = {}
-    images, image_at = distinct_images(collecting_captions(reader, pairs), reader.benchmark.title)
+    images, image_at = distinct_images(collecting_captions(reader, pairs), reader.benchmark.title, reader.as_stored)
     conditions = {}
     for name, captions in pairs.items():
         texts = {text: at for at, text in enumerate(sorted({text for text, _ in captions}))}

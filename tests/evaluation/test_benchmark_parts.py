@@ -8,6 +8,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from benchmark_runs import refusal
+from PIL import ExifTags, Image
 from small_benchmarks import write_images
 from tiny import tiny_model, tiny_processor
 
@@ -36,6 +37,28 @@ def test_the_key_of_a_crop_is_of_its_image_and_its_box(tmp_path):
     again, _ = distinct_images(items[::-1], "mine")
     assert np.array_equal(again.stored.keys(), keys[[0, 3, 2, 1]])
     assert [images[at].size for at in range(5)] == [(9, 9), (30, 30), (9, 9), (30, 30), (60, 48)]
+
+
+def test_a_box_counts_the_pixels_as_stored_and_a_whole_image_is_turned_upright(tmp_path):
+    """As stored, the image is 60 wide and 40 high, with red in one corner; upright it is 40 wide and 60 high."""
+    pixels = np.full((40, 60, 3), 255, np.uint8)
+    pixels[:16, 32:] = (255, 0, 0)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif, quality=100)
+    path = str(tmp_path / "turned.jpg")
+    items = [item(0, [path], ["red"], boxes=[(34, 2, 58, 14)]), item(1, [path], ["red"])]
+    images, _ = distinct_images(items, "mine")
+    assert images[0].size == (24, 12)
+    assert np.abs(np.array(images[0], int) - (255, 0, 0)).max() < 8
+    upright = np.array(images[1], int)
+    # Orientation 6: the first row of the stored image is the last column.
+    assert upright.shape == (60, 40, 3) and np.abs(upright - pixels.swapaxes(0, 1)[:, ::-1])[:30].max() < 8
+    as_stored, _ = distinct_images(items, "mine", as_stored=True)
+    assert as_stored[1].size == (60, 40)
+    # The embeddings of the two ways must not be taken for each other; a box is read in one way only.
+    keys, others = images.stored.keys(), as_stored.stored.keys()
+    assert np.array_equal(keys[0], others[0]) and not np.array_equal(keys[1], others[1])
 
 
 def test_encoded_images_are_the_same_by_their_bytes(tmp_path):
