@@ -141,8 +141,8 @@ class ConCLIPTrainingArguments:
     )
     gradient_accumulation_steps: int = option(
         1,
-        "batches whose gradients are averaged for one update; each loss still compares only the rows of its own "
-        "batch, so a larger batch with --mini_batch_size is the better choice",
+        "batches whose gradients are averaged for one update, fewer at the end of an epoch; each loss still compares "
+        "only the rows of its own batch, so a larger batch with --mini_batch_size is the better choice",
         at_least=1,
     )
     num_train_epochs: int = option(
@@ -158,7 +158,7 @@ class ConCLIPTrainingArguments:
     adam_epsilon: float = option(1e-8, "epsilon of AdamW", at_least=0)
     max_grad_norm: float = option(0.0, "clip the gradient to this norm; 0 for no clipping", at_least=0)
     lr_scheduler_type: str = option("cosine", "schedule of the learning rate", choices=SCHEDULES)
-    warmup_steps: int = option(50, "updates over which the learning rate rises from 0", at_least=0)
+    warmup_steps: int = option(50, "updates over which the learning rate rises to its peak", at_least=0)
     seed: int = option(42, "seed of initialisation, shuffling and dropout", at_least=0, below=2**32)
     bf16: bool = option(False, "train in bfloat16 mixed precision; by default, as `accelerate launch` is configured")
     fp16: bool = option(False, "train in float16 mixed precision, on a GPU")

@@ -17,11 +17,19 @@ STATE_FILE = "trainer_state.json"
 
 @dataclass
 class TrainingProgress:
-    """How far training has come: updates done, and the number of batches each process has read in `epoch`."""
+    """
+    How far training has come.
+
+    Args:
+        step: updates done.
+        epoch, batch: the current epoch, and the number of batches each process has read in it.
+        evaluated_step: `step` at the last evaluation.
+    """
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
+    evaluated_step: int = 0
 
 
 def list_checkpoints(output_dir: Path) -> list[Path]:
@@ -103,7 +111,7 @@ def find_checkpoint(output_dir: Path, wanted: str) -> Path:
 
 def load_checkpoint(accelerator: Accelerator, checkpoint: Path, fixed: dict) -> TrainingProgress:
     """
-    Load weights, optimizer, schedule and random states into what accelerate has prepared.
+    Load weights, optimizer and random states into what accelerate has prepared.
 
     Args:
         fixed: the settings of this run that must be those of the checkpoint.

@@ -27,6 +27,7 @@ VISION = {**ENCODER, "num_hidden_layers": 2, "image_size": IMAGE_SIZE, "patch_si
 TEXT = {**ENCODER, "num_hidden_layers": 2, "max_position_embeddings": 77}
 TRAINING = {
     "learning_rate": 1e-3,
+    "lr_scheduler_type": "cosine",
     "weight_decay": 0.1,
     "adam_beta2": 0.98,
     "max_grad_norm": 1.0,
@@ -103,7 +104,7 @@ def base_clip(folder: Path, num_workers: int) -> Path:
         report_to=[],
         **TRAINING,
     )
-    # Its own: the scheduler that it saves in checkpoints must not get into those of the fine-tuning.
+    # Its own: the model and optimizer that it saves in checkpoints must not get into those of the fine-tuning.
     accelerator = make_accelerator(args)
     accelerator.wait_for_everyone()
     # All scenes, even if only some are used for fine-tuning: the base model is kept for other runs.

@@ -18,7 +18,7 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import ProcessorMixin, get_scheduler
+from transformers import ProcessorMixin
 
 from conclip.atomic_write import writable_folder
 from conclip.embedding.images import ImageEmbedder, embedding_cache_dir
@@ -39,6 +39,7 @@ from conclip.training.collator import PairCollator
 from conclip.training.evaluator import Evaluator
 from conclip.training.pair_dataset import PairRows
 from conclip.training.report import table_rows, verdict, write_report
+from conclip.training.schedule import learning_rates
 from conclip.training.trackers import JsonlTracker
 from modeling_conclip import ConCLIPModel
 
@@ -275,8 +276,6 @@ def make_accelerator(args: ConCLIPTrainingArguments) -> Accelerator:
         mixed_precision=args.mixed_precision,
         log_with=trackers or None,
         project_dir=output_dir,
-        # The schedule counts updates, whatever the number of processes.
-        step_scheduler_with_optimizer=False,
         dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, non_blocking=True),
     )
     # `accelerate launch --cpu` gives its one process an address at which to meet others, but no number of processes.
@@ -294,7 +293,7 @@ class TrainingState:
 
     model: torch.nn.Module
     optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LRScheduler
+    learning_rate: Callable[[int], float]
     loader: DataLoader
     accelerator: Accelerator
     args: ConCLIPTrainingArguments
@@ -350,9 +349,8 @@ def prepare_training(
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     steps_per_epoch = math.ceil(len(loader) / args.gradient_accumulation_steps)
     total_steps = args.max_steps or args.num_train_epochs * steps_per_epoch
-    scheduler = get_scheduler(args.lr_scheduler_type, optimizer, args.warmup_steps, total_steps)
-    accelerator.register_for_checkpointing(scheduler)
-    state = TrainingState(model, optimizer, scheduler, loader, accelerator, args, total_steps, steps_per_epoch, fixed)
+    rates = learning_rates(args.lr_scheduler_type, args.learning_rate, args.warmup_steps, total_steps)
+    state = TrainingState(model, optimizer, rates, loader, accelerator, args, total_steps, steps_per_epoch, fixed)
     if checkpoint:
         state.progress = load_checkpoint(accelerator, checkpoint, fixed)
         if state.progress.step > total_steps:
@@ -430,9 +428,11 @@ def announce(state: TrainingState, num_rows: int) -> None:
         f"rows on {accelerator.num_processes} process(es), mixed precision {accelerator.mixed_precision}."
     )
     if args.gradient_accumulation_steps > 1:
+        rest = len(state.loader) % args.gradient_accumulation_steps
         accelerator.print(
-            f"Each update averages the gradients of {args.gradient_accumulation_steps} batches; the loss of a batch "
-            f"still compares only its own {batch} rows."
+            f"Each update averages the gradients of {args.gradient_accumulation_steps} batches"
+            f"{f' ({rest} at the end of an epoch)' if rest else ''}; the loss of a batch still compares only its own "
+            f"{batch} rows."
         )
 
 
@@ -450,14 +450,14 @@ def run_training(state: TrainingState, evaluate: Callable[[], dict] | None = Non
     for tracker in accelerator.trackers:
         if isinstance(tracker, JsonlTracker):
             tracker.start_at(progress.step)
-    started, first = time.perf_counter(), progress.step
+    started, batches_before = time.perf_counter(), batches_read(state)
     with tqdm(
-        total=state.total_steps, initial=first, unit="step", disable=not accelerator.is_local_main_process
+        total=state.total_steps, initial=progress.step, unit="step", disable=not accelerator.is_local_main_process
     ) as bar:
         losses = run_epochs(state, evaluate, bar)
     require_finite_weights(state)
-    seconds, steps = time.perf_counter() - started, progress.step - first
-    rows = steps * args.gradient_accumulation_steps * args.per_device_train_batch_size
+    seconds = time.perf_counter() - started
+    rows = (batches_read(state) - batches_before) * args.per_device_train_batch_size
     return {
         "steps": progress.step,
         "seconds": seconds,
@@ -466,11 +466,18 @@ def run_training(state: TrainingState, evaluate: Callable[[], dict] | None = Non
     }
 
 
+def batches_read(state: TrainingState) -> int:
+    """Return how many batches each process has trained on since the run began."""
+    return state.progress.epoch * len(state.loader) + state.progress.batch
+
+
 def run_epochs(state: TrainingState, evaluate: Callable[[], dict] | None, bar: tqdm) -> dict[str, torch.Tensor]:
     """Train from `state.progress` to the last step; return the losses of that step, none if no step was left."""
     accelerator, progress, args = state.accelerator, state.progress, state.args
     losses = {}
     state.model.train()
+    # The checkpoint of a shorter run was saved after its last step, which is not evaluated here.
+    evaluate_if_due(state, evaluate)
     while progress.step < state.total_steps:
         state.loader.set_epoch(progress.epoch)
         batches = accelerator.skip_first_batches(state.loader, progress.batch) if progress.batch else state.loader
@@ -481,36 +488,54 @@ def run_epochs(state: TrainingState, evaluate: Callable[[], dict] | None, bar: t
                 continue
             progress.step += 1
             bar.update()
-            last_of_epoch = progress.batch == len(state.loader)
-            if last_of_epoch:
+            if progress.batch == len(state.loader):
                 progress.epoch, progress.batch = progress.epoch + 1, 0
             if progress.step % args.logging_steps == 0 or progress.step == state.total_steps:
                 log_step(state, losses, bar)
+            # Before the checkpoint: a run that is killed in between evaluates again when it is resumed.
+            evaluate_if_due(state, evaluate)
             if args.save_steps and progress.step % args.save_steps == 0:
                 require_finite_weights(state)
                 save_checkpoint(accelerator, Path(args.output_dir), progress, state.fixed, args.save_total_limit)
             if progress.step == state.total_steps:
                 break
-            if evaluate and (progress.step % args.eval_steps == 0 if args.eval_steps else last_of_epoch):
-                log_evaluation(state, evaluate())
-                state.model.train()
     return losses
+
+
+def evaluate_if_due(state: TrainingState, evaluate: Callable[[], dict] | None) -> None:
+    """Evaluate and log the metrics, every `eval_steps` updates or after an epoch, but not after the last update."""
+    progress, args = state.progress, state.args
+    due = progress.step % args.eval_steps == 0 if args.eval_steps else progress.batch == 0
+    if not evaluate or not due or progress.step in (progress.evaluated_step, state.total_steps):
+        return
+    require_finite_weights(state)
+    log_evaluation(state, evaluate())
+    progress.evaluated_step = progress.step
+    state.model.train()
 
 
 def train_step(state: TrainingState, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Train on one batch and, at the end of an accumulation, update. Return the loss and its terms."""
     accelerator, args = state.accelerator, state.args
+    for group in state.optimizer.param_groups:
+        group["lr"] = state.learning_rate(state.progress.step)
     with accelerator.accumulate(state.model):
         output = state.model(**batch, return_loss=True)
-        accelerator.backward(output.loss)
+        # accelerate divides by gradient_accumulation_steps, also in the last group of an epoch, which may be smaller.
+        accelerator.backward(output.loss * (args.gradient_accumulation_steps / batches_of_update(state)))
         if accelerator.sync_gradients and args.max_grad_norm:
             accelerator.clip_grad_norm_(state.model.parameters(), args.max_grad_norm)
         state.optimizer.step()
         state.optimizer.zero_grad()
         if accelerator.sync_gradients:
-            state.scheduler.step()
             unwrap_lora(accelerator.unwrap_model(state.model)).clamp_logit_scale()
     return {name: output[name].detach() for name in LOSSES if output.get(name) is not None}
+
+
+def batches_of_update(state: TrainingState) -> int:
+    """Return how many batches the current update averages: fewer at the end of an epoch if they do not divide it."""
+    full = state.args.gradient_accumulation_steps
+    return min(full, len(state.loader) - state.progress.batch // full * full)
 
 
 def require_finite_weights(state: TrainingState) -> None:
@@ -529,7 +554,7 @@ def log_step(state: TrainingState, losses: dict[str, torch.Tensor], bar: tqdm) -
         raise UsageError(f"The loss is {values['train/loss']} at step {state.progress.step}: {AGAINST_DIVERGENCE}.")
     model = unwrap_lora(state.accelerator.unwrap_model(state.model))
     values["train/logit_scale"] = model.logit_scale.item()
-    values["train/learning_rate"] = state.scheduler.get_last_lr()[0]
+    values["train/learning_rate"] = state.learning_rate(state.progress.step - 1)
     values["train/epoch"] = state.progress.step / state.steps_per_epoch
     state.accelerator.log(values, step=state.progress.step)
     bar.set_postfix(loss=f"{values['train/loss']:.4f}")

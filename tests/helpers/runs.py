@@ -40,6 +40,8 @@ def command(inputs: dict, output_dir: Path, **options) -> list[str]:
         "eval_steps": 100,
         "report_to": "jsonl",
     }
+    if options.get("eval_split") == "none":
+        del defaults["eval_steps"]
     argv = []
     for name, value in {**inputs, **defaults, **options}.items():
         argv += (
