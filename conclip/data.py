@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conclip.errors import UsageError, one_line
+from conclip.text_files import text_options
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-FILE_FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+FILE_FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .gif .webp .tif .tiff .ppm .pgm".split())
 
 
@@ -21,14 +22,19 @@ def load_split(
     """
     Load one split of a dataset.
 
+    The cells of local CSV files are read as they are, as texts: "N/A" and "null" are captions like others.
+
     Args:
-        dataset_name: Hub id, local folder (Parquet, JSON, CSV or images), or a .csv, .json, .jsonl or .parquet file.
+        dataset_name: Hub id, local folder (Parquet, JSON, CSV or images), or a .csv, .tsv, .json, .jsonl or .parquet
+            file. Text files are in UTF-8; CSV files also in UTF-16 with a byte order mark, and separated by commas,
+            semicolons or tabs.
         dataset_config_name: configuration of the dataset.
         split: as `load_dataset` takes it, e.g. "train" or "train[:100]".
         max_samples: keep only the first rows.
 
     Raises:
-        UsageError: there is no such dataset, configuration or split, or the split has no rows.
+        UsageError: there is no such dataset, configuration or split, the split has no rows, or a text file is in
+            another encoding.
     """
     # Imported late: it takes a second, which a list of image files does not need.
     from datasets import load_dataset
@@ -39,7 +45,8 @@ def load_split(
         if path.is_file():
             dataset = _load_file(path, split)
         else:
-            dataset = load_dataset(dataset_name, dataset_config_name, split=split)
+            options = folder_options(path, dataset_config_name) if path.is_dir() else {}
+            dataset = load_dataset(dataset_name, dataset_config_name, split=split, **options)
     except UsageError:
         raise
     # `datasets` reports a wrong path, configuration or split by many kinds of error; each says which.
@@ -59,7 +66,26 @@ def _load_file(path: Path, split: str) -> Dataset:
         raise UsageError(f"--dataset_name {path}: a file has to end in {', '.join(FILE_FORMATS)}.")
     # The file is the whole of the split that is asked for; "train[:100]" is a part of "train".
     name = re.match(r"\w*", split).group() or "train"
-    return load_dataset(FILE_FORMATS[path.suffix], data_files={name: str(path)}, split=split)
+    format = FILE_FORMATS[path.suffix]
+    return load_dataset(format, data_files={name: str(path)}, split=split, **text_options(format, [path]))
+
+
+def folder_options(folder: Path, dataset_config_name: str | None) -> dict:
+    """Return what `load_dataset` needs to read the text files of a folder, see `text_options`."""
+    from datasets import load_dataset_builder
+    from datasets.packaged_modules.csv.csv import CsvConfig
+    from datasets.packaged_modules.json.json import JsonConfig
+
+    config = load_dataset_builder(str(folder), dataset_config_name).config
+    format = "csv" if isinstance(config, CsvConfig) else "json" if isinstance(config, JsonConfig) else ""
+    files = [Path(file) for paths in (config.data_files or {}).values() for file in paths]
+    return text_options(format, [file for file in files if file.is_file()])
+
+
+def data_folder(dataset_name: str) -> Path:
+    """Return the folder of a local dataset, which the paths in it are relative to; otherwise the working directory."""
+    path = Path(dataset_name)
+    return path if path.is_dir() else path.parent if path.is_file() else Path()
 
 
 def require_columns(dataset: Dataset, columns: dict[str, str], split: str) -> None:

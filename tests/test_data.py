@@ -50,7 +50,7 @@ def test_a_folder_of_images_with_captions(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("captions.txt", "a dog", "captions.txt: a file has to end in .csv, .json, .jsonl, .parquet."),
+        ("captions.txt", "a dog", "captions.txt: a file has to end in .csv, .tsv, .json, .jsonl, .parquet."),
         ("captions.jsonl", "", "captions.jsonl, split 'train': "),
         ("captions.parquet", "no parquet", "captions.parquet, split 'train': "),
         ("captions.csv", "caption\n", "captions.csv, split 'train': "),
@@ -61,6 +61,57 @@ def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path, name, content, say
     with pytest.raises(UsageError) as error:
         load_split(str(tmp_path / name))
     assert says in str(error.value) and "\n" not in str(error.value) and str(error.value).startswith("--dataset_name ")
+
+
+CELLS = [("1.jpg", "N/A"), ("2.jpg", "null"), ("3.jpg", "007"), ("4.jpg", "None"), ("5.jpg", "a café, open")]
+
+
+def table(separator: str) -> str:
+    lines = [f'{name}{separator}"{caption}"' for name, caption in CELLS]
+    return "\r\n".join([f"image{separator}caption", *lines]) + "\r\n"
+
+
+@pytest.mark.parametrize("as_folder", [False, True], ids=["file", "folder"])
+@pytest.mark.parametrize(
+    ("name", "separator", "encoding"),
+    [
+        ("data.csv", ",", "utf-8"),
+        ("data.csv", ";", "utf-8-sig"),
+        ("data.tsv", "\t", "utf-16"),
+        ("data.csv", ";", "utf-16"),
+    ],
+)
+def test_the_cells_of_csv_files_are_read_as_they_are(tmp_path, name, separator, encoding, as_folder):
+    (tmp_path / name).write_bytes(table(separator).encode(encoding))
+    dataset = load_split(str(tmp_path if as_folder else tmp_path / name))
+    assert [(row["image"], row["caption"]) for row in dataset] == CELLS
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        (
+            "a.csv",
+            "caption\na dog\na café\n".encode("cp1252"),
+            "a.csv, line 3: the byte 0xe9 is not UTF-8; convert it: ",
+        ),
+        ("a.csv", b"caption\n\xe9", "iconv -f cp1252 -t utf-8 a.csv > a-utf8.csv"),
+        ("a.jsonl", '{"caption": "é"}'.encode("cp1252"), "a.jsonl, line 1: the byte 0xe9 is not UTF-8"),
+        ("a.csv", "caption\na dog".encode("utf-16le"), "a.csv, line 1: a zero byte, as in UTF-16"),
+        (
+            "a.jsonl",
+            '{"caption": "é"}'.encode("utf-16"),
+            "a.jsonl is in utf-16: convert it: iconv -f utf-16 -t utf-8 a",
+        ),
+        ("a.csv", b"image,caption\n1.jpg,A dog, running\n", "the first row has 3 fields, but there are 2 columns"),
+    ],
+)
+def test_a_text_file_that_could_only_be_guessed_is_refused(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    for dataset_name in (tmp_path / name, tmp_path):
+        with pytest.raises(UsageError) as error:
+            load_split(str(dataset_name))
+        assert says in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_split_without_rows(tmp_path):

@@ -15,6 +15,8 @@ from transformers import BaseImageProcessor, PreTrainedConfig
 from conclip.embedding.tokens import TextTokenizer
 from modeling_conclip import ConCLIPModel
 
+# Raise it whenever images are decoded in another way: 2 scales images of 16 bits, 1 clipped them.
+DECODING = 2
 # Where a model came from and how it was saved. The dtype of the weights is part of their hash.
 IRRELEVANT = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "processor_class")
 
@@ -54,6 +56,7 @@ def image_encoder_description(
         "vision_config": _relevant(config.to_dict()),
         "image_processor": {"class": type(image_processor).__name__, **_relevant(image_processor.to_dict())},
         "mixed_precision": mixed_precision,
+        "decoding": DECODING,
         "versions": {name: version(name) for name in packages},
     }
 

@@ -3,31 +3,11 @@
 import numpy as np
 import PIL.Image
 import torch
-from datasets import Dataset
+from datasets import Dataset, Image
 
+from conclip.embedding.image_files import ImageError, as_image_column, decode
 from conclip.embedding.image_hashes import StoredImages
-from conclip.errors import UsageError, one_line
-
-
-def open_image(dataset: Dataset, index: int, column: str, split: str):
-    """
-    Return the decoded value of one row of an image column: an image or a list of images.
-
-    Raises:
-        UsageError: the file cannot be decoded, or the value is not an image.
-    """
-    try:
-        value = dataset[index][column]
-    # Pillow raises OSError, SyntaxError, ValueError and others for files it cannot decode.
-    except Exception as error:
-        raise UsageError(f"Split {split!r}, row {index}: cannot read {column}: {one_line(error)}") from error
-    for image in value if isinstance(value, list) else [value]:
-        if not isinstance(image, PIL.Image.Image):
-            raise UsageError(
-                f"Split {split!r}, row {index}: {column} holds {type(image).__name__}, not an image; a column of "
-                "paths or bytes becomes images by `dataset.cast_column(name, datasets.Image())`."
-            )
-    return value
+from conclip.errors import UsageError
 
 
 class ImageColumn(torch.utils.data.Dataset):
@@ -35,9 +15,13 @@ class ImageColumn(torch.utils.data.Dataset):
     The images of a column as one flat sequence.
 
     Args:
+        column: name of a column of images, or of paths, URLs or bytes, see `as_image_column`.
         split: name of the split, for messages.
         rows: int64, (images,), ascending: the row of each image; by default every row holds one image.
         places: int64, (images,), for a column of lists: the position of each image in the list of its row.
+
+    Raises:
+        UsageError: the column holds something else, or lists without `places`.
     """
 
     def __init__(
@@ -50,19 +34,31 @@ class ImageColumn(torch.utils.data.Dataset):
     ):
         self.split = split
         rows = np.arange(len(dataset)) if rows is None else rows
-        self.stored = StoredImages(dataset.select_columns([column]), column, rows, places)
+        dataset = as_image_column(dataset.select_columns([column]), column)
+        feature = dataset.features[column]
+        if not isinstance(getattr(feature, "feature", feature), Image):
+            held = getattr(feature, "dtype", None) or type(feature).__name__
+            raise UsageError(f"Split {split!r}: {column} holds {held}; it has to hold images, paths, URLs or bytes.")
+        if places is None and not isinstance(feature, Image):
+            raise UsageError(f"Split {split!r}: {column} holds lists of images, not an image for each row.")
+        self.stored = StoredImages(dataset, column, rows, places)
 
     def __len__(self) -> int:
         return len(self.stored.rows)
 
     def __getitem__(self, index: int) -> PIL.Image.Image:
-        stored, row = self.stored, int(self.stored.rows[index])
-        value = open_image(stored.dataset, row, stored.column, self.split)
-        if stored.places is not None:
-            return value[stored.places[index]]
-        if isinstance(value, list):
-            raise UsageError(f"{self.where(index)} holds a list of images, not an image.")
-        return value
+        """
+        Returns:
+            The image in RGB.
+
+        Raises:
+            UsageError: the image cannot be read.
+        """
+        try:
+            return decode(self.stored.encoded(index), self.stored.mode)
+        except ImageError as error:
+            row = self.stored.rows[index]
+            raise UsageError(f"Split {self.split!r}, row {row}: cannot read {self.stored.column}: {error}.") from error
 
     def where(self, index: int) -> str:
         """Return split, row and column of an image, to begin a message with."""

@@ -15,10 +15,10 @@ import pyarrow as pa
 import torch
 import xxhash
 from datasets import Dataset
-from datasets.utils.file_utils import xopen
 from tqdm.auto import tqdm
 
 from conclip.atomic_write import write_atomically
+from conclip.embedding.image_files import ImageError, read_encoded
 from conclip.embedding.tensor_files import DamagedFile, checksum, read_mapped, with_checksum
 
 KEY_BYTES = 16
@@ -56,46 +56,81 @@ class StoredImages:
             `Image` feature; zeros where the value is not an image or cannot be read.
         """
         stop = len(self.rows) if stop is None else stop
-        seed = xxhash.xxh32_intdigest((self._mode() or "").encode())
-        found = []
+        seed = xxhash.xxh32_intdigest((self.mode or "").encode())
+        found, failed = [], False
         with tqdm(
             total=stop - start, desc="Reading images", unit=" images", leave=False, disable=not show_progress
         ) as bar:
-            for data, paths, at in self._chunks(start, stop):
-                found += [NO_KEY] * len(at) if data is None else [_key(data[i], paths[i], seed) for i in at.tolist()]
-                bar.update(len(at))
+            for content, path in self._values(start, stop):
+                key, is_url = NO_KEY, content is None and path is not None and "://" in path
+                # The first failure ends the run; without a network, each further URL would take seconds to fail.
+                if not (failed and is_url):
+                    try:
+                        key = xxhash.xxh3_128_digest(read_encoded(content, path), seed)
+                    # Decoding the image will fail too and report the reason.
+                    except ImageError:
+                        failed = failed or is_url
+                found.append(key)
+                bar.update(1)
         return np.frombuffer(b"".join(found), np.uint8).reshape(-1, KEY_BYTES)
+
+    def encoded(self, index: int) -> bytes | pa.Buffer:
+        """
+        Return the encoded bytes of an image.
+
+        Raises:
+            ImageError: the value is not an image, or cannot be read.
+        """
+        ((content, path),) = self._values(index, index + 1)
+        return read_encoded(content, path)
+
+    @property
+    def mode(self) -> str | None:
+        """The colour mode of the column's `Image` feature."""
+        feature = self.dataset.features[self.column]
+        return getattr(getattr(feature, "feature", feature), "mode", None)
 
     def index_path(self, cache_dir: Path) -> Path | None:
         """
         Return the path of the index file for these images.
 
-        The path differs for other rows, for a dataset that was prepared again and, if images are stored as paths,
-        after any of these files has changed. It is `None` if such changes could not be noticed: for a dataset in
-        memory, and for missing files and URLs.
+        The path differs for other rows, after a file among the images has changed and, if the dataset stores bytes,
+        for one that was prepared again. It is `None` if such changes could not be noticed: for bytes in memory, and
+        for missing files and URLs.
         """
         files = [file["filename"] for file in self.dataset.cache_files]
-        if not files:
-            return None
-        hasher = xxhash.xxh3_128(repr((self.dataset._fingerprint, self.column, self._mode())).encode())
+        hasher = xxhash.xxh3_128(repr((self.column, self.mode)).encode())
         hasher.update(self.rows)
         if self.places is not None:
             hasher.update(self.places)
+        holds_bytes = False
         try:
-            for path in files:
-                hasher.update(_stamp(path))
             for data, paths, at in self._chunks(0, len(self.rows)):
-                if data is not None and data.null_count:
-                    for index in at[~data.is_valid().to_numpy(zero_copy_only=False)[at]].tolist():
-                        hasher.update(_stamp(paths[index].as_py()))
+                if data is None:
+                    return None
+                is_path = ~data.is_valid().to_numpy(zero_copy_only=False)[at]
+                holds_bytes = holds_bytes or not is_path.all()
+                if holds_bytes and not files:
+                    return None
+                for index in at[is_path].tolist():
+                    hasher.update(_stamp(paths[index].as_py()))
+            if holds_bytes:
+                hasher.update(self.dataset._fingerprint.encode())
+                for path in files:
+                    hasher.update(_stamp(path))
         # A file that is missing, a URL, or no path at all.
         except (OSError, TypeError, ValueError):
             return None
         return cache_dir / "indexes" / f"{hasher.hexdigest()}.safetensors"
 
-    def _mode(self) -> str | None:
-        feature = self.dataset.features[self.column]
-        return getattr(getattr(feature, "feature", feature), "mode", None)
+    def _values(self, start: int, stop: int) -> Iterator[tuple[pa.Buffer | None, str | None]]:
+        """Yield the bytes and the path of each image, `None` for what it does not have."""
+        for data, paths, at in self._chunks(start, stop):
+            for index in at.tolist():
+                if data is None:
+                    yield None, None
+                else:
+                    yield data[index].as_buffer() if data[index].is_valid else None, paths[index].as_py()
 
     def _chunks(self, start: int, stop: int) -> Iterator[tuple[pa.Array | None, pa.Array | None, np.ndarray]]:
         """Yield bytes, paths and the positions of the images in them; `None`, `None` if the values are not images."""
@@ -123,20 +158,6 @@ def _fields(chunk: pa.Array, at: np.ndarray, places: np.ndarray | None):
     # Unlike field(), flatten() gives null for what a missing struct holds.
     fields = dict(zip((field.name for field in chunk.type), chunk.flatten(), strict=True))
     return (fields["bytes"], fields["path"], at) if {"bytes", "path"} <= fields.keys() else nothing
-
-
-def _key(data: pa.Scalar, path: pa.Scalar, seed: int) -> bytes:
-    if data.is_valid:
-        return xxhash.xxh3_128_digest(data.as_buffer(), seed)
-    if not path.is_valid:
-        return NO_KEY
-    name = path.as_py()
-    try:
-        with xopen(name, "rb") if "://" in name else open(name, "rb") as file:
-            return xxhash.xxh3_128_digest(file.read(), seed)
-    # The libraries behind URLs raise many kinds of errors. Decoding the image will fail too and report the reason.
-    except Exception:
-        return NO_KEY
 
 
 def _stamp(path: str) -> bytes:

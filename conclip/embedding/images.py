@@ -21,6 +21,7 @@ from conclip.atomic_write import WriteError
 from conclip.embedding.cache import cached_embeddings
 from conclip.embedding.fingerprint import clip_image_encoder_description
 from conclip.embedding.image_column import ImageColumn
+from conclip.embedding.image_files import to_rgb
 from conclip.embedding.image_hashes import load_index, save_index
 from conclip.embedding.store import StoredEmbeddings
 from conclip.errors import UsageError
@@ -69,7 +70,7 @@ def embedding_cache_dir(folder: str | None = None) -> Path:
 
 def pixel_values(image_processor: BaseImageProcessor, images: list[PIL.Image.Image]) -> torch.Tensor:
     """Preprocess images, float32, (n, channels, height, width)."""
-    return image_processor([image.convert("RGB") for image in images], return_tensors="pt")["pixel_values"]
+    return image_processor([to_rgb(image) for image in images], return_tensors="pt")["pixel_values"]
 
 
 @dataclass

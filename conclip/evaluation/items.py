@@ -15,6 +15,7 @@ import xxhash
 from datasets import Dataset, Features, Image
 
 from conclip.embedding.image_column import ImageColumn
+from conclip.embedding.image_files import to_rgb
 from conclip.embedding.image_hashes import NO_KEY, StoredImages
 from conclip.errors import UsageError, one_line
 from dataset_scripts.benchmarks.schema import Benchmark
@@ -79,7 +80,7 @@ class ItemImages(ImageColumn):
             image = PIL.Image.open(io.BytesIO(encoded["bytes"] or Path(encoded["path"]).read_bytes()))
             image.load()
             if box:
-                image = image.convert("RGB")
+                image = to_rgb(image)
             elif not self.stored.as_stored:
                 image = PIL.ImageOps.exif_transpose(image)
         # Pillow raises OSError, SyntaxError, ValueError and others for files it cannot decode.

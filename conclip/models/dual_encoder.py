@@ -4,6 +4,8 @@ import PIL.Image
 import torch
 from transformers import BaseImageProcessor, BatchEncoding, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from conclip.embedding.image_files import to_rgb
+
 
 def preprocess_images(image_processor: BaseImageProcessor, images: list[PIL.Image.Image]) -> dict[str, torch.Tensor]:
     """
@@ -13,7 +15,7 @@ def preprocess_images(image_processor: BaseImageProcessor, images: list[PIL.Imag
         `pixel_values`, float32, (n, 3, height, width); for SigLIP 2 with free aspect ratio (n, patches, values per
         patch), with a mask and the shapes.
     """
-    return dict(image_processor([image.convert("RGB") for image in images], return_tensors="pt"))
+    return dict(image_processor([to_rgb(image) for image in images], return_tensors="pt"))
 
 
 class DualEncoder(torch.nn.Module):

@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class ImageArguments:
-    image_dir: str | None = option(None, "folder of images; its subfolders are not read")
-    dataset_name: str | None = option(None, "Hub id, local folder or file, in place of --image_dir")
+    image_dir: str | None = option(
+        None,
+        "folder of images, whose subfolders are not read; with --dataset_name, the folder that the paths in "
+        "--image_column are relative to, by default that of the dataset",
+    )
+    dataset_name: str | None = option(None, "Hub id, local folder or file: embed the images of its rows")
     dataset_config_name: str | None = option(None, "configuration (subset) of the dataset")
     split: str = option("train", "split of the dataset")
-    image_column: str = option("image", "column with the images")
+    image_column: str = option("image", "column with images, or their paths, URLs or bytes")
 
 
 @dataclass
@@ -45,7 +49,7 @@ PARSER = Parser(
     description="""Embed images and write an .npz file with these arrays:
   embeds  float32 (n, d), the embeddings, L2-normalised
   keys    uint8 (n, 16), hashes of the image files; the same bytes give the same hash
-  names   with --image_dir, the names of the files, sorted""",
+  names   for a folder, the names of the files, sorted""",
     example="conclip embed --model_name_or_path openai/clip-vit-base-patch32 --image_dir photos --output_file out.npz",
 )
 
@@ -82,10 +86,10 @@ def check_options(images: ImageArguments, output: OutputArguments) -> None:
     Check the options before anything is loaded.
 
     Raises:
-        UsageError: no source of images or two, or an output file that exists.
+        UsageError: no source of images, or an output file that exists.
     """
-    if (images.image_dir is None) == (images.dataset_name is None):
-        raise UsageError("Name the images: either --image_dir FOLDER or --dataset_name NAME.")
+    if images.image_dir is None and images.dataset_name is None:
+        raise UsageError("Name the images: --image_dir FOLDER or --dataset_name NAME.")
     if Path(output.output_file).exists() and not output.overwrite:
         raise UsageError(f"--output_file {output.output_file}: the file exists; add --overwrite to replace it.")
 
@@ -109,12 +113,15 @@ def open_images(
     # Imported late: --help and a mistyped option are answered without these libraries.
     from datasets import Dataset, Features, Image
 
-    from conclip.data import image_files, load_split, require_columns
+    from conclip.data import data_folder, image_files, load_split, require_columns
     from conclip.embedding.image_column import ImageColumn
+    from conclip.embedding.image_files import as_image_column
 
     if dataset_name:
         dataset = load_split(dataset_name, dataset_config_name, split)
         require_columns(dataset, {"--image_column": image_column}, split)
+        dataset = dataset.select_columns([image_column])
+        dataset = as_image_column(dataset, image_column, image_dir or data_folder(dataset_name))
         return ImageColumn(dataset, image_column, split), None
     paths = image_files(Path(image_dir))
     if not paths:

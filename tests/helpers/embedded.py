@@ -51,7 +51,7 @@ class Watch:
         self.counts = {"embedded": 0, "hashed": 0, "opened": 0}
         self.watch(monkeypatch, ConCLIPModel, "embed_images", "embedded", lambda given, found: len(given[1]))
         self.watch(monkeypatch, StoredImages, "keys", "hashed", lambda given, found: len(found))
-        self.watch(monkeypatch, image_column, "open_image", "opened", lambda given, found: 1)
+        self.watch(monkeypatch, image_column, "decode", "opened", lambda given, found: 1)
 
     def watch(self, monkeypatch, owner, name, count, of):
         plain = getattr(owner, name)

@@ -42,7 +42,7 @@ def argv_for(inputs, folder, output_dir, **options):
         ({"dataset_config_name": "large"}, ", split 'train': BuilderConfig 'large' not found."),
         ({"dataset_name": "someone/ccneg"}, "--dataset_name someone/ccneg, split 'train': Couldn't reach"),
         *(({name: "wrong"}, f"--{name} wrong: the split 'train' has no such column, only image") for name in COLUMNS),
-        ({"image_column": "caption"}, "row 0: caption holds str, not an image"),
+        ({"image_column": "caption"}, "row 0: cannot read caption: a red square in 0: No such file"),
         ({"caption_column": "image"}, "row 0: image holds {'bytes': "),
     ],
     ids=str,
@@ -69,7 +69,7 @@ def test_data_that_is_no_parquet(inputs, tmp_path, capsys):
         ({"negated_captions": ["no square", ""]}, "row 5: negated_captions holds '', not a caption."),
         ({"image": {"bytes": truncated()}}, "row 5: cannot read image: image file is truncated"),
         ({"image": {"bytes": b"GIF89a"}}, "row 5: cannot read image: "),
-        ({"image": None}, "row 5: image holds NoneType, not an image"),
+        ({"image": None}, "row 5: cannot read image: there is neither an image nor a path."),
     ],
     ids=[
         "blank",
@@ -97,7 +97,7 @@ def test_a_bad_row(split, change, says, inputs, tmp_path, capsys):
             "distractor_images is empty. Give every row a distractor image, or train without them: --loss negclip.",
         ),
         ([{"bytes": truncated()}] * 2, "cannot read distractor_images: image file is truncated"),
-        ([None, None], "distractor_images holds NoneType, not an image"),
+        ([None, None], "cannot read distractor_images: there is neither an image nor a path."),
     ],
     ids=["empty", "none", "truncated", "list of none"],
 )

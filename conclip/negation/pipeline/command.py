@@ -23,11 +23,15 @@ class CaptionArguments:
         "caption", "column with the captions: a text, or a list of texts that are all true of the image"
     )
     image_column: str | None = option(
-        None, "column with images or their paths, embedded in the output; omit for text-only output"
+        None, "column with images, or their paths, URLs or bytes, embedded in the output; omit for text-only output"
     )
-    image_dir: str = option("", "folder that the paths in --image_column are relative to")
+    image_dir: str = option(
+        "", "folder that the paths in --image_column are relative to; by default, that of the dataset"
+    )
     image_id_column: str | None = option(
-        None, "column that names the image of a row: rows with the same value share their captions"
+        None,
+        "column that names the image of a row: rows with the same value share their captions; by default, "
+        "--image_column if it holds paths or URLs",
     )
     objects_column: str | None = option(
         None, "column with objects known to be in the image (a text or a list); never used as absent objects"

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
-from datasets import Dataset, Image, concatenate_datasets
+from datasets import Dataset, Image, Value, concatenate_datasets
 
-from conclip.data import image_files, load_split, require_columns
+from conclip.data import data_folder, image_files, load_split, require_columns
+from conclip.embedding.image_files import ImageError, as_image_column, read_encoded, require_image
 from conclip.errors import UsageError, one_line
 
 ROWS_AT_A_TIME = 10_000
@@ -37,8 +39,9 @@ class Source:
         dataset_name, dataset_config_name: as for `conclip.data.load_split`.
         splits: splits to read, e.g. "train" or "train[:100]".
         caption_column: a text, or a list of texts that are all true of the image.
-        image_column: images, or paths relative to `image_dir`.
-        image_id_column: rows with the same value show the same image.
+        image_column: images, or paths, URLs or bytes of images, see `as_image_column`.
+        image_dir: the folder that relative paths are relative to, by default that of the dataset.
+        image_id_column: rows with the same value show the same image; by default `image_column`, if it holds paths.
         objects_column: labels of objects in the image, a text or a list.
         captions_per_row: take only the first captions of a list.
         test_size: rows at the end of a single split that become the split "test".
@@ -67,8 +70,7 @@ class Source:
         test_size: int = 0,
     ):
         self.dataset_name, self.caption_column, self.image_column = dataset_name, caption_column, image_column
-        self.image_dir, self.image_id_column, self.objects_column = image_dir, image_id_column, objects_column
-        self.captions_per_row = captions_per_row
+        self.objects_column, self.captions_per_row = objects_column, captions_per_row
         self.dataset, self.splits = load_splits(dataset_name, dataset_config_name, splits, test_size)
         columns = {
             "--caption_column": caption_column,
@@ -77,13 +79,17 @@ class Source:
             "--objects_column": objects_column,
         }
         require_columns(self.dataset, {option: name for option, name in columns.items() if name}, splits[0])
+        if image_column and not image_id_column and self.dataset.features[image_column] == Value("string"):
+            image_id_column = image_column
+        self.image_id_column = image_id_column
         texts = [name for name in (caption_column, image_id_column, objects_column) if name]
         self._texts = self.dataset.select_columns(texts).with_format("arrow")
         self.offsets, self._groups, self.digest = self._check()
         if image_column:
             images = self.dataset.select_columns([image_column])
-            if isinstance(images.features[image_column], Image):
-                images = images.cast_column(image_column, Image(decode=False))
+            images = as_image_column(images, image_column, image_dir or data_folder(dataset_name))
+            if not isinstance(images.features[image_column], Image):
+                raise UsageError(f"--image_column {image_column} holds no images, paths, URLs or bytes.")
             self._images = images.with_format("arrow")
 
     @property
@@ -148,19 +154,20 @@ class Source:
         values.update({row: self._image(value, row) for row, value in zip(values, found, strict=True)})
         return [values[row] for row in rows]
 
-    def _image(self, value, row: int) -> dict:
-        content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (None, value)
-        if content is None:
-            if not isinstance(path, str) or not path:
-                raise UsageError(f"{self._row(row)}: {self.image_column} holds no image and no path.")
-            try:
-                content = (Path(self.image_dir) / path).read_bytes()
-            except OSError as error:
-                raise UsageError(
-                    f"{self._row(row)}: the image {path} cannot be read ({error.strerror}); --image_dir is the folder "
-                    "that paths are relative to."
-                ) from error
-        return {"bytes": content, "path": Path(path).name if path else None}
+    def _image(self, value: dict | None, row: int) -> dict:
+        content, path = (value["bytes"], value["path"]) if value else (None, None)
+        try:
+            content = read_encoded(content, path)
+            # Any other file that a dataset names would be published with the folder.
+            require_image(content)
+        except ImageError as error:
+            hint = (
+                "; --image_dir is the folder that paths are relative to"
+                if isinstance(error.__cause__, OSError)
+                else ""
+            )
+            raise UsageError(f"{self._row(row)}: cannot read {self.image_column}: {error}{hint}.") from error
+        return {"bytes": content, "path": Path(urlsplit(path).path).name if path else None}
 
     def _row(self, row: int) -> str:
         return f"{self.dataset_name}, {self.where(row)}"
@@ -203,8 +210,10 @@ class Source:
                     f"{self._row(row)} (the first is row 0): {self.caption_column} {held}; correct or remove the row."
                 )
 
-    def _check_groups(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _check_groups(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         order = np.argsort(ids, kind="stable")
+        if len(np.unique(ids)) == len(ids):
+            return None
         for split in self.splits[:-1]:
             both = np.intersect1d(ids[split.first : split.last], ids[split.last :])
             if len(both):

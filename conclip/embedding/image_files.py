@@ -1,0 +1,189 @@
+"""
+Images as data sets store them (encoded bytes, the path of a file, a URL): read, and converted to RGB.
+
+Imports no torch, which `conclip negate` does without.
+"""
+
+import functools
+import http.client
+import io
+import os
+import urllib.error
+import urllib.request
+
+import numpy as np
+import PIL.Image
+import pyarrow as pa
+from datasets import Dataset, Features, Image, concatenate_datasets
+from datasets import Sequence as ListOf
+from datasets.utils.file_utils import xopen
+
+from conclip.errors import UsageError, one_line
+
+# Seconds in which a server has to answer.
+URL_TIMEOUT = 10.0
+# Some servers, Wikimedia's among them, refuse the name of Python's library.
+USER_AGENT = "Mozilla/5.0 (compatible; conclip)"
+
+
+class ImageError(UsageError):
+    """Report an image that cannot be read or used; the message is the reason, without a full stop."""
+
+
+def as_image_column(dataset: Dataset, column: str, image_dir: str | os.PathLike = "") -> Dataset:
+    """
+    Make a column of images from a column of paths, URLs or bytes.
+
+    Args:
+        column: its values are paths, http(s) URLs, encoded bytes, dicts of "path" and "bytes", or lists of these.
+        image_dir: the folder that relative paths are relative to, by default the working directory.
+
+    Returns:
+        The dataset with the column as `datasets.Image` or a list of `Image`. A column that is one already, or that
+        holds something else, is left as it is.
+    """
+    feature, kind = dataset.features[column], dataset.data.schema.field(column).type
+    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    inner, kind = (getattr(feature, "feature", feature), kind.value_type) if listed else (feature, kind)
+    images = ListOf(Image()) if listed else Image()
+    if isinstance(inner, Image):
+        return dataset
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return dataset.cast_column(column, images)
+    paths = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if pa.types.is_struct(kind) and {field.name for field in kind} <= {"path", "bytes"}:
+        if not _without_bytes(dataset, column, listed):
+            return dataset.cast_column(column, images)
+        paths = True
+    if not paths:
+        return dataset
+    values = dataset.select_columns([column]).with_format("arrow")[:][column].to_pylist()
+    full = functools.partial(_full_path, image_dir=image_dir)
+    values = [value and [*map(full, value)] if listed else full(value) for value in values]
+    made = Dataset.from_dict({column: values}, features=Features({column: images}))
+    rest = dataset.remove_columns([column])
+    return concatenate_datasets([rest, made], axis=1) if rest.column_names else made
+
+
+def _without_bytes(dataset: Dataset, column: str, listed: bool) -> bool:
+    for chunk in dataset.data.column(column).chunks:
+        structs = chunk.flatten() if listed else chunk
+        names = [field.name for field in structs.type]
+        if "bytes" in names and structs.field(names.index("bytes")).null_count < len(structs):
+            return False
+    return True
+
+
+def _full_path(value: str | dict | None, image_dir: str | os.PathLike) -> str | None:
+    path = value["path"] if isinstance(value, dict) else value
+    if not path:
+        return None
+    return path if "://" in path else os.path.join(image_dir, path)
+
+
+def read_encoded(content: bytes | None, path: str | None) -> bytes:
+    """
+    Return the encoded bytes of an image.
+
+    Args:
+        content: the bytes, if they are stored.
+        path: otherwise, the path of a file, an http(s) URL, or another URL that `datasets` can open.
+
+    Raises:
+        ImageError: there is neither, no such file, or no answer from the server.
+    """
+    if content is not None:
+        return content
+    if not path:
+        raise ImageError("there is neither an image nor a path")
+    if path.startswith(("http://", "https://")):
+        return _download(path)
+    try:
+        with xopen(path, "rb") if "://" in path else open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror or one_line(error)}") from error
+    # The libraries behind URLs raise many kinds of errors.
+    except Exception as error:
+        raise ImageError(f"{path}: {one_line(error)}") from error
+
+
+# An image is decoded and then hashed again, see `KeyedImages`: this spares a download.
+@functools.lru_cache(maxsize=4)
+def _download(url: str) -> bytes:
+    request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT})
+    try:
+        with urllib.request.urlopen(request, timeout=URL_TIMEOUT) as response:
+            return response.read()
+    except urllib.error.HTTPError as error:
+        raise ImageError(f"{url}: the server answers {error.code} {error.reason}") from error
+    except TimeoutError as error:
+        raise ImageError(f"{url}: no answer within {URL_TIMEOUT:g} seconds") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        cause = getattr(error, "reason", error)
+        late = isinstance(cause, TimeoutError)
+        reason = f"no answer within {URL_TIMEOUT:g} seconds" if late else getattr(cause, "strerror", None) or cause
+        raise ImageError(f"{url}: {reason}") from error
+
+
+def require_image(content: bytes) -> None:
+    """
+    Read the header of an encoded image.
+
+    Raises:
+        ImageError: the bytes are no image.
+    """
+    try:
+        with PIL.Image.open(io.BytesIO(content)):
+            pass
+    # Pillow raises OSError, SyntaxError, ValueError and others for files that it cannot read.
+    except Exception as error:
+        raise ImageError("it is no image that Pillow can read") from error
+
+
+def decode(content: bytes, mode: str | None = None) -> PIL.Image.Image:
+    """
+    Decode an image as `datasets.Image` does, which turns it as its EXIF orientation says.
+
+    Args:
+        mode: the colour mode of the column's `Image` feature.
+
+    Returns:
+        An RGB image, see `to_rgb`.
+
+    Raises:
+        ImageError: the image cannot be decoded.
+    """
+    try:
+        return to_rgb(Image(mode=mode).decode_example({"bytes": content, "path": None}))
+    except ImageError:
+        raise
+    # As above.
+    except Exception as error:
+        raise ImageError(one_line(error)) from error
+
+
+def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    """
+    Convert an image to RGB with 8 bits.
+
+    Pillow's own conversion clips greyscale of 16 bits (modes "I;16" and "I") at 255, which makes it white. Here the
+    lower 8 bits are dropped, as Pillow does for colour images of 16 bits. Integers of mode "I" that are all below 256
+    are taken as 8 bits.
+
+    Raises:
+        ImageError: floating-point pixels (mode "F"), or integers that do not fit in 16 bits: their range is unknown.
+    """
+    if image.mode == "RGB":
+        return image
+    if image.mode == "F":
+        raise ImageError("its pixels are floating-point numbers of unknown range: save it with 8 or 16 bits")
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        lowest, highest = int(values.min()), int(values.max())
+        if lowest < 0 or highest > 65_535:
+            raise ImageError(f"its pixels range from {lowest} to {highest}: save it with 8 or 16 bits")
+        if image.mode != "I" or highest > 255:
+            values = values >> 8
+        image = PIL.Image.fromarray(values.astype(np.uint8))
+    return image.convert("RGB")
