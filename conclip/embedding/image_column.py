@@ -5,7 +5,7 @@ import PIL.Image
 import torch
 from datasets import Dataset, Image
 
-from conclip.embedding.image_files import ImageError, as_image_column, decode
+from conclip.embedding.image_files import ImageError, as_image_column, decode, read_encoded
 from conclip.embedding.image_hashes import StoredImages
 from conclip.errors import UsageError
 
@@ -54,11 +54,12 @@ class ImageColumn(torch.utils.data.Dataset):
         Raises:
             UsageError: the image cannot be read.
         """
+        row, (content, path) = self.stored.rows[index], self.stored.value(index)
         try:
-            return decode(self.stored.encoded(index), self.stored.mode)
+            return decode(read_encoded(content, path), self.stored.mode)
         except ImageError as error:
-            row = self.stored.rows[index]
-            raise UsageError(f"Split {self.split!r}, row {row}: cannot read {self.stored.column}: {error}.") from error
+            what = f"{self.stored.column}: {error.naming(path)}"
+            raise UsageError(f"Split {self.split!r}, row {row}: cannot read {what}.") from error
 
     def where(self, index: int) -> str:
         """Return split, row and column of an image, to begin a message with."""

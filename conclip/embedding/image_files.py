@@ -29,6 +29,10 @@ USER_AGENT = "Mozilla/5.0 (compatible; conclip)"
 class ImageError(UsageError):
     """Report an image that cannot be read or used; the message is the reason, without a full stop."""
 
+    def naming(self, path: str | None) -> str:
+        """Return the reason with the path of the image, if it has one."""
+        return f"{path}: {self}" if path and path not in str(self) else str(self)
+
 
 def as_image_column(dataset: Dataset, column: str, image_dir: str | os.PathLike = "") -> Dataset:
     """
@@ -111,8 +115,8 @@ def read_encoded(content: bytes | None, path: str | None) -> bytes:
 # An image is decoded and then hashed again, see `KeyedImages`: this spares a download.
 @functools.lru_cache(maxsize=4)
 def _download(url: str) -> bytes:
-    request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT})
     try:
+        request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT})
         with urllib.request.urlopen(request, timeout=URL_TIMEOUT) as response:
             return response.read()
     except urllib.error.HTTPError as error:
@@ -138,7 +142,7 @@ def require_image(content: bytes) -> None:
             pass
     # Pillow raises OSError, SyntaxError, ValueError and others for files that it cannot read.
     except Exception as error:
-        raise ImageError("it is no image that Pillow can read") from error
+        raise ImageError("not an image that Pillow can read") from error
 
 
 def decode(content: bytes, mode: str | None = None) -> PIL.Image.Image:

@@ -74,15 +74,10 @@ class StoredImages:
                 bar.update(1)
         return np.frombuffer(b"".join(found), np.uint8).reshape(-1, KEY_BYTES)
 
-    def encoded(self, index: int) -> bytes | pa.Buffer:
-        """
-        Return the encoded bytes of an image.
-
-        Raises:
-            ImageError: the value is not an image, or cannot be read.
-        """
-        ((content, path),) = self._values(index, index + 1)
-        return read_encoded(content, path)
+    def value(self, index: int) -> tuple[pa.Buffer | None, str | None]:
+        """Return the bytes and the path of an image, `None` for what it does not have."""
+        (value,) = self._values(index, index + 1)
+        return value
 
     @property
     def mode(self) -> str | None:

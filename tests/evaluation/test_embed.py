@@ -1,5 +1,7 @@
 """`conclip embed`: the embeddings in the file equal those of the model's own forward pass."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -63,3 +65,24 @@ def test_a_dataset_and_what_is_refused(tmp_path, capsys):
         capsys.readouterr()
         assert main([*argv, *output, *more]) == 1
         assert says in capsys.readouterr().err
+
+
+def test_a_dataset_of_paths_in_the_order_of_its_rows(tmp_path):
+    save_tiny(tmp_path / "clip")
+    write_images(tmp_path / "photos", ["a.png", "b.jpg"])
+    lines = [json.dumps({"file": f"photos/{name}"}) for name in ("b.jpg", "a.png", "b.jpg")]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    (tmp_path / "names.csv").write_text("file\nb.jpg\na.png\nb.jpg\n")
+    argv = ["--model_name_or_path", str(tmp_path / "clip"), "--embedding_cache_dir", str(tmp_path / "cache")]
+
+    def found(name, *options):
+        output = tmp_path / f"{name}.npz"
+        assert main([*argv, "--output_file", str(output), *map(str, options)]) == 0
+        return read_embeddings(output)
+
+    folder = found("folder", "--image_dir", tmp_path / "photos")
+    rows = found("rows", "--dataset_name", tmp_path / "rows.jsonl", "--image_column", "file")
+    options = ("--dataset_name", tmp_path / "names.csv", "--image_column", "file", "--image_dir", tmp_path / "photos")
+    for embeddings in (rows, found("names", *options)):
+        assert np.array_equal(embeddings.rows, folder.rows[[1, 0, 1]])
+        assert np.array_equal(embeddings.keys, folder.keys[[1, 0, 1]])

@@ -180,7 +180,8 @@ def test_images_are_embedded_as_they_are(negate, tmp_path):
     assert pq.read_table(tmp_path / "again" / "data")["image"][0].as_py() == stored
     (tmp_path / "images" / "3.png").unlink()
     status, _, error = negate(*options, dataset=tmp_path / "data.jsonl", output=tmp_path / "third")
-    assert status == 1 and "split 'train', row 3: the image 3.png cannot be read (No such file" in error
+    assert status == 1 and "split 'train', row 3: cannot read file: " in error
+    assert f"{tmp_path}/images/3.png: No such file or directory; --image_dir is the folder" in error
 
 
 def test_too_long_texts_are_skipped(negate, tmp_path):
@@ -197,3 +198,28 @@ def test_too_long_texts_are_skipped(negate, tmp_path):
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["not_made"]["false"].get("too long") == 1
     assert report["rows"] == 1
+
+
+def test_rows_with_the_same_path_share_their_captions(negate, tmp_path):
+    """As with --image_id_column: what another caption of the image mentions is not absent from it."""
+    (tmp_path / "images").mkdir()
+    lines = []
+    for image in range(12):
+        PIL.Image.new("RGB", (4, 4), (20 * image, 0, 0)).save(tmp_path / "images" / f"{image}.png")
+        lines += [{"caption": caption, "image": f"images/{image}.png"} for caption in captions(image)]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert negate("--image_column", "image", dataset=tmp_path / "data.jsonl")[0] == 0
+    again = ("--image_column", "image", "--image_id_column", "image")
+    assert negate(*again, dataset=tmp_path / "data.jsonl", output=tmp_path / "again")[0] == 0
+    assert pq.read_table(tmp_path / "out" / "data").equals(pq.read_table(tmp_path / "again" / "data"))
+    cut = ("--image_column", "image", "--test_size", 3)
+    status, _, error = negate(*cut, dataset=tmp_path / "data.jsonl", output=tmp_path / "cut")
+    assert status == 1 and "another split has captions of its image too" in error
+
+
+def test_a_file_that_is_no_image_is_not_put_into_the_folder(negate, tmp_path):
+    (tmp_path / "secret.txt").write_text("my password")
+    (tmp_path / "data.csv").write_text("image,caption\nsecret.txt,a dog on a bench\n")
+    status, _, error = negate("--image_column", "image", dataset=tmp_path / "data.csv")
+    assert status == 1 and error.endswith("secret.txt: not an image that Pillow can read.")
+    assert not list((tmp_path / "out" / "data").iterdir())

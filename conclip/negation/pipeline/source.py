@@ -161,12 +161,10 @@ class Source:
             # Any other file that a dataset names would be published with the folder.
             require_image(content)
         except ImageError as error:
-            hint = (
-                "; --image_dir is the folder that paths are relative to"
-                if isinstance(error.__cause__, OSError)
-                else ""
-            )
-            raise UsageError(f"{self._row(row)}: cannot read {self.image_column}: {error}{hint}.") from error
+            what = f"{self.image_column}: {error.naming(path)}"
+            if isinstance(error.__cause__, FileNotFoundError):
+                what += "; --image_dir is the folder that paths are relative to"
+            raise UsageError(f"{self._row(row)}: cannot read {what}.") from error
         return {"bytes": content, "path": Path(urlsplit(path).path).name if path else None}
 
     def _row(self, row: int) -> str:
