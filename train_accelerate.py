@@ -95,6 +95,11 @@ def run(
         peft_config=model_args.peft_config(),
         accelerator=accelerator,
     )
+    if trainer.is_finished(training_args.resume_from_checkpoint):
+        accelerator.print(f"The run in {output_dir} is already finished: its model and results stay as they are.")
+        if training_args.push_to_hub:
+            trainer.push_to_hub()
+        return
     before = trainer.evaluate() if eval_dataset is not None else None
     trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
     after = trainer.evaluate() if eval_dataset is not None else None
@@ -113,6 +118,7 @@ def run(
         accelerator.print(
             f"\n{table}\n\n{results['verdict']}\nA tie counts as an error. Report: {output_dir}/README.md"
         )
+    trainer.mark_finished()
     if training_args.push_to_hub:
         trainer.push_to_hub()
 

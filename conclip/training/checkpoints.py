@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import load
 from accelerate.utils.constants import RNG_STATE_NAME
 
+from conclip.atomic_write import write_atomically
 from conclip.errors import UsageError, one_line
 
 STATE_FILE = "trainer_state.json"
@@ -109,6 +110,34 @@ def find_checkpoint(output_dir: Path, wanted: str) -> Path:
     return checkpoints[-1]
 
 
+def read_state(checkpoint: Path) -> tuple[TrainingProgress, dict, dict | None]:
+    """
+    Return how far the checkpoint's run had come, its fixed settings, and its length if it has ended.
+
+    Raises:
+        UsageError: the file with the state is damaged.
+    """
+    try:
+        state = json.loads((checkpoint / STATE_FILE).read_text())
+        return TrainingProgress(**state["progress"]), state["fixed"], state.get("finished")
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(
+            f"{checkpoint / STATE_FILE} is damaged ({one_line(error)}): resume from another checkpoint."
+        ) from error
+
+
+def mark_finished(output_dir: Path, length: dict) -> None:
+    """
+    Note in the newest checkpoint, if there is one, that its run has ended and its results are written.
+
+    Args:
+        length: the settings that say how long the run is.
+    """
+    for checkpoint in list_checkpoints(output_dir)[-1:]:
+        state = json.loads((checkpoint / STATE_FILE).read_text())
+        write_atomically(checkpoint / STATE_FILE, json.dumps({**state, "finished": length}, indent=2).encode())
+
+
 def load_checkpoint(accelerator: Accelerator, checkpoint: Path, fixed: dict) -> TrainingProgress:
     """
     Load weights, optimizer and random states into what accelerate has prepared.
@@ -119,13 +148,7 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path, fixed: dict) -> 
     Raises:
         UsageError: a setting that must not change has changed, or a file of the checkpoint is damaged.
     """
-    try:
-        state = json.loads((checkpoint / STATE_FILE).read_text())
-        progress, saved = TrainingProgress(**state["progress"]), state["fixed"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UsageError(
-            f"{checkpoint / STATE_FILE} is damaged ({one_line(error)}): resume from another checkpoint."
-        ) from error
+    progress, saved, _ = read_state(checkpoint)
     changed = [
         f"{name} was {saved.get(name)}, is {value}"
         for name, value in fixed.items()

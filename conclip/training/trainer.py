@@ -32,6 +32,8 @@ from conclip.training.checkpoints import (
     TrainingProgress,
     find_checkpoint,
     load_checkpoint,
+    mark_finished,
+    read_state,
     require_no_checkpoints,
     save_checkpoint,
 )
@@ -171,6 +173,33 @@ class ConCLIPTrainer:
         self.statistics = run_training(state, self.evaluate if self.evaluator else None)
         self.model = accelerator.unwrap_model(state.model, keep_fp32_wrapper=False)
         return self.statistics
+
+    def is_finished(self, resume_from_checkpoint: str | bool | None) -> bool:
+        """
+        Return whether the run of a checkpoint has ended, so that its model and results are in the output folder.
+
+        Args:
+            resume_from_checkpoint: as in `train`.
+
+        Raises:
+            UsageError: nothing to resume from, or checkpoints of an earlier run in the way.
+        """
+        checkpoint = checkpoint_to_resume(self.output_dir, resume_from_checkpoint)
+        written = ["model.safetensors", "results.json"] if self.evaluator else ["model.safetensors"]
+        if not checkpoint or not all((checkpoint.parent / name).is_file() for name in written):
+            return False
+        _, fixed, finished = read_state(checkpoint)
+        same = fixed == fixed_settings(self.model, self.args, self.accelerator, len(self.train_rows))
+        return same and finished == self._length() and checkpoint.parent.samefile(self.output_dir)
+
+    def mark_finished(self) -> None:
+        """Note that the model and all results are written: resuming the run then leaves them as they are."""
+        if self.accelerator.is_main_process:
+            mark_finished(self.output_dir, self._length())
+        self.accelerator.wait_for_everyone()
+
+    def _length(self) -> dict:
+        return {name: getattr(self.args, name) for name in ("max_steps", "num_train_epochs")}
 
     def evaluate(self) -> dict:
         """

@@ -16,7 +16,12 @@ import torch
 from accelerate import Accelerator
 from runs import command, log, refusal, results, run, weights, write_inputs
 
+import conclip.training.trainer as training
+
 OPTIONS = {"save_steps": 2, "max_steps": 6, "eval_split": "none"}
+
+# A learning rate that does not depend on the length of the run.
+EVALUATED = {"save_steps": 2, "eval_steps": 2, "max_steps": 6, "lr_scheduler_type": "constant_with_warmup"}
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +34,14 @@ def finished(inputs, tmp_path_factory):
     """A finished run with checkpoints 4 and 6, which tests must not change."""
     output_dir = tmp_path_factory.mktemp("finished") / "run"
     assert run(command(inputs, output_dir, **OPTIONS)) == 0
+    return output_dir
+
+
+@pytest.fixture(scope="module")
+def evaluated(inputs, tmp_path_factory):
+    """A finished run that was evaluated at its checkpoints, which tests must not change."""
+    output_dir = tmp_path_factory.mktemp("evaluated") / "run"
+    assert run(command(inputs, output_dir, **EVALUATED)) == 0
     return output_dir
 
 
@@ -133,6 +146,64 @@ def test_a_finished_run_can_be_resumed_to_the_same_end(inputs, finished, copied)
     assert results(copied)["training"]["steps"] == 6 and results(copied)["training"]["loss"] is None
 
 
+@pytest.mark.parametrize("at", ["log_evaluation", "save_checkpoint"])
+def test_killed_at_a_step_with_checkpoint_and_evaluation(at, evaluated, inputs, tmp_path, monkeypatch):
+    """Before the evaluation is logged, or after: it is made and logged once, and the run ends the same."""
+    plain, calls = getattr(training, at), []
+
+    def killed(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return plain(*arguments)
+
+    monkeypatch.setattr(training, at, killed)
+    argv = command(inputs, tmp_path, **EVALUATED)
+    assert run(argv) == 130
+    monkeypatch.undo()
+    assert names(tmp_path, "checkpoint-*") == ["checkpoint-2"]
+    assert run([*argv, "--resume_from_checkpoint", "latest"]) == 0
+    lines = log(tmp_path)
+    assert lines == log(evaluated) and same_weights(tmp_path, evaluated)
+    assert [line["step"] for line in lines if "eval/negation pair accuracy" in line] == [2, 4]
+    assert [line["step"] for line in lines if "train/loss" in line] == list(range(1, 7))
+
+
+def test_a_longer_run_also_evaluates_where_the_shorter_one_ended(evaluated, inputs, tmp_path):
+    assert run(command(inputs, tmp_path, **{**EVALUATED, "max_steps": 4})) == 0
+    assert run(command(inputs, tmp_path, **EVALUATED, resume_from_checkpoint="latest")) == 0
+    assert log(tmp_path) == log(evaluated) and same_weights(tmp_path, evaluated)
+
+
+def test_resuming_a_finished_run_changes_no_file(evaluated, inputs, tmp_path, capsys, monkeypatch):
+    shutil.copytree(evaluated, tmp_path / "run")
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {"results.json", "README.md", "scores.png", "metrics.jsonl"} <= {path.name for path in files}
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+    monkeypatch.setattr(training.ConCLIPTrainer, "evaluate", None)
+    argv = command(inputs, tmp_path / "run", **EVALUATED, resume_from_checkpoint="latest")
+    capsys.readouterr()
+    assert run(argv) == 0
+    assert (
+        f"The run in {tmp_path / 'run'} is already finished: its model and results stay as they are.\n"
+        in capsys.readouterr().out
+    )
+    found = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in found} == before
+    monkeypatch.undo()
+    assert "learning_rate was 0.001" in refusal([*argv, "--learning_rate", "2e-3"], capsys)
+
+
+def test_a_run_that_was_killed_before_its_results_were_written_writes_them(inputs, evaluated, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "write_report", lambda *arguments: os.kill(os.getpid(), signal.SIGINT))
+    argv = command(inputs, tmp_path, **EVALUATED)
+    assert run(argv) == 130
+    monkeypatch.undo()
+    assert not (tmp_path / "results.json").exists()
+    assert run([*argv, "--resume_from_checkpoint", "latest"]) == 0
+    assert results(tmp_path)["after"] == results(evaluated)["after"] and log(tmp_path) == log(evaluated)
+
+
 def test_a_longer_run_goes_on_under_the_longer_schedule(inputs, copied, finished):
     argv = command(inputs, copied, **{**OPTIONS, "max_steps": 9, "resume_from_checkpoint": "latest"})
     assert run(argv) == 0
@@ -186,12 +257,13 @@ def test_a_damaged_checkpoint(file, damage, inputs, copied, capsys):
     else:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     before = (copied / "model.safetensors").read_bytes()
-    message = refusal(command(inputs, copied, **OPTIONS, resume_from_checkpoint="latest"), capsys)
+    longer = {**OPTIONS, "max_steps": 8}
+    message = refusal(command(inputs, copied, **longer, resume_from_checkpoint="latest"), capsys)
     assert re.fullmatch(rf"{copied}/checkpoint-6 is damaged \(.+\): resume from another checkpoint\.", message), (
         message
     )
     assert (copied / "model.safetensors").read_bytes() == before
-    again = command(inputs, copied, **OPTIONS, resume_from_checkpoint=copied / "checkpoint-4")
+    again = command(inputs, copied, **longer, resume_from_checkpoint=copied / "checkpoint-4")
     assert run(again) == 0
 
 
