@@ -62,6 +62,7 @@ setup(
         "accelerate>=1.15",
         "huggingface_hub>=1.33",
         "evaluate>=0.4.6",
+        "ftfy>=6.1",
         "peft>=0.21",
         "safetensors",
         "xxhash",

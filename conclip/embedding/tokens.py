@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from conclip.atomic_write import write_atomically
+from conclip.embedding.clean_text import clean_text
 from conclip.embedding.tensor_files import DamagedFile, checksum, read_mapped, with_checksum
 from modeling_conclip.packing_conclip import PADDING
 
@@ -53,11 +54,13 @@ class TextTokenizer:
         tokenizer: CLIP's tokenizer.
         max_length: longer texts are cut to this many tokens; the end-of-text token stays.
         eos_token_id: the id in the config of the text encoder; configs from before transformers 4.31 say 2.
+        clean: apply `clean_text` first, as OpenAI's tokenizer does.
     """
 
     tokenizer: PreTrainedTokenizerBase
     max_length: int
     eos_token_id: int
+    clean: bool = False
 
     def __call__(self, texts: Sequence[str], cache_dir: str | os.PathLike | None = None) -> TextTokens:
         """
@@ -91,7 +94,7 @@ class TextTokenizer:
         return json.dumps([state, self.max_length, self.eos_token_id])
 
     def _fingerprint(self, texts: Sequence[str]) -> str:
-        digest = xxhash.xxh3_128(self.state().encode())
+        digest = xxhash.xxh3_128(f"{self.state()}{' clean' if self.clean else ''}".encode())
         for text in texts:
             # UTF-8 never contains this byte.
             digest.update(text.encode("utf-8", "surrogatepass") + b"\xff")
@@ -104,6 +107,8 @@ class TextTokenizer:
         starts = range(0, len(texts), TEXTS_AT_A_TIME)
         for start in tqdm(starts, desc="Tokenising", leave=False, disable=len(starts) < 2):
             some = list(texts[start : start + TEXTS_AT_A_TIME])
+            if self.clean:
+                some = [clean_text(text) for text in some]
             encoded = self.tokenizer(some, truncation=True, max_length=self.max_length, return_attention_mask=False)
             cut = [tokens[: pooled_length(tokens, self.eos_token_id)] for tokens in encoded["input_ids"]]
             lengths += map(len, cut)

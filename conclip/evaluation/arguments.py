@@ -7,6 +7,8 @@ from conclip.cli import Parser, option
 from conclip.errors import UsageError
 from conclip.models.arguments import EncodingArguments
 
+PREPROCESSINGS = ("transformers", "openai")
+
 
 @dataclass
 class EvaluationArguments:
@@ -21,6 +23,14 @@ class EvaluationArguments:
     )
     data_dir: str = option("data", "folder with the annotation files and images of the benchmarks")
     allow_missing_images: bool = option(False, "skip items whose image is missing; the table counts them")
+    preprocessing: str = option(
+        "transformers",
+        "transformers: the image processor of the model; openai: the pixels of OpenAI's code, bit for bit, for CLIP",
+        choices=PREPROCESSINGS,
+    )
+    clean_text: bool = option(
+        True, "clean the texts for CLIP models (curly quotes, HTML entities, …) as OpenAI's tokenizer does"
+    )
     seed: int = option(0, "seed of benchmarks that sample: shuffled captions, multiple choice of the scenes")
 
 

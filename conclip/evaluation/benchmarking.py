@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from conclip.atomic_write import reporting_write_errors
 from conclip.embedding.images import embedding_cache_dir
 from conclip.errors import UsageError
+from conclip.evaluation.arguments import PREPROCESSINGS
 from conclip.evaluation.items import ItemReader
 from conclip.evaluation.results import BenchmarkReport
 from conclip.evaluation.scorers import EmbeddingScorer, MatchingScorer
@@ -78,6 +79,8 @@ def evaluate_models(
     data_dir: str = "data",
     *,
     allow_missing_images: bool = False,
+    preprocessing: str = "transformers",
+    clean_text: bool = True,
     seed: int = 0,
     revision: str | None = None,
     batch_size: int = 256,
@@ -94,6 +97,9 @@ def evaluate_models(
         models: label in the table -> a folder or Hub id, or a model in memory with its processor.
         benchmarks, data_dir: see `evaluate_model`.
         allow_missing_images: skip items whose image is missing.
+        preprocessing: "transformers" for the image processor of each model; "openai" for the pixels of OpenAI's code,
+            bit for bit, which needs CLIP models. Images are then not turned by their EXIF orientation.
+        clean_text: clean the texts for CLIP models as OpenAI's tokenizer does.
         seed: seed of the benchmarks that sample.
         revision: branch, tag or commit of the models on the Hub.
         batch_size: number of images, or texts, per batch and process.
@@ -104,14 +110,23 @@ def evaluate_models(
         accelerator: decides device and precision; by default a new one.
 
     Raises:
-        UsageError: an unknown benchmark, a missing file, a model that cannot be loaded, or an unwritable folder.
+        UsageError: an unknown benchmark or preprocessing, a missing file, a model that cannot be loaded, or an
+            unwritable folder.
     """
+    if preprocessing not in PREPROCESSINGS:
+        raise UsageError(f"preprocessing={preprocessing!r}: it has to be one of {', '.join(PREPROCESSINGS)}.")
     started = time.perf_counter()
     accelerator = accelerator or Accelerator()
-    encoding = {"batch_size": batch_size, "num_workers": num_workers, "cache_dir": embedding_cache_dir(cache_dir)}
+    encoding = {
+        "batch_size": batch_size,
+        "num_workers": num_workers,
+        "cache_dir": embedding_cache_dir(cache_dir),
+        "preprocessing": preprocessing,
+        "clean_text": clean_text,
+    }
     use_cache_without_network([model for model in models.values() if isinstance(model, str)])
     readers = [
-        ItemReader(benchmark, Path(data_dir), allow_missing_images, seed)
+        ItemReader(benchmark, Path(data_dir), allow_missing_images, seed, as_stored=preprocessing == "openai")
         for benchmark in choose_benchmarks([*benchmarks])
     ]
     if [*benchmarks] == ["all"]:
@@ -149,6 +164,8 @@ def evaluate_models(
             "benchmarks": [*benchmarks],
             "data_dir": str(data_dir),
             "allow_missing_images": allow_missing_images,
+            "preprocessing": preprocessing,
+            "clean_text": clean_text,
             "revision": revision,
             "batch_size": batch_size,
             "mixed_precision": accelerator.mixed_precision,

@@ -64,7 +64,8 @@ def fill_card_with_benchmarks(card_text: str, report: BenchmarkReport, label: st
 
 def benchmarks_markdown(report: BenchmarkReport) -> str:
     """Return the section of benchmarks: table, models, versions and command."""
-    text = [markdown_table(report.rows, report.labels), "", f"Bold: {notes(report.rows, report.labels)}", ""]
+    legend = f"Bold: {notes(report.rows, report.labels)} {report.inputs}".rstrip()
+    text = [markdown_table(report.rows, report.labels), "", legend, ""]
     for label, facts in report.models.items():
         summary = ", ".join(f"{name} `{value}`" for name, value in facts.items() if value is not None)
         text.append(f"- {label}: {summary}")

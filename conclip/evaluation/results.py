@@ -8,6 +8,17 @@ from conclip.evaluation.table import ScoreRow, format_table
 
 RESULTS_FILE, FIGURE_FILE = "benchmarks.json", "benchmarks.png"
 
+# `--preprocessing` and `--clean_text` -> what to say below the table.
+IMAGES = {
+    "transformers": "Images: preprocessed by transformers; OpenAI's code crops one in four shapes a pixel further "
+    "(--preprocessing openai).",
+    "openai": "Images: preprocessed as by OpenAI's code, without EXIF orientation.",
+}
+TEXTS = {
+    True: "Texts for CLIP: cleaned as by OpenAI's tokenizer.",
+    False: "Texts: not cleaned (--clean_text false).",
+}
+
 
 @dataclass(frozen=True)
 class BenchmarkReport:
@@ -58,7 +69,13 @@ class BenchmarkReport:
 
     def table(self) -> str:
         """Return the table of all scores, in percent, for a terminal."""
-        return format_table(self.rows, self.labels)
+        return "\n".join([format_table(self.rows, self.labels), *filter(None, [self.inputs])])
+
+    @property
+    def inputs(self) -> str:
+        """Say how images and texts were preprocessed; "" for a report that was written before this was recorded."""
+        found = IMAGES.get(self.arguments.get("preprocessing")), TEXTS.get(self.arguments.get("clean_text"))
+        return " ".join(filter(None, found))
 
     def to_dict(self) -> dict:
         """Return the content of benchmarks.json."""

@@ -73,6 +73,8 @@ def run(
         evaluation.benchmarks,
         evaluation.data_dir,
         allow_missing_images=evaluation.allow_missing_images,
+        preprocessing=evaluation.preprocessing,
+        clean_text=evaluation.clean_text,
         seed=evaluation.seed,
         revision=evaluation.revision,
         batch_size=computation.per_device_eval_batch_size,

@@ -1,7 +1,7 @@
 """Cached embeddings of images and texts, from a dual encoder of any family."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from conclip.embedding.texts import embed_packed, prefix_order
 from conclip.embedding.tokens import TextTokenizer, TextTokens
 from conclip.errors import UsageError, one_line
 from conclip.models.dual_encoder import DualEncoder, preprocess_images
+from conclip.models.openai_pixels import OpenAIPixels
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
 
@@ -78,7 +79,11 @@ class CachedEncoder:
 
 
 def cached_clip(
-    model: ConCLIPModel, tokenizer: TextTokenizer, embedder: ImageEmbedder, batch_size: int
+    model: ConCLIPModel,
+    tokenizer: TextTokenizer,
+    embedder: ImageEmbedder,
+    batch_size: int,
+    preprocess: OpenAIPixels | None = None,
 ) -> CachedEncoder:
     """
     Return the cached encoder of a CLIP or ConCLIP model.
@@ -86,6 +91,7 @@ def cached_clip(
     Args:
         model: a model in eval mode.
         batch_size: number of texts per batch.
+        preprocess: preprocesses images in place of the image processor of the model.
     """
     accelerator = embedder.accelerator
     precision = accelerator.mixed_precision
@@ -110,13 +116,17 @@ def cached_clip(
         for own, embeddings in embed_packed(model, padded, prefix_order(padded), accelerator, batch_size, bar):
             yield at[own], embeddings
 
+    image_description = clip_image_encoder_description(model, embedder.image_processor, precision)
+    if preprocess:
+        image_description["image_processor"] = {"class": type(preprocess).__name__, **asdict(preprocess)}
     return CachedEncoder(
         embedder,
         model.embed_images,
-        clip_image_encoder_description(model, embedder.image_processor, precision),
+        image_description,
         embed_texts,
         clip_text_encoder_description(model, tokenizer, precision),
         keys,
+        preprocess,
     )
 
 

@@ -131,11 +131,11 @@ def load_processor(model_name_or_path: str, revision: str | None, subject: str) 
     return processor
 
 
-def text_tokenizer(model: ConCLIPModel, processor: ProcessorMixin) -> TextTokenizer:
-    """Return the tokenizer of texts that belongs to a model."""
+def text_tokenizer(model: ConCLIPModel, processor: ProcessorMixin, clean: bool = False) -> TextTokenizer:
+    """Return the tokenizer of texts that belongs to a model; `clean`: see `TextTokenizer`."""
     config = model.config.text_config
     # Not the tokenizer's own maximum: loaded from vocab.json and merges.txt alone, it says 1e30 and cuts nothing.
-    return TextTokenizer(processor.tokenizer, config.max_position_embeddings, config.eos_token_id)
+    return TextTokenizer(processor.tokenizer, config.max_position_embeddings, config.eos_token_id, clean)
 
 
 def add_lora(model: ConCLIPModel, config: LoraConfig) -> PeftModel:

@@ -32,6 +32,7 @@ from conclip.models.clip import (
     unwrap_lora,
 )
 from conclip.models.dual_encoder import DualEncoder, FlavaEncoder, SiglipEncoder
+from conclip.models.openai_pixels import openai_pixels
 from conclip.models.quick_gelu import quick_gelu_warning
 from modeling_conclip import ConCLIPModel
 
@@ -69,6 +70,8 @@ def load_encoders(
     revision: str | None = None,
     batch_size: int = 256,
     num_workers: int = 0,
+    preprocessing: str = "transformers",
+    clean_text: bool = False,
 ) -> LoadedModel:
     """
     Load CLIP, ConCLIP, LoRA adapters of either, SigLIP, SigLIP 2, ALIGN, FLAVA or BLIP, in float32.
@@ -79,9 +82,11 @@ def load_encoders(
         revision: branch, tag or commit on the Hub.
         batch_size: number of images, or texts, per batch.
         num_workers: number of processes that decode and preprocess images, per process.
+        preprocessing: "transformers" for the image processor of the model, or "openai", see `OpenAIPixels`.
+        clean_text: clean the texts for a CLIP model as OpenAI's tokenizer does, see `clean_text`.
 
     Raises:
-        UsageError: there is no complete model of a supported family.
+        UsageError: there is no complete model of a supported family, or it has no such preprocessing.
     """
     settings = (accelerator, cache_dir, batch_size, num_workers)
     family = _family(model_name_or_path, revision)
@@ -89,7 +94,9 @@ def load_encoders(
     if family in ("clip", None):
         model, processor = _load_clip(model_name_or_path, base, revision)
         warning = quick_gelu_warning(base or model_name_or_path, model.config, model, None if base else revision)
-        return _clip(model, processor, model_name_or_path, {"base_model": base, "warning": warning}, *settings)
+        facts = {"base_model": base, "warning": warning}
+        return _clip(model, processor, model_name_or_path, facts, preprocessing, clean_text, *settings)
+    _require_clip(preprocessing, model_name_or_path, family)
     return _dual_encoder(load_dual_encoder(model_name_or_path, revision), model_name_or_path, *settings)
 
 
@@ -100,6 +107,8 @@ def wrap_encoders(
     cache_dir: Path,
     batch_size: int = 256,
     num_workers: int = 0,
+    preprocessing: str = "transformers",
+    clean_text: bool = False,
 ) -> LoadedModel:
     """
     Do the same as `load_encoders` with a model in memory; it is moved to the accelerator's device, in eval mode.
@@ -110,7 +119,7 @@ def wrap_encoders(
         processor: holds the image processor and the tokenizer.
 
     Raises:
-        UsageError: the model belongs to no supported family.
+        UsageError: the model belongs to no supported family, or it has no such preprocessing.
     """
     settings = (accelerator, cache_dir, batch_size, num_workers)
     model = unwrap_lora(model)
@@ -123,9 +132,10 @@ def wrap_encoders(
             model.load_state_dict(weights, assign=True)
             model.float()
         facts = {"base_model": None, "warning": quick_gelu_warning(name, model.config, model)}
-        return _clip(model, processor, name, facts, *settings)
+        return _clip(model, processor, name, facts, preprocessing, clean_text, *settings)
     if family not in FAMILIES:
         raise UsageError(f"A {family} model cannot be evaluated; supported are clip, {', '.join(FAMILIES)}.")
+    _require_clip(preprocessing, name, family)
     return _dual_encoder(FAMILIES[family][1](model, processor.image_processor, processor.tokenizer), name, *settings)
 
 
@@ -187,6 +197,8 @@ def _clip(
     processor: ProcessorMixin,
     name_or_path: str,
     facts: dict,
+    preprocessing: str,
+    clean_text: bool,
     accelerator: Accelerator,
     cache_dir: Path,
     batch_size: int,
@@ -194,8 +206,21 @@ def _clip(
 ) -> LoadedModel:
     model.to(accelerator.device).eval()
     embedder = ImageEmbedder(processor.image_processor, accelerator, batch_size, num_workers, cache_dir)
-    encoder = cached_clip(model, text_tokenizer(model, processor), embedder, batch_size)
-    return LoadedModel(encoder, None, {**_description(name_or_path, model.config, processor.image_processor), **facts})
+    description = {**_description(name_or_path, model.config, processor.image_processor), **facts}
+    preprocess = None
+    if preprocessing == "openai":
+        preprocess = openai_pixels(processor.image_processor, f"--preprocessing openai: {name_or_path}")
+        description["image_processor"] = "openai"
+    encoder = cached_clip(model, text_tokenizer(model, processor, clean_text), embedder, batch_size, preprocess)
+    return LoadedModel(encoder, None, description)
+
+
+def _require_clip(preprocessing: str, name_or_path: str, family: str) -> None:
+    if preprocessing == "openai":
+        raise UsageError(
+            f"--preprocessing openai: {name_or_path} is a {family} model; evaluate it without this option, which is "
+            "for CLIP models."
+        )
 
 
 def _dual_encoder(
