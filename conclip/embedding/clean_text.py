@@ -1,6 +1,10 @@
 """Text as OpenAI's CLIP reads it: its tokenizer repairs a text before it splits it, and transformers' does not."""
 
 import html
+import unicodedata
+from collections.abc import Iterable
+
+SPECIAL_TOKENS = ("<|startoftext|>", "<|endoftext|>")
 
 
 def clean_text(text: str) -> str:
@@ -12,10 +16,49 @@ def clean_text(text: str) -> str:
 
     Source: `basic_clean`, `whitespace_clean` and `encode` in `clip/simple_tokenizer.py` of github.com/openai/CLIP.
     """
-    # Most captions are plain. Neither ftfy nor html changes such a text, and without them this is 60 times as fast.
-    if not (text.isascii() and text.isprintable() and "&" not in text):
+    # Without ftfy and html this is 60 times as fast.
+    if not _is_plain(text):
         # Imported late: it takes a tenth of a second.
         import ftfy
 
         text = html.unescape(html.unescape(ftfy.fix_text(text)))
     return " ".join(text.split()).lower()
+
+
+def text_warnings(texts: Iterable[str]) -> list[str]:
+    """
+    Say how many texts are read otherwise than they were meant.
+
+    Returns:
+        A sentence about texts that OpenAI's tokenizer repairs and transformers' does not, and one about texts that
+        hold a special token; neither if there are none.
+    """
+    total, repaired, special = 0, [], []
+    for text in texts:
+        total += 1
+        if not _is_plain(text) and clean_text(text) != _as_transformers_reads(text):
+            repaired.append(text)
+        if any(token in text for token in SPECIAL_TOKENS):
+            special.append(text)
+    sentences = []
+    if repaired:
+        sentences.append(
+            f"Warning: OpenAI's tokenizer repairs {len(repaired):,} of {total:,} texts before it reads them (curly "
+            f"quotes, HTML entities, wrongly decoded characters), such as {repaired[0]!r}; here they stay as they "
+            "are. ftfy.fix_text and html.unescape repair them."
+        )
+    if special:
+        sentences.append(
+            f"Warning: {len(special):,} of {total:,} texts hold {' or '.join(SPECIAL_TOKENS)}, which CLIP reads as "
+            f"the start or the end of a text, such as {special[0]!r}; remove it."
+        )
+    return sentences
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether neither ftfy nor html changes a text, as most captions are."""
+    return text.isascii() and text.isprintable() and "&" not in text
+
+
+def _as_transformers_reads(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split()).lower()

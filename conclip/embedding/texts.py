@@ -10,6 +10,7 @@ from accelerate.utils import send_to_device
 from tqdm.auto import tqdm
 
 from conclip.atomic_write import WriteError
+from conclip.embedding.clean_text import text_warnings
 from conclip.embedding.tokens import TextTokenizer, TextTokens
 from conclip.errors import UsageError
 from modeling_conclip import ConCLIPModel
@@ -17,15 +18,22 @@ from modeling_conclip.loss_conclip import l2_normalize
 from modeling_conclip.packing_conclip import pack_texts
 
 
-def cached_tokens(tokenizer: TextTokenizer, cache_dir: Path) -> Callable[[list[str]], TextTokens]:
+def cached_tokens(
+    tokenizer: TextTokenizer, cache_dir: Path, warn: Callable[[str], object]
+) -> Callable[[list[str]], TextTokens]:
     """
     Return a function that tokenises texts and caches the result in a folder.
+
+    Args:
+        warn: receives the `text_warnings`, a sentence each.
 
     Raises:
         UsageError: raised by that function if the folder cannot be written to.
     """
 
     def tokenize(texts: list[str]) -> TextTokens:
+        for sentence in text_warnings(texts):
+            warn(sentence)
         try:
             return tokenizer(texts, cache_dir)
         except WriteError as error:

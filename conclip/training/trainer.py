@@ -110,7 +110,7 @@ class ConCLIPTrainer:
             setattr(model.config, name, weight)
         self.model = add_lora(model, peft_config) if peft_config else model
         cache_dir = embedding_cache_dir(args.embedding_cache_dir)
-        tokenize = cached_tokens(text_tokenizer(model, processing_class), cache_dir / "texts")
+        tokenize = cached_tokens(text_tokenizer(model, processing_class), cache_dir / "texts", accelerator.print)
         columns = {"image_column": args.image_column, "caption_column": args.caption_column}
         columns["negated_caption_column"] = args.negated_caption_column
         self.train_rows = PairRows(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from tiny import TEXT_LENGTH, VOCABULARY, tiny_tokenizer
 
-from conclip.embedding.clean_text import clean_text
+from conclip.embedding.clean_text import clean_text, text_warnings
+from conclip.embedding.texts import cached_tokens
 from conclip.embedding.tokens import TextTokenizer
 
 EXPECTED = {
@@ -39,3 +40,25 @@ def test_a_tokenizer_that_cleans_reads_the_clean_text(tmp_path):
     assert np.array_equal(cleaned.ids, expected.ids) and np.array_equal(cleaned.offsets, expected.offsets)
     # Two files: the tokens of the one are not those of the other.
     assert len(raw.ids) > len(cleaned.ids) and len(list(tmp_path.iterdir())) == 2
+
+
+def test_warnings_count_the_texts_that_are_read_otherwise():
+    # Case, white space and composed letters are the same to both tokenizers.
+    alike = ["A  dog\u00a0here", "cafe\u0301", "it's 1% <b>"]
+    assert text_warnings(alike) == text_warnings([]) == []
+    (repaired,) = text_warnings([*alike, "a dog\u2019s ball", "x &amp; y"])
+    assert repaired.startswith("Warning: OpenAI's tokenizer repairs 2 of 5 texts before it reads them")
+    assert "such as 'a dog\u2019s ball'; here they stay as they are." in repaired
+    (special,) = text_warnings(iter(["a dog<|endoftext|> and a cat", "a dog"]))
+    assert special == (
+        "Warning: 1 of 2 texts hold <|startoftext|> or <|endoftext|>, which CLIP reads as the start or the end of a "
+        "text, such as 'a dog<|endoftext|> and a cat'; remove it."
+    )
+
+
+def test_cached_tokens_warn_every_time(tmp_path):
+    heard = []
+    tokenize = cached_tokens(tokenizer(False), tmp_path, heard.append)
+    for _ in range(2):
+        tokenize(["a cat", "a dog&#39;s ball"])
+    assert len(heard) == 2 and heard[0] == heard[1] and "repairs 1 of 2 texts" in heard[0]

@@ -184,6 +184,14 @@ def test_images_are_embedded_as_they_are(negate, tmp_path):
     assert f"{tmp_path}/images/3.png: No such file or directory; --image_dir is the folder" in error
 
 
+def test_captions_that_openais_tokenizer_repairs_are_counted_and_stay_as_they_are(negate, tmp_path):
+    caption = "a man\u2019s dog sits on a bench"
+    (tmp_path / "data.csv").write_text(f"caption\n{caption}\na man with a hat\n", encoding="utf-8")
+    status, out, _ = negate("--negation_types", "false", dataset=tmp_path / "data.csv")
+    assert status == 0 and out.startswith("Warning: OpenAI's tokenizer repairs 1 of 2 texts")
+    assert load(tmp_path / "out")["caption"][0] == caption
+
+
 def test_too_long_texts_are_skipped(negate, tmp_path):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

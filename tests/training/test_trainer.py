@@ -196,3 +196,15 @@ def test_the_card_says_how_to_repeat_a_command(inputs, tmp_path):
     assert results(tmp_path)["command"].startswith("conclip train --model_name_or_path ")
     saved = json.loads((tmp_path / "results.json").read_text())["arguments"]
     assert saved["model"]["use_lora"] is False and saved["training"]["max_steps"] == 1
+
+
+def test_texts_that_openais_tokenizer_repairs_are_counted_in_a_warning(tmp_path, capsys):
+    changes = {1: {"caption": "a dog\u2019s square"}, 2: {"negated_captions": ["no &amp; square", "no square"]}}
+    ConCLIPTrainer(
+        model=tiny_model(),
+        args=ConCLIPTrainingArguments(output_dir=str(tmp_path), embedding_cache_dir=str(tmp_path / "cache")),
+        processing_class=tiny_processor(),
+        train_dataset=make_rows(256, changes),
+    )
+    # 256 captions, and two negated captions each.
+    assert "Warning: OpenAI's tokenizer repairs 2 of 768 texts" in capsys.readouterr().out

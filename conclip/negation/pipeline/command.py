@@ -148,6 +148,7 @@ def run(
     check_options(captions, negations, output, language_model)
     if negations.generator == "grammar" or language_model.base_url:
         _import_spacy_without_torch()
+    from conclip.embedding.clean_text import text_warnings
     from conclip.negation.pipeline.run import WORK, check_folder, write_folder
     from conclip.negation.pipeline.source import DistractorImages, Source
 
@@ -158,6 +159,8 @@ def run(
         generator = make_generator(negations, {**asdict(language_model), "answers_file": answers_file})
         options = asdict(captions)
         source = Source(options.pop("dataset_name"), list(dict.fromkeys(options.pop("split"))), **options)
+        for sentence in text_warnings(source.all_captions()):
+            print(sentence)
         distractors = None
         if output.distractor_mapping:
             distractors = DistractorImages(

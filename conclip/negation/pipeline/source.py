@@ -1,7 +1,7 @@
 """The captions to negate, and what else is known of their images: read from a dataset a piece at a time."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -114,6 +114,11 @@ class Source:
         lists = self._lists(row, self.place(last - 1)[0] + 1, self.caption_column)
         limit = self.captions_per_row
         return list(chain.from_iterable(texts[:limit] for texts in lists))[skipped : skipped + last - first]
+
+    def all_captions(self) -> Iterator[str]:
+        """Yield the captions in their order; only some of them are in memory at a time."""
+        for first in range(0, self.num_captions, ROWS_AT_A_TIME):
+            yield from self.captions(first, min(first + ROWS_AT_A_TIME, self.num_captions))
 
     def image_texts(self, captions: Sequence[int]) -> list[tuple[list[str], list[str]]]:
         """Return all captions of the image of each caption (numbers, ascending), and the labels of its objects."""
