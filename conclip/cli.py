@@ -7,6 +7,7 @@ Imports nothing beyond the standard library and PyYAML, so that `--help` and a m
 import argparse
 import dataclasses
 import math
+import os
 import sys
 import types
 import typing
@@ -23,6 +24,7 @@ def option(
     *,
     choices: Sequence[str] | None = None,
     at_least: float | None = None,
+    above: float | None = None,
     below: float | None = None,
 ):
     """
@@ -32,9 +34,9 @@ def option(
         default: without one, the option is required. A list is copied for each instance.
         help: for `--help`, in lower case and without a final full stop; the default is appended.
         choices: the only values allowed.
-        at_least, below: bounds of a number, checked by `Parser.parse`.
+        at_least, above, below: bounds of a number, checked by `Parser.parse`.
     """
-    metadata = {"help": help, "choices": choices, "at_least": at_least, "below": below}
+    metadata = {"help": help, "choices": choices, "at_least": at_least, "above": above, "below": below}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -131,6 +133,9 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             self._refuse_unknown(unknown[0])
         values = vars(parsed)
+        given = self._given_in(argv)
+        self._differing = {name for name in values if values[name] != self.get_default(name)}
+        self._on_command_line = {name for name in given if values[name] is not False} - {"config"}
         missing = [f"--{name}" for name in self._required if values[name] is None]
         if missing:
             self.error(f"the following arguments are required: {', '.join(missing)}")
@@ -140,6 +145,33 @@ class Parser(argparse.ArgumentParser):
         for instance in instances:
             check_ranges(instance)
         return instances
+
+    def _given_in(self, argv: list[str]) -> set[str]:
+        unset = object()
+        options = argparse.Namespace(**{action.dest: unset for action in self._actions})
+        return {name for name, value in vars(self.parse_known_args(argv, options)[0]).items() if value is not unset}
+
+    def without_effect(self, names: Sequence[str], why: str) -> None:
+        """
+        Refuse options of the last `parse` that have no effect, or warn of those in the config file.
+
+        The config file may serve several commands, of which one option on the command line makes another.
+
+        Args:
+            names: options that have no effect, without dashes.
+            why: the end of the sentence, e.g. "without --use_lora".
+
+        Raises:
+            UsageError: one of them is on the command line, and not to say false.
+        """
+        for name in names:
+            if name in self._on_command_line:
+                raise UsageError(f"--{name} has no effect {why}.")
+        in_file = [f"--{name}" for name in names if name in self._differing]
+        # Each process parses its options.
+        if in_file and not int(os.environ.get("RANK", 0)):
+            has = "has" if len(in_file) == 1 else "have"
+            print(f"Warning: {', '.join(in_file)} in the config file {has} no effect {why}.")
 
     def _config_arguments(self, argv: list[str]) -> list[str]:
         """The options of the config file as arguments, so that they pass the same checks as those of the user."""
@@ -195,15 +227,17 @@ def check_ranges(options) -> None:
         UsageError: a number that is not finite or out of the range of its `option`.
     """
     for field in dataclasses.fields(options):
-        value, at_least, below = getattr(options, field.name), *map(field.metadata.get, ("at_least", "below"))
+        value, bounds = getattr(options, field.name), field.metadata
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"--{field.name} must be a finite number, got {value}.")
         if value is None or isinstance(value, str | list):
             continue
-        if at_least is not None and value < at_least:
-            raise UsageError(f"--{field.name} must be {at_least} or more, got {value}.")
-        if below is not None and value >= below:
-            raise UsageError(f"--{field.name} must be less than {below}, got {value}.")
+        if bounds["at_least"] is not None and value < bounds["at_least"]:
+            raise UsageError(f"--{field.name} must be {bounds['at_least']} or more, got {value}.")
+        if bounds["above"] is not None and value <= bounds["above"]:
+            raise UsageError(f"--{field.name} must be above {bounds['above']}, got {value}.")
+        if bounds["below"] is not None and value >= bounds["below"]:
+            raise UsageError(f"--{field.name} must be less than {bounds['below']}, got {value}.")
 
 
 def _value_type(hint) -> tuple:

@@ -25,6 +25,8 @@ SCENES_RECIPE = {
 }
 # The schedules of `transformers.get_scheduler` that need only the number of updates.
 SCHEDULES = "linear cosine cosine_with_restarts polynomial constant constant_with_warmup inverse_sqrt".split()
+# The `lr_end` of transformers' polynomial schedule.
+POLYNOMIAL_END = 1e-7
 LORA_TARGET_MODULES = r"text_model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
 PARSER = {
     "prog": "conclip train",
@@ -49,7 +51,7 @@ class ModelArguments:
     )
     use_lora: bool = option(False, "train low-rank adapters (peft) instead of the weights; logit_scale stays frozen")
     lora_rank: int = option(16, "rank of the adapters", at_least=1)
-    lora_alpha: float = option(32, "scaling of the adapters: they are multiplied by lora_alpha / lora_rank")
+    lora_alpha: float = option(32, "scaling of the adapters: they are multiplied by lora_alpha / lora_rank", above=0)
     lora_dropout: float = option(0.0, "dropout before the adapters", at_least=0, below=1)
     lora_target_modules: str = option(
         LORA_TARGET_MODULES,
@@ -151,11 +153,11 @@ class ConCLIPTrainingArguments:
         at_least=1,
     )
     max_steps: int | None = option(None, "number of updates, in place of --num_train_epochs", at_least=1)
-    learning_rate: float = option(1e-6, "peak learning rate of AdamW", at_least=0)
+    learning_rate: float = option(1e-6, "peak learning rate of AdamW", above=0)
     weight_decay: float = option(0.2, "weight decay of all trainable parameters", at_least=0)
     adam_beta1: float = option(0.9, "beta1 of AdamW", at_least=0, below=1)
     adam_beta2: float = option(0.999, "beta2 of AdamW", at_least=0, below=1)
-    adam_epsilon: float = option(1e-8, "epsilon of AdamW", at_least=0)
+    adam_epsilon: float = option(1e-8, "epsilon of AdamW", above=0)
     max_grad_norm: float = option(0.0, "clip the gradient to this norm; 0 for no clipping", at_least=0)
     lr_scheduler_type: str = option("cosine", "schedule of the learning rate", choices=SCHEDULES)
     warmup_steps: int = option(50, "updates over which the learning rate rises to its peak", at_least=0)
@@ -200,6 +202,13 @@ class ConCLIPTrainingArguments:
             raise UsageError("--loss negclip needs --image_to_text_weight or --text_to_image_weight above 0.")
         if self.loss == "clip" and self.loss_weights != dict.fromkeys(self.loss_weights, 1.0):
             raise UsageError("--loss clip takes no weights: use --loss negclip or conclip.")
+        if self.loss == "negclip" and self.distractor_weight not in (0, 1):
+            raise UsageError("--distractor_weight has no effect with --loss negclip, which has no term L3.")
+        if self.lr_scheduler_type == "polynomial" and self.learning_rate <= POLYNOMIAL_END:
+            raise UsageError(
+                f"--lr_scheduler_type polynomial ends at a learning rate of {POLYNOMIAL_END}: --learning_rate must be "
+                f"above it, got {self.learning_rate}."
+            )
         if self.bf16 and self.fp16:
             raise UsageError("--bf16 and --fp16 exclude each other.")
         if self.push_to_hub and self.hub_model_id is None:
@@ -237,4 +246,44 @@ def parse_arguments(
     elif Path(model.model_name_or_path).is_dir():
         if Path(model.model_name_or_path).resolve() == Path(training.output_dir).resolve():
             raise UsageError(f"--output_dir {training.output_dir} is the base model's folder: choose another.")
+    refuse_options_without_effect(parser, model, data, training)
     return model, data, training
+
+
+def refuse_options_without_effect(
+    parser: Parser, model: ModelArguments, data: DataArguments, training: ConCLIPTrainingArguments
+) -> None:
+    """
+    Refuse options that have no effect beside the others, or warn of those in the config file.
+
+    Raises:
+        UsageError: such an option is on the command line.
+    """
+    if not model.use_lora:
+        names = ("lora_rank", "lora_alpha", "lora_dropout", "lora_target_modules")
+        parser.without_effect(names, "without --use_lora")
+    if model.model_name_or_path is None:
+        parser.without_effect(["revision"], "without --model_name_or_path")
+    elif Path(model.model_name_or_path).is_dir():
+        parser.without_effect(["revision"], f"on the local folder {model.model_name_or_path}")
+    if data.dataset_name is None:
+        parser.without_effect(["dataset_config_name"], "without --dataset_name")
+    elif Path(data.dataset_name).is_file():
+        parser.without_effect(["dataset_config_name"], f"on the file {data.dataset_name}")
+    if data.eval_split == "none":
+        parser.without_effect(["max_eval_samples", "eval_steps"], "with --eval_split none")
+    if training.loss == "clip":
+        parser.without_effect(["text_to_image_weight", "image_to_text_weight"], "with --loss clip")
+    if training.loss != "conclip":
+        names = ["distractor_weight"] if training.distractor_weight else []
+        parser.without_effect(
+            [*names, "distractor_image_column"], f"with --loss {training.loss}, which uses no distractors"
+        )
+    if training.max_steps is not None:
+        parser.without_effect(["num_train_epochs"], "beside --max_steps")
+    if training.lr_scheduler_type == "constant" and training.warmup_steps:
+        parser.without_effect(["warmup_steps"], "with --lr_scheduler_type constant, use constant_with_warmup")
+    if not training.save_steps:
+        parser.without_effect(["save_total_limit"], "with --save_steps 0, which saves no checkpoint")
+    if not training.push_to_hub:
+        parser.without_effect(["hub_model_id"], "without --push_to_hub")

@@ -56,6 +56,13 @@ BASE = ["--model_name_or_path", "clip"]
         ([*BASE, "--report_to", "nobody"], "--report_to nobody: not installed or unknown; available: jsonl"),
         ([*BASE, "--report_to", "none", "jsonl"], "--report_to none excludes other trackers"),
         ([*BASE, "--push_to_hub"], "--push_to_hub needs --hub_model_id"),
+        ([*BASE, "--learning_rate", "0"], "--learning_rate must be above 0, got 0.0."),
+        ([*BASE, "--adam_epsilon", "0"], "--adam_epsilon must be above 0, got 0.0."),
+        ([*BASE, "--use_lora", "--lora_alpha", "0"], "--lora_alpha must be above 0, got 0.0."),
+        (
+            [*BASE, "--lr_scheduler_type", "polynomial", "--learning_rate", "1e-7"],
+            "--lr_scheduler_type polynomial ends at a learning rate of 1e-07: --learning_rate must be above it",
+        ),
     ],
     ids=lambda value: " ".join(value[-2:]) if isinstance(value, list) else "",
 )
@@ -65,9 +72,57 @@ def test_command_line(argv, says, tmp_path, capsys, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+# Options that have no effect beside the others, and the end of the sentence that says so.
+WITHOUT_EFFECT = [
+    ("--lora_rank 16", "without --use_lora."),
+    ("--lora_alpha 16", "without --use_lora."),
+    ("--lora_dropout 0.1", "without --use_lora."),
+    ("--lora_target_modules q_proj", "without --use_lora."),
+    ("--lora_rank 8 --use_lora false", "without --use_lora."),
+    ("--revision main --model_name_or_path .", "on the local folder .."),
+    ("--dataset_config_name default", "without --dataset_name."),
+    ("--dataset_config_name default --dataset_name rows.csv", "on the file rows.csv."),
+    ("--max_eval_samples 9 --eval_split none", "with --eval_split none."),
+    ("--eval_steps 9 --eval_split none", "with --eval_split none."),
+    ("--distractor_weight 1 --loss negclip", "with --loss negclip, which uses no distractors."),
+    ("--distractor_weight 1 --loss clip", "with --loss clip, which uses no distractors."),
+    ("--distractor_image_column look --loss negclip", "with --loss negclip, which uses no distractors."),
+    ("--text_to_image_weight 1 --loss clip", "with --loss clip."),
+    ("--num_train_epochs 3 --max_steps 9", "beside --max_steps."),
+    ("--warmup_steps 9 --lr_scheduler_type constant", "with --lr_scheduler_type constant, use constant_with_warmup."),
+    ("--save_total_limit 9 --save_steps 0", "with --save_steps 0, which saves no checkpoint."),
+    ("--hub_model_id me/clip", "without --push_to_hub."),
+]
+
+
+@pytest.mark.parametrize(("options", "says"), WITHOUT_EFFECT)
+def test_an_option_without_effect(options, says, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").touch()
+    name, value, *others = options.split()
+    assert refusal([*BASE, *options.split()], capsys) == f"{name} has no effect {says}"
+    # In a config file, which may serve several commands, it is warned of, unless it is the default.
+    (tmp_path / "recipe.yaml").write_text(f"{name[2:]}: {value}\n")
+    parse_arguments([*BASE, *others, "--config", "recipe.yaml"])
+    warning = f"Warning: {name} in the config file has no effect {says}\n"
+    defaults = ("--lora_rank 16", "--distractor_weight 1", "--text_to_image_weight 1")
+    assert capsys.readouterr().out == ("" if options.startswith(defaults) else warning)
+
+
+def test_options_that_a_config_file_and_the_default_run_set_are_not_refused(tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text("lora_rank: 8\nlora_alpha: 16\nhub_model_id:\n")
+    parse_arguments(
+        [*BASE, "--config", str(tmp_path / "recipe.yaml"), "--loss", "negclip", "--distractor_weight", "0"]
+    )
+    warning = "Warning: --lora_rank, --lora_alpha in the config file have no effect without --use_lora.\n"
+    assert capsys.readouterr().out == warning
+    parse_arguments(["--eval_split", "none", "--max_steps", "3"])
+    assert capsys.readouterr().out == ""
+
+
 def test_what_is_refused_above_is_refused_for_its_value_alone():
     good = {
-        "learning_rate": 0,
+        "learning_rate": 1e-45,
         "adam_beta2": 0.5,
         "seed": 2**32 - 1,
         "max_grad_norm": 0,
