@@ -73,6 +73,24 @@ def pixel_values(image_processor: BaseImageProcessor, images: list[PIL.Image.Ima
     return image_processor([to_rgb(image) for image in images], return_tensors="pt")["pixel_values"]
 
 
+def require_finite(embeds: torch.Tensor, images: ImageColumn, at: np.ndarray) -> None:
+    """
+    Check embeddings before they are cached.
+
+    Args:
+        embeds: float32, (n, d), unit rows.
+        at: int64, (n,), the index of each embedding in `images`.
+
+    Raises:
+        UsageError: a value is not finite; the message names the image.
+    """
+    for index in at[~embeds.isfinite().all(dim=1).cpu().numpy()][:1].tolist():
+        raise UsageError(
+            f"{images.where(index)} has an embedding that is zero or not finite: the weights of the image encoder or "
+            "its preprocessing (image_mean, image_std) are likely at fault, or --fp16, if it is on."
+        )
+
+
 @dataclass
 class KeyedImages(torch.utils.data.Dataset):
     """
@@ -167,7 +185,9 @@ class ImageEmbedder:
             done = 0
             own = KeyedImages(images, at, keys[at])
             for embeds in self._embed(embed_pixels, own, bar_text, total, preprocess=preprocess):
-                yield at[done : done + len(embeds)], embeds
+                embedded = at[done : done + len(embeds)]
+                require_finite(embeds, images, embedded)
+                yield embedded, embeds
                 done += len(embeds)
 
         try:

@@ -45,7 +45,8 @@ from conclip.training.schedule import learning_rates
 from conclip.training.trackers import JsonlTracker
 from modeling_conclip import ConCLIPModel
 
-AGAINST_DIVERGENCE = "lower --learning_rate, or set --max_grad_norm 1.0"
+# AdamW divides by the root of the mean squared gradient plus epsilon: with less than this it may divide by almost 0.
+SMALLEST_EPSILON = 1e-12
 LOSSES = ("loss", "loss_image_to_text", "loss_text_to_image", "loss_distractor")
 # Settings that a resumed run must share with its checkpoint; the length of the run may change.
 FIXED = (
@@ -72,7 +73,7 @@ class ConCLIPTrainer:
         accelerator: from `make_accelerator(args)`, which makes one by default.
 
     Raises:
-        UsageError: rows that cannot be used, or an output folder that cannot be written to.
+        UsageError: rows or weights that cannot be used, or an output folder that cannot be written to.
 
     Example:
         >>> from datasets import load_dataset
@@ -108,6 +109,7 @@ class ConCLIPTrainer:
         set_seed(args.seed)
         for name, weight in args.loss_weights.items():
             setattr(model.config, name, weight)
+        require_finite_model(model)
         self.model = add_lora(model, peft_config) if peft_config else model
         cache_dir = embedding_cache_dir(args.embedding_cache_dir)
         tokenize = cached_tokens(text_tokenizer(model, processing_class), cache_dir / "texts", accelerator.print)
@@ -456,6 +458,11 @@ def announce(state: TrainingState, num_rows: int) -> None:
         f"Training with the {args.loss} loss: {num_rows:,} rows, {state.total_steps:,} updates, batches of {batch} "
         f"rows on {accelerator.num_processes} process(es), mixed precision {accelerator.mixed_precision}."
     )
+    if args.lr_scheduler_type != "constant" and args.warmup_steps > state.total_steps:
+        accelerator.print(
+            f"Warning: the warm-up of {args.warmup_steps} updates is longer than the run of {state.total_steps}, so "
+            "the learning rate does not reach its peak: lower --warmup_steps."
+        )
     if args.gradient_accumulation_steps > 1:
         rest = len(state.loader) % args.gradient_accumulation_steps
         accelerator.print(
@@ -574,13 +581,37 @@ def require_finite_weights(state: TrainingState) -> None:
     """
     # All processes have the same weights and therefore stop together.
     if not all(parameter.isfinite().all() for parameter in state.model.parameters() if parameter.requires_grad):
-        raise UsageError(f"The weights are not finite after step {state.progress.step}: {AGAINST_DIVERGENCE}.")
+        raise UsageError(f"The weights are not finite after step {state.progress.step}: {likely_remedy(state)}.")
+
+
+def likely_remedy(state: TrainingState) -> str:
+    """Return what most likely helps against a loss or weights that are not finite."""
+    args = state.args
+    if args.adam_epsilon < SMALLEST_EPSILON:
+        return f"raise --adam_epsilon {args.adam_epsilon}, which is likely too small (the default is 1e-08)"
+    if state.accelerator.mixed_precision == "fp16":
+        return "use --bf16 in place of --fp16, or lower --learning_rate"
+    return "lower --learning_rate" + ("" if args.max_grad_norm else ", or set --max_grad_norm 1.0")
+
+
+def require_finite_model(model: torch.nn.Module) -> None:
+    """
+    Raises:
+        UsageError: the model to fine-tune has a weight that is not finite; the message names it.
+    """
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise UsageError(f"The model to fine-tune has weights that are not finite, in {name}: load another model.")
 
 
 def log_step(state: TrainingState, losses: dict[str, torch.Tensor], bar: tqdm) -> None:
     values = {f"train/{name}": value.item() for name, value in losses.items()}
     if not math.isfinite(values["train/loss"]):
-        raise UsageError(f"The loss is {values['train/loss']} at step {state.progress.step}: {AGAINST_DIVERGENCE}.")
+        step, remedy = state.progress.step, likely_remedy(state)
+        # The weights of this loss are those that the model was loaded with.
+        if step == 1:
+            remedy = "the preprocessing (image_mean, image_std) is likely at fault, or --fp16, if it is on"
+        raise UsageError(f"The loss is {values['train/loss']} at step {step}: {remedy}.")
     model = unwrap_lora(state.accelerator.unwrap_model(state.model))
     values["train/logit_scale"] = model.logit_scale.item()
     values["train/learning_rate"] = state.learning_rate(state.progress.step - 1)

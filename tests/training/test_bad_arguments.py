@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
+from embedded import stored
 from huggingface_hub import HfApi, constants
 from runs import command, log, refusal, results, run, write_inputs
 from safetensors.torch import load_file, save_file
@@ -261,6 +263,70 @@ def test_a_run_that_diverges_leaves_no_model_and_no_checkpoint_of_it(options, sa
     assert not list(tmp_path.glob("model.safetensors"))
     for checkpoint in tmp_path.glob("checkpoint-*"):
         assert all(tensor.isfinite().all() for tensor in load_file(checkpoint / "model.safetensors").values())
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "lower --learning_rate, or set --max_grad_norm 1.0."),
+        ({"max_grad_norm": 1.0}, "lower --learning_rate."),
+        ({"adam_epsilon": 1e-45}, "raise --adam_epsilon 1e-45, which is likely too small (the default is 1e-08)."),
+    ],
+    ids=str,
+)
+def test_weights_that_are_not_finite_name_what_is_likely_at_fault(options, says, inputs, tmp_path, capsys):
+    argv = command(inputs, tmp_path, eval_split="none", **{"learning_rate": 1e39, "max_steps": 1, **options})
+    assert refusal(argv, capsys).startswith("The weights are not finite after step 1: " + says)
+
+
+def test_fp16_is_named_as_a_likely_fault():
+    accelerator = SimpleNamespace(mixed_precision="fp16")
+    state = SimpleNamespace(args=training.ConCLIPTrainingArguments(), accelerator=accelerator)
+    assert training.likely_remedy(state) == "use --bf16 in place of --fp16, or lower --learning_rate"
+
+
+@pytest.mark.parametrize("tensor", ["text_model.final_layer_norm.weight", "vision_model.post_layernorm.weight"])
+def test_a_base_model_with_weights_that_are_not_finite(tensor, inputs, tmp_path, capsys):
+    folder = tmp_path / "clip"
+    shutil.copytree(inputs["model_name_or_path"], folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors[tensor][0] = float("nan")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    argv = command({**inputs, "model_name_or_path": folder}, tmp_path / "out")
+    message = f"The model to fine-tune has weights that are not finite, in {tensor}: load another model."
+    assert refusal(argv, capsys) == message
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"eval_split": "none"}, "Split 'train', row 0: image has an embedding that is zero or not finite: "),
+        ({"eval_split": "none", "train_image_encoder": True}, "The loss is nan at step 1: the preprocessing (image_"),
+    ],
+    ids=["frozen", "trained"],
+)
+def test_preprocessing_that_divides_by_zero(options, says, inputs, tmp_path, capsys):
+    folder = tmp_path / "clip"
+    shutil.copytree(inputs["model_name_or_path"], folder)
+    config = json.loads((folder / "processor_config.json").read_text())
+    config["image_processor"]["image_std"] = [0.0, 0.0, 0.0]
+    (folder / "processor_config.json").write_text(json.dumps(config))
+    cache = tmp_path / "cache"
+    argv = command({**inputs, "model_name_or_path": folder}, tmp_path / "out", embedding_cache_dir=cache, **options)
+    assert refusal(argv, capsys).startswith(says)
+    assert not stored(cache), "what is not finite is not cached"
+
+
+def test_a_warm_up_longer_than_the_run_is_warned_of(inputs, tmp_path, capsys):
+    options = {"max_steps": 1, "eval_split": "none", "save_steps": 0}
+    warning = (
+        "Warning: the warm-up of 2 updates is longer than the run of 1, so the learning rate does not reach its peak: "
+        "lower --warmup_steps.\n"
+    )
+    assert run(command(inputs, tmp_path, **options)) == 0
+    assert warning in capsys.readouterr().out
+    assert run(command(inputs, tmp_path, **options, warmup_steps=1)) == 0
+    assert "warm-up" not in capsys.readouterr().out
 
 
 def test_a_repository_that_cannot_be_made_is_noticed_before_training(inputs, tmp_path, capsys, monkeypatch):
