@@ -353,7 +353,7 @@ def test_an_upload_that_fails_loses_nothing(inputs, tmp_path, capsys, monkeypatc
 
 def test_one_process_though_several_were_asked_for_gets_a_warning(inputs, tmp_path, capsys, monkeypatch):
     """`accelerate launch --cpu --num_processes 2` starts one process, with this environment."""
-    argv = command(inputs, tmp_path, max_steps=1, eval_split="none")
+    argv = command(inputs, tmp_path, max_steps=1, warmup_steps=1, eval_split="none")
     assert run(argv) == 0
     assert "Warning" not in capsys.readouterr().out
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
