@@ -142,8 +142,9 @@ def test_a_notebook_may_train_again_with_another_precision(inputs, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"learning_rate": -1}, "--learning_rate must be 0 or more, got -1."),
+        ({"learning_rate": -1}, "--learning_rate must be above 0, got -1."),
         ({"loss": "clip", "distractor_weight": 2.0}, "--loss clip takes no weights"),
+        ({"loss": "negclip", "distractor_weight": 2.0}, "--distractor_weight has no effect with --loss negclip"),
         ({"bf16": True, "fp16": True}, "--bf16 and --fp16 exclude each other"),
         ({"report_to": ["none", "jsonl"]}, "--report_to none excludes other trackers"),
     ],
