@@ -121,6 +121,21 @@ def text_lists(dataset: Dataset, column: str, split: str, may_be_empty: bool = F
     return rows
 
 
+def pair_captions(captions: int, negated: int) -> list[tuple[int, int]]:
+    """
+    Pair the captions of a row with its negated captions: by index if there are as many of both, else each with each.
+
+    Args:
+        captions, negated: how many the row has.
+
+    Returns:
+        (index of the caption, index of the negated caption) of each pair, in order.
+    """
+    if captions == negated:
+        return [(index, index) for index in range(captions)]
+    return [(caption, negation) for caption in range(captions) for negation in range(negated)]
+
+
 def image_files(folder: Path) -> list[Path]:
     """List the images directly in a folder, by name; empty if there is no such folder."""
     return sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)

@@ -191,12 +191,12 @@ class ImageEmbedder:
                 done += len(embeds)
 
         try:
-            keys = self._keys(images)
+            keys = self.keys(images)
             return cached_embeddings(self.cache_dir, description, keys, embed, noun, self.accelerator)
         except WriteError as error:
             raise UsageError(f"--embedding_cache_dir: {error}") from error
 
-    def _keys(self, images: ImageColumn) -> np.ndarray:
+    def keys(self, images: ImageColumn) -> np.ndarray:
         """Return the keys of the images, uint8, (images, 16), the same on every process."""
         accelerator, count = self.accelerator, len(images)
         path = images.stored.index_path(self.cache_dir) if accelerator.is_main_process else None

@@ -37,7 +37,9 @@ class EvaluationArguments:
 @dataclass
 class OutputArguments:
     output_dir: str = option("outputs/benchmarks", "folder for benchmarks.json and benchmarks.png")
-    save_items: bool = option(False, "also write the scores of each item, one file for each model and benchmark")
+    log_samples: bool = option(
+        False, "also write the scores, ranks or predictions of single items, one file for each model and benchmark"
+    )
     model_card: str | None = option(None, "README.md to update with the scores of the last model")
 
 

@@ -3,11 +3,10 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-import numpy as np
 from accelerate import Accelerator
 from transformers import PreTrainedModel, ProcessorMixin
 
@@ -18,7 +17,7 @@ from conclip.evaluation.arguments import PREPROCESSINGS
 from conclip.evaluation.items import ItemReader
 from conclip.evaluation.results import BenchmarkReport
 from conclip.evaluation.scorers import EmbeddingScorer, MatchingScorer
-from conclip.evaluation.scoring import POOLED, Record, Score, Scorer, score_benchmark
+from conclip.evaluation.scoring import Record, Score, Scorer, can_score, score_benchmark
 from conclip.evaluation.table import ScoreRow
 from conclip.hub import cache_alone, use_cache_without_network
 from conclip.models.loading import LoadedModel, load_encoders, wrap_encoders
@@ -86,7 +85,7 @@ def evaluate_models(
     batch_size: int = 256,
     num_workers: int = 0,
     cache_dir: str | None = None,
-    items_dir: Path | None = None,
+    samples_dir: Path | None = None,
     command: str = "",
     accelerator: Accelerator | None = None,
 ) -> BenchmarkReport:
@@ -105,7 +104,7 @@ def evaluate_models(
         batch_size: number of images, or texts, per batch and process.
         num_workers: number of processes that decode and preprocess images, per process.
         cache_dir: folder that caches embeddings; by default conclip/embeddings in Hugging Face's cache.
-        items_dir: folder for the scores of each item, one file per model and benchmark.
+        samples_dir: folder for the scores or ranks of single items and queries, one file per model and benchmark.
         command: the command that repeats the run, for the report.
         accelerator: decides device and precision; by default a new one.
 
@@ -149,7 +148,8 @@ def evaluate_models(
                 accelerator.print(f"Warning: {warning}")
             for reader in readers:
                 accelerator.print(f"{label}: {reader.benchmark.title}")
-                with recording_items(items_dir, label, reader.benchmark, accelerator) as record:
+                path = samples_path(samples_dir, label, reader.benchmark, scorer, accelerator)
+                with writing_samples(path) if path else nullcontext() as record:
                     scores = score_benchmark(reader, scorer, record)
                 add_scores(rows, reader.benchmark, label, scores)
     for row in rows.values():
@@ -214,13 +214,13 @@ def check_files(readers: list[ItemReader]) -> None:
                 break
 
 
-def recording_items(
-    items_dir: Path | None, label: str, benchmark: Benchmark, accelerator: Accelerator
-) -> AbstractContextManager[Record | None]:
-    """Return `writing_items` for a model and benchmark, or a context of `None` if nothing is to be written."""
-    if items_dir is None or benchmark.kind in POOLED or not accelerator.is_main_process:
-        return nullcontext()
-    return writing_items(items_dir / folder_name(label) / f"{benchmark.name}.jsonl")
+def samples_path(
+    samples_dir: Path | None, label: str, benchmark: Benchmark, scorer: Scorer, accelerator: Accelerator
+) -> Path | None:
+    """Return the file for the samples of a model and benchmark, or `None` if this process writes none."""
+    if samples_dir is None or not accelerator.is_main_process or not can_score(benchmark.kind, scorer):
+        return None
+    return samples_dir / folder_name(label) / f"{benchmark.name}.jsonl"
 
 
 def folder_name(label: str) -> str:
@@ -229,18 +229,16 @@ def folder_name(label: str) -> str:
 
 
 @contextmanager
-def writing_items(path: Path) -> Iterator[Record]:
-    """Give a function that appends the scores of items as JSON lines; the file appears when it is complete."""
+def writing_samples(path: Path) -> Iterator[Record]:
+    """Give a function that appends samples as JSON lines; the file appears when it is complete."""
     unfinished = path.with_name(f"unfinished-{path.name}")
     with reporting_write_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = unfinished.open("w", encoding="utf-8")
 
-    def record(items: list[dict], scores: list[np.ndarray]) -> None:
+    def record(samples: Iterable[dict]) -> None:
         with reporting_write_errors(path.parent):
-            for item, own in zip(items, scores, strict=True):
-                fields = {"id": item["id"], "category": item["category"], "answer": item["answer"]}
-                file.write(json.dumps({**fields, "scores": own.tolist()}) + "\n")
+            file.writelines(json.dumps(sample) + "\n" for sample in samples)
 
     try:
         yield record

@@ -80,7 +80,7 @@ def run(
         batch_size=computation.per_device_eval_batch_size,
         num_workers=computation.dataloader_num_workers,
         cache_dir=computation.embedding_cache_dir,
-        items_dir=output_dir / "items" if output.save_items else None,
+        samples_dir=output_dir / "samples" if output.log_samples else None,
         command=command,
         accelerator=accelerator,
     )

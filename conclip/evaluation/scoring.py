@@ -7,7 +7,7 @@ classification every query is compared with one pool of images, captions or clas
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,7 +15,12 @@ import evaluate
 import numpy as np
 import torch
 
-from conclip.embedding.retrieval import QUERIES_AT_A_TIME, recall
+from conclip.embedding.retrieval import (
+    QUERIES_AT_A_TIME,
+    image_to_text_recall,
+    pool_images,
+    text_to_image_recall,
+)
 from conclip.errors import UsageError, one_line
 from conclip.evaluation.items import Chunk, ItemImages, ItemReader, distinct_images
 from conclip.evaluation.scorers import EmbeddingScorer, MatchingScorer, cosines
@@ -27,8 +32,8 @@ from conclip.models.cached_encoder import CachedEncoder
 from dataset_scripts.benchmarks.schema import Kind
 
 Scorer = EmbeddingScorer | MatchingScorer
-# Takes items and, for each, the scores of its images (rows) with its captions (columns).
-Record = Callable[[list[dict], list[np.ndarray]], None]
+# Takes what is known of single items or queries, dicts that are ready for JSON.
+Record = Callable[[Iterable[dict]], None]
 
 KS = (1, 5, 10)
 # Kinds of benchmarks whose queries are compared with one pool; the others score each item alone.
@@ -80,17 +85,22 @@ def score_benchmark(reader: ItemReader, scorer: Scorer, record: Record | None = 
     Score a model on a benchmark of any kind.
 
     Args:
-        record: receives the scores of each item, for the kinds whose items are scored alone.
+        record: receives the samples: the scores of each item, or the rank of each query.
 
     Returns:
-        The scores; none if the benchmark needs embeddings and the model has none.
+        The scores; none if the model cannot be scored on this benchmark.
     """
     kind = reader.benchmark.kind
+    if not can_score(kind, scorer):
+        return []
     if kind not in POOLED:
         return score_items(reader, scorer, record)
-    if not isinstance(scorer, EmbeddingScorer):
-        return []
-    return (score_retrieval if kind is Kind.RETRIEVAL else score_classes)(reader, scorer.encoder)
+    return (score_retrieval if kind is Kind.RETRIEVAL else score_classes)(reader, scorer.encoder, record)
+
+
+def can_score(kind: Kind, scorer: Scorer) -> bool:
+    """Return whether a model can be scored: a pool is compared by embeddings."""
+    return kind not in POOLED or isinstance(scorer, EmbeddingScorer)
 
 
 # --- Items that are scored alone ---
@@ -132,9 +142,23 @@ def accumulate(
             with reporting_metric_errors(reader.benchmark.title):
                 module.add_batch(**batch)
             if record:
-                record(chunk.items, scores)
+                record(item_samples(chunk.items, scores, batch.get("text_scores")))
         with reporting_metric_errors(reader.benchmark.title):
             return module.compute(**settings)
+
+
+def item_samples(items: list[dict], scores: list[np.ndarray], text_scores: np.ndarray | None) -> Iterator[dict]:
+    """
+    Yield what is known of each item.
+
+    Args:
+        scores: for each item float64, (images, captions).
+        text_scores: for items of two true captions and a false one float64, (items, 3): the score of the true captions
+            with each other, and of each with the false one.
+    """
+    for at, (item, own) in enumerate(zip(items, scores, strict=True)):
+        sample = {"id": item["id"], "category": item["category"], "answer": item["answer"], "scores": own.tolist()}
+        yield sample if text_scores is None else {**sample, "text_scores": text_scores[at].tolist()}
 
 
 def item_scores(chunk: Chunk, scorer: Scorer) -> list[np.ndarray]:
@@ -267,62 +291,115 @@ def itt_tot_scores(name: str, result: dict, reader: ItemReader) -> list[Score]:
 @dataclass
 class Condition:
     """
-    The captions of one condition, such as plain or negated.
+    The captions of one condition, such as plain or negated, in the order of the files.
 
     Args:
         texts: the distinct captions, sorted.
-        images: for each text, the indices of the images it describes, ascending.
-        queries: for each caption of each image, the index of its text.
+        text_at: int, (captions,), the index of each caption in `texts`.
+        item_at: int, (captions,), the number of each caption's item.
     """
 
     texts: list[str]
-    images: list[list[int]]
-    queries: np.ndarray
+    text_at: np.ndarray
+    item_at: np.ndarray
 
 
-def score_retrieval(reader: ItemReader, encoder: CachedEncoder) -> list[Score]:
+@dataclass
+class Pool:
+    """
+    All images of a benchmark with their captions.
+
+    Args:
+        ids: the id of each item.
+        images: the images.
+        image_at: int, (items,), the index of each item's image in `images`.
+        conditions: name -> its captions.
+    """
+
+    ids: list[str]
+    images: ItemImages
+    image_at: np.ndarray
+    conditions: dict[str, Condition]
+
+
+def score_retrieval(reader: ItemReader, encoder: CachedEncoder, record: Record | None = None) -> list[Score]:
     """Score text-to-image retrieval under every condition, and image-to-text retrieval under the first."""
-    images, conditions = read_pool(reader)
-    image_embeddings = encoder.images(images)
-    scores = []
-    for number, (name, condition) in enumerate(conditions.items()):
-        part = name if len(conditions) > 1 else ""
-        text_embeddings = encoder.texts(condition.texts)
+    pool, scores = read_pool(reader), []
+    image_embeddings = encoder.images(pool.images)
+    images, content = pool_images(encoder.embedder.keys(pool.images))
+    for number, (name, condition) in enumerate(pool.conditions.items()):
+        part = name if len(pool.conditions) > 1 else ""
+        own = content[pool.image_at[condition.item_at]]
+        embedded = encoder.texts(condition.texts), condition.text_at, image_embeddings, images, own
         with reporting_metric_errors(reader.benchmark.title):
-            result = recall(text_embeddings, condition.queries, image_embeddings, condition.images, KS)
+            result = text_to_image_recall(*embedded, KS)
         scores += recall_scores("text-to-image", part, result, reader.skipped_captions[name])
+        if record:
+            record(caption_samples(pool, name, result["items"]))
         if number == 0:
-            captions = [[] for _ in range(len(images))]
-            for text, own in enumerate(condition.images):
-                for image in own:
-                    captions[image].append(text)
-            queries = np.array([image for image, own in enumerate(captions) if own])
             with reporting_metric_errors(reader.benchmark.title):
-                result = recall(image_embeddings, queries, text_embeddings, captions, KS)
+                result = image_to_text_recall(*embedded, KS)
             scores += recall_scores("image-to-text", part, result, reader.skipped[name])
+            if record:
+                # The queries are the described images of the pool; each is named after its first item.
+                _, first = np.unique(own, return_index=True)
+                record(image_samples(pool, name, condition.item_at[first], result["items"]))
     return scores
 
 
-def read_pool(reader: ItemReader) -> tuple[ItemImages, dict[str, Condition]]:
+def read_pool(reader: ItemReader) -> Pool:
     """Return all images, and the captions of each condition, in the order of the files."""
-    pairs: dict[str, list[tuple[str, int]]] = {}
-    images, image_at = distinct_images(collecting_captions(reader, pairs), reader.benchmark.title, reader.as_stored)
+    ids: list[str] = []
+    captions: dict[str, list[tuple[str, int]]] = {}
+    items = collecting_captions(reader, ids, captions)
+    images, image_at = distinct_images(items, reader.benchmark.title, reader.as_stored)
     conditions = {}
-    for name, captions in pairs.items():
-        texts = {text: at for at, text in enumerate(sorted({text for text, _ in captions}))}
-        own = [set() for _ in texts]
-        for text, item in captions:
-            own[texts[text]].update(image_at[item])
-        queries = np.array([texts[text] for text, _ in captions])
-        conditions[name] = Condition(list(texts), [sorted(some) for some in own], queries)
-    return images, conditions
+    for name, own in captions.items():
+        texts = {text: at for at, text in enumerate(sorted({text for text, _ in own}))}
+        text_at, item_at = np.array([(texts[text], item) for text, item in own]).T
+        conditions[name] = Condition(list(texts), text_at, item_at)
+    return Pool(ids, images, np.array([at for (at,) in image_at]), conditions)
 
 
-def collecting_captions(reader: ItemReader, pairs: dict[str, list[tuple[str, int]]]) -> Iterator[dict]:
-    """Yield the items and add their captions to `pairs`: condition -> (caption, number of the item)."""
+def collecting_captions(
+    reader: ItemReader, ids: list[str], captions: dict[str, list[tuple[str, int]]]
+) -> Iterator[dict]:
+    """Yield the items; add their ids to `ids` and to `captions` condition -> (caption, number of the item)."""
     for number, item in enumerate(reader):
-        pairs.setdefault(item["category"], []).extend((text, number) for text in item["captions"])
+        ids.append(item["id"])
+        captions.setdefault(item["category"], []).extend((text, number) for text in item["captions"])
         yield item
+
+
+def caption_samples(pool: Pool, name: str, items: dict[str, list[int]]) -> Iterator[dict]:
+    """
+    Yield the rank of its own image for each caption of a condition.
+
+    Args:
+        name: the condition.
+        items: lists of the metric.
+    """
+    condition = pool.conditions[name]
+    for text, item, rank, tied in zip(condition.text_at, condition.item_at, items["rank"], items["tied"], strict=True):
+        query = {
+            "id": pool.ids[item],
+            "category": name,
+            "direction": "text-to-image",
+            "caption": condition.texts[text],
+        }
+        yield {**query, "rank": rank, "tied": tied}
+
+
+def image_samples(pool: Pool, name: str, item_at: np.ndarray, items: dict[str, list[int]]) -> Iterator[dict]:
+    """
+    Yield the rank of the best of its own captions for each image.
+
+    Args:
+        item_at: the number of the first item of each image.
+        items: lists of the metric.
+    """
+    for item, rank, tied in zip(item_at, items["rank"], items["tied"], strict=True):
+        yield {"id": pool.ids[item], "category": name, "direction": "image-to-text", "rank": rank, "tied": tied}
 
 
 def recall_scores(direction: str, part: str, result: dict, skipped: int) -> list[Score]:
@@ -344,7 +421,7 @@ def recall_scores(direction: str, part: str, result: dict, skipped: int) -> list
 # --- Zero-shot classification ---
 
 
-def score_classes(reader: ItemReader, encoder: CachedEncoder) -> list[Score]:
+def score_classes(reader: ItemReader, encoder: CachedEncoder, record: Record | None = None) -> list[Score]:
     """Score top-1 under each condition: an image is compared with the mean embedding of each class's prompts."""
     classes = reader.benchmark.classes(reader.data_dir)
     if any(len(prompts) < 2 for prompts in classes.values()):
@@ -366,6 +443,8 @@ def score_classes(reader: ItemReader, encoder: CachedEncoder) -> list[Score]:
                     cosine = (own @ embeddings[condition].T).float().numpy()
                     with reporting_metric_errors(reader.benchmark.title):
                         module.add_batch(scores=cosine, answers=answers[some])
+                    if record:
+                        record(class_samples(chunk.items[some], condition, cosine))
         for number, (condition, module) in enumerate(modules.items()):
             result = module.compute()
             scores.append(
@@ -381,6 +460,24 @@ def score_classes(reader: ItemReader, encoder: CachedEncoder) -> list[Score]:
                 )
             )
     return scores
+
+
+def class_samples(items: list[dict], condition: str, scores: np.ndarray) -> Iterator[dict]:
+    """
+    Yield the predicted class and the rank of the right class for each image.
+
+    Args:
+        scores: float, (items, classes). Of classes with equal scores, wrong ones rank before the right one.
+    """
+    rows, answers = np.arange(len(items)), np.array([item["answer"] for item in items])
+    right = scores[rows, answers]
+    wrong = scores.copy()
+    wrong[rows, answers] = -np.inf
+    ranks = 1 + np.count_nonzero(wrong >= right[:, None], axis=1)
+    predictions = np.where(ranks == 1, answers, wrong.argmax(axis=1))
+    for item, prediction, rank in zip(items, predictions.tolist(), ranks.tolist(), strict=True):
+        sample = {"id": item["id"], "category": condition, "answer": item["answer"]}
+        yield {**sample, "prediction": prediction, "rank": rank}
 
 
 def class_embeddings(prompts: list[list[str]], encoder: CachedEncoder) -> torch.Tensor:

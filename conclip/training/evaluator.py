@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import torch
 from datasets import Dataset
 
-from conclip.data import require_columns, text_lists
+from conclip.data import pair_captions, require_columns, text_lists
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.images import ImageEmbedder
-from conclip.embedding.retrieval import recall
+from conclip.embedding.retrieval import pool_images, text_to_image_recall
 from conclip.embedding.texts import embed_texts
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
@@ -36,14 +35,27 @@ class Pairs:
     kinds: list[str] | None
 
 
-def negation_pairs(dataset: Dataset, captions: list[str], column: str, split: str) -> Pairs | None:
-    """Pair each caption with each of its negated captions; return `None` if the data has no negated captions."""
+def negation_pairs(dataset: Dataset, captions: list[list[str]], column: str, split: str) -> Pairs | None:
+    """
+    Pair the captions of each row with its negated captions, see `pair_captions`.
+
+    Returns:
+        The pairs; `None` if the data has no negated captions.
+    """
     if column not in dataset.column_names:
         return None
     negated = text_lists(dataset, column, split)
-    rows = [row for row, texts in enumerate(negated) for _ in texts]
-    true = [captions[row] for row in rows]
-    return Pairs(rows, true, [*chain.from_iterable(negated)], kinds_of(dataset, "negation_kinds", rows))
+    at = [
+        (row, caption, place)
+        for row, (own, texts) in enumerate(zip(captions, negated, strict=True))
+        for caption, place in pair_captions(len(own), len(texts))
+    ]
+    return Pairs(
+        rows=[row for row, _, _ in at],
+        true=[captions[row][caption] for row, caption, _ in at],
+        false=[negated[row][place] for row, _, place in at],
+        kinds=kinds_of(dataset, "negation_kinds", negated, [(row, place) for row, _, place in at]),
+    )
 
 
 def true_negation_pairs(dataset: Dataset, split: str) -> Pairs | None:
@@ -55,8 +67,8 @@ def true_negation_pairs(dataset: Dataset, split: str) -> Pairs | None:
     if not {"true_negations", "true_negation_foils"} <= set(dataset.column_names):
         return None
     true = text_lists(dataset, "true_negations", split, may_be_empty=True)
-    rows = [row for row, texts in enumerate(true) for _ in texts]
-    if not rows:
+    at = [(row, place) for row, texts in enumerate(true) for place in range(len(texts))]
+    if not at:
         return None
     false = text_lists(dataset, "true_negation_foils", split, may_be_empty=True)
     for index, (texts, foils) in enumerate(zip(true, false, strict=True)):
@@ -64,38 +76,35 @@ def true_negation_pairs(dataset: Dataset, split: str) -> Pairs | None:
             raise UsageError(
                 f"Split {split!r}, row {index}: {len(texts)} true_negations, but {len(foils)} true_negation_foils."
             )
-    flat = [[*chain.from_iterable(texts)] for texts in (true, false)]
-    return Pairs(rows, *flat, kinds_of(dataset, "true_negation_kinds", rows))
+    return Pairs(
+        rows=[row for row, _ in at],
+        true=[true[row][place] for row, place in at],
+        false=[false[row][place] for row, place in at],
+        kinds=kinds_of(dataset, "true_negation_kinds", true, at),
+    )
 
 
-def kinds_of(dataset: Dataset, column: str, rows: list[int]) -> list[str] | None:
-    if column not in dataset.column_names:
-        return None
-    kinds = [kind for kinds in dataset[column] for kind in kinds or ()]
-    return kinds if len(kinds) == len(rows) and all(kinds) else None
-
-
-def recall_at_1(text_embeds: torch.Tensor, image_embeds: torch.Tensor, groups: np.ndarray) -> dict:
+def kinds_of(dataset: Dataset, column: str, texts: list[list[str]], at: list[tuple[int, int]]) -> list[str] | None:
     """
-    Compute text-to-image recall@1.
+    Return the kinds of some texts.
 
     Args:
-        text_embeds, image_embeds: float32, (N, d), unit rows; text i describes image i.
-        groups: int, (N,). All images in the group of the text are right answers: rows with the same caption.
+        texts: the texts of each row.
+        at: row and position in the row of each text whose kind is returned.
 
     Returns:
-        `value`, `count`, `ties`, `chance`.
+        The kinds; `None` if the data does not have one for each text.
     """
-    members = [[] for _ in range(groups.max() + 1)]
-    for row, group in enumerate(groups):
-        members[group].append(row)
-    result = recall(text_embeds, np.arange(len(groups)), image_embeds, [members[group] for group in groups], ks=[1])
-    return {
-        "value": result["recall_at_1"],
-        "count": result["count"],
-        "ties": result["ties_at_1"],
-        "chance": result["chance_at_1"],
-    }
+    if column not in dataset.column_names:
+        return None
+    kinds = dataset[column][:]
+    if any(
+        not isinstance(own, list) or len(own) != len(some) or not all(own)
+        for own, some in zip(kinds, texts, strict=True)
+        if own or some
+    ):
+        return None
+    return [kinds[row][place] for row, place in at]
 
 
 class Evaluator:
@@ -103,7 +112,7 @@ class Evaluator:
     Score models on one dataset.
 
     Every distinct image and text is embedded once. While the image encoder is frozen, the image embeddings are reused
-    in the next call.
+    in the next call. If a row has several captions, all of them are scored.
 
     Args:
         dataset: the rows to score.
@@ -128,12 +137,14 @@ class Evaluator:
     ):
         require_columns(dataset, {"--image_column": image_column, "--caption_column": caption_column}, split)
         self.embedder, self.images = embedder, ImageColumn(dataset, image_column, split)
-        self.captions = [texts[0] for texts in text_lists(dataset, caption_column, split)]
+        captions = text_lists(dataset, caption_column, split)
+        self.captions = [text for own in captions for text in own]
+        self.caption_rows = np.repeat(np.arange(len(captions)), [len(own) for own in captions])
         self.pairs = {
-            "negation pair accuracy": negation_pairs(dataset, self.captions, negated_caption_column, split),
+            "negation pair accuracy": negation_pairs(dataset, captions, negated_caption_column, split),
             "true negation accuracy": true_negation_pairs(dataset, split),
         }
-        self.image_embeds = None
+        self.image_embeds, self.image_keys = None, None
         texts = self.captions + [text for pairs in self.pairs.values() if pairs for text in pairs.true + pairs.false]
         self.text_index = {text: at for at, text in enumerate(dict.fromkeys(texts))}
         self.tokens = tokenize(list(self.text_index))
@@ -168,6 +179,19 @@ class Evaluator:
             result = pair_accuracy(*scores, categories=pairs.kinds)
             metrics[name] = {"value": result.pop("accuracy"), **result}
             margins[name] = scores[0] - scores[1]
-        at = np.array([self.text_index[caption] for caption in self.captions])
-        metrics["text-to-image recall@1"] = recall_at_1(embeds[at], images, at)
+        metrics["text-to-image recall@1"] = self._recall_at_1(embeds, images)
         return metrics, margins
+
+    def _recall_at_1(self, text_embeds: torch.Tensor, image_embeds: torch.Tensor) -> dict:
+        """Return how often a caption finds its own image first among the distinct images of all rows."""
+        if self.image_keys is None:
+            self.image_keys = self.embedder.keys(self.images)
+        pool, content = pool_images(self.image_keys)
+        at = np.array([self.text_index[caption] for caption in self.captions])
+        result = text_to_image_recall(text_embeds, at, image_embeds, pool, content[self.caption_rows], ks=[1])
+        return {
+            "value": result["recall_at_1"],
+            "count": result["count"],
+            "ties": result["ties_at_1"],
+            "chance": result["chance_at_1"],
+        }

@@ -4,7 +4,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from benchmark_runs import evaluate_models as run_command
-from benchmark_runs import items_of, report_of
+from benchmark_runs import report_of, samples_of
 from other_models import save_other
 from tiny import tiny_processor
 from transformers import AutoModel, AutoProcessor, CLIPModel
@@ -29,7 +29,7 @@ def values(report, label="model"):
 
 @pytest.mark.parametrize("cls", [ConCLIPModel, CLIPModel])
 def test_a_model_in_memory_has_the_scores_of_the_command(cls, data, models, tmp_path):
-    run_command([models["one"]], ["sugarcrepe"], data, tmp_path / "command", save_items=True)
+    run_command([models["one"]], ["sugarcrepe"], data, tmp_path / "command", log_samples=True)
     model = cls.from_pretrained(models["one"]).train()
     report = evaluate_model(
         model,
@@ -38,14 +38,14 @@ def test_a_model_in_memory_has_the_scores_of_the_command(cls, data, models, tmp_
         str(data),
         name="one",
         cache_dir=str(tmp_path / "cache"),
-        items_dir=tmp_path / "items",
+        samples_dir=tmp_path / "samples",
     )
     assert values(report, "one") == report_of(tmp_path / "command")
     expected = report_of(tmp_path / "command", whole_rows=True)
     assert {(row.benchmark, row.metric, row.part): row.ties for row in report.rows} == {
         key: row["ties"] for key, row in expected.items()
     }
-    assert items_of(tmp_path, "one", "sugarcrepe") == items_of(tmp_path / "command", "one", "sugarcrepe")
+    assert samples_of(tmp_path, "one", "sugarcrepe") == samples_of(tmp_path / "command", "one", "sugarcrepe")
     assert str(report) == report.table() and "SugarCrepe, test" in report.table()
     assert report.to_dict()["models"]["one"]["model_type"] == "clip" and model.training
 
@@ -93,10 +93,3 @@ def test_what_cannot_be_evaluated(data):
         evaluate_model("some/model", benchmarks=["sugarcrap"])
     with pytest.raises(AttributeError):
         conclip.evaluation.nothing  # noqa: B018
-
-
-def test_only_benchmarks_that_score_items_alone_write_items(data, models, tmp_path):
-    report = evaluate_model(
-        str(models["one"]), None, ["scenes-retrieval"], cache_dir=str(tmp_path / "cache"), items_dir=tmp_path / "items"
-    )
-    assert {row.metric for row in report.headlines} == {"text-to-image recall@1"} and not (tmp_path / "items").exists()

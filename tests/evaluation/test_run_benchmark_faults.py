@@ -50,7 +50,7 @@ def test_scores_that_are_no_numbers(data, tmp_path, capsys):  # noqa: F811
     with torch.no_grad():
         model.text_projection.weight[:] = float("nan")
     model.save_pretrained(tmp_path / "broken")
-    message = refusal([tmp_path / "broken"], ["sugarcrepe"], data, tmp_path / "out", capsys, save_items=True)
+    message = refusal([tmp_path / "broken"], ["sugarcrepe"], data, tmp_path / "out", capsys, log_samples=True)
     assert message == "SugarCrepe cannot be scored: Row 0 of true_scores is nan: a score must be a finite number."
     for folder, names in {"cat": ["a.png"], "dog": ["b.png"]}.items():
         write_images(tmp_path / "mine" / folder, names)
@@ -113,20 +113,20 @@ def test_a_model_called_as_another_ones_score(data, models, tmp_path, capsys):  
     assert message.endswith("the table already has a column blip (ITC); rename a folder.")
 
 
-def test_items_of_models_of_one_name_and_of_one_model_twice(data, tmp_path, monkeypatch):  # noqa: F811
+def test_samples_of_models_of_one_name_and_of_one_model_twice(data, tmp_path, monkeypatch):  # noqa: F811
     for seed, parent in enumerate("ab"):
         save_tiny(tmp_path / parent / "tiny", seed=seed)
     monkeypatch.chdir(tmp_path)
     # Relative and absolute: the second label is the whole path.
     names = ["a/tiny", "b/tiny/", "b/tiny"]
-    evaluate_models(names, ["sugarcrepe"], data, tmp_path / "out", save_items=True)
-    found = {path.parent.name: path.read_text() for path in (tmp_path / "out" / "items").glob("*/sugarcrepe.jsonl")}
+    evaluate_models(names, ["sugarcrepe"], data, tmp_path / "out", log_samples=True)
+    found = {path.parent.name: path.read_text() for path in (tmp_path / "out" / "samples").glob("*/sugarcrepe.jsonl")}
     assert found.keys() == {"a%2Ftiny", "b%2Ftiny", "b%2Ftiny (2)"}
     assert found["b%2Ftiny"] == found["b%2Ftiny (2)"] != found["a%2Ftiny"]
     assert report_of(tmp_path / "out", "b/tiny") == report_of(tmp_path / "out", "b/tiny (2)")
 
 
-@pytest.mark.parametrize("blocked", ["benchmarks.json/", "benchmarks.png/", "items"])
+@pytest.mark.parametrize("blocked", ["benchmarks.json/", "benchmarks.png/", "samples"])
 def test_results_that_cannot_be_written(blocked, data, models, tmp_path, capsys):  # noqa: F811
     out = tmp_path / "out"
     if blocked.endswith("/"):
@@ -134,7 +134,7 @@ def test_results_that_cannot_be_written(blocked, data, models, tmp_path, capsys)
     else:
         out.mkdir()
         (out / blocked).touch()
-    message = refusal([models["one"]], ["sugarcrepe"], data, out, capsys, save_items=True)
+    message = refusal([models["one"]], ["sugarcrepe"], data, out, capsys, log_samples=True)
     assert message.startswith(f"cannot write to {out}")
     assert not [*out.rglob("unfinished*")]
 
@@ -157,7 +157,7 @@ def test_an_interrupted_run_leaves_no_part_of_a_file(data, models, tmp_path, mon
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ConCLIPModel, "embed_packed_texts", interrupted)
-    assert run(command([models["one"]], ["sugarcrepe"], data, tmp_path, save_items=True)) == 130
+    assert run(command([models["one"]], ["sugarcrepe"], data, tmp_path, log_samples=True)) == 130
     assert {path.name for path in tmp_path.rglob("*") if path.is_file() and "cache" not in path.parts} == set()
 
 

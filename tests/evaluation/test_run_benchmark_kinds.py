@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from benchmark_runs import evaluate_models, items_of, report_of
+from benchmark_runs import evaluate_models, report_of, samples_of
 from PIL import Image
 from small_benchmarks import plain_scores, write_images
 from tiny import save_tiny, tiny_processor
 
+from conclip.evaluation.scoring import class_samples
 from modeling_conclip import ConCLIPModel
 
 WORDS = ["cat", "dog", "man", "woman", "child", "car", "table", "bird"]
@@ -45,9 +46,9 @@ def test_two_by_two(model, clip, tmp_path):
         {"id": 2, "image_0": "d", "image_1": "a", "caption_0": "a bird", "caption_1": "a bird"},
     ]
     (folder / "examples.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    evaluate_models([model], [f"two_by_two:{folder}"], tmp_path, tmp_path / "out", save_items=True)
+    evaluate_models([model], [f"two_by_two:{folder}"], tmp_path, tmp_path / "out", log_samples=True)
     text = image = group = 0
-    for row, item in zip(rows, items_of(tmp_path / "out", "tiny", "mine"), strict=True):
+    for row, item in zip(rows, samples_of(tmp_path / "out", "tiny", "mine"), strict=True):
         images = [Image.open(folder / "images" / f"{row[f'image_{at}']}.png") for at in (0, 1)]
         scores = [plain_scores(clip, image, [row["caption_0"], row["caption_1"]]) for image in images]
         assert item["scores"] == pytest.approx(np.array(scores), abs=1e-5)
@@ -70,9 +71,9 @@ def test_crops_of_negrefcocog(model, clip, tmp_path):
         row["ref_bbox"] = row["bbox_list"][right]
     (tmp_path / "negrefcocog").mkdir()
     (tmp_path / "negrefcocog" / "NegRefCOCOg.json").write_text(json.dumps(rows))
-    evaluate_models([model], ["negrefcocog"], tmp_path, tmp_path / "out", save_items=True)
+    evaluate_models([model], ["negrefcocog"], tmp_path, tmp_path / "out", log_samples=True)
     correct = []
-    for row, item in zip(rows, items_of(tmp_path / "out", "tiny", "negrefcocog"), strict=True):
+    for row, item in zip(rows, samples_of(tmp_path / "out", "tiny", "negrefcocog"), strict=True):
         image = Image.open(tmp_path / "train2014" / row["image"])
         crops = [image.crop((x, y, x + width, y + height)) for x, y, width, height in row["bbox_list"]]
         expected = [plain_scores(clip, crop, [row["phrase"]])[0] for crop in crops]
@@ -84,7 +85,7 @@ def test_crops_of_negrefcocog(model, clip, tmp_path):
 
 def test_two_true_captions(model, clip, tmp_path):
     write_images(tmp_path / "val2017", NAMES)
-    rng, itt, tot, number = np.random.default_rng(1), [], [], 0
+    rng, itt, tot, samples, number = np.random.default_rng(1), [], [], [], 0
     (tmp_path / "sugarcrepe_pp").mkdir()
     for name in ("replace_att", "replace_obj", "replace_rel", "swap_att", "swap_obj"):
         rows = []
@@ -100,77 +101,123 @@ def test_two_true_captions(model, clip, tmp_path):
             s = plain_scores(clip, Image.open(tmp_path / "val2017" / image), texts)
             embeds = unit_texts(clip, texts)
             itt.append(min(s[:2]) > s[2])
-            tot.append(embeds[0] @ embeds[1] > max(embeds[0] @ embeds[2], embeds[1] @ embeds[2]))
+            between = [float(embeds[a] @ embeds[b]) for a, b in ((0, 1), (0, 2), (1, 2))]
+            tot.append(between[0] > max(between[1:]))
+            samples.append((s, between))
         (tmp_path / "sugarcrepe_pp" / f"{name}.json").write_text(json.dumps(rows))
-    evaluate_models([model], ["sugarcrepe-pp"], tmp_path, tmp_path / "out")
+    evaluate_models([model], ["sugarcrepe-pp"], tmp_path, tmp_path / "out", log_samples=True)
+    for (scores, between), sample in zip(samples, samples_of(tmp_path / "out", "tiny", "sugarcrepe-pp"), strict=True):
+        assert sample["scores"] == [pytest.approx(scores, abs=1e-5)]
+        assert sample["text_scores"] == pytest.approx(between, abs=1e-5)
     values = report_of(tmp_path / "out")
     assert values["sugarcrepe-pp", "ITT", ""] == pytest.approx(np.mean(itt))
     assert values["sugarcrepe-pp", "TOT", ""] == pytest.approx(np.mean(tot))
     assert 0 < np.mean(itt) < 1 and 0 < np.mean(tot) < 1
 
 
-def recall_by_hand(queries: torch.Tensor, pool: torch.Tensor, right: list[set[int]], k: int) -> float:
-    hits = 0
-    for query, own in zip(queries, right, strict=True):
-        scores = (pool @ query).tolist()
-        best = max(scores[at] for at in own)
-        hits += sum(score >= best for at, score in enumerate(scores) if at not in own) < k
-    return hits / len(right)
-
-
-def test_retrieval_plain_and_negated(model, clip, tmp_path):
-    write_images(tmp_path / "coco" / "val2017", NAMES)
-    rng, captions = np.random.default_rng(2), {}
-    (tmp_path / "negbench").mkdir()
+def write_negbench(folder: Path, captions: dict[str, dict[str, list[str]]]) -> None:
+    """Write NegBench's retrieval files: condition -> image -> captions."""
+    (folder / "negbench").mkdir()
     files = {
         "plain": "COCO_val_retrieval.csv",
         "negated": "COCO_val_negated_retrieval_llama3.1_rephrased_affneg_true.csv",
     }
     for condition, name in files.items():
-        own = {image: [f"a {rng.choice(WORDS)} and a {rng.choice(WORDS)}" for _ in range(3)] for image in NAMES}
-        if condition == "negated":
-            own = {image: [f"{text} but no {rng.choice(WORDS)}" for text in texts] for image, texts in own.items()}
-        captions[condition] = own
-        with open(tmp_path / "negbench" / name, "w", newline="") as file:
+        with open(folder / "negbench" / name, "w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["positive_objects", "negative_objects", "filepath", "image_id", "captions"])
-            for image, texts in own.items():
+            for image, texts in captions[condition].items():
                 writer.writerow(["[]", "[]", f"data/coco/images/val2017/{image}", image[:-4], str(texts)])
-    evaluate_models([model], ["negbench-retrieval-coco"], tmp_path, tmp_path / "out")
-    processor = tiny_processor()
-    with torch.no_grad():
-        pixels = [Image.open(tmp_path / "coco" / "val2017" / name).convert("RGB") for name in NAMES]
-        features = clip.get_image_features(**processor(images=pixels, return_tensors="pt")).pooler_output
+
+
+def rank_by_hand(query: torch.Tensor, pool: torch.Tensor, right: set[int]) -> tuple[int, int]:
+    """Return 1 + the number of wrong candidates at least as high as the best right one, and how many are equal."""
+    scores = [round(score, 6) for score in (pool @ query).tolist()]
+    best = max(scores[at] for at in right)
+    wrong = [score for at, score in enumerate(scores) if at not in right]
+    return 1 + sum(score >= best for score in wrong), sum(score == best for score in wrong)
+
+
+@torch.no_grad()
+def test_retrieval_plain_and_negated(model, clip, tmp_path):
+    """Several images have the same caption, and the last two files hold the same image."""
+    folder = tmp_path / "coco" / "val2017"
+    write_images(folder, NAMES)
+    (folder / NAMES[7]).write_bytes((folder / NAMES[6]).read_bytes())
+    rng = np.random.default_rng(2)
+    plain = {image: [f"a {rng.choice(WORDS)} and a {rng.choice(WORDS)}" for _ in range(3)] for image in NAMES}
+    plain[NAMES[1]][0] = plain[NAMES[0]][0]
+    negated = {image: [f"{text} but no {rng.choice(WORDS)}" for text in texts] for image, texts in plain.items()}
+    write_negbench(tmp_path, {"plain": plain, "negated": negated})
+    evaluate_models([model], ["negbench-retrieval-coco"], tmp_path, tmp_path / "out", log_samples=True)
+    lines = report_of(tmp_path / "out", whole_rows=True)
+    samples = samples_of(tmp_path / "out", "tiny", "negbench-retrieval-coco")
+
+    pixels = [Image.open(folder / name).convert("RGB") for name in NAMES[:7]]
+    features = clip.get_image_features(**tiny_processor()(images=pixels, return_tensors="pt")).pooler_output
     images = torch.nn.functional.normalize(features, dim=1)
-    values = report_of(tmp_path / "out")
-    for condition, own in captions.items():
+    for condition, own in {"plain": plain, "negated": negated}.items():
         queries = [(text, at) for at, texts in enumerate(own.values()) for text in texts]
         texts = unit_texts(clip, [text for text, _ in queries])
-        right = [{at for other, at in queries if other == text} for text, _ in queries]
-        for k in (1, 5):
-            expected = recall_by_hand(texts, images, right, k)
-            found = values["negbench-retrieval-coco", f"text-to-image recall@{k}", condition]
-            assert found == pytest.approx(expected), (condition, k)
-    distinct = sorted({text for texts in captions["plain"].values() for text in texts})
-    right = [{distinct.index(text) for text in texts} for texts in captions["plain"].values()]
-    expected = recall_by_hand(images, unit_texts(clip, distinct), right, 1)
-    assert values["negbench-retrieval-coco", "image-to-text recall@1", "plain"] == pytest.approx(expected)
+        # The eighth file is the seventh image.
+        searches = [("text-to-image", texts, images, [{min(at, 6)} for _, at in queries])]
+        if condition == "plain":
+            captions = [{at for at, (_, image) in enumerate(queries) if min(image, 6) == own} for own in range(7)]
+            searches.append(("image-to-text", images, texts, captions))
+        for direction, side, pool, right in searches:
+            kind = {"category": condition, "direction": direction}
+            found = [sample for sample in samples if sample.items() >= kind.items()]
+            expected = [rank_by_hand(query, pool, own) for query, own in zip(side, right, strict=True)]
+            assert [(sample["rank"], sample["tied"]) for sample in found] == expected
+            if direction == "text-to-image":
+                assert [(sample["caption"], sample["id"]) for sample in found] == [
+                    (text, NAMES[at][:-4]) for text, at in queries
+                ]
+            else:
+                assert [sample["id"] for sample in found] == [name[:-4] for name in NAMES[:7]]
+                # The caption of the first two images.
+                assert any(tied for _, tied in expected)
+            for k in (1, 5, 10):
+                line = lines["negbench-retrieval-coco", f"{direction} recall@{k}", condition]
+                assert line["values"]["tiny"] == pytest.approx(np.mean([rank <= k for rank, _ in expected]))
+                assert line["ties"]["tiny"] == sum(rank > k >= rank - tied for rank, tied in expected)
+                assert line["count"] == len(side)
+    assert len(samples) == 24 + 7 + 24
+    assert lines["negbench-retrieval-coco", "text-to-image recall@1", "plain"]["chance"] == pytest.approx(1 / 7)
 
 
 def test_classes_by_bare_names_and_templates(model, clip, tmp_path):
     classes = ["cat", "dog", "red_bird"]
     for number, name in enumerate(classes):
         write_images(tmp_path / "mine" / name, [f"{number}{at}.png" for at in range(4)])
-    evaluate_models([model], [f"classes:{tmp_path / 'mine'}"], tmp_path, tmp_path / "out")
+    evaluate_models([model], [f"classes:{tmp_path / 'mine'}"], tmp_path, tmp_path / "out", log_samples=True)
     lines = report_of(tmp_path / "out", whole_rows=True)
-    line = lines["mine", "top-1", "bare names"]
-    names = unit_texts(clip, ["cat", "dog", "red bird"])
-    hits = []
-    for number, name in enumerate(classes):
-        for path in sorted((tmp_path / "mine" / name).iterdir()):
-            with torch.no_grad():
-                inputs = tiny_processor()(images=Image.open(path).convert("RGB"), return_tensors="pt")
-                image = clip.get_image_features(**inputs).pooler_output[0]
-            hits.append(int((names @ image).argmax()) == number)
-    assert line["values"]["tiny"] == np.mean(hits) and line["count"] == 12
-    assert ("mine", "top-1", "templates") in lines
+    samples = samples_of(tmp_path / "out", "tiny", "mine")
+    for condition, template in {"bare names": "{}", "templates": "a photo of a {}."}.items():
+        names = unit_texts(clip, [template.format(name) for name in ("cat", "dog", "red bird")])
+        found = iter([sample for sample in samples if sample["category"] == condition])
+        hits = []
+        for number, name in enumerate(classes):
+            for path in sorted((tmp_path / "mine" / name).iterdir()):
+                with torch.no_grad():
+                    inputs = tiny_processor()(images=Image.open(path).convert("RGB"), return_tensors="pt")
+                    order = (names @ clip.get_image_features(**inputs).pooler_output[0]).argsort(descending=True)
+                sample = next(found)
+                assert sample["answer"] == number and path.stem in sample["id"]
+                assert (sample["prediction"], sample["rank"]) == (order[0], 1 + order.tolist().index(number))
+                hits.append(order[0] == number)
+        line = lines["mine", "top-1", condition]
+        assert line["values"]["tiny"] == np.mean(hits) and line["count"] == 12
+    assert len(samples) == 24
+
+
+def test_a_class_that_ties_is_not_predicted_right():
+    items = [{"id": str(at), "answer": answer} for at, answer in enumerate([0, 0, 2, 1])]
+    scores = np.array([[0.5, 0.1, 0.2], [0.5, 0.5, 0.2], [0.3, 0.4, 0.3], [0.3, 0.9, 0.3]], np.float32)
+    found = [tuple(sample.values()) for sample in class_samples(items, "bare names", scores)]
+    assert found == [
+        ("0", "bare names", 0, 0, 1),
+        ("1", "bare names", 0, 1, 2),
+        ("2", "bare names", 2, 1, 3),
+        ("3", "bare names", 1, 1, 1),
+    ]

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from benchmark_runs import evaluate_models, items_of, refusal, report_of
+from benchmark_runs import evaluate_models, refusal, report_of, samples_of
 from PIL import Image
 from small_benchmarks import CATEGORIES, plain_scores
 
@@ -12,9 +12,9 @@ from modeling_conclip import ConCLIPModel
 
 
 def test_sugarcrepe_equals_a_plain_loop_item_by_item(data, models, tmp_path):
-    evaluate_models([models["one"]], ["sugarcrepe"], data, tmp_path, save_items=True)
+    evaluate_models([models["one"]], ["sugarcrepe"], data, tmp_path, log_samples=True)
     model = ConCLIPModel.from_pretrained(models["one"]).eval()
-    found, correct, ties = items_of(tmp_path, "one", "sugarcrepe"), {}, 0
+    found, correct, ties = samples_of(tmp_path, "one", "sugarcrepe"), {}, 0
     for category in CATEGORIES:
         rows = json.loads((data / "sugarcrepe" / f"{category}.json").read_text())
         for key, row in rows.items():

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from benchmark_runs import evaluate_models, items_of, report_of
+from benchmark_runs import evaluate_models, report_of, samples_of
 from other_models import save_other
 from PIL import Image
 from transformers import (
@@ -36,7 +36,9 @@ def rows_of(folder: Path) -> list[tuple[Image.Image, list[str]]]:
 def test_siglip_and_align(data, tmp_path):  # noqa: F811
     for family in ("siglip", "align"):
         save_other(tmp_path / family, family)
-    evaluate_models([tmp_path / "siglip", tmp_path / "align"], ["sugarcrepe"], data, tmp_path / "out", save_items=True)
+    evaluate_models(
+        [tmp_path / "siglip", tmp_path / "align"], ["sugarcrepe"], data, tmp_path / "out", log_samples=True
+    )
     for family in ("siglip", "align"):
         parts = (cls.from_pretrained(tmp_path / family) for cls in (AutoModel, AutoImageProcessor, AutoTokenizer))
         model, image_processor, tokenizer = parts
@@ -46,7 +48,7 @@ def test_siglip_and_align(data, tmp_path):  # noqa: F811
             if family == "siglip"
             else {"padding": True}
         )
-        items = items_of(tmp_path / "out", family, "sugarcrepe")
+        items = samples_of(tmp_path / "out", family, "sugarcrepe")
         for (image, captions), item in zip(rows_of(data), items, strict=False):
             tokens = tokenizer(captions, return_tensors="pt", **padding)
             if family == "siglip":
@@ -60,10 +62,10 @@ def test_siglip_and_align(data, tmp_path):  # noqa: F811
 @torch.no_grad()
 def test_blip_by_both_scores(data, tmp_path):  # noqa: F811
     save_other(tmp_path / "blip", "blip")
-    evaluate_models([tmp_path / "blip"], ["sugarcrepe"], data, tmp_path / "out", save_items=True)
+    evaluate_models([tmp_path / "blip"], ["sugarcrepe"], data, tmp_path / "out", log_samples=True)
     model = BlipForImageTextRetrieval.from_pretrained(tmp_path / "blip").eval()
     processor = AutoProcessor.from_pretrained(tmp_path / "blip")
-    contrastive, matching = (items_of(tmp_path / "out", f"blip ({name})", "sugarcrepe") for name in ("ITC", "ITM"))
+    contrastive, matching = (samples_of(tmp_path / "out", f"blip ({name})", "sugarcrepe") for name in ("ITC", "ITM"))
     for (image, captions), itc, itm in zip(rows_of(data), contrastive, matching, strict=False):
         for place, caption in enumerate(captions):
             inputs = processor(images=image.convert("RGB"), text=caption, return_tensors="pt")

@@ -57,7 +57,7 @@ def test_a_run_continues_from_its_cached_embeddings(data, models, tmp_path, monk
 
 
 def test_two_processes_give_the_numbers_of_one(data, models, tmp_path):  # noqa: F811
-    options = {"save_items": True}
+    options = {"log_samples": True}
     evaluate_models([models["two"]], ["sugarcrepe"], data, tmp_path / "one", **options)
     argv = command([models["two"]], ["sugarcrepe"], data, tmp_path / "both", **options)
     path = os.pathsep.join([str(SCRIPT.parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -55,6 +55,6 @@ def report_of(output_dir: Path, label: str | None = None, whole_rows: bool = Fal
     }
 
 
-def items_of(output_dir: Path, label: str, benchmark: str) -> list[dict]:
-    path = output_dir / "items" / label / f"{benchmark}.jsonl"
+def samples_of(output_dir: Path, label: str, benchmark: str) -> list[dict]:
+    path = output_dir / "samples" / label / f"{benchmark}.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,48 +1,124 @@
-"""Retrieval on small literal scores, and training on ready embeddings against training on pixels."""
+"""The evaluator on a few rows worked out by hand, and training on ready embeddings against training on pixels."""
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
+from bad_rows import encoded
+from datasets import Dataset, Features, Image, Sequence, Value
 from runs import command, log, run, weights, write_inputs
+from tiny import tiny_model, tiny_processor
 
-import conclip.embedding.retrieval as retrieval
-from conclip.training.evaluator import recall_at_1
+from conclip.data import pair_captions
+from conclip.embedding.images import ImageEmbedder
+from conclip.models.clip import text_tokenizer
+from conclip.training.evaluator import Evaluator
 from modeling_conclip import ConCLIPModel
 
-
-def recall(scores, groups):
-    """Turn scores into embeddings: texts are unit vectors, images are the columns."""
-    scores = torch.tensor(scores)
-    return recall_at_1(torch.eye(len(scores)), scores.T.contiguous(), np.array(groups))
+COLOURS = ["red", "green", "blue", "black", "white", "rgb(9, 99, 9)", "rgb(200, 20, 90)", "rgb(1, 2, 99)"]
+TEXT = Value("string")
+TEXTS = Sequence(TEXT)
 
 
-def test_recall_counts_the_text_whose_image_is_first():
-    found = recall([[0.9, 0.1, 0.2], [0.8, 0.3, 0.1], [0.0, 0.1, 0.5]], [0, 1, 2])
-    assert found == {"value": 2 / 3, "count": 3, "ties": 0, "chance": 1 / 3}
+def evaluated(rows: list[dict], tmp_path, caption=TEXT, frozen=True) -> tuple[dict, dict, ConCLIPModel]:
+    """Return metrics and margins of a tiny model on rows, whose `image` is a colour, and the model."""
+    rows = [{**row, "image": {"bytes": encoded(row["image"])}} for row in rows]
+    features = {"image": Image(), "caption": caption, "negated_captions": TEXTS, "negation_kinds": TEXTS}
+    dataset = Dataset.from_list(rows, features=Features({name: features[name] for name in rows[0]}))
+    model = tiny_model(seed=1)
+    model.vision_model.requires_grad_(not frozen)
+    model.visual_projection.requires_grad_(not frozen)
+    assert model.image_encoder_is_frozen is frozen
+    embedder = ImageEmbedder(tiny_processor().image_processor, Accelerator(), 4, 0, tmp_path)
+    evaluator = Evaluator(dataset, embedder, text_tokenizer(model, tiny_processor()))
+    assert evaluator(model)[0] == evaluator(model)[0]
+    return *evaluator(model), model
 
 
-def test_a_tie_is_an_error_and_counted():
-    assert recall([[0.5, 0.5], [0.1, 0.2]], [0, 1]) == {"value": 0.5, "count": 2, "ties": 1, "chance": 0.5}
+@torch.no_grad()
+def cosines(model: ConCLIPModel, texts: list[str], colours: list[str]) -> np.ndarray:
+    """float, (texts, images), by the model's own forward, each text padded to 77 tokens."""
+    processor = tiny_processor()
+    rows = Dataset.from_list(
+        [{"image": {"bytes": encoded(colour)}} for colour in colours], features=Features({"image": Image()})
+    )
+    inputs = processor(
+        text=texts, images=list(rows["image"]), padding="max_length", max_length=77, return_tensors="pt"
+    )
+    return (model(**inputs).logits_per_text / model.logit_scale.exp()).double().numpy()
 
 
-def test_every_image_of_the_same_caption_is_right():
-    found = recall([[0.1, 0.9, 0.2], [0.1, 0.9, 0.2], [0.3, 0.2, 0.1]], [0, 0, 1])
-    assert found == {"value": 2 / 3, "count": 3, "ties": 0, "chance": pytest.approx(5 / 9)}
+@pytest.mark.parametrize("frozen", [True, False])
+def test_recall_where_the_rows_repeat_their_image(frozen, tmp_path):
+    """A row for each caption, as `conclip negate` writes them: 39 captions of 8 images."""
+    captions = [f"a {colour} {thing} and a {other}" for colour in ("red", "green", "blue", "black", "white")
+                for thing, other in (("cat", "dog"), ("dog", "cat"), ("car", "hat"), ("hat", "car"), ("man", "ball"),
+                                     ("woman", "ball"), ("sofa", "bird"), ("bird", "sofa"))][:39]  # fmt: skip
+    rows = [{"image": COLOURS[at % 8], "caption": caption} for at, caption in enumerate(captions)]
+    metrics, margins, model = evaluated(rows, tmp_path, frozen=frozen)
+    firsts = cosines(model, captions, COLOURS).argmax(axis=1)
+    right = sum(first == at % 8 for at, first in enumerate(firsts))
+    assert 0 < right < 39 and not margins
+    assert metrics == {
+        "text-to-image recall@1": {"value": pytest.approx(right / 39), "count": 39, "ties": 0, "chance": 1 / 8}
+    }
 
 
-def test_recall_against_a_plain_loop_in_chunks(monkeypatch):
-    monkeypatch.setattr(retrieval, "QUERIES_AT_A_TIME", 7)
-    rng = np.random.default_rng(0)
-    texts, images = (torch.from_numpy(rng.normal(size=(50, 6)).round(0)).float() for _ in range(2))
-    groups = rng.integers(0, 30, size=50)
-    right = ties = 0
-    for text, group in zip(texts, groups, strict=True):
-        scored = [(float(text @ image), other == group) for image, other in zip(images, groups, strict=True)]
-        best = max(score for score, same in scored if same)
-        rival = max(score for score, same in scored if not same)
-        right, ties = right + (best > rival), ties + (best == rival)
-    found = recall_at_1(texts, images, groups)
-    assert ties > 0 and (found["value"], found["ties"]) == (right / 50, ties)
+def test_equal_captions_of_two_images_are_one_right_and_one_wrong(tmp_path):
+    rows = [{"image": colour, "caption": "a cat"} for colour in ("red", "blue", "red")]
+    metrics, _, model = evaluated(rows, tmp_path)
+    red, blue = cosines(model, ["a cat"], ["red", "blue"])[0]
+    expected = {"value": pytest.approx(2 / 3 if red > blue else 1 / 3), "count": 3, "ties": 0, "chance": 0.5}
+    assert metrics["text-to-image recall@1"] == expected
+
+
+def test_captions_and_negated_captions_are_paired_by_index_or_each_with_each():
+    assert pair_captions(1, 1) == [(0, 0)]
+    assert pair_captions(3, 3) == [(0, 0), (1, 1), (2, 2)]
+    assert pair_captions(1, 2) == [(0, 0), (0, 1)]
+    assert pair_captions(3, 2) == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
+    assert pair_captions(2, 0) == []
+
+
+def test_all_captions_of_a_list_are_evaluated(tmp_path):
+    rows = [
+        {
+            "image": "red",
+            "caption": ["a cat", "a dog"],
+            "negated_captions": ["no cat", "no dog"],
+            "negation_kinds": ["object", "verb"],
+        },
+        {
+            "image": "blue",
+            "caption": ["a man", "a car", "a hat"],
+            "negated_captions": ["no man", "no ball"],
+            "negation_kinds": ["object", "relation"],
+        },
+    ]
+    metrics, margins, model = evaluated(rows, tmp_path, caption=TEXTS)
+    pairs = [
+        ("a cat", "no cat", "red", "object"),
+        ("a dog", "no dog", "red", "verb"),
+        ("a man", "no man", "blue", "object"),
+        ("a man", "no ball", "blue", "relation"),
+        ("a car", "no man", "blue", "object"),
+        ("a car", "no ball", "blue", "relation"),
+        ("a hat", "no man", "blue", "object"),
+        ("a hat", "no ball", "blue", "relation"),
+    ]
+    expected = [np.subtract(*cosines(model, [true, false], [colour])[:, 0]) for true, false, colour, _ in pairs]
+    assert margins["negation pair accuracy"] == pytest.approx(expected, abs=1e-6)
+    found = metrics["negation pair accuracy"]
+    assert (found["value"], found["count"]) == (np.mean(np.array(expected) > 0), 8)
+    assert {kind: part["count"] for kind, part in found["categories"].items()} == {
+        "object": 4,
+        "relation": 3,
+        "verb": 1,
+    }
+    own = [0, 0, 1, 1, 1]
+    firsts = cosines(model, ["a cat", "a dog", "a man", "a car", "a hat"], ["red", "blue"]).argmax(axis=1)
+    recall = metrics["text-to-image recall@1"]
+    assert (recall["value"], recall["count"], recall["chance"]) == (np.mean(firsts == own), 5, 0.5)
 
 
 def test_ready_embeddings_train_as_pixels_do(tmp_path, monkeypatch):
