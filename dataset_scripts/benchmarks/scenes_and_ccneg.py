@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from conclip.data import pair_captions
 from conclip.errors import UsageError
 from dataset_scripts.benchmarks.files import dataset_rows, encoded_image, field, texts
 from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
@@ -53,11 +54,18 @@ def ccneg_rows(data_dir: Path) -> Iterator[tuple[int, dict]]:
 
 
 def pairs(rows: Iterable[tuple[int, dict]], path: Path | str) -> Iterator[dict]:
-    """Yield the caption against each negated caption; ids are row and index, such as "12/0"."""
+    """
+    Yield the caption against each negated caption; ids are row and index of the pair, such as "12/0". If `caption` is a
+    list, its captions are paired with the negated captions as training's evaluation does (`pair_captions`).
+    """
     for index, row in rows:
-        image, caption = encoded_image(row, "image", path, index), field(row, "caption", str, path, index)
-        for place, (negated, kind) in enumerate(_together(row, NEGATIONS, path, index)):
-            yield item(f"{index}/{place}", [image], [caption, negated], category=kind)
+        image, negations = encoded_image(row, "image", path, index), [*_together(row, NEGATIONS, path, index)]
+        # An empty list is refused as a missing caption is.
+        several = isinstance(row["caption"], list) and row["caption"]
+        captions = texts(row, "caption", path, index) if several else [field(row, "caption", str, path, index)]
+        for place, (caption, negation) in enumerate(pair_captions(len(captions), len(negations))):
+            negated, kind = negations[negation]
+            yield item(f"{index}/{place}", [image], [captions[caption], negated], category=kind)
 
 
 def true_negations(rows: Iterable[tuple[int, dict]], path: Path | str) -> Iterator[dict]:
@@ -95,9 +103,8 @@ def choices(rows: Iterable[tuple[int, dict]], path: Path | str, seed: int = 0) -
 
 def retrieval(rows: Iterable[tuple[int, dict]], path: Path | str) -> Iterator[dict]:
     """
-    Yield caption and image of each row, all in one pool. Several rows may have the same caption, and all their images
-    are then right. A caption may also be true of an image with another caption; this counts as wrong, so that no model
-    can reach 100 %.
+    Yield caption and image of each row, all in one pool. A caption may also be true of other images; these count as
+    wrong, so that no model can reach 100 %.
     """
     for index, row in rows:
         image, caption = encoded_image(row, "image", path, index), field(row, "caption", str, path, index)

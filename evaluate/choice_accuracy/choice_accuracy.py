@@ -52,8 +52,10 @@ Returns:
     items (`dict`, with return_items): correct and tie, one `bool` per item each, in order.
 
 Examples:
+    In the folder `evaluate/` of a clone:
+
     >>> import evaluate
-    >>> metric = evaluate.load("./evaluate/choice_accuracy")
+    >>> metric = evaluate.load("./choice_accuracy")
     >>> metric.compute(scores=[[0.3, 0.1, 0.2, 0.0], [0.2, 0.2, 0.1, 0.0], [0.1, 0.2]], answers=[0, 0, 1])
     {'accuracy': 0.6666666666666666, 'correct': 2, 'ties': 1, 'count': 3, 'chance': 0.3333333333333333}
 """

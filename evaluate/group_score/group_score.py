@@ -37,8 +37,10 @@ Returns:
     items (`dict`, with return_items): text_correct, text_tie and so on, one `bool` per item each, in order.
 
 Examples:
+    In the folder `evaluate/` of a clone:
+
     >>> import evaluate
-    >>> metric = evaluate.load("./evaluate/group_score")
+    >>> metric = evaluate.load("./group_score")
     >>> result = metric.compute(scores=[[[0.3, 0.1], [0.2, 0.4]], [[0.3, 0.3], [0.2, 0.4]]])
     >>> result["text_score"], result["image_score"], result["group_score"], result["image_ties"], result["count"]
     (1.0, 0.5, 0.5, 1, 2)

@@ -41,8 +41,10 @@ Returns:
     items (`dict`, with return_items): itt_correct, itt_tie and so on, one `bool` per item each, in order.
 
 Examples:
+    In the folder `evaluate/` of a clone:
+
     >>> import evaluate
-    >>> metric = evaluate.load("./evaluate/itt_tot")
+    >>> metric = evaluate.load("./itt_tot")
     >>> metric.compute(image_scores=[[0.3, 0.2, 0.1], [0.3, 0.1, 0.2]])
     {'itt': 0.5, 'itt_correct': 1, 'itt_ties': 0, 'count': 2, 'chance': 0.3333333333333333}
 """

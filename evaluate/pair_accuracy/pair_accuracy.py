@@ -39,8 +39,10 @@ Returns:
     items (`dict`, with return_items): correct and tie, one `bool` per pair each, in order.
 
 Examples:
+    In the folder `evaluate/` of a clone:
+
     >>> import evaluate
-    >>> metric = evaluate.load("./evaluate/pair_accuracy")
+    >>> metric = evaluate.load("./pair_accuracy")
     >>> metric.compute(true_scores=[0.31, 0.27, 0.22, 0.25], false_scores=[0.19, 0.27, 0.24, 0.11])
     {'accuracy': 0.5, 'correct': 2, 'ties': 1, 'count': 4, 'chance': 0.5}
 """

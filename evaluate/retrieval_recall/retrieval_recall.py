@@ -54,8 +54,10 @@ Returns:
         best right one; one of each a query, in order.
 
 Examples:
+    In the folder `evaluate/` of a clone:
+
     >>> import evaluate
-    >>> metric = evaluate.load("./evaluate/retrieval_recall")
+    >>> metric = evaluate.load("./retrieval_recall")
     >>> metric.compute(scores=[[0.3, 0.1, 0.2, 0.0], [0.2, 0.2, 0.1, 0.0]], positives=[[0], [1]], ks=[1, 2])
     {'recall_at_1': 0.5, 'recall_at_2': 1.0, 'chance_at_1': 0.25, 'chance_at_2': 0.5, 'ties_at_1': 1, \
 'ties_at_2': 0, 'median_rank': 1.5, 'count': 2}

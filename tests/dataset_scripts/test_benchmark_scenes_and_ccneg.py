@@ -121,6 +121,27 @@ def test_every_negated_caption_gives_an_item(rows):
     assert list(pairs([(3, row | {"negated_captions": [], "negation_kinds": []})], "somewhere")) == []
 
 
+def test_every_caption_of_a_list_gives_items(rows):
+    row = rows[0] | {"negated_captions": ["no one", "no two"], "negation_kinds": ["object", "verb"]}
+    by_index = list(pairs([(7, row | {"caption": ["one", "two"]})], "somewhere"))
+    assert [(item["id"], *item["captions"], item["category"]) for item in by_index] == [
+        ("7/0", "one", "no one", "object"),
+        ("7/1", "two", "no two", "verb"),
+    ]
+    each_with_each = list(pairs([(7, row | {"caption": ["one", "two", "three"]})], "somewhere"))
+    assert [(item["id"], *item["captions"], item["category"]) for item in each_with_each] == [
+        ("7/0", "one", "no one", "object"),
+        ("7/1", "one", "no two", "verb"),
+        ("7/2", "two", "no one", "object"),
+        ("7/3", "two", "no two", "verb"),
+        ("7/4", "three", "no one", "object"),
+        ("7/5", "three", "no two", "verb"),
+    ]
+    for caption in ([], ["one", " "]):
+        with pytest.raises(UsageError, match="somewhere, row 7: 'caption' is "):
+            list(pairs([(7, row | {"caption": caption})], "somewhere"))
+
+
 @pytest.mark.parametrize("items", [pairs, true_negations, choices, scenes_and_ccneg.retrieval])
 @pytest.mark.parametrize(
     "changes",

@@ -1,5 +1,8 @@
 """Every folder of evaluate/ is complete, uploads alone, loads offline by its path and shows examples that are true."""
 
+import doctest
+import importlib
+import inspect
 import json
 import os
 import re
@@ -8,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import evaluate
 import pytest
 from metric_columns import METRICS, random_columns
 
@@ -16,7 +20,7 @@ FOLDERS = sorted(path.parent for path in (ROOT / "evaluate").glob("*/*.py") if p
 EXAMPLES = {"card": 7, "class": 3, "function": 2}
 
 SCRIPT = """
-import doctest, json, pathlib, re, socket, sys
+import doctest, json, os, pathlib, re, socket, sys
 
 def no_network(*args, **kwargs):
     raise AssertionError("the metric asked for the network")
@@ -24,14 +28,17 @@ def no_network(*args, **kwargs):
 socket.socket.connect = socket.getaddrinfo = no_network
 import evaluate
 
-outcome = {}
+outcome, root = {}, pathlib.Path.cwd()
 for name, columns in json.load(sys.stdin).items():
+    os.chdir(root)
     metric = evaluate.load(f"./evaluate/{name}")
     function = getattr(sys.modules[type(metric).__module__], name)
     outcome[name] = {"result": metric.compute(**columns), "examples": {}, "from": function.__module__}
     card = pathlib.Path(f"evaluate/{name}/README.md").read_text(encoding="utf-8")
     card = "\\n".join(re.findall("```python\\n(.*?)```", card, flags=re.DOTALL))
     for kind, text in {"card": card, "class": type(metric).__doc__, "function": function.__doc__}.items():
+        # The example of the class is for someone in that folder.
+        os.chdir(root / "evaluate" if kind == "class" else root)
         example = doctest.DocTestParser().get_doctest(text, {name: function}, f"{name}, {kind}", None, 0)
         tried = doctest.DocTestRunner().run(example, out=sys.stderr.write)
         outcome[name]["examples"][kind] = [tried.attempted, tried.failed]
@@ -67,6 +74,27 @@ def test_loads_by_path_offline_and_documented_examples_print_what_they_say(tmp_p
             tried, wrong = outcome[name]["examples"][kind]
             assert tried >= least, f"the examples of the {kind} of {name} were not found"
             assert wrong == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_passes_the_checks_of_the_library_on_its_own_metrics(name, tmp_path, monkeypatch):
+    """
+    What `LocalModuleTest.test_load` in tests/test_metric_common.py of https://github.com/huggingface/evaluate asks of
+    each folder in `metrics/`.
+    """
+    (tmp_path / "metrics").symlink_to(ROOT / "evaluate")
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(
+        evaluate.loading.evaluation_module_factory(f"metrics/{name}", module_type="metric").module_path
+    )
+    metric = evaluate.loading.import_main_class(module.__name__)
+    parameters = inspect.signature(metric._compute).parameters.values()
+    assert all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters)
+    load = evaluate.load
+    monkeypatch.setattr(evaluate, "load", lambda path, *args, **options: load(f"metrics/{path}", *args, **options))
+    monkeypatch.setattr(doctest, "ELLIPSIS_MARKER", "[...]")
+    result = doctest.testmod(module, raise_on_error=True)
+    assert result.failed == 0 and result.attempted > 1
 
 
 def test_every_metric_is_tested():
