@@ -75,7 +75,7 @@ def ours(model: ConCLIPModel, tokenizer, reader: ItemReader, accelerator: Accele
         embedder = ImageEmbedder(image_processor(), accelerator, batch_size, 0, Path(cache))
         own_tokenizer = TextTokenizer(tokenizer, config.max_position_embeddings, config.eos_token_id)
         scorer = EmbeddingScorer(cached_clip(model, own_tokenizer, embedder, batch_size))
-        score_items(reader, scorer, lambda items, scores: collected.extend(scores))
+        score_items(reader, scorer, lambda samples: collected.extend(sample["scores"] for sample in samples))
     return np.concatenate(collected)
 
 

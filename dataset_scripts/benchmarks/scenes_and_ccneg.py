@@ -55,8 +55,8 @@ def ccneg_rows(data_dir: Path) -> Iterator[tuple[int, dict]]:
 
 def pairs(rows: Iterable[tuple[int, dict]], path: Path | str) -> Iterator[dict]:
     """
-    Yield the caption against each negated caption; ids are row and index of the pair, such as "12/0". If `caption` is a
-    list, its captions are paired with the negated captions as training's evaluation does (`pair_captions`).
+    Yield the caption against each negated caption; ids are row and index of the pair, such as "12/0". A list of
+    captions is paired with the negated captions as in training's evaluation (`pair_captions`).
     """
     for index, row in rows:
         image, negations = encoded_image(row, "image", path, index), [*_together(row, NEGATIONS, path, index)]

@@ -167,9 +167,7 @@ class PairAccuracy(evaluate.Metric):
         categories = categories or [""] * len(true_scores)
         super().add_batch(true_scores=true_scores, false_scores=false_scores, categories=categories)
 
-    def _compute(
-        self, true_scores, false_scores, categories, skipped_categories=(), min_count=1, return_items=False
-    ):
+    def _compute(self, true_scores, false_scores, categories, skipped_categories=(), min_count=1, return_items=False):
         return pair_accuracy(
             true_scores,
             false_scores,

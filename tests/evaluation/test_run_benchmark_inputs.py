@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from benchmark_runs import evaluate_models, items_of, refusal, report_of
+from benchmark_runs import evaluate_models, refusal, report_of, samples_of
 from other_models import save_other
 from PIL import ExifTags, Image
 from tiny import save_tiny, tiny_processor
@@ -50,8 +50,8 @@ def files(tmp_path_factory):
 
 def scores(files, model, output_dir, **options) -> np.ndarray:
     """Return the scores of the first item, (images, captions)."""
-    evaluate_models([model], [f"two_by_two:{files}"], files, output_dir, save_items=True, **options)
-    return np.array(items_of(output_dir, "tiny", "mine")[0]["scores"])
+    evaluate_models([model], [f"two_by_two:{files}"], files, output_dir, log_samples=True, **options)
+    return np.array(samples_of(output_dir, "tiny", "mine")[0]["scores"])
 
 
 @torch.no_grad()
