@@ -12,6 +12,7 @@ EXPECTED = {
     "A dog\u2019s \u201cball\u201d": 'a dog\'s "ball"',
     "a cat &amp; a dog": "a cat & a dog",
     "&amp;lt;b&amp;gt;": "<b>",
+    "<b> &amp;amp; &amp;lt;": "<b> & <",
     "a caf\xc3\xa9 sign": "a caf\xe9 sign",
     "  a\xa0b\n\tc ": "a b c",
     "\ufb01re": "fire",
