@@ -86,7 +86,8 @@ def test_a_matching_score_has_no_retrieval(data, tmp_path, capsys):  # noqa: F81
         "annotations": [{"image_id": at, "id": at, "caption": f"a dog number {at}"} for at in range(len(names))],
     }
     (data / "coco" / "annotations" / "captions_val2017.json").write_text(json.dumps(captions))
-    evaluate_models([tmp_path / "blip"], ["coco-val2017-retrieval"], data, tmp_path / "out")
+    evaluate_models([tmp_path / "blip"], ["coco-val2017-retrieval"], data, tmp_path / "out", log_samples=True)
+    assert [path.parent.name for path in (tmp_path / "out" / "samples").rglob("*.jsonl")] == ["blip (ITC)"]
     key = ("coco-val2017-retrieval", "text-to-image recall@1", "")
     assert report_of(tmp_path / "out", "blip (ITM)")[key] is None
     assert 0 <= report_of(tmp_path / "out", "blip (ITC)")[key] <= 1

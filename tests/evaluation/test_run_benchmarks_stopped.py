@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmark_runs import command, evaluate_models, refusal, report_of, run
+from benchmark_runs import command, evaluate_models, refusal, report_of, run, samples_of
+from small_benchmarks import WORDS
 from tiny import save_tiny
 
 from modeling_conclip import ConCLIPModel
@@ -57,9 +58,17 @@ def test_a_run_continues_from_its_cached_embeddings(data, models, tmp_path, monk
 
 
 def test_two_processes_give_the_numbers_of_one(data, models, tmp_path):  # noqa: F811
-    options = {"log_samples": True}
-    evaluate_models([models["two"]], ["sugarcrepe"], data, tmp_path / "one", **options)
-    argv = command([models["two"]], ["sugarcrepe"], data, tmp_path / "both", **options)
+    for folder in data.iterdir():
+        (tmp_path / "data" / folder.name).mkdir(parents=True)
+        for path in folder.iterdir():
+            (tmp_path / "data" / folder.name / path.name).symlink_to(path)
+    images = sorted(path.name for path in (data / "coco" / "val2017").iterdir())
+    captions = [{"image": name, "caption": [f"a {word}", "a cat"]} for name, word in zip(images, WORDS, strict=False)]
+    (tmp_path / "data" / "coco" / "coco_karpathy_test.json").write_text(json.dumps(captions))
+    (tmp_path / "data" / "coco" / "val2014").symlink_to(data / "coco" / "val2017")
+    inputs = [models["two"]], ["sugarcrepe", "coco-retrieval"], tmp_path / "data"
+    evaluate_models(*inputs, tmp_path / "one", log_samples=True)
+    argv = command(*inputs, tmp_path / "both", log_samples=True)
     path = os.pathsep.join([str(SCRIPT.parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(SCRIPT), *argv],
@@ -72,10 +81,12 @@ def test_two_processes_give_the_numbers_of_one(data, models, tmp_path):  # noqa:
     assert done.stdout.count("Written: ") == 1
     report = json.loads((tmp_path / "both" / "benchmarks.json").read_text())
     assert report["command"].startswith("accelerate launch --num_processes 2")
-    # Each embedded a share.
+    # Each embedded a share: of the images, and of the texts of both benchmarks.
     shards = list((tmp_path / "both" / "cache").glob("*/shard-*.safetensors"))
-    assert len(shards) == 4
+    assert len(shards) == 6
     assert report_of(tmp_path / "both", whole_rows=True) == report_of(tmp_path / "one", whole_rows=True)
+    both, one = (samples_of(tmp_path / folder, "two", "coco-retrieval") for folder in ("both", "one"))
+    assert both == one and len(one) == 16 + 8
 
 
 @pytest.mark.parametrize(
