@@ -40,7 +40,7 @@ def command(inputs: dict, output_dir: Path, **options) -> list[str]:
         "eval_steps": 100,
         "report_to": "jsonl",
     }
-    if options.get("eval_split") == "none":
+    if "none" in (inputs.get("eval_split"), options.get("eval_split")):
         del defaults["eval_steps"]
     argv = []
     for name, value in {**inputs, **defaults, **options}.items():
