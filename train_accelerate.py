@@ -77,11 +77,7 @@ def run(
         use_all_cores(accelerator)
 
     # Load
-    with accelerator.main_process_first():
-        train_dataset = load(data_args, data_args.train_split, data_args.max_train_samples)
-        eval_dataset = None
-        if data_args.eval_split != "none":
-            eval_dataset = load(data_args, data_args.eval_split, data_args.max_eval_samples)
+    train_dataset, eval_dataset, eval_split = load(data_args, training_args, accelerator)
     base = model_args.model_name_or_path or str(base_clip(output_dir.parent, training_args.dataloader_num_workers))
     model, processor = load_model(base, model_args.revision, freeze_image_encoder=not model_args.train_image_encoder)
 
@@ -109,10 +105,10 @@ def run(
     if eval_dataset is not None:
         results = trainer.create_model_card(
             dataset_name=data_args.dataset_name or "scenes",
-            split=data_args.eval_split,
+            split=eval_split,
             base_model=base,
             command=command,
-            arguments={"model": asdict(model_args), "data": asdict(data_args), "training": asdict(training_args)},
+            arguments={"model": asdict(model_args), "data": asdict(data_args), "training": asdict(trainer.args)},
         )
         table = format_table(table_rows(before, after), results["title"])
         accelerator.print(
@@ -123,15 +119,60 @@ def run(
         trainer.push_to_hub()
 
 
-def load(data_args: DataArguments, split: str, max_samples: int | None):
-    """Load a split of the dataset, or of the scenes if no dataset is named."""
-    from conclip.data import load_split
+def load(data_args: DataArguments, training_args: ConCLIPTrainingArguments, accelerator):
+    """
+    Load the rows to train and evaluate on.
+
+    Returns:
+        The training rows; the rows to evaluate on and the name of their split, `None` without an evaluation.
+    """
+    from conclip.data import first_rows, require_columns, split_names
+    from conclip.embedding.image_column import ImageColumn
+    from conclip.embedding.images import embedding_cache_dir, image_keys
+    from conclip.training.splits import default_eval_split, hold_out_images
+
+    name, train_split, eval_split = data_args.dataset_name or "scenes", data_args.train_split, data_args.eval_split
+    with accelerator.main_process_first():
+        train_dataset, eval_dataset = load_rows(data_args, training_args, train_split), None
+        if eval_split is None:
+            names = split_names(name, data_args.dataset_config_name) if data_args.dataset_name else ["train", "test"]
+            eval_split = default_eval_split(names, train_split)
+            if eval_split not in ("test", None):
+                accelerator.print(f"{name} has no split 'test': evaluating on {eval_split!r}.")
+        if eval_split not in ("none", None):
+            eval_dataset = load_rows(data_args, training_args, eval_split)
+    if eval_split is None:
+        column = training_args.image_column
+        require_columns(train_dataset, {"--image_column": column}, train_split)
+        images = ImageColumn(train_dataset, column, train_split)
+        keys = image_keys(images, embedding_cache_dir(training_args.embedding_cache_dir), accelerator)
+        train_dataset, eval_dataset, note = hold_out_images(train_dataset, keys, training_args.seed)
+        eval_split = "held-out"
+        accelerator.print(f"{name} has no split to evaluate on: {note}; --eval_split none trains on all rows.")
+    if eval_dataset is not None:
+        eval_dataset = first_rows(eval_dataset, data_args.max_eval_samples)
+    return first_rows(train_dataset, data_args.max_train_samples), eval_dataset, eval_split
+
+
+def load_rows(data_args: DataArguments, training_args: ConCLIPTrainingArguments, split: str):
+    """Load a split of the dataset, or of the scenes if no dataset is named; paths of images become images."""
+    from conclip.data import data_folder, load_split
+    from conclip.embedding.image_files import as_image_column
     from dataset_scripts.scenes import load_scenes
 
-    if data_args.dataset_name:
-        return load_split(data_args.dataset_name, data_args.dataset_config_name, split, max_samples)
-    scenes = load_scenes(split)
-    return scenes if max_samples is None else scenes.select(range(min(max_samples, len(scenes))))
+    if not data_args.dataset_name:
+        return load_scenes(split)
+    dataset = load_split(data_args.dataset_name, data_args.dataset_config_name, split)
+    if training_args.image_column not in dataset.column_names and "source_caption" in dataset.column_names:
+        raise UsageError(
+            f"--dataset_name {data_args.dataset_name} holds texts alone: repeat `conclip negate` with --image_column, "
+            "which puts the images into the folder."
+        )
+    texts = (training_args.caption_column, training_args.negated_caption_column)
+    for column in (training_args.image_column, training_args.distractor_image_column):
+        if column in dataset.column_names and column not in texts:
+            dataset = as_image_column(dataset, column, data_args.image_dir or data_folder(data_args.dataset_name))
+    return dataset
 
 
 if __name__ == "__main__":

@@ -10,15 +10,15 @@ from conclip.errors import UsageError, one_line
 from conclip.text_files import text_options
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, DatasetDict
 
 FILE_FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+# Of columns, in a message.
+MOST_NAMES = 12
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .gif .webp .tif .tiff .ppm .pgm".split())
 
 
-def load_split(
-    dataset_name: str, dataset_config_name: str | None = None, split: str = "train", max_samples: int | None = None
-) -> Dataset:
+def load_split(dataset_name: str, dataset_config_name: str | None = None, split: str = "train") -> Dataset:
     """
     Load one split of a dataset.
 
@@ -30,12 +30,38 @@ def load_split(
             semicolons or tabs.
         dataset_config_name: configuration of the dataset.
         split: as `load_dataset` takes it, e.g. "train" or "train[:100]".
-        max_samples: keep only the first rows.
 
     Raises:
         UsageError: there is no such dataset, configuration or split, the split has no rows, or a text file is in
             another encoding.
     """
+    dataset = _load(dataset_name, dataset_config_name, split)
+    if len(dataset) == 0:
+        raise UsageError(f"--dataset_name {dataset_name}: the split {split!r} has no rows.")
+    return dataset
+
+
+def split_names(dataset_name: str, dataset_config_name: str | None = None) -> list[str]:
+    """
+    Return the names of a dataset's splits; a file is one split, "train".
+
+    Raises:
+        UsageError: there is no such dataset or configuration.
+    """
+    return ["train"] if Path(dataset_name).is_file() else list(_load(dataset_name, dataset_config_name, None))
+
+
+def first_rows(dataset: Dataset, count: int | None) -> Dataset:
+    """Return at most the first `count` rows, by default all."""
+    return dataset if count is None else dataset.select(range(min(count, len(dataset))))
+
+
+def source_row(dataset: Dataset, row: int) -> int:
+    """Return the number that a row had before rows were selected, for messages."""
+    return row if dataset._indices is None else dataset._indices.column(0)[row].as_py()
+
+
+def _load(dataset_name: str, dataset_config_name: str | None, split: str | None) -> Dataset | DatasetDict:
     # Imported late: it takes a second, which a list of image files does not need.
     from datasets import load_dataset
     from datasets.exceptions import DatasetGenerationError
@@ -43,20 +69,17 @@ def load_split(
     path = Path(dataset_name)
     try:
         if path.is_file():
-            dataset = _load_file(path, split)
-        else:
-            options = folder_options(path, dataset_config_name) if path.is_dir() else {}
-            dataset = load_dataset(dataset_name, dataset_config_name, split=split, **options)
+            return _load_file(path, split)
+        options = folder_options(path, dataset_config_name) if path.is_dir() else {}
+        return load_dataset(dataset_name, dataset_config_name, split=split, **options)
     except UsageError:
         raise
     # `datasets` reports a wrong path, configuration or split by many kinds of error; each says which.
     except Exception as error:
         # This one only says that something went wrong.
         cause = error.__cause__ or error if isinstance(error, DatasetGenerationError) else error
-        raise UsageError(f"--dataset_name {dataset_name}, split {split!r}: {one_line(cause)}") from error
-    if len(dataset) == 0:
-        raise UsageError(f"--dataset_name {dataset_name}: the split {split!r} has no rows.")
-    return dataset if max_samples is None else dataset.select(range(min(max_samples, len(dataset))))
+        of_split = f", split {split!r}" if split else ""
+        raise UsageError(f"--dataset_name {dataset_name}{of_split}: {one_line(cause)}") from error
 
 
 def _load_file(path: Path, split: str) -> Dataset:
@@ -97,10 +120,12 @@ def require_columns(dataset: Dataset, columns: dict[str, str], split: str) -> No
         UsageError: the dataset lacks one of the columns.
     """
     for option, column in columns.items():
-        if column not in dataset.column_names:
-            raise UsageError(
-                f"{option} {column}: the split {split!r} has no such column, only {', '.join(dataset.column_names)}."
-            )
+        names = dataset.column_names
+        if column not in names:
+            listed = ", ".join(names[:MOST_NAMES])
+            if len(names) > MOST_NAMES:
+                listed += f" and {len(names) - MOST_NAMES:,} more"
+            raise UsageError(f"{option} {column}: the split {split!r} has no such column, only {listed}.")
 
 
 def text_lists(dataset: Dataset, column: str, split: str, may_be_empty: bool = False) -> list[list[str]]:
@@ -114,10 +139,12 @@ def text_lists(dataset: Dataset, column: str, split: str, may_be_empty: bool = F
     rows = [value if isinstance(value, list) else [value] for value in values]
     for index, texts in enumerate(rows):
         if not texts and not may_be_empty:
-            raise UsageError(f"Split {split!r}, row {index}: {column} is an empty list; it needs a caption.")
+            row = source_row(dataset, index)
+            raise UsageError(f"Split {split!r}, row {row}: {column} is an empty list; it needs a caption.")
         for text in texts:
             if not isinstance(text, str) or not text.strip():
-                raise UsageError(f"Split {split!r}, row {index}: {column} holds {text!r}, not a caption.")
+                row = source_row(dataset, index)
+                raise UsageError(f"Split {split!r}, row {row}: {column} holds {text!r}, not a caption.")
     return rows
 
 

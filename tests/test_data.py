@@ -6,7 +6,7 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 
-from conclip.data import image_files, load_split
+from conclip.data import first_rows, image_files, load_split, require_columns, source_row, split_names, text_lists
 from conclip.errors import UsageError
 
 ROWS = [{"image": f"{number}.jpg", "caption": f"a dog, number {number}"} for number in range(5)]
@@ -32,8 +32,9 @@ def test_a_file_is_the_split_that_is_asked_for(tmp_path, suffix):
     assert load_split(str(path)).to_list() == ROWS
     assert load_split(str(path), split="validation").to_list() == ROWS
     assert load_split(str(path), split="train[1:3]").to_list() == ROWS[1:3]
-    assert load_split(str(path), max_samples=2).to_list() == ROWS[:2]
-    assert len(load_split(str(path), max_samples=99)) == len(ROWS)
+    assert first_rows(load_split(str(path)), 2).to_list() == ROWS[:2]
+    assert len(first_rows(load_split(str(path)), 99)) == len(ROWS)
+    assert split_names(str(path)) == ["train"]
 
 
 def test_a_folder_of_images_with_captions(tmp_path):
@@ -123,3 +124,24 @@ def test_a_split_without_rows(tmp_path):
 def test_a_folder_that_does_not_exist(tmp_path):
     with pytest.raises(UsageError, match="--dataset_name .*nowhere, split 'train': "):
         load_split(str(tmp_path / "nowhere"))
+
+
+def test_the_splits_of_a_folder(tmp_path):
+    for name in ("train", "validation"):
+        write_file(tmp_path, ".jsonl").rename(tmp_path / f"{name}.jsonl")
+    assert split_names(str(tmp_path)) == ["train", "validation"]
+    with pytest.raises(UsageError, match="--dataset_name .*nowhere: "):
+        split_names(str(tmp_path / "nowhere"))
+
+
+def test_messages_count_the_rows_of_the_file(tmp_path):
+    dataset = Dataset.from_dict({"caption": ["a", "b", "c", " "]}).select([3, 1])
+    assert [source_row(dataset, row) for row in (0, 1)] == [3, 1]
+    with pytest.raises(UsageError, match="Split 'train', row 3: caption holds ' '"):
+        text_lists(dataset, "caption", "train")
+
+
+def test_of_very_many_columns_some_are_named():
+    dataset = Dataset.from_dict({f"{number}.jpg": ["a dog"] for number in range(6_000)})
+    with pytest.raises(UsageError, match=r"only 0.jpg, 1.jpg, .*, 11.jpg and 5,988 more\.$"):
+        require_columns(dataset, {"--caption_column": "caption"}, "train")

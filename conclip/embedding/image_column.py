@@ -5,6 +5,7 @@ import PIL.Image
 import torch
 from datasets import Dataset, Image
 
+from conclip.data import source_row
 from conclip.embedding.image_files import ImageError, as_image_column, decode, read_encoded
 from conclip.embedding.image_hashes import StoredImages
 from conclip.errors import UsageError
@@ -54,13 +55,16 @@ class ImageColumn(torch.utils.data.Dataset):
         Raises:
             UsageError: the image cannot be read.
         """
-        row, (content, path) = self.stored.rows[index], self.stored.value(index)
+        content, path = self.stored.value(index)
         try:
             return decode(read_encoded(content, path), self.stored.mode)
         except ImageError as error:
             what = f"{self.stored.column}: {error.naming(path)}"
-            raise UsageError(f"Split {self.split!r}, row {row}: cannot read {what}.") from error
+            raise UsageError(f"Split {self.split!r}, row {self._row(index)}: cannot read {what}.") from error
 
     def where(self, index: int) -> str:
         """Return split, row and column of an image, to begin a message with."""
-        return f"Split {self.split!r}, row {self.stored.rows[index]}: {self.stored.column}"
+        return f"Split {self.split!r}, row {self._row(index)}: {self.stored.column}"
+
+    def _row(self, index: int) -> int:
+        return source_row(self.stored.dataset, int(self.stored.rows[index]))

@@ -91,6 +91,37 @@ def require_finite(embeds: torch.Tensor, images: ImageColumn, at: np.ndarray) ->
         )
 
 
+def image_keys(images: ImageColumn, cache_dir: Path, accelerator: Accelerator) -> np.ndarray:
+    """
+    Return the content keys of images; each process reads its share, unless `cache_dir` has their index.
+
+    Returns:
+        uint8, (images, 16), the same on every process.
+
+    Raises:
+        UsageError: an image cannot be read, or `cache_dir` cannot be written to.
+    """
+    count = len(images)
+    path = images.stored.index_path(cache_dir) if accelerator.is_main_process else None
+    (keys,) = broadcast_object_list([load_index(path, count)])
+    if keys is None:
+        start, stop = (count * (accelerator.process_index + step) // accelerator.num_processes for step in (0, 1))
+        own = images.stored.keys(start, stop, show_progress=accelerator.is_local_main_process)
+        keys = np.concatenate(gather_object([own]))
+        if path:
+            try:
+                save_index(path, keys)
+            except WriteError as error:
+                raise UsageError(f"--embedding_cache_dir: {error}") from error
+    for index in np.flatnonzero(~keys.any(axis=1)).tolist():
+        # Raises an error with the reason.
+        images[index]
+        raise UsageError(
+            f"{images.where(index)} could not be read at first, but could a moment later: start the command again."
+        )
+    return keys
+
+
 @dataclass
 class KeyedImages(torch.utils.data.Dataset):
     """
@@ -198,22 +229,7 @@ class ImageEmbedder:
 
     def keys(self, images: ImageColumn) -> np.ndarray:
         """Return the keys of the images, uint8, (images, 16), the same on every process."""
-        accelerator, count = self.accelerator, len(images)
-        path = images.stored.index_path(self.cache_dir) if accelerator.is_main_process else None
-        (keys,) = broadcast_object_list([load_index(path, count)])
-        if keys is None:
-            start, stop = (count * (accelerator.process_index + step) // accelerator.num_processes for step in (0, 1))
-            own = images.stored.keys(start, stop, show_progress=accelerator.is_local_main_process)
-            keys = np.concatenate(gather_object([own]))
-            if path:
-                save_index(path, keys)
-        for index in np.flatnonzero(~keys.any(axis=1)).tolist():
-            # Raises an error with the reason.
-            images[index]
-            raise UsageError(
-                f"{images.where(index)} could not be read at first, but could a moment later: start the command again."
-            )
-        return keys
+        return image_keys(images, self.cache_dir, self.accelerator)
 
     def _embed(
         self,

@@ -83,12 +83,18 @@ class DataArguments:
     """The rows to train and evaluate on."""
 
     dataset_name: str | None = option(
-        None, "Hub id, local folder or file (.jsonl, .json, .csv, .parquet); by default, generated scenes"
+        None, "Hub id, local folder or file (.jsonl, .json, .csv, .tsv, .parquet); by default, generated scenes"
     )
     dataset_config_name: str | None = option(None, "configuration (subset) of the dataset")
     train_split: str = option("train", "split to train on")
-    eval_split: str = option(
-        "test", "split to evaluate on before and after training and in between; none for no evaluation"
+    eval_split: str | None = option(
+        None,
+        "split to evaluate on before and after training and in between; none for no evaluation; by default, test or "
+        "validation if the dataset has one, otherwise a tenth of the images (at most 1,000), held out of the training "
+        "split with all their rows",
+    )
+    image_dir: str = option(
+        "", "folder that paths in the image columns are relative to; by default, that of the dataset"
     )
     max_train_samples: int | None = option(None, "use only the first rows of the training split", at_least=1)
     max_eval_samples: int | None = option(None, "use only the first rows of the evaluation split", at_least=1)
@@ -106,10 +112,11 @@ class ConCLIPTrainingArguments:
     """
 
     output_dir: str = option("outputs/conclip", "folder for the model, its card, results, logs and checkpoints")
-    loss: str = option(
-        "conclip",
+    loss: str | None = option(
+        None,
         "conclip: CLIP's loss with negated captions and distractors as extra negatives, and distractor to negated "
-        "caption; negclip: with negated captions only; clip: CLIP's own loss",
+        "caption; negclip: with negated captions only; clip: CLIP's own loss; by default, the first of these for "
+        "which the dataset has the columns",
         choices=["conclip", "negclip", "clip"],
     )
     image_to_text_weight: float = option(
@@ -121,7 +128,7 @@ class ConCLIPTrainingArguments:
     distractor_weight: float = option(
         1.0, "weight of the loss term L3, distractor image to its negated caption", at_least=0
     )
-    image_column: str = option("image", "column with the images")
+    image_column: str = option("image", "column with the images, or their paths, URLs or bytes")
     caption_column: str = option("caption", "column with the true captions")
     negated_caption_column: str = option(
         "negated_captions", "column with the negated captions: a text, or a list from which each epoch takes one"
@@ -267,14 +274,14 @@ def refuse_options_without_effect(
     elif Path(model.model_name_or_path).is_dir():
         parser.without_effect(["revision"], f"on the local folder {model.model_name_or_path}")
     if data.dataset_name is None:
-        parser.without_effect(["dataset_config_name"], "without --dataset_name")
+        parser.without_effect(["dataset_config_name", "image_dir"], "without --dataset_name")
     elif Path(data.dataset_name).is_file():
         parser.without_effect(["dataset_config_name"], f"on the file {data.dataset_name}")
     if data.eval_split == "none":
         parser.without_effect(["max_eval_samples", "eval_steps"], "with --eval_split none")
     if training.loss == "clip":
         parser.without_effect(["text_to_image_weight", "image_to_text_weight"], "with --loss clip")
-    if training.loss != "conclip":
+    if training.loss in ("negclip", "clip"):
         names = ["distractor_weight"] if training.distractor_weight else []
         parser.without_effect(
             [*names, "distractor_image_column"], f"with --loss {training.loss}, which uses no distractors"

@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from transformers import ProcessorMixin
 
 from conclip.atomic_write import writable_folder
+from conclip.data import require_columns
 from conclip.embedding.images import ImageEmbedder, embedding_cache_dir
 from conclip.embedding.texts import cached_tokens
 from conclip.errors import UsageError
@@ -38,6 +39,7 @@ from conclip.training.checkpoints import (
     save_checkpoint,
 )
 from conclip.training.collator import PairCollator
+from conclip.training.default_loss import default_loss, require_values
 from conclip.training.evaluator import Evaluator
 from conclip.training.pair_dataset import PairRows
 from conclip.training.report import table_rows, verdict, write_report
@@ -104,6 +106,7 @@ class ConCLIPTrainer:
             # Lets a notebook train again with another precision.
             AcceleratorState._reset_state()
             accelerator = make_accelerator(args)
+        args = with_loss(args, train_dataset, accelerator)
         self.args, self.processing_class, self.accelerator = args, processing_class, accelerator
         self.output_dir = Path(args.output_dir)
         set_seed(args.seed)
@@ -285,6 +288,26 @@ class ConCLIPTrainer:
         if self.accelerator.is_main_process:
             push(self.args.hub_model_id, self.output_dir, type(unwrap_lora(self.model)).__name__)
         self.accelerator.wait_for_everyone()
+
+
+def with_loss(args: ConCLIPTrainingArguments, dataset: Dataset, accelerator: Accelerator) -> ConCLIPTrainingArguments:
+    """
+    Return the arguments with a loss: where the user named none, the first that the data allows, and say so.
+
+    Raises:
+        UsageError: the data has not what a loss that was named needs, or lacks a column that was named.
+    """
+    columns = {f"--{name}": getattr(args, name) for name in ("negated_caption_column", "distractor_image_column")}
+    if args.loss:
+        require_values(dataset, args.loss, *columns.values())
+        return args
+    defaults = {f"--{item.name}": item.default for item in fields(args)}
+    named = {option: column for option, column in columns.items() if column != defaults[option]}
+    require_columns(dataset, named, str(dataset.split or "train"))
+    loss, note = default_loss(dataset, *columns.values())
+    if note:
+        accelerator.print(note)
+    return replace(args, loss=loss)
 
 
 def make_accelerator(args: ConCLIPTrainingArguments) -> Accelerator:

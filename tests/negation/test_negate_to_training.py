@@ -1,11 +1,12 @@
 """From captions and images to a tuned model: embed, search distractors, negate, train, each by its command line."""
 
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
-from runs import command, run
+from runs import command, refusal, run
 from small_benchmarks import write_images
 from tiny import save_tiny
 
@@ -75,6 +76,37 @@ def test_every_step_reads_what_the_one_before_it_wrote(inputs):
     )
     assert run(argv) == 0
     assert "true negation accuracy" in (inputs / "tuned" / "results.json").read_text()
+
+
+def test_captions_alone_lead_to_a_model(inputs, capsys, monkeypatch):
+    """Three captions for each image, no further option, in another working directory, after the folder has moved."""
+    lines = [json.loads(line) for line in (inputs / "captions.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["caption"] = [f"{line['caption']} {place}" for place in ("in a park", "near a tree", "by a car")]
+    (inputs / "images" / "captions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    captions = ["--dataset_name", str(inputs / "images" / "captions.jsonl"), "--output_dir", str(inputs / "negated")]
+    assert negate([*captions, "--image_column", "image"]) == 0
+    assert negate([*captions[:3], str(inputs / "texts")]) == 0
+    (inputs / "elsewhere").mkdir()
+    (inputs / "negated").rename(inputs / "elsewhere" / "moved")
+    shutil.rmtree(inputs / "images")
+    monkeypatch.chdir(inputs / "elsewhere")
+    defaults = {"max_steps": 2, "per_device_train_batch_size": 4, "embedding_cache_dir": inputs / "cache"}
+    argv = command({"model_name_or_path": inputs / "clip", "dataset_name": "moved"}, inputs / "tuned", **defaults)
+    capsys.readouterr()
+    assert run(argv) == 0
+    out = capsys.readouterr().out
+    assert (
+        "moved has no split to evaluate on: 1 of its 12 images (3 rows), drawn with --seed 42, are held out; " in out
+    )
+    assert "training with the paper's loss without them" in out and "Training with the negclip loss: 33 rows" in out
+    assert json.loads((inputs / "tuned" / "results.json").read_text())["split"] == "held-out"
+    texts = command(
+        {"model_name_or_path": inputs / "clip", "dataset_name": inputs / "texts"}, inputs / "no", **defaults
+    )
+    assert refusal(texts, capsys).endswith(
+        "holds texts alone: repeat `conclip negate` with --image_column, which puts the images into the folder."
+    )
 
 
 def test_a_table_of_other_rows_is_refused(inputs, capsys):

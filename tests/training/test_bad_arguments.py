@@ -83,6 +83,7 @@ WITHOUT_EFFECT = [
     ("--lora_rank 8 --use_lora false", "without --use_lora."),
     ("--revision main --model_name_or_path .", "on the local folder .."),
     ("--dataset_config_name default", "without --dataset_name."),
+    ("--image_dir images", "without --dataset_name."),
     ("--dataset_config_name default --dataset_name rows.csv", "on the file rows.csv."),
     ("--max_eval_samples 9 --eval_split none", "with --eval_split none."),
     ("--eval_steps 9 --eval_split none", "with --eval_split none."),

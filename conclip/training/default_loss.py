@@ -1,0 +1,65 @@
+"""The losses that a dataset allows."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset
+
+from conclip.errors import UsageError
+from conclip.training.pair_dataset import DISTRACTOR_LOSSES, NEGATED_LOSSES
+
+ROWS_AT_A_TIME = 1_000
+
+
+def default_loss(dataset: Dataset, negated_caption_column: str, distractor_image_column: str) -> tuple[str, str]:
+    """
+    Choose the loss by the columns that have values.
+
+    Returns:
+        "conclip", "negclip" or "clip"; and a sentence that says what is missing, empty for "conclip".
+    """
+    if not has_values(dataset, negated_caption_column):
+        return "clip", (
+            f"The data has no negated captions (column {negated_caption_column}): training with CLIP's own loss "
+            "(--loss clip); `conclip negate` makes them."
+        )
+    if not has_values(dataset, distractor_image_column):
+        return "negclip", (
+            f"The data has no distractor images (column {distractor_image_column}): training with the paper's loss "
+            "without them, which is NegCLIP's (--loss negclip); `conclip distractors` finds them."
+        )
+    return "conclip", ""
+
+
+def require_values(dataset: Dataset, loss: str, negated_caption_column: str, distractor_image_column: str) -> None:
+    """
+    Raises:
+        UsageError: the dataset has none of the negated captions or distractors that a loss needs.
+    """
+    if loss in NEGATED_LOSSES and not has_values(dataset, negated_caption_column):
+        raise UsageError(
+            f"--loss {loss} needs negated captions, and the column {negated_caption_column} has none: make them with "
+            "`conclip negate`, or name the column with --negated_caption_column."
+        )
+    if loss in DISTRACTOR_LOSSES and not has_values(dataset, distractor_image_column):
+        raise UsageError(
+            f"--loss {loss} needs distractor images, and the column {distractor_image_column} has none: find them "
+            "with `conclip distractors`, name the column with --distractor_image_column, or choose --loss negclip."
+        )
+
+
+def has_values(dataset: Dataset, column: str) -> bool:
+    """Return whether a row of the column holds anything but nothing, an empty list or an empty text."""
+    if column not in dataset.column_names:
+        return False
+    rows = dataset.select_columns([column]).with_format("arrow")
+    for table in rows.iter(ROWS_AT_A_TIME):
+        values = table[column].drop_null()
+        # Images are structs, which have no length.
+        if pa.types.is_struct(values.type) or pa.types.is_null(values.type):
+            found = len(values) > 0
+        else:
+            length = pc.list_value_length if hasattr(values.type, "value_type") else pc.binary_length
+            found = pc.any(pc.greater(length(values), 0)).as_py()
+        if found:
+            return True
+    return False

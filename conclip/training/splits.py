@@ -1,0 +1,54 @@
+"""Rows to evaluate on: a split that the dataset has, or images held out of the training split."""
+
+import re
+
+import numpy as np
+from datasets import Dataset
+
+from conclip.errors import UsageError
+
+# What datasets call the rows to evaluate on, the best choice first.
+EVAL_SPLITS = ("test", "validation", "val")
+MOST_HELD_OUT_IMAGES = 1_000
+
+
+def default_eval_split(names: list[str], train_split: str) -> str | None:
+    """
+    Choose the split to evaluate on.
+
+    Args:
+        names: all splits of the dataset.
+        train_split: what is trained on, e.g. "train[:90%]" or "train+validation".
+
+    Returns:
+        The name of the split; `None` if there is none besides what is trained on.
+    """
+    trained = {re.match(r"\w*", part.strip()).group() for part in train_split.split("+")}
+    return next((name for name in EVAL_SPLITS if name in names and name not in trained), None)
+
+
+def hold_out_images(dataset: Dataset, keys: np.ndarray, seed: int) -> tuple[Dataset, Dataset, str]:
+    """
+    Hold out a tenth of the distinct images, 1 to 1,000, with all their rows.
+
+    Args:
+        keys: uint8, (rows, 16), the content key of each row's image.
+        seed: of the choice, which depends on the images, not on the order of the rows.
+
+    Returns:
+        The rows to train on and the rows that are held out, each in their order; and a clause with their numbers.
+
+    Raises:
+        UsageError: all rows have the same image.
+    """
+    distinct, image_of_row = np.unique(keys, axis=0, return_inverse=True)
+    if len(distinct) < 2:
+        raise UsageError("All rows have the same image, so none can be held out: add --eval_split none.")
+    count = min(MOST_HELD_OUT_IMAGES, max(1, len(distinct) // 10))
+    chosen = np.random.default_rng(seed).permutation(len(distinct))[:count]
+    # Its shape differs between versions of numpy.
+    held_out = np.isin(image_of_row.ravel(), chosen)
+    note = (
+        f"{count:,} of its {len(distinct):,} images ({held_out.sum():,} rows), drawn with --seed {seed}, are held out"
+    )
+    return dataset.select(np.flatnonzero(~held_out)), dataset.select(np.flatnonzero(held_out)), note
