@@ -73,6 +73,9 @@ class Parser(argparse.ArgumentParser):
         self._classes = list(groups.values())
         # Checked by `parse`: argparse would name a missing option before the mistyped one that was meant.
         self._required: list[str] = []
+        # Of the last `parse`: options on the command line, and those that differ from their default.
+        self._on_command_line: set[str] = set()
+        self._differing: set[str] = set()
         self.add_argument(
             "--config", metavar="FILE", help="YAML file with options; options on the command line override it"
         )

@@ -60,4 +60,9 @@ def run(source: SourceArguments, rows: RowArguments, output: OutputArguments) ->
     # Imported here, since `datasets` and torch take seconds and `--help` needs none of them.
     from .ccneg_writer import write_folder
 
+    if source.coco_dir is None:
+        PARSER.without_effect(["num_distractors"], "without --coco_dir")
+    if rows.annotations_only:
+        names = ["skip_broken_images", "num_proc", "max_shard_size"]
+        PARSER.without_effect(names, "with --annotations_only, which reads no images")
     print(write_folder(**vars(source), **vars(rows), **vars(output)))

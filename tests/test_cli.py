@@ -131,6 +131,63 @@ def test_a_bad_config_file_is_one_sentence(tmp_path, content, says):
     assert says in refusal("--name", "x", "--config", str(path))
 
 
+# Of each command but train (tests/training/test_bad_arguments.py): an option that has no effect beside the others, and
+# the end of the sentence that says so.
+EMBED = "embed --output_file out.npz --model_name_or_path"
+NEGATE = "negate --output_dir out --dataset_name rows.csv"
+MODEL = "--generator language_model --model_name_or_path me/model"
+WITHOUT_EFFECT = [
+    ("evaluate --model_name_or_path .", "--revision main", "on a local folder."),
+    ("evaluate --model_name_or_path . ..", "--revision main", "on local folders."),
+    (
+        "evaluate --model_name_or_path me/clip",
+        "--data_dir data",
+        "on the scenes, which are drawn: name other benchmarks",
+    ),
+    ("evaluate --model_name_or_path me/clip", "--allow_missing_images", "on the scenes, which are drawn: name other"),
+    (f"{EMBED} . --image_dir images", "--revision main", "on the local folder .."),
+    (f"{EMBED} me/clip --image_dir images", "--split test", "without --dataset_name."),
+    (f"{EMBED} me/clip --image_dir images", "--image_column x", "without --dataset_name."),
+    (f"{EMBED} me/clip --dataset_name rows.csv", "--dataset_config_name x", "on the file rows.csv."),
+    ("ccneg --data_dir d", "--num_distractors 1", "without --coco_dir."),
+    ("ccneg --data_dir d --annotations_only", "--num_proc 2", "with --annotations_only, which reads no images."),
+    (
+        "ccneg --data_dir d --annotations_only",
+        "--skip_broken_images",
+        "with --annotations_only, which reads no images.",
+    ),
+    (NEGATE, "--temperature 0", "without --generator language_model."),
+    (NEGATE, "--num_distractors 2", "without --distractor_mapping."),
+    (NEGATE, "--dataset_config_name x", "on the file rows.csv."),
+    (f"{NEGATE} {MODEL}", "--max_retries 2", "without --base_url."),
+    (f"{NEGATE} {MODEL} --base_url http://localhost", "--generation_batch_size 9", "with --base_url."),
+]
+
+
+@pytest.mark.parametrize(("command", "option", "says"), WITHOUT_EFFECT)
+def test_an_option_without_effect_is_refused(command, option, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").touch()
+    assert main([*command.split(), *option.split()]) == 1
+    assert capsys.readouterr().err.startswith(f"Error: {option.split()[0]} has no effect {says}")
+    assert {path.name for path in tmp_path.iterdir()} == {"rows.csv"}
+
+
+def test_which_options_were_given(tmp_path, capsys):
+    """On the command line, even with the default value; in the config file, if the value is another."""
+    (tmp_path / "recipe.yaml").write_text("num_train_epochs: 7\nschedule: cosine\nbf16: false\n")
+    parsed = parser()
+    parsed.parse(["--name", "x", "--config", str(tmp_path / "recipe.yaml"), "--learning-rate=1e-6", "--bf16", "false"])
+    parsed.without_effect(["schedule", "bf16", "revision", "torch_compile"], "here")
+    assert capsys.readouterr().out == ""
+    parsed.without_effect(["num_train_epochs"], "here")
+    assert capsys.readouterr().out == "Warning: --num_train_epochs in the config file has no effect here.\n"
+    with pytest.raises(UsageError, match="^--learning_rate has no effect here.$"):
+        parsed.without_effect(["num_train_epochs", "learning_rate"], "here")
+    parsed.parse(["--name", "x"])
+    parsed.without_effect(["num_train_epochs", "learning_rate"], "here")
+
+
 def test_help_has_groups_real_defaults_and_an_example(capsys):
     with pytest.raises(SystemExit):
         parser().parse(["--help"])

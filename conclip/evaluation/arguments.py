@@ -56,11 +56,17 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[EvaluationArguments,
     Parse and check the options of `conclip evaluate`.
 
     Raises:
-        UsageError: an unknown option, a bad value, or a model card that does not exist.
+        UsageError: an unknown option, a bad value, an option without effect, or a model card that does not exist.
     """
     evaluation, computation, output = PARSER.parse(argv)
     if not evaluation.model_name_or_path and evaluation.benchmarks != ["list"]:
         PARSER.error("the following arguments are required: --model_name_or_path")
+    models = evaluation.model_name_or_path or []
+    if models and all(Path(model).is_dir() for model in models):
+        PARSER.without_effect(["revision"], f"on {'local folders' if len(models) > 1 else 'a local folder'}")
+    if all(name.startswith("scenes") for name in evaluation.benchmarks):
+        names = ["data_dir", "allow_missing_images"]
+        PARSER.without_effect(names, "on the scenes, which are drawn: name other benchmarks with --benchmarks")
     if output.model_card and not Path(output.model_card).is_file():
         raise UsageError(f"--model_card {output.model_card}: there is no such file.")
     return evaluation, computation, output

@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     accelerator = None
     try:
         images, model, computation, output = PARSER.parse(argv)
-        check_options(images, output)
+        check_options(images, model, output)
         accelerator = start_accelerator(computation.mixed_precision)
         column, names = open_images(**vars(images))
         embed_images(
@@ -81,15 +81,21 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def check_options(images: ImageArguments, output: OutputArguments) -> None:
+def check_options(images: ImageArguments, model: ModelArguments, output: OutputArguments) -> None:
     """
     Check the options before anything is loaded.
 
     Raises:
-        UsageError: no source of images, or an output file that exists.
+        UsageError: no source of images, an option without effect, or an output file that exists.
     """
     if images.image_dir is None and images.dataset_name is None:
         raise UsageError("Name the images: --image_dir FOLDER or --dataset_name NAME.")
+    if images.dataset_name is None:
+        PARSER.without_effect(["dataset_config_name", "split", "image_column"], "without --dataset_name")
+    elif Path(images.dataset_name).is_file():
+        PARSER.without_effect(["dataset_config_name"], f"on the file {images.dataset_name}")
+    if Path(model.model_name_or_path).is_dir():
+        PARSER.without_effect(["revision"], f"on the local folder {model.model_name_or_path}")
     if Path(output.output_file).exists() and not output.overwrite:
         raise UsageError(f"--output_file {output.output_file}: the file exists; add --overwrite to replace it.")
 

@@ -65,7 +65,7 @@ def test_a_budget_stops_it_and_no_answer_is_asked_for_twice(negate):
     ("options", "says"),
     [
         (["--generator", "language_model"], "--generator language_model needs --model_name_or_path"),
-        (["--temperature", "1"], "--temperature is for --generator language_model."),
+        (["--temperature", "1"], "--temperature has no effect without --generator language_model."),
         (model("http://127.0.0.1:9", "--max_concurrency", "0"), "--max_concurrency must be 1 or more, got 0."),
         (model("http://127.0.0.1:9", "--api_key_env", "NO_SUCH_KEY"), "NO_SUCH_KEY"),
         (["--generator", "language_model", "--model_name_or_path", "./nowhere"], "nowhere cannot be loaded"),

@@ -217,9 +217,17 @@ def check_options(
     Raises:
         UsageError: options that do not go together.
     """
-    changed = [item.name for item in fields(language_model) if getattr(language_model, item.name) != item.default]
-    if negations.generator != "language_model" and changed:
-        raise UsageError(f"--{changed[0]} is for --generator language_model.")
+    if negations.generator != "language_model":
+        PARSER.without_effect([item.name for item in fields(language_model)], "without --generator language_model")
+    elif language_model.base_url:
+        PARSER.without_effect(["generation_batch_size"], "with --base_url")
+    else:
+        names = ["api_key_env", "max_concurrency", "request_timeout", "max_retries"]
+        PARSER.without_effect(names, "without --base_url")
+    if Path(captions.dataset_name).is_file():
+        PARSER.without_effect(["dataset_config_name"], f"on the file {captions.dataset_name}")
+    if not output.distractor_mapping:
+        PARSER.without_effect(["num_distractors"], "without --distractor_mapping")
     if negations.generator == "language_model" and not language_model.model_name_or_path:
         raise UsageError("--generator language_model needs --model_name_or_path: the name of a model.")
     budget = next((name for name in ("max_requests", "max_tokens") if getattr(language_model, name) is not None), None)
