@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from benchmark_runs import evaluate_models, refusal, report_of, samples_of
 from other_models import save_other
 from PIL import ExifTags, Image
@@ -85,6 +86,25 @@ def test_openai_preprocessing_reads_images_as_stored_and_has_embeddings_of_its_o
     assert processors == ["CLIPImageProcessorPil", "openai"]
     again = scores(files, model, tmp_path / "again", **cache)
     assert np.array_equal(again, found)
+
+
+def test_a_model_in_memory_takes_both_settings(files, model, tmp_path):
+    AcceleratorState._reset_state(reset_partial_state=True)
+    report = evaluate_model(
+        ConCLIPModel.from_pretrained(model),
+        tiny_processor(),
+        [f"two_by_two:{files}"],
+        cache_dir=str(tmp_path / "cache"),
+        samples_dir=tmp_path / "samples",
+        name="tiny",
+        preprocessing="openai",
+        clean_text=False,
+    )
+    opened = [Image.open(files / "images" / name) for name in ("a.png", "b.jpg")]
+    pixels = openai_pixels(tiny_processor().image_processor, "")(opened)
+    found = np.array(samples_of(tmp_path, "tiny", "mine")[0]["scores"])
+    assert found == pytest.approx(expected_scores(files, model, pixels), abs=1e-5)
+    assert [row.ties["tiny"] for row in report.rows if row.metric == "text score" and not row.part] == [0]
 
 
 def test_texts_are_cleaned_unless_refused(files, model, tmp_path, capsys):
