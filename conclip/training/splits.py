@@ -5,6 +5,7 @@ import re
 import numpy as np
 from datasets import Dataset
 
+from conclip.embedding.store import as_scalars
 from conclip.errors import UsageError
 
 # What datasets call the rows to evaluate on, the best choice first.
@@ -52,3 +53,13 @@ def hold_out_images(dataset: Dataset, keys: np.ndarray, seed: int) -> tuple[Data
         f"{count:,} of its {len(distinct):,} images ({held_out.sum():,} rows), drawn with --seed {seed}, are held out"
     )
     return dataset.select(np.flatnonzero(~held_out)), dataset.select(np.flatnonzero(held_out)), note
+
+
+def count_trained_images(eval_keys: np.ndarray, train_keys: np.ndarray) -> int:
+    """
+    Count the evaluation rows whose image is also trained on.
+
+    Args:
+        eval_keys, train_keys: uint8, (rows, 16), the content key of each row's image.
+    """
+    return int(np.isin(as_scalars(eval_keys), as_scalars(train_keys)).sum())

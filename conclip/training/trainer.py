@@ -44,6 +44,7 @@ from conclip.training.evaluator import Evaluator
 from conclip.training.pair_dataset import PairRows
 from conclip.training.report import table_rows, verdict, write_report
 from conclip.training.schedule import learning_rates
+from conclip.training.splits import count_trained_images
 from conclip.training.trackers import JsonlTracker
 from modeling_conclip import ConCLIPModel
 
@@ -166,6 +167,14 @@ class ConCLIPTrainer:
         if inner.image_encoder_is_frozen:
             # CLIP's preprocessing has no randomness, so an image has the same embedding in every epoch.
             self.train_rows.use_tensors("image_embeds", partial(self.embedder, inner.eval()))
+        if self.evaluator:
+            images = self.evaluator.images
+            count = count_trained_images(self.embedder.keys(images), self.embedder.keys(self.train_rows.images))
+            if count:
+                accelerator.print(
+                    f"Warning: {count:,} of {len(images):,} evaluation rows (split {images.split!r}) show an image "
+                    "that is also trained on: their scores say nothing about new images."
+                )
         if args.report_to:
             accelerator.init_trackers("conclip", config=tracker_config(args, inner.config.name_or_path))
         collator = PairCollator(

@@ -7,6 +7,7 @@ import datasets
 import numpy as np
 import pytest
 from bad_rows import encoded, make_rows
+from embedded import write_rows
 from PIL import Image
 from runs import command, log, refusal, results, run
 from tiny import save_tiny, tiny_model, tiny_processor
@@ -14,7 +15,7 @@ from tiny import save_tiny, tiny_model, tiny_processor
 from conclip import ConCLIPTrainer, ConCLIPTrainingArguments
 from conclip.errors import UsageError
 from conclip.training.default_loss import default_loss
-from conclip.training.splits import default_eval_split, hold_out_images
+from conclip.training.splits import count_trained_images, default_eval_split, hold_out_images
 
 COLUMNS = ("negated_captions", "distractor_images")
 
@@ -228,3 +229,27 @@ def test_rows_are_counted_as_in_the_file_after_images_were_held_out(tmp_path, ca
         argv = command(inputs, tmp_path / "out", max_steps=1, per_device_train_batch_size=4, seed=seed)
         message = refusal([*argv, "--embedding_cache_dir", str(tmp_path / "cache")], capsys)
         assert message.startswith("Split 'train', row 13: cannot read image: ")
+
+
+def test_evaluation_rows_whose_image_is_trained_on_are_counted():
+    assert count_trained_images(keys_of([1, 2, 2, 3, 0]), keys_of([2, 0, 0, 4])) == 3
+    assert count_trained_images(keys_of([1, 3]), keys_of([2, 0])) == 0
+
+
+@pytest.mark.parametrize(
+    ("eval_split", "shared"), [("train[20:24]", 2), ("train[:21]", 21), ("train[22:26]", 0)], ids=str
+)
+def test_an_evaluation_split_that_overlaps_training_is_warned_of(eval_split, shared, tmp_path, capsys):
+    """Rows come in pairs with the same image: row 20 is trained on, and row 21 shows its image."""
+    save_tiny(tmp_path / "clip")
+    inputs = {"model_name_or_path": tmp_path / "clip", "dataset_name": write_rows(tmp_path / "data")}
+    splits = {"train_split": "train[:21]", "eval_split": eval_split}
+    argv = command(inputs, tmp_path / "out", **splits, max_steps=2, loss="negclip", train_image_encoder=True)
+    assert run(argv) == 0
+    rows = 21 if shared == 21 else 4
+    warning = (
+        f"Warning: {shared} of {rows} evaluation rows (split '{eval_split}') show an image that is also trained on: "
+        "their scores say nothing about new images.\n"
+    )
+    printed = capsys.readouterr().out
+    assert warning in printed if shared else "evaluation rows" not in printed
