@@ -540,9 +540,9 @@ def batches_read(state: TrainingState) -> int:
 
 
 def run_epochs(state: TrainingState, evaluate: Callable[[], dict] | None, bar: tqdm) -> dict[str, torch.Tensor]:
-    """Train from `state.progress` to the last step; return the losses of that step, none if no step was left."""
+    """Train to the last step; return the losses of its update, means over its batches, or none if no step was left."""
     accelerator, progress, args = state.accelerator, state.progress, state.args
-    losses = {}
+    losses, of_batches = {}, []
     state.model.train()
     # The checkpoint of a shorter run was saved after its last step, which is not evaluated here.
     evaluate_if_due(state, evaluate)
@@ -550,10 +550,12 @@ def run_epochs(state: TrainingState, evaluate: Callable[[], dict] | None, bar: t
         state.loader.set_epoch(progress.epoch)
         batches = accelerator.skip_first_batches(state.loader, progress.batch) if progress.batch else state.loader
         for batch in batches:
-            losses = train_step(state, batch)
+            of_batches.append(train_step(state, batch))
             progress.batch += 1
             if not accelerator.sync_gradients:
                 continue
+            losses = {name: torch.stack([each[name] for each in of_batches]).mean() for name in of_batches[0]}
+            of_batches = []
             progress.step += 1
             bar.update()
             if progress.batch == len(state.loader):

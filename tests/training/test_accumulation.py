@@ -90,6 +90,20 @@ def test_the_last_update_of_an_epoch_after_resumption_inside_it(accelerator, mon
     assert_mean(found, batches[3:])
 
 
+def test_the_loss_of_an_update_is_the_mean_of_its_batches(accelerator, monkeypatch):
+    plain, losses = training.train_step, []
+
+    def watched(*arguments):
+        found = plain(*arguments)
+        losses.append(found["loss"].item())
+        return found
+
+    monkeypatch.setattr(training, "train_step", watched)
+    state = make_state(accelerator, 2, gradient_accumulation_steps=3)
+    found = training.run_epochs(state, None, tqdm(disable=True))["loss"].item()
+    assert len(losses) == BATCHES and found == pytest.approx((losses[3] + losses[4]) / 2, rel=1e-12)
+
+
 def test_the_speed_counts_the_rows_that_were_trained_on(accelerator):
     state = make_state(accelerator, 3, gradient_accumulation_steps=100)
     state.progress = TrainingProgress(step=1, epoch=1, batch=0)
