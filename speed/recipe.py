@@ -1,5 +1,6 @@
 """The paper's recipe over rows that are in memory, with the project's own loader, optimizer and training step."""
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
@@ -23,11 +24,15 @@ class ReadyRows(PairRows):
     """
 
     def __init__(self, tokens: TextTokens, image_embeds: torch.Tensor, distractor_embeds: torch.Tensor):
-        self.size, self.seed, self.tokens, self.tensor_name = len(image_embeds), 0, tokens, "image_embeds"
+        self.seed, self.tokens, self.tensor_name = 0, tokens, "image_embeds"
         self.images = self.distractors = self.image_tensors = image_embeds
         self.distractor_tensors = distractor_embeds
-        self.negations = self.distractor_counts = torch.ones(self.size, dtype=torch.int64).numpy()
-        self.set_epoch(0)
+        self.captions = self.negations = self.distractor_counts = np.ones(len(image_embeds), np.int64)
+        self._use_all()
+
+    def keys(self) -> np.ndarray:
+        """Return no keys: all rows are different."""
+        return np.empty((len(self), 0), np.uint64)
 
 
 def recipe(batch_size: int, **settings) -> ConCLIPTrainingArguments:

@@ -33,7 +33,8 @@ class ImageColumn(torch.utils.data.Dataset):
         rows: np.ndarray | None = None,
         places: np.ndarray | None = None,
     ):
-        self.split = split
+        # `ImageEmbedder.keys` keeps them here.
+        self.split, self.keys = split, None
         rows = np.arange(len(dataset)) if rows is None else rows
         dataset = as_image_column(dataset.select_columns([column]), column)
         feature = dataset.features[column]

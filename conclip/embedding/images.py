@@ -95,12 +95,16 @@ def image_keys(images: ImageColumn, cache_dir: Path, accelerator: Accelerator) -
     """
     Return the content keys of images; each process reads its share, unless `cache_dir` has their index.
 
+    They are read once: `images` keeps them.
+
     Returns:
         uint8, (images, 16), the same on every process.
 
     Raises:
         UsageError: an image cannot be read, or `cache_dir` cannot be written to.
     """
+    if images.keys is not None:
+        return images.keys
     count = len(images)
     path = images.stored.index_path(cache_dir) if accelerator.is_main_process else None
     (keys,) = broadcast_object_list([load_index(path, count)])
@@ -119,6 +123,7 @@ def image_keys(images: ImageColumn, cache_dir: Path, accelerator: Accelerator) -
         raise UsageError(
             f"{images.where(index)} could not be read at first, but could a moment later: start the command again."
         )
+    images.keys = keys
     return keys
 
 

@@ -25,7 +25,7 @@ def cached_tokens(
     Return a function that tokenises texts and caches the result in a folder.
 
     Args:
-        warn: receives the `text_warnings`, a sentence each.
+        warn: receives the `text_warnings`, a sentence each, and one with the number of texts that are cut.
 
     Raises:
         UsageError: raised by that function if the folder cannot be written to.
@@ -35,9 +35,15 @@ def cached_tokens(
         for sentence in text_warnings(texts):
             warn(sentence)
         try:
-            return tokenizer(texts, cache_dir)
+            tokens = tokenizer(texts, cache_dir)
         except WriteError as error:
             raise UsageError(f"--embedding_cache_dir: {error}") from error
+        if full := np.count_nonzero(np.diff(tokens.offsets) >= tokenizer.max_length):
+            warn(
+                f"Warning: {full:,} of {len(texts):,} texts fill the {tokenizer.max_length} tokens that the model "
+                "reads; what they have beyond is cut."
+            )
+        return tokens
 
     return tokenize
 

@@ -1,11 +1,12 @@
 """The training rows: images, captions, negated captions and distractors."""
 
 from collections.abc import Callable
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 import pyarrow as pa
 import torch
+import xxhash
 from datasets import Dataset
 
 from conclip.data import require_columns, text_lists
@@ -23,16 +24,17 @@ class PairRows(torch.utils.data.Dataset):
     """
     Training rows for `PairCollator`, which reads a whole batch at a time.
 
-    If a row has several negated captions, each epoch uses one, chosen by seed, epoch and row. Its distractor is the
-    one at the same index if the row has as many distractors as negated captions, else the first.
+    If a row has several captions or several negated captions, each epoch uses one, chosen by seed, epoch and row. As
+    many captions as negated captions are pairs: the negated caption is that of the chosen caption. Its distractor is
+    the one at the same index if the row has as many distractors as negated captions, else the first.
 
-    Rows hold images until `use_tensors` replaces them.
+    Rows hold images until `use_tensors` replaces them. `use_keys` leaves out what contradicts itself.
 
     Args:
-        dataset: a row holds an image, a caption and, depending on the loss, negated captions and distractor images.
+        dataset: a row holds an image, captions and, depending on the loss, negated captions and distractor images.
         tokenize: takes all texts and returns their tokens.
         loss: "conclip", "negclip" or "clip".
-        seed: of the choice among negated captions.
+        seed: of the choice among captions.
         split: name of the split, for messages.
         image_column, caption_column, negated_caption_column, distractor_image_column: names of the columns.
 
@@ -59,17 +61,24 @@ class PairRows(torch.utils.data.Dataset):
         if loss in DISTRACTOR_LOSSES:
             columns["--distractor_image_column"] = distractor_image_column
         require_columns(dataset, columns, split)
-        captions = [texts[0] for texts in text_lists(dataset, caption_column, split)]
-        self.size, self.negations, negated = len(captions), None, []
+        captions, negated = text_lists(dataset, caption_column, split), []
+        self.captions, self.negations = lengths(captions), None
         if loss in NEGATED_LOSSES:
             negated = text_lists(dataset, negated_caption_column, split)
-            self.negations = np.array([len(texts) for texts in negated])
+            self.negations = lengths(negated)
         self.images = ImageColumn(dataset, image_column, split)
         self.distractors = None
         if loss in DISTRACTOR_LOSSES:
             self.distractors = self._distractor_images(dataset, distractor_image_column)
-        self.tokens = tokenize([*captions, *chain.from_iterable(negated)])
+        self.tokens = tokenize([*chain.from_iterable(captions), *chain.from_iterable(negated)])
         self.tensor_name, self.image_tensors, self.distractor_tensors = None, None, None
+        self._use_all()
+
+    def _use_all(self) -> None:
+        """Use all rows and all their negated captions, and draw for the first epoch."""
+        self.rows, self.usable = np.arange(len(self.captions)), None
+        if self.negations is not None:
+            self.usable = np.ones(self.negations.sum(), bool)
         self.set_epoch(0)
 
     def _distractor_images(self, dataset: Dataset, column: str) -> ImageColumn:
@@ -104,26 +113,98 @@ class PairRows(torch.utils.data.Dataset):
         if self.distractors is not None:
             self.distractor_tensors = compute(self.distractors, "distractors")
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the negated caption and the distractor of each row."""
+    def use_keys(self, compute: Callable[[ImageColumn], np.ndarray]) -> list[str]:
+        """
+        Find out which images and which texts are equal, for `keys`, and leave out what contradicts itself.
+
+        A negated caption that equals a caption of its row would be trained as its own negative, and so would a
+        distractor that is the image of its row. Texts are equal if their tokens are: long texts that differ after the
+        cut at the length of the text encoder are. A row without another negated caption is left out.
+
+        Args:
+            compute: returns the keys of images, uint8, (images, 16).
+
+        Returns:
+            Warnings that say how many were left out.
+
+        Raises:
+            UsageError: an image cannot be read, or no row is left.
+        """
+        self.text_keys, self.image_keys = text_keys(self.tokens), as_integers(compute(self.images))
         if self.negations is None:
-            return
-        sampled = np.random.default_rng([self.seed, epoch]).random(self.size)
-        chosen = (sampled * self.negations).astype(np.int64)
-        self.negated_at = self.size + list_starts(self.negations) + chosen
+            return []
+        row, place = self._negated_places()
+        negated = self.text_keys[self.captions.sum() :]
+        same_text = np.zeros(len(negated), bool)
+        for other in range(self.captions.max()):
+            own = list_starts(self.captions) + np.minimum(other, self.captions - 1)
+            same_text |= negated == self.text_keys[own[row]]
+        found = {"negated captions that equal a caption of their row as the text encoder reads them": same_text.sum()}
+        self.usable = ~same_text
         if self.distractors is not None:
-            paired = self.distractor_counts == self.negations
-            self.distractor_at = list_starts(self.distractor_counts) + np.where(paired, chosen, 0)
+            self.distractor_keys = as_integers(compute(self.distractors))
+            same_image = self.distractor_keys == self.image_keys[self.distractors.stored.rows]
+            found["distractors that are the image of their row"] = same_image.sum()
+            self.usable &= ~same_image[self._distractors_at(row, place)]
+        self.rows = np.unique(row[self.usable])
+        found["rows without others"] = len(self.captions) - len(self.rows)
+        counts = ", ".join(f"{what} ({count:,})" for what, count in found.items() if count)
+        if not len(self.rows):
+            raise UsageError(f"Split {self.split!r}: no row is left to train on; left out are {counts}.")
+        self.set_epoch(self.epoch)
+        return [f"Split {self.split!r}: left out of training are {counts}."] if counts else []
+
+    def _negated_places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the row of each negated caption, and its position in the row."""
+        row = np.repeat(np.arange(len(self.negations)), self.negations)
+        return row, np.arange(len(row)) - list_starts(self.negations)[row]
+
+    def _distractors_at(self, row: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """Return the index of the distractor that belongs to the negated caption at a position of a row."""
+        paired = (self.distractor_counts == self.negations)[row]
+        return list_starts(self.distractor_counts)[row] + np.where(paired, place, 0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the caption, the negated caption and the distractor of each row."""
+        self.epoch = epoch
+        # Numbers for all rows, so that the choice in a row does not depend on which others are left out.
+        sampled = np.random.default_rng([self.seed, epoch, 1]).random(len(self.captions))[self.rows]
+        place = (sampled * self.captions[self.rows]).astype(np.int64)
+        if self.negations is not None:
+            sampled = np.random.default_rng([self.seed, epoch]).random(len(self.captions))[self.rows]
+            row, places = (values[self.usable] for values in self._negated_places())
+            counts = np.bincount(row, minlength=len(self.captions))
+            chosen = places[list_starts(counts)[self.rows] + (sampled * counts[self.rows]).astype(np.int64)]
+            self.negated_at = self.captions.sum() + list_starts(self.negations)[self.rows] + chosen
+            if self.distractors is not None:
+                self.distractor_at = self._distractors_at(self.rows, chosen)
+            place = np.where(self.captions[self.rows] == self.negations[self.rows], chosen, place)
+        self.caption_at = list_starts(self.captions)[self.rows] + place
+
+    def keys(self) -> np.ndarray:
+        """
+        Return what the rows hold in this epoch, as `use_keys` found it.
+
+        Returns:
+            uint64, (rows, 2 to 4): keys of the caption and the image and, depending on the loss, of the negated
+            caption and the distractor. Equal texts, or equal images, have equal keys.
+        """
+        columns = [self.text_keys[self.caption_at], self.image_keys[self.rows]]
+        if self.negations is not None:
+            columns.append(self.text_keys[self.negated_at])
+        if self.distractors is not None:
+            columns.append(self.distractor_keys[self.distractor_at])
+        return np.stack(columns, axis=1)
 
     def __len__(self) -> int:
-        return self.size
+        return len(self.rows)
 
     def __getitems__(self, indices: list[int]) -> dict:
         """Return the columns that `PairCollator` takes."""
         indices = np.asarray(indices)
-        texts = [indices] if self.negations is None else [indices, self.negated_at[indices]]
-        columns = {"texts": self.tokens[np.concatenate(texts)]}
-        columns.update(self._images("image", self.images, self.image_tensors, indices))
+        texts = [self.caption_at] if self.negations is None else [self.caption_at, self.negated_at]
+        columns = {"texts": self.tokens[np.concatenate([at[indices] for at in texts])]}
+        columns.update(self._images("image", self.images, self.image_tensors, self.rows[indices]))
         if self.distractors is not None:
             at = self.distractor_at[indices]
             columns.update(self._images("distractor_image", self.distractors, self.distractor_tensors, at))
@@ -135,6 +216,22 @@ class PairRows(torch.utils.data.Dataset):
         if tensors is None:
             return {name: [images[index] for index in at.tolist()]}
         return {f"{name.removesuffix('image')}{self.tensor_name}": tensors[torch.from_numpy(at)]}
+
+
+def lengths(lists: list[list]) -> np.ndarray:
+    return np.array([len(one) for one in lists])
+
+
+def text_keys(tokens: TextTokens) -> np.ndarray:
+    """Return a hash of the tokens of each text, uint64, (texts,)."""
+    ids, offsets = memoryview(np.ascontiguousarray(tokens.ids)).cast("B"), tokens.offsets * tokens.ids.itemsize
+    hashes = (xxhash.xxh3_64_intdigest(ids[start:end]) for start, end in pairwise(offsets.tolist()))
+    return np.fromiter(hashes, np.uint64, len(tokens))
+
+
+def as_integers(image_keys: np.ndarray) -> np.ndarray:
+    """Return the first half of each image key, uint8, (images, 16) -> uint64, (images,)."""
+    return np.ascontiguousarray(image_keys[:, :8]).view(np.uint64).ravel()
 
 
 def list_starts(counts: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The small base CLIP of the default run: trained once on the captions of scenes with CLIP's loss, then kept."""
 
+import inspect
 import os
 import shutil
 from functools import partial
@@ -14,6 +15,7 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProce
 
 from conclip.embedding.images import all_pixel_values
 from conclip.models.clip import load_model, text_tokenizer
+from conclip.training import batches
 from conclip.training.arguments import ConCLIPTrainingArguments
 from conclip.training.checkpoints import find_checkpoint, list_checkpoints
 from conclip.training.collator import PairCollator
@@ -87,7 +89,7 @@ def base_clip(folder: Path, num_workers: int) -> Path:
         num_workers: processes that preprocess images.
     """
     processes = PartialState()
-    recipe = Hasher.hash([VISION, TEXT, TRAINING, STEPS, BATCH_SIZE, code_fingerprint()])
+    recipe = Hasher.hash([VISION, TEXT, TRAINING, STEPS, BATCH_SIZE, inspect.getsource(batches), code_fingerprint()])
     finished = folder / f"scenes-base-{recipe}"
     if finished.is_dir():
         processes.print(f"Base CLIP: {finished}")
@@ -123,6 +125,7 @@ def base_clip(folder: Path, num_workers: int) -> Path:
     rows.use_tensors(
         "pixel_values", partial(all_pixel_values, image_processor=processor.image_processor, num_workers=num_workers)
     )
+    rows.use_keys(lambda images: images.stored.keys())
     state = prepare_training(model, rows, collator, args, accelerator, checkpoint)
     run_training(state)
     if accelerator.is_main_process:

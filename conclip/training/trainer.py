@@ -29,6 +29,7 @@ from conclip.hub import push
 from conclip.models.clip import add_lora, save_model, text_tokenizer, unwrap_lora
 from conclip.runtime import software_versions
 from conclip.training.arguments import ConCLIPTrainingArguments
+from conclip.training.batches import DistinctBatches
 from conclip.training.checkpoints import (
     TrainingProgress,
     find_checkpoint,
@@ -164,6 +165,8 @@ class ConCLIPTrainer:
         checkpoint = checkpoint_to_resume(self.output_dir, resume_from_checkpoint)
         args, accelerator = self.args, self.accelerator
         inner = unwrap_lora(self.model)
+        for warning in self.train_rows.use_keys(self.embedder.keys):
+            accelerator.print(f"Warning: {warning}")
         if inner.image_encoder_is_frozen:
             # CLIP's preprocessing has no randomness, so an image has the same embedding in every epoch.
             self.train_rows.use_tensors("image_embeds", partial(self.embedder, inner.eval()))
@@ -183,7 +186,7 @@ class ConCLIPTrainer:
         # Embedding images that are not in the cache uses random numbers; dropout must not depend on it.
         set_seed(args.seed)
         state = prepare_training(self.model, self.train_rows, collator, args, accelerator, checkpoint)
-        announce(state, len(self.train_rows))
+        announce(state, self.train_rows)
         self.statistics = run_training(state, self.evaluate if self.evaluator else None)
         self.model = accelerator.unwrap_model(state.model, keep_fp32_wrapper=False)
         return self.statistics
@@ -203,7 +206,7 @@ class ConCLIPTrainer:
         if not checkpoint or not all((checkpoint.parent / name).is_file() for name in written):
             return False
         _, fixed, finished = read_state(checkpoint)
-        same = fixed == fixed_settings(self.model, self.args, self.accelerator, len(self.train_rows))
+        same = fixed == fixed_settings(self.model, self.args, self.accelerator, self.train_rows)
         return same and finished == self._length() and checkpoint.parent.samefile(self.output_dir)
 
     def mark_finished(self) -> None:
@@ -339,7 +342,7 @@ def make_accelerator(args: ConCLIPTrainingArguments) -> Accelerator:
         mixed_precision=args.mixed_precision,
         log_with=trackers or None,
         project_dir=output_dir,
-        dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, non_blocking=True),
+        dataloader_config=DataLoaderConfiguration(non_blocking=True),
     )
     # `accelerate launch --cpu` gives its one process an address at which to meet others, but no number of processes.
     if accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
@@ -384,12 +387,15 @@ def prepare_training(
         UsageError: too few rows, or a checkpoint that is damaged or of a run with other settings.
     """
     require_full_batch(rows, args.per_device_train_batch_size, accelerator.num_processes)
+    batch_size, world = args.per_device_train_batch_size, accelerator.num_processes
+
+    def report(sentence: str) -> None:
+        if accelerator.is_main_process:
+            tqdm.write(sentence)
+
     loader = DataLoader(
         rows,
-        batch_size=args.per_device_train_batch_size,
-        shuffle=True,
-        # The loss gathers rows of all ranks, so every rank needs the same number.
-        drop_last=True,
+        batch_sampler=DistinctBatches(rows, batch_size, world, args.seed, report),
         collate_fn=collator,
         num_workers=args.dataloader_num_workers,
         pin_memory=accelerator.device.type == "cuda",
@@ -407,8 +413,7 @@ def prepare_training(
     if compiles(args, accelerator):
         unwrap_lora(model).compile_packed_layer()
     accelerator.gradient_accumulation_steps = args.gradient_accumulation_steps
-    accelerator.dataloader_config.data_seed = args.seed
-    fixed = fixed_settings(model, args, accelerator, len(rows))
+    fixed = fixed_settings(model, args, accelerator, rows)
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     steps_per_epoch = math.ceil(len(loader) / args.gradient_accumulation_steps)
     total_steps = args.max_steps or args.num_train_epochs * steps_per_epoch
@@ -457,7 +462,7 @@ def checkpoint_to_resume(output_dir: Path, resume_from_checkpoint: str | bool | 
 
 
 def fixed_settings(
-    model: ConCLIPModel | PeftModel, args: ConCLIPTrainingArguments, accelerator: Accelerator, num_rows: int
+    model: ConCLIPModel | PeftModel, args: ConCLIPTrainingArguments, accelerator: Accelerator, rows: PairRows
 ) -> dict:
     """Return the settings that must not change between a checkpoint and its resumption, ready for JSON."""
     lora = model.peft_config["default"] if isinstance(model, PeftModel) else None
@@ -472,7 +477,7 @@ def fixed_settings(
         "lora_target_modules": modules if isinstance(modules, str | None) else sorted(modules),
         "mixed precision": accelerator.mixed_precision,
         "processes": accelerator.num_processes,
-        "training rows": num_rows,
+        "training rows": len(rows.captions),
     }
 
 
@@ -482,13 +487,15 @@ def tracker_config(args: ConCLIPTrainingArguments, model_name: str) -> dict:
     return {name: value if isinstance(value, int | float | str) else str(value) for name, value in values.items()}
 
 
-def announce(state: TrainingState, num_rows: int) -> None:
+def announce(state: TrainingState, rows: PairRows) -> None:
     """Print the size of the run."""
     args, accelerator = state.args, state.accelerator
+    captions = rows.captions[rows.rows].sum()
+    several = f" with {captions:,} captions (one a row in each epoch)" if captions > len(rows) else ""
     batch = args.per_device_train_batch_size * accelerator.num_processes
     accelerator.print(
-        f"Training with the {args.loss} loss: {num_rows:,} rows, {state.total_steps:,} updates, batches of {batch} "
-        f"rows on {accelerator.num_processes} process(es), mixed precision {accelerator.mixed_precision}."
+        f"Training with the {args.loss} loss: {len(rows):,} rows{several}, {state.total_steps:,} updates, batches of "
+        f"{batch} rows on {accelerator.num_processes} process(es), mixed precision {accelerator.mixed_precision}."
     )
     if args.lr_scheduler_type != "constant" and args.warmup_steps > state.total_steps:
         accelerator.print(

@@ -140,7 +140,8 @@ def test_unusual_images_are_read(inputs, tmp_path):
         encoded(size=(3000, 2)),
     ]
     changes = {
-        row: {"image": {"bytes": kind}, "distractor_images": [{"bytes": kind}]} for row, kind in enumerate(kinds)
+        row: {"image": {"bytes": kind}, "distractor_images": [{"bytes": kinds[row - 1]}]}
+        for row, kind in enumerate(kinds)
     }
     folder = write(tmp_path / "data", train=changes, test=changes)
     assert run(argv_for(inputs, folder, tmp_path / "out")) == 0
