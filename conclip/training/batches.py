@@ -130,9 +130,9 @@ def separate(order: np.ndarray, keys: np.ndarray, batch_size: int) -> np.ndarray
         for slot in np.flatnonzero(clashing[batch]).tolist():
             own = keys_of(batches[batch, slot], keys)
             inside.subtract(own)
-            # An earlier change may have taken the other row away.
-            clashes = any(inside[key] for key in own)
-            for other in open_batches(own, holders, batch, count) if clashes else ():
+            # None, if an earlier change has taken the other row away.
+            clashes = sum(inside[key] > 0 for key in own)
+            for other in better_batches(own, clashes, holders, batch, count):
                 if not tries[other == count]:
                     break
                 partners = spare if other == count else batches[other]
@@ -158,14 +158,26 @@ def first_fitting(rows: np.ndarray, keys: np.ndarray, inside: Counter) -> int | 
     return next((at for at, row in enumerate(rows) if not any(inside[key] for key in keys_of(row, keys))), None)
 
 
-def open_batches(own: list[int], holders: dict[int, Counter], batch: int, count: int) -> Iterator[int]:
-    """Yield the batches that hold none of a row's keys, the next one first, and at last that of the left-over rows."""
-    closed = [holders[key] for key in own]
-    if all(len(held) - (count in held) < count for held in closed):
+def better_batches(own: list[int], clashes: int, holders: dict[int, Counter], batch: int, count: int) -> Iterator[int]:
+    """
+    Yield the batches in which a row clashes less than in its own.
+
+    Args:
+        own: the keys of the row.
+        clashes: how many of them its batch holds otherwise.
+
+    Yields:
+        First the batches that hold none of the keys, beginning with those after its own; last `count`, which stands
+        for the left-over rows.
+    """
+    held = [holders[key] for key in own]
+    everywhere = sum(len(batches) - (count in batches) == count for batches in held)
+    for fewer in range(everywhere, clashes):
         for other in chain(range(batch + 1, count), range(batch)):
-            if not any(other in held for held in closed):
+            if sum(other in batches for batches in held) == fewer:
                 yield other
-    yield count
+    if clashes:
+        yield count
 
 
 def count_holders(order: np.ndarray, keys: np.ndarray, batch_size: int, wanted: np.ndarray) -> dict[int, Counter]:

@@ -76,7 +76,7 @@ class PairRows(torch.utils.data.Dataset):
 
     def _use_all(self) -> None:
         """Use all rows and all their negated captions, and draw for the first epoch."""
-        self.rows, self.usable = np.arange(len(self.captions)), None
+        self.kept, self.usable = np.arange(len(self.captions)), None
         if self.negations is not None:
             self.usable = np.ones(self.negations.sum(), bool)
         self.set_epoch(0)
@@ -146,10 +146,10 @@ class PairRows(torch.utils.data.Dataset):
             same_image = self.distractor_keys == self.image_keys[self.distractors.stored.rows]
             found["distractors that are the image of their row"] = same_image.sum()
             self.usable &= ~same_image[self._distractors_at(row, place)]
-        self.rows = np.unique(row[self.usable])
-        found["rows without others"] = len(self.captions) - len(self.rows)
+        self.kept = np.unique(row[self.usable])
+        found["rows without others"] = len(self.captions) - len(self.kept)
         counts = ", ".join(f"{what} ({count:,})" for what, count in found.items() if count)
-        if not len(self.rows):
+        if not len(self.kept):
             raise UsageError(f"Split {self.split!r}: no row is left to train on; left out are {counts}.")
         self.set_epoch(self.epoch)
         return [f"Split {self.split!r}: left out of training are {counts}."] if counts else []
@@ -168,18 +168,18 @@ class PairRows(torch.utils.data.Dataset):
         """Choose the caption, the negated caption and the distractor of each row."""
         self.epoch = epoch
         # Numbers for all rows, so that the choice in a row does not depend on which others are left out.
-        sampled = np.random.default_rng([self.seed, epoch, 1]).random(len(self.captions))[self.rows]
-        place = (sampled * self.captions[self.rows]).astype(np.int64)
+        sampled = np.random.default_rng([self.seed, epoch, 1]).random(len(self.captions))[self.kept]
+        place = (sampled * self.captions[self.kept]).astype(np.int64)
         if self.negations is not None:
-            sampled = np.random.default_rng([self.seed, epoch]).random(len(self.captions))[self.rows]
+            sampled = np.random.default_rng([self.seed, epoch]).random(len(self.captions))[self.kept]
             row, places = (values[self.usable] for values in self._negated_places())
             counts = np.bincount(row, minlength=len(self.captions))
-            chosen = places[list_starts(counts)[self.rows] + (sampled * counts[self.rows]).astype(np.int64)]
-            self.negated_at = self.captions.sum() + list_starts(self.negations)[self.rows] + chosen
+            chosen = places[list_starts(counts)[self.kept] + (sampled * counts[self.kept]).astype(np.int64)]
+            self.negated_at = self.captions.sum() + list_starts(self.negations)[self.kept] + chosen
             if self.distractors is not None:
-                self.distractor_at = self._distractors_at(self.rows, chosen)
-            place = np.where(self.captions[self.rows] == self.negations[self.rows], chosen, place)
-        self.caption_at = list_starts(self.captions)[self.rows] + place
+                self.distractor_at = self._distractors_at(self.kept, chosen)
+            place = np.where(self.captions[self.kept] == self.negations[self.kept], chosen, place)
+        self.caption_at = list_starts(self.captions)[self.kept] + place
 
     def keys(self) -> np.ndarray:
         """
@@ -189,7 +189,7 @@ class PairRows(torch.utils.data.Dataset):
             uint64, (rows, 2 to 4): keys of the caption and the image and, depending on the loss, of the negated
             caption and the distractor. Equal texts, or equal images, have equal keys.
         """
-        columns = [self.text_keys[self.caption_at], self.image_keys[self.rows]]
+        columns = [self.text_keys[self.caption_at], self.image_keys[self.kept]]
         if self.negations is not None:
             columns.append(self.text_keys[self.negated_at])
         if self.distractors is not None:
@@ -197,14 +197,14 @@ class PairRows(torch.utils.data.Dataset):
         return np.stack(columns, axis=1)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.kept)
 
     def __getitems__(self, indices: list[int]) -> dict:
         """Return the columns that `PairCollator` takes."""
         indices = np.asarray(indices)
         texts = [self.caption_at] if self.negations is None else [self.caption_at, self.negated_at]
         columns = {"texts": self.tokens[np.concatenate([at[indices] for at in texts])]}
-        columns.update(self._images("image", self.images, self.image_tensors, self.rows[indices]))
+        columns.update(self._images("image", self.images, self.image_tensors, self.kept[indices]))
         if self.distractors is not None:
             at = self.distractor_at[indices]
             columns.update(self._images("distractor_image", self.distractors, self.distractor_tensors, at))

@@ -490,7 +490,7 @@ def tracker_config(args: ConCLIPTrainingArguments, model_name: str) -> dict:
 def announce(state: TrainingState, rows: PairRows) -> None:
     """Print the size of the run."""
     args, accelerator = state.args, state.accelerator
-    captions = rows.captions[rows.rows].sum()
+    captions = rows.captions[rows.kept].sum()
     several = f" with {captions:,} captions (one a row in each epoch)" if captions > len(rows) else ""
     batch = args.per_device_train_batch_size * accelerator.num_processes
     accelerator.print(
