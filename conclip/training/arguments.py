@@ -129,7 +129,9 @@ class ConCLIPTrainingArguments:
         1.0, "weight of the loss term L3, distractor image to its negated caption", at_least=0
     )
     image_column: str = option("image", "column with the images, or their paths, URLs or bytes")
-    caption_column: str = option("caption", "column with the true captions")
+    caption_column: str = option(
+        "caption", "column with the true captions: a text, or a list from which each epoch takes one"
+    )
     negated_caption_column: str = option(
         "negated_captions", "column with the negated captions: a text, or a list from which each epoch takes one"
     )

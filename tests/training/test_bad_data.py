@@ -2,9 +2,10 @@
 
 import io
 
+import datasets
 import pytest
 import torch
-from bad_rows import encoded, make_rows, truncated
+from bad_rows import FEATURES, encoded, good_row, make_rows, truncated
 from PIL import Image
 from runs import command, log, refusal, results, run, write_inputs
 from tiny import IMAGE_SIZE, TEXT_LENGTH, VOCABULARY, tiny_processor, tiny_tokenizer
@@ -164,10 +165,29 @@ def test_a_caption_over_77_tokens_is_cut_and_keeps_its_end():
     assert short[:4].tolist() == [VOCABULARY["<|startoftext|>"], VOCABULARY["red</w>"], VOCABULARY["square</w>"], end]
 
 
-def test_a_run_with_captions_over_77_tokens(inputs, tmp_path):
+def test_a_run_with_captions_over_77_tokens(inputs, tmp_path, capsys):
     change = {"caption": "a red square " * 100, "negated_captions": ["no red square " * 5_000]}
-    folder = write(tmp_path / "data", train={1: change}, test={1: change})
+    equal = {"caption": "a red square " * 30, "negated_captions": ["a red square " * 30 + "but no star"]}
+    folder = write(tmp_path / "data", train={1: change, 3: equal}, test={1: change})
     assert run(argv_for(inputs, folder, tmp_path / "out")) == 0
+    said = capsys.readouterr().out
+    assert "Warning: 4 of 22 texts fill the 77 tokens that the model reads" in said, "8 rows with 14 negated captions"
+    assert "as the text encoder reads them (1), rows without others (1).\n" in said
+    assert "Training with the conclip loss: 7 rows, 2 updates" in said
+
+
+def test_a_run_with_lists_of_captions_and_one_image_says_so(inputs, tmp_path, capsys):
+    changes = {row: {"caption": [f"a red square in {row}", f"a square in {row}"]} for row in range(8)}
+    folder = tmp_path / "data"
+    rows = [{**good_row(row), **changes[row]} for row in range(8)]
+    features = datasets.Features({**FEATURES, "caption": FEATURES["negated_captions"]})
+    datasets.Dataset.from_list(rows, features=features).to_parquet(folder / "train.parquet")
+    assert run(argv_for(inputs, folder, tmp_path / "out", eval_split="none", max_steps=3)) == 0
+    said = capsys.readouterr().out
+    assert "7 rows" not in said and "8 rows with 16 captions (one a row in each epoch), 3 updates" in said
+    # The batches of all epochs are like these, which are told once.
+    assert said.count("Warning: 6 of 8 rows of epoch 1 share an image or a text") == said.count("share an image") == 1
+    assert "in 8 rows, and an epoch has 2 batches of 4 rows" in said
 
 
 def rows_of(dataset, **options) -> PairRows:

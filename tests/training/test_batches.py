@@ -68,6 +68,17 @@ def test_by_hand_a_batch_that_holds_the_key_is_passed_over():
     assert separate(np.arange(6), keys, 2).tolist() == [[0, 4], [2, 3], [1, 5]]
 
 
+def test_by_hand_a_row_stays_if_the_other_one_has_left():
+    keys = numbered([7, NO_KEY], [7, 8], [8, NO_KEY], *([[NO_KEY, NO_KEY]] * 6))
+    assert separate(np.arange(9), keys, 3).tolist() == [[0, 3, 2], [1, 4, 5], [6, 7, 8]]
+
+
+def test_by_hand_a_batch_is_open_to_a_key_that_has_left_it():
+    """Row 2 leaves the second batch, which then has room for row 5."""
+    keys = numbered([7], [7], [8], [NO_KEY], [8], [8])
+    assert separate(np.arange(6), keys, 2).tolist() == [[0, 2], [5, 3], [4, 1]]
+
+
 def test_by_hand_the_last_resort_are_the_rows_that_fill_no_batch():
     assert separate(np.arange(3), numbered([7], [7], [NO_KEY]), 2).tolist() == [[0, 2]]
     assert separate(np.arange(3), numbered([7], [7], [7]), 2).tolist() == [[0, 1]], "no row fits: it stays"

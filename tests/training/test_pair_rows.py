@@ -102,22 +102,26 @@ def test_what_contradicts_itself_is_left_out_with_counts():
             # Equal but for upper case; equal to another caption of the row.
             row(["a Dog"], ["a dog", "no dog"]),
             row(["a man", "a woman"], ["a woman", "no woman"]),
+            row(["a bird", "a cat"], ["a bird", "no cat"]),
             # The distractor of the first negation is the image, as is the only one of both negations.
             row(["a hat"], ["no hat", "no sofa"], "green", distractors=("green", "blue")),
             row(["a hat"], ["no hat", "no sofa"], "green", distractors=("green",)),
         ],
         "conclip",
     )
-    assert len(rows) == 7
+    assert len(rows) == 8
     assert rows.use_keys(read_keys) == [
         "Split 'train': left out of training are negated captions that equal a caption of their row as the text "
-        "encoder reads them (4), distractors that are the image of their row (2), rows without others (2)."
+        "encoder reads them (5), distractors that are the image of their row (2), rows without others (2)."
     ]
-    assert len(rows) == 5
+    assert len(rows) == 6
     for epoch in range(4):
-        (cat, cut, dog, woman, hat) = sampled(rows, epoch)
+        (cat, cut, dog, woman, bird, hat) = sampled(rows, epoch)
         assert cat == ("a cat", "no cat", "blue") and cut[1:] == ("no grass", "blue")
-        assert (dog[1], woman[:2], hat) == ("no dog", ("a woman", "no woman"), ("a hat", "no sofa", "blue"))
+        assert (dog[1], woman[:2], bird[:2]) == ("no dog", ("a woman", "no woman"), ("a cat", "no cat"))
+        assert hat == ("a hat", "no sofa", "blue")
+        images = rows.__getitems__([4, 5])["image"]
+        assert [one.getpixel((0, 0)) for one in images] == [(255, 0, 0), (0, 128, 0)]
 
 
 def test_draws_of_the_other_rows_do_not_depend_on_those_left_out():

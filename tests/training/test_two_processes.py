@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import pytest
 import torch
 from bad_rows import truncated
@@ -18,6 +19,7 @@ from runs import command, log, results, run, weights, write_inputs
 
 from conclip.training.pair_dataset import PairRows
 
+SCENES = 17
 BATCH, EPOCH = 4, 6  # 50 rows: 6 batches of 8, two rows left over
 VARIANTS = {
     "plain": {"save_steps": 3, "max_steps": 8, "eval_steps": 4, "max_eval_samples": 11},
@@ -37,12 +39,31 @@ VARIANTS = {
         "max_steps": 2,
         "eval_split": "none",
     },
+    # Two epochs: in the second one other captions and negated captions are drawn.
+    "repeated": {"save_steps": 8, "max_steps": 12, "eval_split": "none"},
 }
+RESUMED = {"resumed": ("plain", 3), "repeated resumed": ("repeated", 8)}
+
+
+def write_repeated(scenes: str, folder: Path) -> Path:
+    """Rows with three captions and three negated captions: 17 scenes with their distractors, three times each."""
+    rows = datasets.load_dataset(scenes, split="train").select(list(range(SCENES)) * 3)
+    texts = datasets.List(datasets.Value("string"))
+    rows = rows.map(
+        lambda row, at: {
+            "caption": [f"{row['caption']} {at} {words}" for words in ("and grass", "and water", "and a hat")],
+            "negated_captions": [f"{row['caption']} {at} {words}" for words in ("no grass", "no water", "no hat")],
+        },
+        with_indices=True,
+        features=datasets.Features({**rows.features, "caption": texts, "negated_captions": texts}),
+    )
+    rows.to_parquet(folder / "train.parquet")
+    return folder
 
 
 def cached(folder: Path, name: str) -> dict[str, Path]:
-    """An embedding cache for each run; the resumed run shares that of the plain one."""
-    return {"embedding_cache_dir": folder / f"embeddings-{'plain' if name == 'resumed' else name}"}
+    """An embedding cache for each run; a resumed run shares that of the whole one."""
+    return {"embedding_cache_dir": folder / f"embeddings-{RESUMED.get(name, [name])[0]}"}
 
 
 def launch(folder: Path, runs: list[dict]) -> subprocess.CompletedProcess:
@@ -65,10 +86,20 @@ def inputs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def two(inputs, tmp_path_factory):
-    """The folder of the runs on two processes, one for each variant and a resumed one, and each rank's reports."""
+def variants(inputs, tmp_path_factory):
+    repeated = write_repeated(inputs["dataset_name"], tmp_path_factory.mktemp("repeated"))
+    return {**VARIANTS, "repeated": {**VARIANTS["repeated"], "dataset_name": repeated}}
+
+
+@pytest.fixture(scope="module")
+def two(inputs, variants, tmp_path_factory):
+    """The folder of the runs on two processes, one for each variant and two resumed ones, and each rank's reports."""
     folder = tmp_path_factory.mktemp("two")
-    options = {**VARIANTS, "resumed": {**VARIANTS["plain"], "resume_from_checkpoint": folder / "plain/checkpoint-3"}}
+    resumed = {
+        name: {**variants[whole], "resume_from_checkpoint": folder / whole / f"checkpoint-{step}"}
+        for name, (whole, step) in RESUMED.items()
+    }
+    options = {**variants, **resumed}
     runs = [
         {"argv": command(inputs, folder / name, per_device_train_batch_size=BATCH, **cached(folder, name), **variant)}
         for name, variant in options.items()
@@ -82,12 +113,12 @@ def two(inputs, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def one(inputs, tmp_path_factory):
+def one(inputs, variants, tmp_path_factory):
     """The folder of the same runs in this process with twice the batch, and the rows of the plain run in order."""
     folder, rows = tmp_path_factory.mktemp("one"), []
     read_rows = PairRows.__getitems__
     with pytest.MonkeyPatch.context() as patch:
-        for name, variant in VARIANTS.items():
+        for name, variant in variants.items():
             if name == "plain":
                 patch.setattr(PairRows, "__getitems__", lambda self, at: rows.extend(at) or read_rows(self, at))
             options = {**variant, **cached(folder, name), "per_device_train_batch_size": 2 * BATCH}
@@ -150,12 +181,27 @@ def test_scores_of_the_same_weights_are_equal(two, one, name):
     assert found["before"] == expected["before"]
 
 
-def test_resumed_on_two_processes_ends_the_same(two):
-    folder, _ = two
-    whole, resumed = weights(folder / "plain"), weights(folder / "resumed")
-    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
-    assert log(folder / "resumed") == [line for line in log(folder / "plain") if line["step"] > 3]
-    assert results(folder / "resumed")["after"] == results(folder / "plain")["after"]
+def test_no_image_is_twice_in_a_batch_of_both_processes(two):
+    _, reports = two
+    first, second = (rank["repeated"]["rows"] for rank in reports)
+    for at in range(0, 2 * EPOCH * BATCH, BATCH):
+        rows = first[at : at + BATCH] + second[at : at + BATCH]
+        assert len({row % SCENES for row in rows}) == 2 * BATCH
+    for epoch in (slice(EPOCH * BATCH), slice(EPOCH * BATCH, 2 * EPOCH * BATCH)):
+        assert len({*first[epoch], *second[epoch]}) == 2 * BATCH * EPOCH
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_resumed_on_two_processes_ends_the_same(two, name):
+    """The second run continues in the middle of its second epoch."""
+    (folder, reports), (whole, step) = two, RESUMED[name]
+    expected, resumed = weights(folder / whole), weights(folder / name)
+    assert all(torch.equal(tensor, resumed[parameter]) for parameter, tensor in expected.items())
+    assert log(folder / name) == [line for line in log(folder / whole) if line["step"] > step]
+    for rank in reports:
+        assert rank[name]["rows"] == rank[whole]["rows"][step * BATCH :]
+    if name == "resumed":
+        assert results(folder / name)["after"] == results(folder / whole)["after"]
 
 
 def test_checkpoint_of_two_processes_is_refused_by_one(two, inputs, tmp_path, capsys):
