@@ -171,10 +171,9 @@ class Parser(argparse.ArgumentParser):
             if name in self._on_command_line:
                 raise UsageError(f"--{name} has no effect {why}.")
         in_file = [f"--{name}" for name in names if name in self._differing]
-        # Each process parses its options.
-        if in_file and not int(os.environ.get("RANK", 0)):
+        if in_file:
             has = "has" if len(in_file) == 1 else "have"
-            print(f"Warning: {', '.join(in_file)} in the config file {has} no effect {why}.")
+            warn(f"{', '.join(in_file)} in the config file {has} no effect {why}.")
 
     def _config_arguments(self, argv: list[str]) -> list[str]:
         """The options of the config file as arguments, so that they pass the same checks as those of the user."""
@@ -200,6 +199,12 @@ class Parser(argparse.ArgumentParser):
         given = name.partition("=")[0]
         near = get_close_matches(given, self._option_string_actions, n=1, cutoff=0.6)
         self.error(f"{where}unknown option {given}" + (f", did you mean {near[0]}?" if near else ""))
+
+
+def warn(sentence: str) -> None:
+    """Print a warning about the options, once in a run of several processes, each of which parses them."""
+    if not int(os.environ.get("RANK", 0)):
+        print(f"Warning: {sentence}")
 
 
 def read_config(path: Path) -> dict:

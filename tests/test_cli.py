@@ -10,6 +10,7 @@ import pytest
 from conclip.__main__ import COMMANDS, main
 from conclip.cli import Parser, option
 from conclip.errors import UsageError
+from conclip.evaluation.arguments import parse_arguments as parse_evaluate
 
 HEAVY = ("torch", "transformers", "datasets", "accelerate", "spacy", "peft", "matplotlib")
 
@@ -171,6 +172,15 @@ def test_an_option_without_effect_is_refused(command, option, says, tmp_path, mo
     assert main([*command.split(), *option.split()]) == 1
     assert capsys.readouterr().err.startswith(f"Error: {option.split()[0]} has no effect {says}")
     assert {path.name for path in tmp_path.iterdir()} == {"rows.csv"}
+
+
+def test_a_revision_has_no_effect_on_the_local_folders_among_the_models(capsys, monkeypatch):
+    argv = ["--model_name_or_path", "me/clip", ".", "--revision", "main"]
+    assert parse_evaluate(argv)[0].revision == "main"
+    assert capsys.readouterr().out == "Warning: --revision has no effect on local folders: ..\n"
+    monkeypatch.setenv("RANK", "1")
+    parse_evaluate(argv)
+    assert capsys.readouterr().out == ""
 
 
 def test_which_options_were_given(tmp_path, capsys):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from conclip.cli import Parser, option
+from conclip.cli import Parser, option, warn
 from conclip.errors import UsageError
 from conclip.models.arguments import EncodingArguments
 
@@ -62,8 +62,11 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[EvaluationArguments,
     if not evaluation.model_name_or_path and evaluation.benchmarks != ["list"]:
         PARSER.error("the following arguments are required: --model_name_or_path")
     models = evaluation.model_name_or_path or []
-    if models and all(Path(model).is_dir() for model in models):
+    local = [model for model in models if Path(model).is_dir()]
+    if models and local == models:
         PARSER.without_effect(["revision"], f"on {'local folders' if len(models) > 1 else 'a local folder'}")
+    elif local and evaluation.revision:
+        warn(f"--revision has no effect on local folders: {', '.join(local)}.")
     if all(name.startswith("scenes") for name in evaluation.benchmarks):
         names = ["data_dir", "allow_missing_images"]
         PARSER.without_effect(names, "on the scenes, which are drawn: name other benchmarks with --benchmarks")

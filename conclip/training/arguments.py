@@ -281,6 +281,9 @@ def refuse_options_without_effect(
         parser.without_effect(["dataset_config_name"], f"on the file {data.dataset_name}")
     if data.eval_split == "none":
         parser.without_effect(["max_eval_samples", "eval_steps"], "with --eval_split none")
+        if model.train_image_encoder:
+            names = ["per_device_eval_batch_size"]
+            parser.without_effect(names, "with --eval_split none and --train_image_encoder")
     if training.loss == "clip":
         parser.without_effect(["text_to_image_weight", "image_to_text_weight"], "with --loss clip")
     if training.loss in ("negclip", "clip"):

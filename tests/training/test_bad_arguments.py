@@ -87,6 +87,10 @@ WITHOUT_EFFECT = [
     ("--dataset_config_name default --dataset_name rows.csv", "on the file rows.csv."),
     ("--max_eval_samples 9 --eval_split none", "with --eval_split none."),
     ("--eval_steps 9 --eval_split none", "with --eval_split none."),
+    (
+        "--per_device_eval_batch_size 9 --eval_split none --train_image_encoder",
+        "with --eval_split none and --train_image_encoder.",
+    ),
     ("--distractor_weight 1 --loss negclip", "with --loss negclip, which uses no distractors."),
     ("--distractor_weight 1 --loss clip", "with --loss clip, which uses no distractors."),
     ("--distractor_image_column look --loss negclip", "with --loss negclip, which uses no distractors."),
