@@ -15,6 +15,7 @@ import PIL.Image
 import torch
 from transformers import BaseImageProcessor
 
+from conclip.embedding.image_files import to_rgb
 from conclip.errors import UsageError
 
 
@@ -37,6 +38,8 @@ class OpenAIPixels:
         return torch.stack([self._pixels(image) for image in images])
 
     def _pixels(self, image: PIL.Image.Image) -> torch.Tensor:
+        # OpenAI's code resizes before it converts; images of more than 8 bits it clips.
+        image = to_rgb(image) if image.mode[0] in "IF" else image
         values = np.array(resized_and_cropped(image, self.size).convert("RGB"))
         pixels = torch.from_numpy(values).permute(2, 0, 1).contiguous().float().div(255)
         mean, std = (torch.tensor(own, dtype=torch.float32)[:, None, None] for own in (self.mean, self.std))

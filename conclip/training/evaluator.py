@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
-from conclip.data import pair_captions, require_columns, text_lists
+from conclip.data import pair_captions, require_columns, source_row, text_lists
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.images import ImageEmbedder
 from conclip.embedding.retrieval import pool_images, text_to_image_recall
@@ -74,7 +74,8 @@ def true_negation_pairs(dataset: Dataset, split: str) -> Pairs | None:
     for index, (texts, foils) in enumerate(zip(true, false, strict=True)):
         if len(texts) != len(foils):
             raise UsageError(
-                f"Split {split!r}, row {index}: {len(texts)} true_negations, but {len(foils)} true_negation_foils."
+                f"Split {split!r}, row {source_row(dataset, index)}: {len(texts)} true_negations, but {len(foils)} "
+                "true_negation_foils."
             )
     return Pairs(
         rows=[row for row, _ in at],

@@ -9,8 +9,9 @@ import torch
 import xxhash
 from datasets import Dataset
 
-from conclip.data import require_columns, text_lists
+from conclip.data import require_columns, source_row, text_lists
 from conclip.embedding.image_column import ImageColumn
+from conclip.embedding.image_hashes import ROWS_AT_A_TIME
 from conclip.embedding.store import StoredEmbeddings
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
@@ -83,14 +84,15 @@ class PairRows(torch.utils.data.Dataset):
 
     def _distractor_images(self, dataset: Dataset, column: str) -> ImageColumn:
         """Return the distractors that may be used; `self.distractor_counts` says how many belong to each row."""
-        rows, places = [], []
-        values = dataset.select_columns([column]).with_format("arrow")[:][column]
-        listed = pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
-        counts = []
-        for row, value in enumerate(values):
+        rows, places, counts = [], [], []
+        kind = dataset.data.schema.field(column).type
+        listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        # A part at a time: selected rows are copied, with the bytes of their images.
+        tables = dataset.select_columns([column]).with_format("arrow").iter(ROWS_AT_A_TIME)
+        for row, value in enumerate(chain.from_iterable(table[column] for table in tables)):
             if not value.is_valid or (listed and len(value) == 0):
                 raise UsageError(
-                    f"Split {self.split!r}, row {row}: {column} is empty. "
+                    f"Split {self.split!r}, row {source_row(dataset, row)}: {column} is empty. "
                     "Give every row a distractor image, or train without them: --loss negclip."
                 )
             paired = listed and len(value) == self.negations[row]

@@ -48,6 +48,14 @@ def processor(size=4, **changes) -> CLIPImageProcessorPil:
     return CLIPImageProcessorPil(**settings)
 
 
+def test_images_of_16_bits_are_those_of_their_high_bytes():
+    values = np.random.default_rng(0).integers(0, 256, (6, 9), np.uint8)
+    wide = Image.fromarray(values.astype(np.uint16) * 256 + 200)
+    assert wide.mode == "I;16"
+    transform = openai_pixels(processor(), "")
+    assert torch.equal(transform([wide]), transform([Image.fromarray(values)]))
+
+
 @pytest.mark.parametrize(("mode", "width", "height"), EXPECTED)
 def test_pixels_are_those_of_openais_code_to_the_last_bit(mode, width, height):
     pixels = openai_pixels(processor(), "")([picture(mode, width, height)])
