@@ -145,3 +145,8 @@ def test_of_very_many_columns_some_are_named():
     dataset = Dataset.from_dict({f"{number}.jpg": ["a dog"] for number in range(6_000)})
     with pytest.raises(UsageError, match=r"only 0.jpg, 1.jpg, .*, 11.jpg and 5,988 more\.$"):
         require_columns(dataset, {"--caption_column": "caption"}, "train")
+
+
+def test_numbers_in_csv_files_are_texts(tmp_path):
+    (tmp_path / "a.csv").write_text("caption,n\n007,1\n12,\n")
+    assert load_split(str(tmp_path / "a.csv")).to_list() == [{"caption": "007", "n": "1"}, {"caption": "12", "n": ""}]
