@@ -1,5 +1,6 @@
 """Gradient accumulation: an update takes the mean gradient of its batches, also at the end of an epoch."""
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -32,7 +33,10 @@ def make_state(accelerator, steps: int, **settings) -> training.TrainingState:
     args = ConCLIPTrainingArguments(
         per_device_train_batch_size=BATCH, max_steps=steps, loss="negclip", save_steps=0, report_to="none", **settings
     )
-    rows = PairRows(make_rows(BATCH * BATCHES + 1, {}), text_tokenizer(model, processor), loss="negclip")
+    count = BATCH * BATCHES + 1
+    negated = {row: {"negated_captions": [f"no square in {row}", f"a square not in {row}"]} for row in range(count)}
+    rows = PairRows(make_rows(count, negated), text_tokenizer(model, processor), loss="negclip")
+    rows.use_keys(lambda images: np.repeat(np.arange(count, dtype=np.uint8)[:, None], 16, axis=1))
     images = torch.randn(len(rows), 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     rows.use_tensors("image_embeds", lambda *_: images)
     return training.prepare_training(model, rows, PairCollator(processor.image_processor, 8), args, accelerator)
@@ -112,7 +116,8 @@ def test_the_speed_counts_the_rows_that_were_trained_on(accelerator):
 
 
 def test_the_console_says_what_an_update_averages(accelerator, capsys):
-    training.announce(make_state(accelerator, 3, gradient_accumulation_steps=3), 11)
+    state = make_state(accelerator, 3, gradient_accumulation_steps=3)
+    training.announce(state, state.loader.dataset)
     assert (
         "Each update averages the gradients of 3 batches (2 at the end of an epoch); the loss of a batch still "
         "compares only its own 2 rows.\n"
