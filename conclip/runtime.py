@@ -44,6 +44,18 @@ def command_line(name: str, argv: list[str] | None, num_processes: int = 1) -> s
     return f"{f'{launcher} -m ' if num_processes > 1 else ''}conclip {shlex.join([name, *argv])}"
 
 
+def processes_share_cpu() -> bool:
+    """
+    Return whether a launcher, such as torchrun, started several processes on a machine without a GPU.
+
+    `Accelerator` has to be told (`cpu`): otherwise each process would run alone and write the same files.
+    """
+    import torch
+
+    has_gpu = torch.accelerator.is_available() if hasattr(torch, "accelerator") else torch.cuda.is_available()
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1 and not has_gpu
+
+
 def use_all_cores(accelerator: Accelerator) -> None:
     """
     Divide the CPU cores among the processes; `accelerate launch` and torchrun set one thread for each.

@@ -42,10 +42,10 @@ def start_accelerator(mixed_precision: str | None) -> Accelerator:
     # Imported late: --help and a mistyped option are answered without it.
     from accelerate import Accelerator
 
-    from conclip.runtime import use_all_cores
+    from conclip.runtime import processes_share_cpu, use_all_cores
 
     try:
-        accelerator = Accelerator(mixed_precision=mixed_precision)
+        accelerator = Accelerator(cpu=processes_share_cpu(), mixed_precision=mixed_precision)
     except ValueError as error:
         raise UsageError(f"--{mixed_precision}: {one_line(error)}") from error
     use_all_cores(accelerator)

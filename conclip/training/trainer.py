@@ -27,7 +27,7 @@ from conclip.embedding.texts import cached_tokens
 from conclip.errors import UsageError
 from conclip.hub import push
 from conclip.models.clip import add_lora, save_model, text_tokenizer, unwrap_lora
-from conclip.runtime import software_versions
+from conclip.runtime import processes_share_cpu, software_versions
 from conclip.training.arguments import ConCLIPTrainingArguments
 from conclip.training.batches import DistinctBatches
 from conclip.training.checkpoints import (
@@ -339,6 +339,7 @@ def make_accelerator(args: ConCLIPTrainingArguments) -> Accelerator:
     output_dir = writable_folder(args.output_dir)
     trackers = [JsonlTracker(output_dir / "metrics.jsonl") if name == "jsonl" else name for name in args.report_to]
     accelerator = Accelerator(
+        cpu=processes_share_cpu(),
         mixed_precision=args.mixed_precision,
         log_with=trackers or None,
         project_dir=output_dir,
