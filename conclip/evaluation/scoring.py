@@ -9,7 +9,7 @@ classification every query is compared with one pool of images, captions or clas
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import evaluate
 import numpy as np
@@ -24,6 +24,8 @@ from conclip.embedding.retrieval import (
 from conclip.errors import UsageError, one_line
 from conclip.evaluation.items import Chunk, ItemImages, ItemReader, distinct_images
 from conclip.evaluation.scorers import EmbeddingScorer, MatchingScorer, cosines
+from conclip.evaluation.table import FIRST_WINS
+from conclip.evaluation.ties import BothTieRules, chances_of, first_of_equals
 from conclip.metrics.choice_accuracy.choice_accuracy import ChoiceAccuracy
 from conclip.metrics.group_score.group_score import GroupScore
 from conclip.metrics.itt_tot.itt_tot import IttTot
@@ -115,6 +117,8 @@ def score_items(reader: ItemReader, scorer: Scorer, record: Record | None = None
     if benchmark.kind is Kind.TWO_TRUE:
         result = accumulate(IttTot, itt_tot_columns, reader, scorer, record)
         return [score for name in ("itt", "tot") for score in itt_tot_scores(name, result, reader)]
+    if benchmark.first_wins:
+        return first_wins_scores(*accumulate(BothTieRules, both_rules_columns, reader, scorer, record), reader)
     if benchmark.kind is Kind.CAPTIONS and len(next(iter(reader))["captions"]) == 2:
         macro = {"skipped_categories": sorted(benchmark.skipped_categories), "min_count": benchmark.min_count}
         result = accumulate(PairAccuracy, pair_columns, reader, scorer, record, **macro)
@@ -124,13 +128,13 @@ def score_items(reader: ItemReader, scorer: Scorer, record: Record | None = None
 
 
 def accumulate(
-    metric: type[evaluate.Metric],
+    metric: type[evaluate.Metric] | type[BothTieRules],
     columns: Callable[[Chunk, list[np.ndarray], Scorer], dict],
     reader: ItemReader,
     scorer: Scorer,
     record: Record | None,
     **settings,
-) -> dict:
+) -> dict | tuple[dict, dict]:
     """Return the result of the metric over all items; only one chunk of items is in memory at a time."""
     with tempfile.TemporaryDirectory() as folder:
         module = metric(cache_dir=folder)
@@ -184,6 +188,15 @@ def choice_columns(chunk: Chunk, scores: list[np.ndarray], scorer: Scorer) -> di
     return {"scores": [own.ravel() for own in scores], "answers": [item["answer"] for item in chunk.items]}
 
 
+def both_rules_columns(chunk: Chunk, scores: list[np.ndarray], scorer: Scorer) -> dict:
+    own = zip(chunk.text_at, chunk.items, strict=True)
+    return {
+        **choice_columns(chunk, scores, scorer),
+        "categories": [item["category"] or "all" for item in chunk.items],
+        "chances": [chances_of(texts, item["answer"]) for texts, item in own],
+    }
+
+
 def group_columns(chunk: Chunk, scores: list[np.ndarray], scorer: Scorer) -> dict:
     return {"scores": np.stack(scores).transpose(0, 2, 1)}
 
@@ -230,6 +243,20 @@ def accuracy_scores(metric: str, result: dict, reader: ItemReader) -> list[Score
         scores.append(Score(metric, part, entry["accuracy"], entry["count"], chance, entry["ties"], skipped, headline))
     if "categories" in result:
         scores.insert(1, macro_score(metric, result, reader))
+    return scores
+
+
+def first_wins_scores(first: dict, strict: dict, reader: ItemReader) -> list[Score]:
+    """Return the scores of the published rule, by category, and that of all items with ties as errors."""
+    metric = "pair accuracy" if len(next(iter(reader))["captions"]) == 2 else "accuracy"
+    parts = first["categories"] if len(first["categories"]) > 1 else {}
+    scores = []
+    for name, part, entry in (
+        *((f"{metric}, {FIRST_WINS}", part, entry) for part, entry in {"": first, **parts}.items()),
+        (metric, "", strict),
+    ):
+        values = entry["accuracy"], entry["count"], entry["chance"], entry["ties"], skipped_items(reader, part)
+        scores.append(Score(name, part, *values, headline=not scores))
     return scores
 
 
@@ -422,17 +449,18 @@ def recall_scores(direction: str, part: str, result: dict, skipped: int) -> list
 
 
 def score_classes(reader: ItemReader, encoder: CachedEncoder, record: Record | None = None) -> list[Score]:
-    """Score top-1 under each condition: an image is compared with the mean embedding of each class's prompts."""
+    """Score each condition: an image is compared with the mean embedding of each class's prompts."""
     classes = reader.benchmark.classes(reader.data_dir)
     if any(len(prompts) < 2 for prompts in classes.values()):
         raise UsageError(f"{reader.benchmark.title} has a single class; classification needs two or more.")
     embeddings = {condition: class_embeddings(prompts, encoder) for condition, prompts in classes.items()}
-    scores = []
+    same = {condition: equal_classes(prompts) for condition, prompts in classes.items()}
+    shared = {condition: len(set(own)) < len(own) for condition, own in same.items()}
+    chances = {
+        condition: np.array([chances_of(own, answer) for answer in range(len(own))]) for condition, own in same.items()
+    }
     with tempfile.TemporaryDirectory() as folder:
-        modules = {
-            condition: ChoiceAccuracy(cache_dir=folder, experiment_id=str(number))
-            for number, condition in enumerate(embeddings)
-        }
+        modules = {condition: BothTieRules(folder, str(number)) for number, condition in enumerate(embeddings)}
         for chunk in reader.chunks():
             images, answers = encoder.images(chunk.images), np.array([item["answer"] for item in chunk.items])
             image_at = np.array(chunk.image_at)[:, 0]
@@ -442,23 +470,39 @@ def score_classes(reader: ItemReader, encoder: CachedEncoder, record: Record | N
                 for condition, module in modules.items():
                     cosine = (own @ embeddings[condition].T).float().numpy()
                     with reporting_metric_errors(reader.benchmark.title):
-                        module.add_batch(scores=cosine, answers=answers[some])
+                        module.add_batch(
+                            scores=cosine,
+                            answers=answers[some],
+                            categories=[str(answer) for answer in answers[some]],
+                            chances=chances[condition][answers[some]],
+                        )
                     if record:
-                        record(class_samples(chunk.items[some], condition, cosine))
-        for number, (condition, module) in enumerate(modules.items()):
-            result = module.compute()
-            scores.append(
-                Score(
-                    "top-1",
-                    condition,
-                    result["accuracy"],
-                    result["count"],
-                    result["chance"],
-                    result["ties"],
-                    reader.skipped.total(),
-                    headline=number == 0,
-                )
-            )
+                        by_rule = np.stack([first_of_equals(own) for own in cosine]) if shared[condition] else cosine
+                        record(class_samples(chunk.items[some], condition, by_rule))
+        results = {condition: module.compute() for condition, module in modules.items()}
+    return class_scores(results, shared, reader)
+
+
+def class_scores(results: dict[str, tuple[dict, dict]], shared: dict[str, bool], reader: ItemReader) -> list[Score]:
+    """
+    Return top-1 and its mean over classes for each condition.
+
+    Args:
+        results: condition -> what `BothTieRules.compute` returns; the categories are the classes.
+        shared: condition -> whether classes have the same prompts. If so, the first of them wins, as in CLIP's
+            protocol, and top-1 with ties as errors is added.
+    """
+    scores = []
+    for number, (condition, (first, strict)) in enumerate(results.items()):
+        rule, result = (f", {FIRST_WINS}", first) if shared[condition] else ("", strict)
+        for metric, own, headline in (
+            (f"top-1{rule}", result, number == 0),
+            *([("top-1", strict, False)] if shared[condition] else []),
+        ):
+            value, count, chance, ties = (own[key] for key in ("accuracy", "count", "chance", "ties"))
+            scores.append(Score(metric, condition, value, count, chance, ties, reader.skipped.total(), headline))
+        mean = macro_score(f"mean per class{rule}", result, reader)
+        scores.append(replace(mean, part=condition, headline=False))
     return scores
 
 
@@ -478,6 +522,12 @@ def class_samples(items: list[dict], condition: str, scores: np.ndarray) -> Iter
     for item, prediction, rank in zip(items, predictions.tolist(), ranks.tolist(), strict=True):
         sample = {"id": item["id"], "category": condition, "answer": item["answer"]}
         yield {**sample, "prediction": prediction, "rank": rank}
+
+
+def equal_classes(prompts: list[list[str]]) -> list[int]:
+    """Return for each class the first class with the same prompts; CLIP reads them in lower case."""
+    first: dict[tuple, int] = {}
+    return [first.setdefault(tuple(map(str.lower, own)), number) for number, own in enumerate(prompts)]
 
 
 def class_embeddings(prompts: list[list[str]], encoder: CachedEncoder) -> torch.Tensor:

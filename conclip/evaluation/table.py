@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+# Part of the names of metrics in which a tie is no error if the right option comes first, as in an argmax.
+FIRST_WINS = "first of equals wins"
 # Other conditions, such as negated captions, are compared with this one.
 PLAIN = "plain"
 MISSING = "-"
@@ -127,7 +129,9 @@ def notes(rows: list[ScoreRow], labels: list[str]) -> str:
     if len(labels) > 1:
         sentences.append(f"{CHANGE}: difference to {labels[0]} in percentage points.")
     ties = "the last column counts them per model." if _any_ties(rows) else "there are none."
-    sentences.append(f"Ties count as errors; {ties}")
+    # Named in their metrics: published protocols that take an argmax.
+    except_there = f", except where the {FIRST_WINS}" if any(FIRST_WINS in row.metric for row in rows) else ""
+    sentences.append(f"Ties count as errors{except_there}; {ties}")
     if any(row.skipped for row in rows):
         sentences.append("Skipped: items whose image is missing.")
     return " ".join(sentences)

@@ -64,8 +64,10 @@ class Benchmark:
         macro: whether the benchmark's own headline is the mean over categories, not over items.
         skipped_categories: categories that this mean does not include.
         min_count: the mean does not include a category with fewer items either.
-        classes: for `Kind.CLASSES`: takes the folder and returns condition (e.g. "bare names") -> class -> prompts,
-            whose embeddings are averaged.
+        classes: for `Kind.CLASSES`: takes the folder and returns condition (e.g. "names of the data set, bare") ->
+            class -> prompts, whose embeddings are averaged.
+        first_wins: for `Kind.CAPTIONS`: whether the published score is that of an argmax, in which the first of equal
+            scores wins. This score is then the headline; the score with ties as errors follows it.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Benchmark:
     skipped_categories: frozenset[str] = frozenset()
     min_count: int = 1
     classes: Callable[[Path], dict[str, list[list[str]]]] | None = None
+    first_wins: bool = False
 
 
 def item(id: object, images: list, captions: list[str], answer: int = 0, category: str = "", boxes=()) -> dict:

@@ -113,10 +113,40 @@ def test_classification_counts_skipped_items_under_each_condition():
         benchmark=benchmark, data_dir=None, skipped=Counter({"": 5}), chunks=lambda: iter([chunk])
     )
     found = score_classes(reader, Vectors(cat=[1.0, 0.0], dog=[0.0, 1.0]))
-    assert [(score.part, score.value, score.count, score.skipped, score.headline) for score in found] == [
-        ("bare names", pytest.approx(1 / 3), 3, 5, True),
-        ("templates", pytest.approx(2 / 3), 3, 5, False),
+    assert [
+        (score.metric, score.part, score.value, score.count, score.skipped, score.headline) for score in found
+    ] == [
+        ("top-1", "bare names", pytest.approx(1 / 3), 3, 5, True),
+        ("mean per class", "bare names", pytest.approx(1 / 3), 3, 5, False),
+        ("top-1", "templates", pytest.approx(2 / 3), 3, 5, False),
+        ("mean per class", "templates", pytest.approx(2 / 3), 3, 5, False),
     ]
+
+
+def test_of_classes_with_the_same_prompts_the_first_wins():
+    """Ten images by hand: the two missiles have the same prompt, but for the case, and so the same score."""
+    prompts = {"names": [["missile"], ["dog"], ["Missile"], ["cat"]]}
+    benchmark = Benchmark("x", "X", Kind.CLASSES, None, "", "test", classes=lambda _: prompts)
+    # Class of each image, and what it looks like.
+    images = [(0, "missile"), (0, "missile"), (0, "dog"), (1, "dog"), (1, "cat"), (1, "dog")]
+    images += [(2, "missile"), (2, "missile"), (3, "cat"), (3, "cat")]
+    chunk = SimpleNamespace(
+        images=[name for _, name in images],
+        image_at=[[at] for at in range(10)],
+        items=[{"id": str(at), "answer": answer} for at, (answer, _) in enumerate(images)],
+    )
+    reader = SimpleNamespace(benchmark=benchmark, data_dir=None, skipped=Counter(), chunks=lambda: iter([chunk]))
+    vectors = Vectors(missile=[1.0, 0.0, 0.0], Missile=[1.0, 0.0, 0.0], dog=[0.0, 1.0, 0.0], cat=[0.0, 0.0, 1.0])
+    published, strict, mean = score_classes(reader, vectors)
+    # An argmax takes class 0 for every missile: right are 2 of 3, 2 of 3, none of 2 and 2 of 2.
+    assert (published.metric, published.part, published.headline) == ("top-1, first of equals wins", "names", True)
+    assert (published.value, published.ties, published.count) == (pytest.approx(6 / 10), 0, 10)
+    # Three classes to tell apart; the third images are never right.
+    assert published.chance == pytest.approx((3 + 3 + 0 + 2) / 10 / 3)
+    assert (strict.metric, strict.value, strict.ties) == ("top-1", pytest.approx(4 / 10), 4)
+    assert strict.chance == pytest.approx((0 + 3 + 0 + 2) / 10 / 3) and not strict.headline
+    assert (mean.metric, mean.value) == ("mean per class, first of equals wins", pytest.approx((4 / 3 + 0 + 1) / 4))
+    assert mean.chance == pytest.approx(3 / 4 / 3) and not mean.headline
 
 
 def test_a_text_has_one_key_among_whatever_texts():
