@@ -1,8 +1,8 @@
 """
 Names of classes and prompts for zero-shot classification.
 
-The templates are those of OpenAI's CLIP: `data/prompts.md` of github.com/openai/CLIP, and for ImageNet the 7 of its 80
-that its notebook `Prompt_Engineering_for_ImageNet.ipynb` finds by forward selection.
+The templates are those of OpenAI's CLIP: `data/prompts.md` of github.com/openai/CLIP. Those of ImageNet are in
+`imagenet.py`.
 """
 
 import re
@@ -53,15 +53,6 @@ _CALTECH = tuple(
 PLAIN = ("a photo of a {}.",)
 
 TEMPLATES = {
-    "imagenet": (
-        "itap of a {}.",
-        "a bad photo of the {}.",
-        "a origami {}.",
-        "a photo of the large {}.",
-        "a {} in a video game.",
-        "art of the {}.",
-        "a photo of the small {}.",
-    ),
     "cifar10": _CIFAR,
     "cifar100": _CIFAR,
     "stanford-cars": (
@@ -81,17 +72,21 @@ TEMPLATES = {
 }
 
 
-def prompts_of(names: Sequence[str], templates: Sequence[str]) -> dict[str, list[list[str]]]:
+def prompts_of(names: Sequence[str], templates: Sequence[str], origin: str) -> dict[str, list[list[str]]]:
     """
     Return the prompts of each class, in its order.
 
+    Args:
+        origin: where the names come from, e.g. "names of the data set"; for the names of the conditions.
+
     Returns:
-        Condition -> class -> prompts. The conditions are "bare names", the name alone, as in the CoN-CLIP paper, and
-        "templates", the name in each template.
+        Condition -> class -> prompts. One condition is the name alone, as in the CoN-CLIP paper, and the other one is
+        the name in each template.
     """
+    count = f"{len(templates)} template" + "s" * (len(templates) > 1)
     return {
-        "bare names": [[name] for name in names],
-        "templates": [[template.replace("{}", name) for template in templates] for name in names],
+        f"{origin}, bare": [[name] for name in names],
+        f"{origin}, {count}": [[template.replace("{}", name) for template in templates] for name in names],
     }
 
 

@@ -2,17 +2,21 @@
 Zero-shot classification: the CoN-CLIP paper's 8 data sets, and any folder of class folders.
 
 A data set is read from `<data_dir>/<name>/`, if that holds Parquet files or class folders, and from the Hub otherwise.
-Its classes have the names of the source, in lower case, which are not always those of CLIP's authors. A file
-`classes.txt` in that folder, with one name per line in the order of the labels, replaces them.
+ImageNet runs CLIP's published protocol: OpenAI's names in OpenAI's 80 templates. The classes of the other data sets
+have the names of the source, in lower case, which are not always those of CLIP's authors. A file `classes.txt` in that
+folder, with one name per line in the order of the labels, replaces the names.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import huggingface_hub
 
 from conclip.errors import UsageError
+from dataset_scripts.benchmarks import imagenet
 from dataset_scripts.benchmarks.class_images import ClassImages, find_images
 from dataset_scripts.benchmarks.class_prompts import PLAIN, TEMPLATES, clean_name, is_code, prompts_of
 from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
@@ -30,8 +34,8 @@ class ClassSet:
         splits: possible names of the split in folders and files under `--data_dir`; the first that exists is read.
         label: the column with the class.
         excluded: labels that are not classes, after `clean_name`.
-        synonyms: whether labels are lists of names, separated by commas; the first name is used.
-        renamed: label -> name, for labels that would be ambiguous.
+        openai_names: takes the labels, and the folder with them for messages, and returns OpenAI's names for them.
+            With these names, the templates come first and so give the headline, as in CLIP's protocol.
         note: the end of `source`.
     """
 
@@ -43,8 +47,7 @@ class ClassSet:
     splits: tuple[str, ...] = ("test", "val", "validation")
     label: str = "label"
     excluded: frozenset[str] = frozenset()
-    synonyms: bool = False
-    renamed: Mapping[str, str] = field(default_factory=dict)
+    openai_names: Callable[[list[str], Path], list[str]] | None = None
     note: str = ""
 
     @property
@@ -66,14 +69,7 @@ CLASS_SETS = (
         "ILSVRC/imagenet-1k",
         hub_split="validation",
         splits=("val", "validation"),
-        synonyms=True,
-        # Two classes each begin with crane, Cardigan (dog and knitwear) and maillot.
-        renamed={
-            "crane": "crane bird",
-            "crane2": "construction crane",
-            "Cardigan, Cardigan Welsh corgi": "cardigan welsh corgi",
-            "maillot, tank suit": "tank suit",
-        },
+        openai_names=imagenet.openai_names_of,
         note=" after you have accepted its terms on the Hub and logged in with `hf auth login`",
     ),
     ClassSet("cifar10", "CIFAR-10", "test", "uoft-cs/cifar10"),
@@ -107,14 +103,17 @@ def class_folder(name: str, path: str | Path) -> Benchmark:
 
 
 def _benchmark(class_set: ClassSet, path: Path | None = None) -> Benchmark:
-    templates = PLAIN if path else TEMPLATES[class_set.name]
+    templates = PLAIN if path else imagenet.TEMPLATES if class_set.openai_names else TEMPLATES[class_set.name]
 
     def read(data_dir: Path) -> Iterator[dict]:
         return _items(class_set, path or Path(data_dir) / class_set.name)
 
     def classes(data_dir: Path) -> dict[str, list[list[str]]]:
         root = path or Path(data_dir) / class_set.name
-        return prompts_of(_names(class_set, root, _find(class_set, root)), templates)
+        names, origin = _names(class_set, root, _find(class_set, root))
+        _warn_of_equal_names(names, class_set.title)
+        prompts = prompts_of(names, templates, origin)
+        return dict(reversed(prompts.items())) if class_set.openai_names else prompts
 
     return Benchmark(
         name=class_set.name,
@@ -129,7 +128,7 @@ def _benchmark(class_set: ClassSet, path: Path | None = None) -> Benchmark:
 
 def _items(class_set: ClassSet, root: Path) -> Iterator[dict]:
     images = _find(class_set, root)
-    names = _names(class_set, root, images)
+    names, _ = _names(class_set, root, images)
     labels = _class_indices(class_set, images.labels) if images.labels else range(len(names))
     answers = {label: answer for answer, label in enumerate(labels)}
     count = len(images.labels or names)
@@ -169,28 +168,38 @@ def _class_indices(class_set: ClassSet, labels: list[str]) -> list[int]:
     return [index for index, label in enumerate(labels) if clean_name(label) not in class_set.excluded]
 
 
-def _names(class_set: ClassSet, root: Path, images: ClassImages) -> list[str]:
-    """Return the names of the classes, in the order of the answers."""
+def _names(class_set: ClassSet, root: Path, images: ClassImages) -> tuple[list[str], str]:
+    """Return the names of the classes, in the order of the answers, and where they come from."""
     labels = [images.labels[index] for index in _class_indices(class_set, images.labels)] if images.labels else None
     file = root / "classes.txt"
     if file.is_file():
-        names = _listed(file)
+        names, origin = _listed(file), "names of classes.txt"
         if labels and len(names) != len(labels):
             raise UsageError(f"{file} has {len(names)} lines for {len(labels)} classes; write one for each.")
     elif labels is None:
         raise UsageError(f"{images.where} does not name its classes; write them into {file}, one per line.")
+    elif class_set.openai_names:
+        names, origin = class_set.openai_names(labels, images.where), "OpenAI's names"
     else:
-        names = [_name(class_set, label) for label in labels]
+        names, origin = [clean_name(label) for label in labels], "names of the data set"
         _check_codes(names, labels, images.where, file)
-    for row, name in enumerate(names):
-        if not name or name in names[:row]:
-            fault = (
-                f"calls classes {names.index(name)} and {row} both {name!r}" if name else f"leaves class {row} blank"
-            )
-            raise UsageError(
-                f"{file if file.is_file() else images.where} {fault}; write different names into {file}, one per line."
-            )
-    return names
+    if "" in names:
+        raise UsageError(
+            f"{file if file.is_file() else images.where} leaves class {names.index('')} blank; write a name for each "
+            f"class into {file}, one per line."
+        )
+    return names, origin
+
+
+def _warn_of_equal_names(names: list[str], title: str) -> None:
+    shared = [name for name, count in Counter(map(str.lower, names)).items() if count > 1]
+    if shared:
+        warnings.warn(
+            f"{title}: {len(shared)} {'names belong' if len(shared) > 1 else 'name belongs'} to two or more classes "
+            f"({', '.join(shared)}). No model can tell "
+            "these classes apart; the first of them is predicted, as in CLIP's protocol.",
+            stacklevel=2,
+        )
 
 
 def _listed(file: Path) -> list[str]:
@@ -199,11 +208,6 @@ def _listed(file: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is not UTF-8 text ({error}); save it as UTF-8.") from error
     return [" ".join(line.split()).lower() for line in lines]
-
-
-def _name(class_set: ClassSet, label: str) -> str:
-    name = class_set.renamed.get(label, label)
-    return clean_name(name.split(",")[0] if class_set.synonyms else name)
 
 
 def _check_codes(names: list[str], labels: list[str], where: Path, file: Path) -> None:

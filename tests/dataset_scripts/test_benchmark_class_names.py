@@ -64,7 +64,6 @@ class TestNames:
         [
             ("one\n", "has 1 lines for 2 classes"),
             ("one\ntwo\nthree\n", "has 3 lines for 2 classes"),
-            ("one\nOne\n", "calls classes 0 and 1 both 'one'"),
             ("\ntwo\n", "leaves class 0 blank"),
             ("", "has 0 lines for 2 classes"),
         ],
@@ -80,10 +79,16 @@ class TestNames:
         (tmp_path / "classes.txt").write_bytes(b"caf\xe9\n")
         assert "is not UTF-8 text" in fails(class_folder("x", tmp_path), tmp_path)
 
-    def test_two_classes_of_one_name(self, tmp_path):
-        class_folders(tmp_path, {"Crane": ["1.png"], "n03126707 crane": ["2.png"]})
-        fault = fails(class_folder("x", tmp_path), tmp_path)
-        assert f"{tmp_path} calls classes 0 and 1 both 'crane'; write different names" in fault
+    def test_classes_of_one_name_are_accepted_with_a_warning(self, tmp_path):
+        class_folders(tmp_path, {"Crane": ["1.png"], "n03126707 crane": ["2.png"], "dog": ["3.png"]})
+        birds = class_folder("birds", tmp_path)
+        with pytest.warns(UserWarning, match=r"^birds: 1 name belongs to two or more classes \(crane\)\."):
+            prompts = birds.classes(tmp_path)
+        assert prompts["names of the data set, bare"] == [["crane"], ["dog"], ["crane"]]
+        (tmp_path / "classes.txt").write_text("Missile\nsunglasses\nmissile\n")
+        with pytest.warns(UserWarning, match=r"1 name belongs .*\(missile\)"):
+            prompts = birds.classes(tmp_path)
+        assert prompts["names of classes.txt, bare"] == [["missile"], ["sunglasses"], ["missile"]]
 
 
 class TestParquet:
@@ -170,7 +175,7 @@ class TestParquet:
         assert "test.parquet, row 0 of the split: label 1 is not one of the 1" in fails(SETS["flowers102"], tmp_path)
 
     def test_an_unlabelled_split(self, tmp_path):
-        parquet(tmp_path / "imagenet" / "validation.parquet", [0, -1], ["tench, Tinca tinca", "hen"])
+        parquet(tmp_path / "imagenet" / "validation.parquet", [0, -1], ["n01440764", "n01514668"])
         assert "row 1 of the split: label -1 is not one of the 2" in fails(SETS["imagenet"], tmp_path)
 
     @pytest.mark.parametrize(("image", "label"), [("image", "class"), (None, "label")])

@@ -1,13 +1,16 @@
 """Folders of class folders are read, and the eight sets; classes are named well, and faults said."""
 
+from collections import Counter
 from pathlib import Path
 
 import huggingface_hub
 import pytest
+import xxhash
 from class_files import SETS, answers, class_folders, fails, names_of, parquet, png
 from huggingface_hub import errors
 
 from conclip.errors import UsageError
+from dataset_scripts.benchmarks import imagenet
 from dataset_scripts.benchmarks.class_prompts import TEMPLATES
 from dataset_scripts.benchmarks.classification import CLASS_SETS, CLASSIFICATION, class_folder
 from dataset_scripts.benchmarks.schema import Kind, item_features
@@ -41,8 +44,8 @@ class TestClassFolders:
         assert all(item_features().encode_example(row) for row in rows)
         assert (pets.kind, pets.name) == (Kind.CLASSES, "pets")
         assert pets.classes(Path("elsewhere")) == {
-            "bare names": [["egyptian mau"], ["shih tzu"]],
-            "templates": [["a photo of a egyptian mau."], ["a photo of a shih tzu."]],
+            "names of the data set, bare": [["egyptian mau"], ["shih tzu"]],
+            "names of the data set, 1 template": [["a photo of a egyptian mau."], ["a photo of a shih tzu."]],
         }
 
     @pytest.mark.parametrize(
@@ -105,22 +108,56 @@ class TestTheEightSets:
         ]
         assert all(benchmark.kind is Kind.CLASSES for benchmark in CLASSIFICATION)
 
-    def test_imagenet_takes_first_names(self, tmp_path):
-        names = ["tench, Tinca tinca", "crane", "Cardigan, Cardigan Welsh corgi", "cardigan", "crane2", "maillot"]
-        parquet(tmp_path / "imagenet" / "val.parquet", [4], [*names, "maillot, tank suit"])
-        assert names_of(SETS["imagenet"], tmp_path) == [
-            "tench",
-            "crane bird",
-            "cardigan welsh corgi",
-            "cardigan",
-            "construction crane",
-            "maillot",
-            "tank suit",
-        ]
+    def test_imagenet_has_openais_names_and_80_templates(self, tmp_path):
+        """By WordNet ids, also of a part of the classes."""
+        ids = ["n03773504", "n04008634", "n02012849", "n01608432"]
+        class_folders(tmp_path / "imagenet" / "val", {f"{id}": [f"{id}.png"] for id in ids})
+        with pytest.warns(UserWarning, match=r"^ImageNet-1k: 1 name belongs to two or more classes \(missile\)\."):
+            prompts = SETS["imagenet"].classes(tmp_path)
+        # The published protocol gives the headline, which is the first.
+        assert list(prompts) == ["OpenAI's names, 80 templates", "OpenAI's names, bare"]
+        assert prompts["OpenAI's names, bare"] == [["kite (bird of prey)"], ["crane bird"], ["missile"], ["missile"]]
+        crane = prompts["OpenAI's names, 80 templates"][1]
+        assert len(set(crane)) == 80 and crane[0] == "a bad photo of a crane bird."
+        assert crane[-1] == "a tattoo of the crane bird." and "itap of my crane bird." in crane
+        assert [row["answer"] for row in SETS["imagenet"].read(tmp_path)] == [0, 1, 2, 3]
+
+    def test_openais_lists_are_unchanged(self):
+        """The digest is of the lists of open_clip 3.3 and CLIP_benchmark 1.6.2, which are equal."""
+        names = imagenet.openai_names()
+        text = "\n".join([*names.values(), *imagenet.TEMPLATES])
+        assert xxhash.xxh3_64_hexdigest(text.encode()) == "b432d8fa575b35ac"
+        assert len(names) == 1000 and list(names) == sorted(names)
+        assert [name for name, count in Counter(names.values()).items() if count > 1] == ["missile", "sunglasses"]
+
+    def test_imagenets_labels_on_the_hub_have_the_order_of_the_ids(self, tmp_path):
+        # Of the Hub's labels, 816 hold OpenAI's name; here two thirds do.
+        names = [*imagenet.openai_names().values()]
+        labels = [f"{name}, Latin name {at}" if at % 3 else f"synonym {at}" for at, name in enumerate(names)]
+        path = parquet(tmp_path / "imagenet" / "validation.parquet", [744, 0], labels)
+        with pytest.warns(UserWarning, match=r"2 names belong to two or more classes \(missile, sunglasses\)"):
+            assert names_of(SETS["imagenet"], tmp_path) == names
+        assert [row["answer"] for row in SETS["imagenet"].read(tmp_path)] == [744, 0]
+        for wrong in (sorted(labels), labels[:999]):
+            parquet(path, [0], wrong)
+            fault = fails(SETS["imagenet"], tmp_path)
+            assert f"{len(wrong):,} classes whose labels are neither WordNet ids nor" in fault
+            assert "write the names of the classes into classes.txt" in fault
+
+    def test_an_id_that_is_no_class_of_imagenet(self, tmp_path):
+        class_folders(tmp_path / "imagenet", {"n01440764": ["a.png"], "n00004475": ["b.png"]})
+        assert "n00004475 is none of the 1,000 classes of ImageNet-1k" in fails(SETS["imagenet"], tmp_path)
+
+    def test_other_names_of_imagenet_come_from_a_file(self, tmp_path):
+        parquet(tmp_path / "imagenet" / "validation.parquet", [1], ["0", "1"])
+        (tmp_path / "imagenet" / "classes.txt").write_text("tench\nhen\n")
+        assert answers(SETS["imagenet"], tmp_path) == [("0", "hen")]
+        assert list(SETS["imagenet"].classes(tmp_path))[0] == "names of classes.txt, 80 templates"
 
     def test_imagenet_leaves_its_unlabelled_test_alone(self, tmp_path):
         for split, label in (("train", 0), ("validation", 1), ("test", -1)):
-            parquet(tmp_path / "imagenet" / "data" / f"{split}-00000-of-00001.parquet", [label], ["tench", "hen"])
+            path = tmp_path / "imagenet" / "data" / f"{split}-00000-of-00001.parquet"
+            parquet(path, [label], ["n01440764", "n01514859"])
         assert answers(SETS["imagenet"], tmp_path) == [("0", "hen")]
 
     def test_commas_stay_elsewhere(self, tmp_path):
@@ -142,13 +179,12 @@ class TestTheEightSets:
 
     def test_templates(self):
         # Counted and picked by hand from the prompts CLIP's authors published.
-        counts = {"imagenet": 7, "cifar10": 18, "cifar100": 18, "stanford-cars": 8, "caltech101": 34}
+        counts = {"cifar10": 18, "cifar100": 18, "stanford-cars": 8, "caltech101": 34}
         counts |= {"food101": 1, "flowers102": 1, "oxford-pets": 1}
         assert {name: len(templates) for name, templates in TEMPLATES.items()} == counts
         assert {name: len(set(templates)) for name, templates in TEMPLATES.items()} == counts
         assert all(template.count("{}") == 1 for templates in TEMPLATES.values() for template in templates)
         picked = {
-            "imagenet": ["itap of a {}.", "art of the {}."],
             "cifar10": ["a photo of a {}.", "a high contrast photo of the {}.", "a photo of the big {}."],
             "caltech101": ["a plastic {}.", "the {} in a video game.", "a embroidered {}.", "a doodle of the {}."],
             "stanford-cars": ["i love my {}!"],
@@ -158,8 +194,11 @@ class TestTheEightSets:
     def test_prompts_of_a_set(self, tmp_path):
         class_folders(tmp_path / "food101", {"test/peking_duck": ["a.jpg"], "test/Pho": ["b.jpg"]})
         assert SETS["food101"].classes(tmp_path) == {
-            "bare names": [["pho"], ["peking duck"]],
-            "templates": [["a photo of pho, a type of food."], ["a photo of peking duck, a type of food."]],
+            "names of the data set, bare": [["pho"], ["peking duck"]],
+            "names of the data set, 1 template": [
+                ["a photo of pho, a type of food."],
+                ["a photo of peking duck, a type of food."],
+            ],
         }
 
 

@@ -38,7 +38,8 @@ def parquet(path: Path, labels: list[int], names: list[str] | None, image="image
 
 
 def names_of(benchmark, data_dir: Path) -> list[str]:
-    return [prompt for [prompt] in benchmark.classes(data_dir)["bare names"]]
+    [prompts] = [own for condition, own in benchmark.classes(data_dir).items() if condition.endswith(", bare")]
+    return [name for [name] in prompts]
 
 
 def answers(benchmark, data_dir: Path) -> list[tuple[str, str]]:
