@@ -96,6 +96,8 @@ HOW = {
         ("accelerate launch train_accelerate.py --model_name_or_path", SHORT),
         ("conclip train --config recipes/conclip.yaml", SHORT),
         ("conclip ccneg", CCNEG),
+        ("conclip ccneg", CCNEG),
+        ("conclip evaluate", ""),
         ("accelerate launch --multi_gpu", PARSE),
         ("torchrun", PARSE),
         ("conclip train --model_name_or_path", SHORT),

@@ -9,10 +9,13 @@ import pytest
 import torch
 from benchmark_runs import evaluate_models, report_of, samples_of
 from PIL import Image
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from small_benchmarks import plain_scores, write_images
 from tiny import save_tiny, tiny_processor
 
 from conclip.evaluation.scoring import class_samples
+from dataset_scripts.benchmarks import imagenet
+from dataset_scripts.benchmarks.caption_orders import COCO_ORDER, SAME
 from modeling_conclip import ConCLIPModel
 
 WORDS = ["cat", "dog", "man", "woman", "child", "car", "table", "bird"]
@@ -193,7 +196,8 @@ def test_classes_by_bare_names_and_templates(model, clip, tmp_path):
     evaluate_models([model], [f"classes:{tmp_path / 'mine'}"], tmp_path, tmp_path / "out", log_samples=True)
     lines = report_of(tmp_path / "out", whole_rows=True)
     samples = samples_of(tmp_path / "out", "tiny", "mine")
-    for condition, template in {"bare names": "{}", "templates": "a photo of a {}."}.items():
+    for prompts, template in {"bare": "{}", "1 template": "a photo of a {}."}.items():
+        condition = f"names of the data set, {prompts}"
         names = unit_texts(clip, [template.format(name) for name in ("cat", "dog", "red bird")])
         found = iter([sample for sample in samples if sample["category"] == condition])
         hits = []
@@ -209,6 +213,71 @@ def test_classes_by_bare_names_and_templates(model, clip, tmp_path):
         line = lines["mine", "top-1", condition]
         assert line["values"]["tiny"] == np.mean(hits) and line["count"] == 12
     assert len(samples) == 24
+
+
+@torch.no_grad()
+def test_imagenet_as_published(model, clip, tmp_path):
+    """Two of the four classes are missiles: OpenAI's names in its 80 templates, an argmax, and scikit-learn's mean."""
+    names = {"n01608432": "kite (bird of prey)", "n02012849": "crane bird", "n03773504": "missile"}
+    names["n04008634"] = "missile"
+    folder, counts = tmp_path / "imagenet" / "val", {"n01608432": 2, "n02012849": 5, "n03773504": 6, "n04008634": 3}
+    for at, (id, count) in enumerate(counts.items()):
+        write_images(folder / id, [f"{at}{number}.png" for number in range(count)], size=(60, 48 + 7 * at))
+    with pytest.warns(UserWarning, match=r"1 name belongs to two or more classes \(missile\)"):
+        evaluate_models([model], ["imagenet"], tmp_path, tmp_path / "out", log_samples=True)
+    classes = [
+        unit_texts(clip, [template.replace("{}", name) for template in imagenet.TEMPLATES]).double().mean(dim=0)
+        for name in names.values()
+    ]
+    weights, answers, predictions = torch.stack([mean / mean.norm() for mean in classes]), [], []
+    for answer, id in enumerate(names):
+        for path in sorted((folder / id).iterdir()):
+            inputs = tiny_processor()(images=Image.open(path).convert("RGB"), return_tensors="pt")
+            scores = weights @ clip.get_image_features(**inputs).pooler_output[0].double()
+            answers.append(answer)
+            predictions.append(int(np.argmax(scores.numpy().round(12))))
+    assert 2 in predictions and 3 not in predictions
+    rows, condition = report_of(tmp_path / "out", whole_rows=True), "OpenAI's names, 80 templates"
+    published = rows["imagenet", "top-1, first of equals wins", condition]
+    assert published["values"]["tiny"] == pytest.approx(accuracy_score(answers, predictions))
+    assert (published["headline"], published["count"], published["ties"]["tiny"]) == (True, 16, 0)
+    mean = rows["imagenet", "mean per class, first of equals wins", condition]["values"]["tiny"]
+    assert mean == pytest.approx(balanced_accuracy_score(answers, predictions)) and mean != published["values"]["tiny"]
+    strict = rows["imagenet", "top-1", condition]
+    missiles = sum(answer >= 2 and prediction == 2 for answer, prediction in zip(answers, predictions, strict=True))
+    assert strict["values"]["tiny"] == pytest.approx(
+        sum(a == p < 2 for a, p in zip(answers, predictions, strict=True)) / 16
+    )
+    assert strict["ties"]["tiny"] == missiles > 0
+    samples = samples_of(tmp_path / "out", "tiny", "imagenet")
+    assert [sample["prediction"] for sample in samples if sample["category"] == condition] == predictions
+
+
+def test_orders_as_published(model, clip, tmp_path, punkt_tab):
+    names = ["COCO_val2014_1.jpg", "COCO_val2014_2.jpg"]
+    write_images(tmp_path / "coco" / "val2014", names)
+    captions = ["Dogs.", "A cat on a table.", "A man holding a red ball.", "A dog near the water.", "A green bird."]
+    rows = [{"image": f"val2014/{name}", "caption": captions[at:]} for at, name in enumerate(names)]
+    (tmp_path / "coco" / "coco_karpathy_test.json").write_text(json.dumps(rows))
+    evaluate_models([model], ["coco-order"], tmp_path, tmp_path / "out", seed=1)
+    items, right, chance = list(COCO_ORDER.read(tmp_path, seed=1)), [], []
+    for item in items:
+        # As the authors score: an argmax, which takes the true caption of several that are equal.
+        scores = plain_scores(clip, Image.open(item["images"][0]), item["captions"])
+        distinct = {text: scores[at] for at, text in reversed([*enumerate(item["captions"])])}
+        right.append(distinct[item["captions"][0]] == max(distinct.values()))
+        chance.append(1 / len(distinct))
+    rows = report_of(tmp_path / "out", whole_rows=True)
+    published = rows["coco-order", "accuracy, first of equals wins", ""]
+    assert published["values"]["tiny"] == pytest.approx(np.mean(right)) and published["headline"]
+    assert published["chance"] == pytest.approx(np.mean(chance)) and published["count"] == 9
+    same = [item["category"] == SAME for item in items]
+    degenerate = rows["coco-order", "accuracy, first of equals wins", SAME]
+    assert degenerate["count"] == sum(same) > 1
+    assert degenerate["values"]["tiny"] == pytest.approx(np.mean(np.array(right)[same]))
+    strict = rows["coco-order", "accuracy", ""]
+    assert strict["ties"]["tiny"] == sum(np.array(right)[same]) > 0
+    assert strict["values"]["tiny"] == pytest.approx(published["values"]["tiny"] - strict["ties"]["tiny"] / 9)
 
 
 def test_a_class_that_ties_is_not_predicted_right():
