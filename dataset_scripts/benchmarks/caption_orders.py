@@ -17,6 +17,8 @@ draw (`aro_draw.py`), in which a shuffle may be the caption itself, and their ru
 
 import random
 import re
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import groupby
@@ -128,13 +130,23 @@ def _read_strict_orders(data_dir: Path, split: KarpathyTest, seed: int = 0) -> I
 
 
 def _read_shuffled_retrieval(data_dir: Path, split: KarpathyTest, seed: int = 0) -> Iterator[dict]:
-    """Yield each image five times: with its own captions ("plain"), and with each shuffle of them."""
+    """
+    Yield each image five times: with its own captions ("plain"), and with each shuffle of them. At the end, warn of
+    the captions that a shuffle did not change.
+    """
+    total, unchanged = 0, Counter()
     images = enumerate(split.read_unchanged(data_dir))
     captions = ((caption, (row, image)) for row, (image, captions) in images for caption in captions)
     for (_, image), group in groupby(aro_retrieval(captions, seed), key=lambda found: found[2]):
         found = [[true, *others] for true, others, _ in group]
         for category, texts in zip(("plain", *SHUFFLES), zip(*found, strict=True), strict=True):
             yield item(image.name, [image], list(texts), category=category)
+        total += len(found)
+        unchanged.update(
+            name for true, *others in found for name, text in zip(SHUFFLES, others, strict=True) if text == true
+        )
+    counts = ", ".join(f"{name} {unchanged[name]:,}" for name in SHUFFLES)
+    warnings.warn(f"{split.name}: of {total:,} captions, a shuffle left unchanged: {counts}.", stacklevel=2)
 
 
 def _benchmark(

@@ -28,11 +28,13 @@ class KarpathyTest:
     ([{image, caption: [...]}], of the test split alone).
 
     Args:
+        name: name of the data set, for messages.
         annotations: file names below `data_dir`; the first that exists is read.
         folders: folders of the images, likewise.
         source: a sentence that says where to get both.
     """
 
+    name: str
     annotations: tuple[str, ...]
     folders: tuple[str, ...]
     source: str
@@ -81,6 +83,7 @@ def unchanged_captions_of(values: object, path: Path, index: object) -> list[str
 
 
 COCO_TEST = KarpathyTest(
+    name="COCO",
     annotations=("coco/coco_karpathy_test.json", "coco/dataset_coco.json"),
     folders=("coco/val2014", "val2014"),
     source=(
@@ -89,6 +92,7 @@ COCO_TEST = KarpathyTest(
     ),
 )
 FLICKR30K_TEST = KarpathyTest(
+    name="Flickr30k",
     annotations=("flickr30k/flickr30k_test.json", "flickr30k/dataset_flickr30k.json"),
     folders=("flickr30k/flickr30k-images", "flickr30k-images", "flickr30k/images"),
     source=(

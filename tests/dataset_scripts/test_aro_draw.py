@@ -161,12 +161,19 @@ def test_items_say_whether_a_shuffle_is_the_caption(tmp_path):
 
 def test_shuffled_retrieval_has_all_captions_under_each_condition(tmp_path):
     write(tmp_path, CAPTIONS)
-    items = read(COCO_SHUFFLED_RETRIEVAL, tmp_path)
+    with pytest.warns(UserWarning, match="^COCO: of 7 captions, a shuffle left unchanged: ") as caught:
+        items = read(COCO_SHUFFLED_RETRIEVAL, tmp_path)
     columns = zip(
         *((true, *others) for true, others, _ in aro_retrieval(((c, None) for c in CAPTIONS), 0)), strict=True
     )
     for item, category, column in zip(items, ("plain", *SHUFFLES), columns, strict=True):
         assert (item["id"], item["category"], item["captions"]) == ("a.jpg", category, list(column))
+    plain = items[0]["captions"]
+    same = [sum(a == b for a, b in zip(item["captions"], plain, strict=True)) for item in items[1:]]
+    # At least the captions of one word and of none.
+    assert min(same) >= 2
+    counts = ", ".join(f"{name} {count}" for name, count in zip(SHUFFLES, same, strict=True))
+    assert str(caught[0].message).endswith(f"unchanged: {counts}.")
     assert "draw of the authors" in COCO_SHUFFLED_RETRIEVAL.title
 
 
