@@ -102,14 +102,13 @@ def run(
 
     # Save
     trainer.save_model()
+    results = trainer.create_model_card(
+        dataset_name=data_args.dataset_name or "scenes",
+        split=eval_split,
+        command=command,
+        arguments={"model": asdict(model_args), "data": asdict(data_args), "training": asdict(trainer.args)},
+    )
     if eval_dataset is not None:
-        results = trainer.create_model_card(
-            dataset_name=data_args.dataset_name or "scenes",
-            split=eval_split,
-            base_model=base,
-            command=command,
-            arguments={"model": asdict(model_args), "data": asdict(data_args), "training": asdict(trainer.args)},
-        )
         table = format_table(table_rows(before, after), results["title"])
         accelerator.print(
             f"\n{table}\n\n{results['verdict']}\nA tie counts as an error. Report: {output_dir}/README.md"

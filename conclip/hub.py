@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: working without a network, and uploading a finished run."""
+"""The Hugging Face Hub: working without a network, licences, and uploading a finished run."""
 
 import shlex
 from collections.abc import Iterator
@@ -6,11 +6,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import datasets
-from huggingface_hub import HfApi, constants, get_session
+from huggingface_hub import HfApi, ModelCard, constants, get_session, hf_hub_download
 
 from conclip.errors import UsageError, one_line
+from conclip.public_names import is_local
 
-NOT_UPLOADED = ("checkpoint-*", "unfinished-*", "conclip/*", "metrics.jsonl")
+# Beside what belongs to the run alone: weights of other formats, which an earlier run may have left.
+NOT_UPLOADED = (
+    *("checkpoint-*", "unfinished-*", "conclip/*", "metrics.jsonl"),
+    *("*.bin", "*.bin.index.json", "*.h5", "*.msgpack"),
+)
+
+
+def license_of(model_name_or_path: str, revision: str | None = None) -> str | None:
+    """Return the licence that the model's card names, or `None` if there is no card or it names none."""
+    try:
+        if is_local(model_name_or_path):
+            card = Path(model_name_or_path) / "README.md"
+        else:
+            card = hf_hub_download(model_name_or_path, "README.md", revision=revision)
+        return ModelCard(Path(card).read_text("utf-8")).data.license
+    # No card, no network, a damaged card: each has its own type of error.
+    except Exception:
+        return None
 
 
 def use_cache_without_network(names: list[str | None]) -> None:

@@ -4,7 +4,6 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard
 
 BENCHMARKS_START, BENCHMARKS_END = "<!-- benchmarks: written by run_benchmarks.py -->", "<!-- end of benchmarks -->"
-NOT_MEASURED = "Not measured yet."
 
 
 def read_card(card_text: str) -> ModelCard:
@@ -63,16 +62,6 @@ def with_eval_results(card_text: str, results: list[EvalResult], model_name: str
             entries.append(new.pop(_identity(entry)))
     card.data.model_name, card.data.eval_results = model_name, [*entries, *new.values()]
     return str(card)
-
-
-def without_results(card_text: str) -> str:
-    """Remove the results from a card: the `model-index`, and the content of its benchmarks section if it has one."""
-    card = read_card(card_text)
-    card.data.model_name = card.data.eval_results = None
-    text = str(card)
-    if BENCHMARKS_START in text:
-        text = replace_section(text, BENCHMARKS_START, BENCHMARKS_END, NOT_MEASURED)
-    return text
 
 
 def replace_section(text: str, start: str, end: str, body: str) -> str:

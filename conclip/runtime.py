@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from conclip.errors import UsageError
+from conclip.public_names import public_command
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -32,7 +33,7 @@ def software_versions() -> dict[str, str]:
 
 def command_line(name: str, argv: list[str] | None, num_processes: int = 1) -> str:
     """
-    Return the command that repeats this run, for reports and model cards.
+    Return the command that repeats this run, for reports and model cards; of local paths it holds the last part.
 
     Args:
         name: the command of `conclip`, e.g. "train".
@@ -40,8 +41,8 @@ def command_line(name: str, argv: list[str] | None, num_processes: int = 1) -> s
     """
     launcher = f"accelerate launch --num_processes {num_processes}" if num_processes > 1 else "accelerate launch"
     if argv is None:
-        return f"{launcher} {shlex.join(sys.argv)}"
-    return f"{f'{launcher} -m ' if num_processes > 1 else ''}conclip {shlex.join([name, *argv])}"
+        return f"{launcher} {shlex.join(public_command(sys.argv))}"
+    return f"{f'{launcher} -m ' if num_processes > 1 else ''}conclip {shlex.join(public_command([name, *argv]))}"
 
 
 def processes_share_cpu() -> bool:

@@ -12,7 +12,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 NOT_OURS = {"build", "dist", "outputs", "site-packages"}
 STDLIB = sys.stdlib_module_names
-FOUNDATION = {f"conclip.{name}" for name in "errors cli runtime atomic_write data text_files hub model_cards".split()}
+FOUNDATION = {
+    f"conclip.{name}"
+    for name in "errors cli runtime atomic_write data text_files hub model_cards public_names".split()
+}
 # What each folder may import of the project, from the ground up; a module may always import its own folder.
 GROUND = {"modeling_conclip", *FOUNDATION}
 DATA = {*GROUND, "dataset_scripts", "conclip.metrics"}

@@ -21,6 +21,7 @@ from conclip.evaluation.scoring import Record, Score, Scorer, can_score, score_b
 from conclip.evaluation.table import ScoreRow
 from conclip.hub import cache_alone, use_cache_without_network
 from conclip.models.loading import LoadedModel, load_encoders, wrap_encoders
+from conclip.public_names import public_name
 from conclip.runtime import software_versions
 from dataset_scripts.benchmarks.registry import choose_benchmarks
 from dataset_scripts.benchmarks.schema import Benchmark
@@ -143,7 +144,7 @@ def evaluate_models(
                 raise UsageError(
                     f"--model_name_or_path {model_label}: the table already has a column {label}; rename a folder."
                 )
-            descriptions[label] = loaded.description
+            descriptions[label] = _for_report(loaded.description)
             if warning := loaded.description.get("warning"):
                 accelerator.print(f"Warning: {warning}")
             for reader in readers:
@@ -162,7 +163,7 @@ def evaluate_models(
         seed=seed,
         arguments={
             "benchmarks": [*benchmarks],
-            "data_dir": str(data_dir),
+            "data_dir": public_name(str(data_dir)),
             "allow_missing_images": allow_missing_images,
             "preprocessing": preprocessing,
             "clean_text": clean_text,
@@ -271,3 +272,14 @@ def add_scores(rows: dict[tuple, ScoreRow], benchmark: Benchmark, label: str, sc
             ),
         )
         row.values[label], row.ties[label] = score.value, score.ties
+
+
+def _for_report(description: dict) -> dict:
+    """Return the description of a model without local paths, as a report and a card may publish it."""
+    path = description["name_or_path"]
+    texts = {name: value for name, value in description.items() if isinstance(value, str)}
+    return description | {
+        name: value.replace(path, public_name(path)) if name == "warning" else public_name(value)
+        for name, value in texts.items()
+        if name in ("name_or_path", "base_model", "warning") and path
+    }

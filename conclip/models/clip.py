@@ -1,19 +1,21 @@
 """Load, adapt and save CLIP and ConCLIP models."""
 
+import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoProcessor, PreTrainedConfig, ProcessorMixin
+from transformers import AutoProcessor, BaseImageProcessor, CLIPConfig, CLIPModel, PreTrainedConfig, ProcessorMixin
 from transformers.utils import logging
 
 from conclip.embedding.tokens import TextTokenizer
 from conclip.errors import UsageError, one_line
+from conclip.public_names import public_name
 from modeling_conclip import ConCLIPModel
 
 
@@ -46,6 +48,7 @@ def load_model(
         )
         processor = load_processor(model_name_or_path, revision, subject)
         require_all_weights(loading, subject)
+        require_fitting_processor(processor, model.config, subject)
     return model, processor
 
 
@@ -131,6 +134,47 @@ def load_processor(model_name_or_path: str, revision: str | None, subject: str) 
     return processor
 
 
+def require_fitting_processor(processor: ProcessorMixin, config: CLIPConfig, subject: str) -> None:
+    """
+    Check that the images and tokens that a processor makes are those that a CLIP model takes.
+
+    Raises:
+        UsageError: images of another size, or tokens that the model does not have; the message begins with `subject`.
+    """
+    require_fitting_image_size(processor.image_processor, config.vision_config.image_size, subject)
+    tokens, known = len(processor.tokenizer), config.text_config.vocab_size
+    if tokens > known:
+        raise UsageError(
+            f"{subject}: its tokenizer has {tokens:,} tokens, but its model has {known:,}: the tokenizer belongs to "
+            "another model."
+        )
+    end, found = config.text_config.eos_token_id, processor.tokenizer.eos_token_id
+    # 2 stands in the configs of old checkpoints; such a model takes the token with the largest id.
+    if end != 2 and found not in (None, end):
+        raise UsageError(
+            f"{subject}: its tokenizer ends a text with token {found}, but its model looks for token {end}: correct "
+            "`eos_token_id` of `text_config` in config.json."
+        )
+
+
+def require_fitting_image_size(image_processor: BaseImageProcessor, image_size: int, subject: str) -> None:
+    """
+    Check that a processor makes square images of `image_size` pixels.
+
+    Raises:
+        UsageError: it makes others; the message begins with `subject` and names both sizes.
+    """
+    crops = getattr(image_processor, "do_center_crop", False)
+    name = "crop_size" if crops else "size"
+    made = getattr(image_processor, name)
+    height, width = (made.get(side) or made.get("shortest_edge") for side in ("height", "width"))
+    if (height, width) != (image_size, image_size):
+        raise UsageError(
+            f"{subject}: its processor makes images of {height} x {width} pixels, but its model takes {image_size} x "
+            f"{image_size}: correct `{name}` in preprocessor_config.json or processor_config.json."
+        )
+
+
 def text_tokenizer(model: ConCLIPModel, processor: ProcessorMixin, clean: bool = False) -> TextTokenizer:
     """Return the tokenizer of texts that belongs to a model; `clean`: see `TextTokenizer`."""
     config = model.config.text_config
@@ -156,11 +200,25 @@ def unwrap_lora(model: ConCLIPModel | PeftModel) -> ConCLIPModel:
     return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
-def save_model(model: ConCLIPModel | PeftModel, processor: ProcessorMixin, output_dir: Path) -> ConCLIPModel:
+def save_model(
+    model: ConCLIPModel | PeftModel,
+    processor: ProcessorMixin,
+    output_dir: Path,
+    stale: Iterable[str] = (),
+    base_model: str | None = None,
+    adapter_card: str | None = None,
+) -> ConCLIPModel:
     """
     Write a folder that `from_pretrained` loads; other files in it stay, and each new file is renamed into place.
 
-    A model with LoRA adapters is written twice: `adapter/` for peft, and the merged weights as a plain model.
+    A model with LoRA adapters is written twice: `adapter/` for peft, and the merged weights as a plain model. What an
+    earlier model left in the folder (`adapter/`, parts of weights, `stale`) is removed before the first new file is
+    in its place.
+
+    Args:
+        stale: names of files that describe the weights of an earlier run.
+        base_model: name of the base model, for the adapters.
+        adapter_card: text of adapter/README.md.
 
     Returns:
         The model that was saved, with adapters merged.
@@ -168,12 +226,43 @@ def save_model(model: ConCLIPModel | PeftModel, processor: ProcessorMixin, outpu
     unfinished = output_dir / "unfinished-model"
     shutil.rmtree(unfinished, ignore_errors=True)
     if isinstance(model, PeftModel):
-        model.save_pretrained(unfinished / "adapter")
+        _save_adapter(model, unfinished / "adapter", base_model, adapter_card)
         model = model.merge_and_unload()
     model.save_pretrained(unfinished)
-    processor.save_pretrained(unfinished)
+    _save_processor(processor, unfinished)
     shutil.rmtree(output_dir / "adapter", ignore_errors=True)
+    for path in (*(output_dir / name for name in stale), *output_dir.glob("model-*-of-*.safetensors")):
+        path.unlink(missing_ok=True)
+    (output_dir / "model.safetensors.index.json").unlink(missing_ok=True)
     for path in sorted(unfinished.iterdir()):
         os.replace(path, output_dir / path.name)
     unfinished.rmdir()
     return model
+
+
+def _save_adapter(model: PeftModel, folder: Path, base_model: str | None, card: str | None) -> None:
+    model.save_pretrained(folder)
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text("utf-8"))
+    # peft writes the path of a local base, and our class, which `AutoPeftModel` cannot import without this package.
+    config["base_model_name_or_path"] = base_model or public_name(config["base_model_name_or_path"] or "")
+    config["auto_mapping"] = {"base_model_class": CLIPModel.__name__, "parent_library": CLIPModel.__module__}
+    path.write_text(f"{json.dumps(config, indent=2, sort_keys=True)}\n", "utf-8")
+    if card:
+        (folder / "README.md").write_text(card, "utf-8")
+    else:
+        (folder / "README.md").unlink(missing_ok=True)
+
+
+def _save_processor(processor: ProcessorMixin, folder: Path) -> None:
+    processor.save_pretrained(folder)
+    # transformers 5 writes processor_config.json alone; transformers 4, Transformers.js and others read this one.
+    image_processor = json.loads((folder / "processor_config.json").read_text("utf-8"))["image_processor"]
+    settings = {**image_processor, "processor_class": type(processor).__name__}
+    (folder / "preprocessor_config.json").write_text(f"{json.dumps(settings, indent=2, sort_keys=True)}\n", "utf-8")
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text("utf-8"))
+    # How this run found the tokenizer.
+    for name in ("is_local", "local_files_only", "name_or_path"):
+        settings.pop(name, None)
+    path.write_text(f"{json.dumps(settings, indent=2, sort_keys=True)}\n", "utf-8")

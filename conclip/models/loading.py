@@ -28,6 +28,8 @@ from conclip.models.clip import (
     model_type,
     reporting_load_errors,
     require_all_weights,
+    require_fitting_image_size,
+    require_fitting_processor,
     text_tokenizer,
     unwrap_lora,
 )
@@ -125,6 +127,7 @@ def wrap_encoders(
     model = unwrap_lora(model)
     name, family = model.config._name_or_path, model.config.model_type
     if isinstance(model, CLIPModel):
+        require_fitting_processor(processor, model.config, name or "the model")
         if not isinstance(model, ConCLIPModel) or model.dtype != torch.float32:
             weights = model.state_dict()
             model = ConCLIPModel(ConCLIPModel.config_class(**model.config.to_dict()))
@@ -167,7 +170,17 @@ def load_dual_encoder(model_name_or_path: str, revision: str | None = None) -> D
             output_loading_info=True,
         )
         require_all_weights(loading, subject)
-        return encoder(model, *_load_processors(model_name_or_path, revision, subject))
+        image_processor, tokenizer = _load_processors(model_name_or_path, revision, subject)
+        _require_fitting_images(image_processor, model.config, subject)
+        return encoder(model, image_processor, tokenizer)
+
+
+def _require_fitting_images(image_processor: BaseImageProcessor, config: PreTrainedConfig, subject: str) -> None:
+    encoder = getattr(config, "image_config", None) or getattr(config, "vision_config", None)
+    # Only a vision transformer with a fixed number of patches needs one size; ALIGN and NaFlex models take others too.
+    size = getattr(encoder, "image_size", None)
+    if isinstance(size, int) and hasattr(encoder, "patch_size"):
+        require_fitting_image_size(image_processor, size, subject)
 
 
 def _load_processors(
@@ -263,6 +276,12 @@ def _load_clip(name_or_path: str, base: str | None, revision: str | None) -> tup
     if base is None:
         return load_model(name_or_path, revision)
     subject = f"--model_name_or_path {name_or_path}"
+    if "/" not in base and not Path(base).exists():
+        # Adapters record no path of the machine that trained them, only the name of the folder.
+        raise UsageError(
+            f"{subject}: the base model of these adapters, {base}, was a local folder: name the folder above, which "
+            f"holds the model with the adapters merged, or run the command beside {base}."
+        )
     model, processor = load_model(base, option=f"{subject}: its base model")
     try:
         return PeftModel.from_pretrained(model, name_or_path, revision=revision).merge_and_unload(), processor

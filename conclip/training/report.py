@@ -1,10 +1,4 @@
-"""
-The report of a training run: table, results.json, figure and model card.
-
-The card of the default model, model_card.md, is filled from the results of the default run by
-
-    python -c "from conclip.training.report import refill_card; refill_card('outputs/conclip-scenes', 'model_card.md')"
-"""
+"""The report of a training run: table, results.json and figure."""
 
 import json
 from pathlib import Path
@@ -12,10 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from conclip.atomic_write import write_atomically, write_figure
-from conclip.model_cards import eval_result, read_card, replace_section, with_eval_results, without_results
 
-TEMPLATE = Path(__file__).with_name("model_card_template.md")
-RESULTS_START, RESULTS_END = "<!-- results: written by train_accelerate.py -->", "<!-- end of results -->"
+RESULTS_FILE, FIGURE_FILE = "results.json", "scores.png"
 
 
 def table_rows(before: dict, after: dict) -> list[dict]:
@@ -107,6 +99,7 @@ def draw_scores(results: dict, margins: dict[str, dict[str, np.ndarray]], path: 
 
 
 def results_markdown(results: dict) -> str:
+    """Return the section of results of the model card."""
     rows = table_rows(results["before"], results["after"])
     lines = [
         f"{results['title']}. Base model: `{results['base_model']}`. A tie counts as an error.",
@@ -118,46 +111,21 @@ def results_markdown(results: dict) -> str:
         label = f"&nbsp;&nbsp;{row['label'].strip()}" if row["label"].startswith(" ") else row["label"]
         numbers = " | ".join(f"{100 * row[name]:.1f}" for name in ("before", "after"))
         lines.append(f"| {label} | {row['count']:,} | {100 * row['chance']:.2f} | {numbers} |")
-    lines += ["", results["verdict"], "", f"Preprocessing: `{results['image_processor']}`."]
+    lines += ["", results["verdict"], "", f"![Scores before and after]({FIGURE_FILE})"]
+    lines += ["", f"Preprocessing: `{results['image_processor']}`."]
     if "command" in results:
         lines += ["", "Command:", "", "```bash", results["command"], "```"]
     return "\n".join(lines)
 
 
-def fill_card(template: str, results: dict, model_name: str) -> str:
+def write_report(results: dict, margins: dict | None, output_dir: Path) -> None:
     """
-    Fill the results section of a model card and its `model-index`, which the Hub reads, from the results of a run.
-
-    Results that other tools measured for the same model are kept; those of another model are removed.
+    Write results.json and, if there are scores, scores.png to `output_dir`, each whole or not at all.
 
     Args:
-        template: text of the template, or of a card that was filled before.
         results: as in results.json.
-        model_name: name under which the Hub lists the results.
-
-    Raises:
-        ValueError: the card has no section of results, or cannot be read.
+        margins: as `draw_scores` takes them; `None` without an evaluation.
     """
-    if read_card(template).data.model_name != model_name:
-        template = without_results(template)
-    entries = [
-        eval_result(results["dataset"], results["dataset"], results["split"], name, metric["value"])
-        for name, metric in results["after"].items()
-    ]
-    body = replace_section(template, RESULTS_START, RESULTS_END, results_markdown(results))
-    return with_eval_results(body, entries, model_name)
-
-
-def write_report(results: dict, margins: dict, output_dir: Path, template: Path = TEMPLATE) -> None:
-    """Write results.json, scores.png and README.md (the model card) to `output_dir`, each whole or not at all."""
-    write_atomically(output_dir / "results.json", f"{json.dumps(results, indent=2)}\n".encode())
-    draw_scores(results, margins, output_dir / "scores.png")
-    card = fill_card(without_results(template.read_text("utf-8")), results, output_dir.name)
-    write_atomically(output_dir / "README.md", card.encode())
-
-
-def refill_card(output_dir: str | Path, card_file: str | Path) -> None:
-    """Fill a model card anew from the results in the output folder of a run."""
-    results = json.loads((Path(output_dir) / "results.json").read_text("utf-8"))
-    card = fill_card(Path(card_file).read_text("utf-8"), results, Path(output_dir).name)
-    write_atomically(Path(card_file), card.encode())
+    write_atomically(output_dir / RESULTS_FILE, f"{json.dumps(results, indent=2)}\n".encode())
+    if margins:
+        draw_scores(results, margins, output_dir / FIGURE_FILE)

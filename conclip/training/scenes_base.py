@@ -62,6 +62,17 @@ def word_tokenizer(words: list[str]) -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=list(ranks), model_max_length=TEXT["max_position_embeddings"])
 
 
+CARD = """---
+library_name: transformers
+license: mit
+---
+
+# Base CLIP of the scenes
+
+A small CLIP, trained on the captions of generated scenes, without negated captions.
+"""
+
+
 def write_untrained(folder: Path, scenes: Dataset) -> None:
     """Save a `CLIPModel` with random weights and its processor."""
     texts = scenes.select_columns(list(TEXT_COLUMNS)).to_dict()
@@ -135,6 +146,7 @@ def base_clip(folder: Path, num_workers: int) -> Path:
         plain.load_state_dict(accelerator.unwrap_model(state.model).state_dict())
         plain.save_pretrained(trained)
         processor.save_pretrained(trained)
+        (trained / "README.md").write_text(CARD, "utf-8")
         os.replace(trained, finished)
         shutil.rmtree(unfinished)
     accelerator.free_memory()

@@ -20,16 +20,18 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import ProcessorMixin
 
-from conclip.atomic_write import writable_folder
+from conclip.atomic_write import writable_folder, write_atomically
 from conclip.data import require_columns
 from conclip.embedding.images import ImageEmbedder, embedding_cache_dir
 from conclip.embedding.texts import cached_tokens
 from conclip.errors import UsageError
-from conclip.hub import push
-from conclip.models.clip import add_lora, save_model, text_tokenizer, unwrap_lora
+from conclip.hub import license_of, push
+from conclip.models.clip import add_lora, require_fitting_processor, save_model, text_tokenizer, unwrap_lora
+from conclip.public_names import is_local, public_name, without_paths
 from conclip.runtime import processes_share_cpu, software_versions
 from conclip.training.arguments import ConCLIPTrainingArguments
 from conclip.training.batches import DistinctBatches
+from conclip.training.card import CARD_FILE, adapter_card, describe_adapters, example_texts, model_card
 from conclip.training.checkpoints import (
     TrainingProgress,
     find_checkpoint,
@@ -43,7 +45,7 @@ from conclip.training.collator import PairCollator
 from conclip.training.default_loss import default_loss, require_values
 from conclip.training.evaluator import Evaluator
 from conclip.training.pair_dataset import PairRows
-from conclip.training.report import table_rows, verdict, write_report
+from conclip.training.report import FIGURE_FILE, RESULTS_FILE, table_rows, verdict, write_report
 from conclip.training.schedule import learning_rates
 from conclip.training.splits import count_trained_images
 from conclip.training.trackers import JsonlTracker
@@ -110,8 +112,15 @@ class ConCLIPTrainer:
             accelerator = make_accelerator(args)
         args = with_loss(args, train_dataset, accelerator)
         self.args, self.processing_class, self.accelerator = args, processing_class, accelerator
+        self.peft_config, self.example = (
+            peft_config,
+            example_texts(
+                train_dataset, args.caption_column, args.negated_caption_column if args.loss != "clip" else None
+            ),
+        )
         self.output_dir = Path(args.output_dir)
         set_seed(args.seed)
+        require_fitting_processor(processing_class, model.config, model.config.name_or_path or "the model")
         for name, weight in args.loss_weights.items():
             setattr(model.config, name, weight)
         require_finite_model(model)
@@ -145,6 +154,8 @@ class ConCLIPTrainer:
         # (metrics, margins) of each call of `evaluate`, in order.
         self.evaluations: list[tuple[dict, dict[str, np.ndarray]]] = []
         self.statistics: dict | None = None
+        # Whether this run has written its own card.
+        self.reported = False
 
     def train(self, resume_from_checkpoint: str | bool | None = None) -> dict:
         """
@@ -245,39 +256,49 @@ class ConCLIPTrainer:
         """
         if self.accelerator.is_main_process:
             folder = writable_folder(output_dir or self.args.output_dir)
-            self.model = save_model(self.model, self.processing_class, folder)
+            model = self._describe()
+            self.model = save_model(
+                self.model,
+                self.processing_class,
+                folder,
+                # The card of an earlier run, unless this run has written its own already.
+                stale=() if self.reported else (CARD_FILE, RESULTS_FILE, FIGURE_FILE),
+                base_model=model["base_model"],
+                adapter_card=adapter_card(model) if model["lora"] else None,
+            )
             print(f"Model saved to {folder}")
         self.accelerator.wait_for_everyone()
 
-    def create_model_card(
-        self, dataset_name: str = "dataset", split: str = "test", base_model: str | None = None, **details
-    ) -> dict:
+    def create_model_card(self, dataset_name: str = "dataset", split: str = "test", **details) -> dict:
         """
-        Write results.json, scores.png and README.md, which compare the first with the last evaluation.
+        Write README.md (the model card) and results.json; after two evaluations also scores.png.
+
+        The card says what was trained on what, and compares the first with the last evaluation. No local path is
+        written: of folders, both hold the name alone.
 
         Args:
-            dataset_name, split: what was evaluated on, for readers.
-            base_model: name of the base model, by default where `model` was loaded from.
+            dataset_name: id on the Hub or local path of the training data.
+            split: what was evaluated on.
             details: more entries for results.json, such as `command`, how to repeat the run.
 
         Returns:
             What results.json holds.
-
-        Raises:
-            UsageError: `evaluate` was not called before and after training.
         """
-        if len(self.evaluations) < 2:
-            raise UsageError("Call evaluate() before and after train(): the card compares the two.")
-        (before, margins_before), (after, margins_after) = self.evaluations[0], self.evaluations[-1]
-        loss = self.args.loss
+        loss, dataset = self.args.loss, public_name(dataset_name)
+        model = self._describe()
         results = {
-            "title": f"{dataset_name}, {split} split, before and after training with the {loss} loss",
-            "base_model": base_model or unwrap_lora(self.model).config.name_or_path,
-            "dataset": dataset_name,
+            "title": f"{dataset}, {split} split, before and after training with the {loss} loss",
+            "base_model": model["base_model"],
+            "dataset": dataset,
             "split": split,
-            "before": before,
-            "after": after,
-            "verdict": verdict(table_rows(before, after), loss),
+            "model": {**model, "dataset_is_on_hub": "/" in dataset_name and not is_local(dataset_name)},
+        }
+        margins = None
+        if len(self.evaluations) > 1:
+            (before, margins_before), (after, margins_after) = self.evaluations[0], self.evaluations[-1]
+            results |= {"before": before, "after": after, "verdict": verdict(table_rows(before, after), loss)}
+            margins = {"before": margins_before, "after": margins_after}
+        results |= {
             "training": self.statistics,
             "num_processes": self.accelerator.num_processes,
             "mixed_precision": self.accelerator.mixed_precision,
@@ -286,9 +307,29 @@ class ConCLIPTrainer:
             "versions": software_versions(),
             **details,
         }
+        results["arguments"] = without_paths(results["arguments"])
         if self.accelerator.is_main_process:
-            write_report(results, {"before": margins_before, "after": margins_after}, self.output_dir)
+            write_report(results, margins, self.output_dir)
+            write_atomically(self.output_dir / CARD_FILE, model_card(results).encode())
+        self.reported = True
         return results
+
+    def _describe(self) -> dict:
+        """Return what the model is, for cards: the entry "model" of results.json."""
+        model, args = unwrap_lora(self.model), self.args
+        base = model.config.name_or_path or "a model in memory"
+        return {
+            "name": (args.hub_model_id or self.output_dir.resolve().name).rpartition("/")[2],
+            "repository": args.hub_model_id or self.output_dir.resolve().name,
+            "base_model": public_name(base),
+            "base_is_on_hub": "/" in base and not is_local(base),
+            "license": license_of(base),
+            "loss": args.loss,
+            "loss_weights": args.loss_weights,
+            "image_encoder_is_frozen": model.image_encoder_is_frozen,
+            "lora": describe_adapters(self.peft_config) if self.peft_config else None,
+            "example": self.example,
+        }
 
     def push_to_hub(self) -> None:
         """

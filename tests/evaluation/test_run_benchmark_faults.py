@@ -197,4 +197,7 @@ def test_looking_for_all_benchmarks_fetches_nothing(tmp_path, monkeypatch, capsy
 def test_a_tokenizer_that_does_not_belong_to_the_model(data, tmp_path, capsys):  # noqa: F811
     save_tiny(tmp_path / "model", text={"eos_token_id": 5})
     message = refusal([tmp_path / "model"], ["sugarcrepe"], data, tmp_path / "out", capsys)
-    assert message.startswith("A text cannot be tokenised: ") and message.endswith("does not belong to the model.")
+    assert message.endswith(
+        "its tokenizer ends a text with token 685, but its model looks for token 5: correct "
+        "`eos_token_id` of `text_config` in config.json."
+    )

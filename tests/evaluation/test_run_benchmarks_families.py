@@ -19,6 +19,7 @@ from transformers import (
     BlipForImageTextRetrieval,
 )
 
+from conclip.errors import UsageError
 from conclip.models.cached_encoder import encoder_tokens, token_keys, tokenizer_state
 from conclip.models.loading import load_dual_encoder
 
@@ -57,6 +58,18 @@ def test_siglip_and_align(data, tmp_path):  # noqa: F811
             output = model.eval()(pixel_values=pixels, **tokens)
             expected = torch.nn.functional.cosine_similarity(output.image_embeds, output.text_embeds)
             assert item["scores"][0] == pytest.approx(expected.tolist(), abs=1e-5), family
+
+
+@pytest.mark.parametrize("family", ["siglip", "blip", "flava"])
+def test_a_processor_of_another_image_size_is_refused(family, tmp_path):
+    save_other(tmp_path / family, family)
+    found = AutoImageProcessor.from_pretrained(tmp_path / family)
+    found.size = found.crop_size = {"height": 40, "width": 40}
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        (tmp_path / family / name).unlink(missing_ok=True)
+    found.save_pretrained(tmp_path / family)
+    with pytest.raises(UsageError, match=r"makes images of 40 x 40 pixels, but its model takes (\d+) x \1"):
+        load_dual_encoder(str(tmp_path / family))
 
 
 @torch.no_grad()

@@ -18,13 +18,26 @@ AFTER = {
 
 
 RESULTS = {
-    "title": "toys, test split",
-    "base_model": "some/clip",
-    "dataset": "toys",
+    "title": "me/data, test split, before and after training with the conclip loss",
+    "base_model": "openai/clip-vit-base-patch32",
+    "dataset": "me/data",
     "split": "test",
+    "model": {
+        "name": "my-clip",
+        "repository": "me/my-clip",
+        "base_model": "openai/clip-vit-base-patch32",
+        "base_is_on_hub": True,
+        "dataset_is_on_hub": True,
+        "license": "apache-2.0",
+        "loss": "conclip",
+        "loss_weights": {"image_to_text_weight": 1.0, "distractor_weight": 0.5},
+        "image_encoder_is_frozen": True,
+        "lora": None,
+        "example": ["a dog", 'a "dog" that is not there'],
+    },
     "before": BEFORE,
     "after": AFTER,
     "verdict": "Worse: recall.",
     "image_processor": "CLIPImageProcessorPil",
-    "command": "accelerate launch train_accelerate.py",
+    "command": "conclip train",
 }

@@ -10,7 +10,7 @@ from embedded import stored
 from huggingface_hub import HfApi, constants
 from runs import command, log, refusal, results, run, write_inputs
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertModel, CLIPModel
+from transformers import AutoTokenizer, BertConfig, BertModel, CLIPModel
 
 import conclip.hub as hub
 import conclip.training.trainer as training
@@ -192,9 +192,30 @@ def no_config(folder):
     (folder / "config.json").unlink()
 
 
+def other_image_size(folder):
+    config = json.loads((folder / "processor_config.json").read_text())
+    config["image_processor"]["crop_size"] = {"height": 48, "width": 48}
+    (folder / "processor_config.json").write_text(json.dumps(config))
+
+
+def other_end_of_text(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["eos_token_id"] = 7
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def larger_tokenizer(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["octopus"])
+    tokenizer.save_pretrained(folder)
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
+        (other_image_size, "its processor makes images of 48 x 48 pixels, but its model takes 32 x 32"),
+        (other_end_of_text, "its tokenizer ends a text with token 685, but its model looks for token 7"),
+        (larger_tokenizer, "its tokenizer has 687 tokens, but its model has 686"),
         (no_folder, "there is no such folder."),
         (no_config, "no model there (config.json missing)."),
         (broken_config, "is not a valid JSON file."),
