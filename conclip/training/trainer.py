@@ -112,12 +112,7 @@ class ConCLIPTrainer:
             accelerator = make_accelerator(args)
         args = with_loss(args, train_dataset, accelerator)
         self.args, self.processing_class, self.accelerator = args, processing_class, accelerator
-        self.peft_config, self.example = (
-            peft_config,
-            example_texts(
-                train_dataset, args.caption_column, args.negated_caption_column if args.loss != "clip" else None
-            ),
-        )
+        self.peft_config = peft_config
         self.output_dir = Path(args.output_dir)
         set_seed(args.seed)
         require_fitting_processor(processing_class, model.config, model.config.name_or_path or "the model")
@@ -139,6 +134,8 @@ class ConCLIPTrainer:
             **columns,
         )
         require_full_batch(self.train_rows, args.per_device_train_batch_size, accelerator.num_processes)
+        negated = args.negated_caption_column if args.loss != "clip" else None
+        self.example = example_texts(train_dataset, args.caption_column, negated)
         self.model.to(accelerator.device)
         self.embedder = ImageEmbedder(
             processing_class.image_processor,
