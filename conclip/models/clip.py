@@ -247,7 +247,7 @@ def _save_adapter(model: PeftModel, folder: Path, base_model: str | None, card: 
     # peft writes the path of a local base, and our class, which `AutoPeftModel` cannot import without this package.
     config["base_model_name_or_path"] = base_model or public_name(config["base_model_name_or_path"] or "")
     config["auto_mapping"] = {"base_model_class": CLIPModel.__name__, "parent_library": CLIPModel.__module__}
-    path.write_text(f"{json.dumps(config, indent=2, sort_keys=True)}\n", "utf-8")
+    _write_json(path, config)
     if card:
         (folder / "README.md").write_text(card, "utf-8")
     else:
@@ -256,13 +256,20 @@ def _save_adapter(model: PeftModel, folder: Path, base_model: str | None, card: 
 
 def _save_processor(processor: ProcessorMixin, folder: Path) -> None:
     processor.save_pretrained(folder)
-    # transformers 5 writes processor_config.json alone; transformers 4, Transformers.js and others read this one.
-    image_processor = json.loads((folder / "processor_config.json").read_text("utf-8"))["image_processor"]
-    settings = {**image_processor, "processor_class": type(processor).__name__}
-    (folder / "preprocessor_config.json").write_text(f"{json.dumps(settings, indent=2, sort_keys=True)}\n", "utf-8")
+    # transformers 5 writes all into processor_config.json, with which transformers 4 cannot make a processor. Both
+    # versions, Transformers.js and others read the image processor from this file.
+    path = folder / "processor_config.json"
+    settings = json.loads(path.read_text("utf-8"))
+    name = {"processor_class": type(processor).__name__}
+    _write_json(folder / "preprocessor_config.json", settings["image_processor"] | name)
+    _write_json(path, name)
     path = folder / "tokenizer_config.json"
     settings = json.loads(path.read_text("utf-8"))
     # How this run found the tokenizer.
     for name in ("is_local", "local_files_only", "name_or_path"):
         settings.pop(name, None)
-    path.write_text(f"{json.dumps(settings, indent=2, sort_keys=True)}\n", "utf-8")
+    _write_json(path, settings)
+
+
+def _write_json(path: Path, values: dict) -> None:
+    path.write_text(f"{json.dumps(values, indent=2, sort_keys=True)}\n", "utf-8")

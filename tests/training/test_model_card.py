@@ -178,6 +178,8 @@ def test_preprocessor_config_is_that_of_the_processor(adapted):
     assert found["image_processor_type"] == "CLIPImageProcessor" and found["processor_class"] == "CLIPProcessor"
     assert found["crop_size"] == {"height": 32, "width": 32} and found["size"] == {"shortest_edge": 32}
     assert found["image_mean"] == list(CLIPImageProcessorPil().image_mean) and found["do_normalize"] is True
+    # With more in it, transformers 4.46 fails to load the processor.
+    assert json.loads((adapted / "processor_config.json").read_text()) == {"processor_class": "CLIPProcessor"}
     tokenizer = json.loads((adapted / "tokenizer_config.json").read_text())
     assert tokenizer["tokenizer_class"] == "CLIPTokenizer" and not {"is_local", "local_files_only"} & set(tokenizer)
 
