@@ -7,6 +7,7 @@ from negate_runs import IMAGES, captions, load
 import conclip.negation
 from conclip.errors import UsageError
 from conclip.negation import AbsentNouns, CaptionNegator, negate_captions
+from conclip.negation.lexicon.nouns import may_be_absent
 
 pytest_plugins = ["negate_runs"]
 TEXTS = [captions(image)[0] for image in range(IMAGES)]
@@ -51,9 +52,10 @@ def test_types_strategy_and_absent_nouns_are_options():
     rows = negate_captions(TEXTS[:20], negation_types=["false"], strategy="attribute")
     assert {kind for row in rows for kind in row["negation_kinds"]} == {"attribute"}
     assert not any(row["true_negations"] or row["hard_negatives"] for row in rows)
+    # Two captions say little: the shipped counts add to them.
     absent_nouns = AbsentNouns.count(lambda: [["piano"], ["piano", "kite"]])
     rows = negate_captions(["a dog on a couch"], negation_types=["hybrid"], absent_nouns=absent_nouns)
-    assert rows[0]["true_negation_targets"][0] in ("piano", "kite")
+    assert may_be_absent(rows[0]["true_negation_targets"][0])
     # Without absent nouns nothing is negated truly.
     made = CaptionNegator()({"caption": ["a dog on a couch"]}, [0])
     assert made["negated_captions"][0] and made["true_negations"] == [[]] and "caption" not in made

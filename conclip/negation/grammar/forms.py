@@ -26,6 +26,15 @@ def before_adverbs(parsed: Parsed, verb: int, first: int | None = None) -> int:
     return first
 
 
+def _is_under(parsed: Parsed, token, above: int) -> bool:
+    """Return whether a determiner belongs to an object or a place of `above` itself, and to no clause below it."""
+    while token.head != above:
+        token = parsed.tokens[token.head]
+        if token.dep not in ("dobj", "pobj", "prep", "conj"):
+            return False
+    return True
+
+
 def scope_edits(parsed: Parsed, verb: int) -> list[Edit]:
     """Return the edits after a "not": "some" becomes "any", and "and" before a verb that stays true becomes "but"."""
     tokens = parsed.tokens
@@ -33,9 +42,9 @@ def scope_edits(parsed: Parsed, verb: int) -> list[Edit]:
     conjuncts = [k for k in parsed.children[verb] if tokens[k].dep == "conj" and k > verb]
     stop = tokens[conjuncts[0]].left if conjuncts else tokens[verb].right + 1
     for token in tokens[verb + 1 : stop]:
-        if token.dep == "det" and token.text == "some":
+        if token.dep == "det" and token.text == "some" and _is_under(parsed, token, verb):
             edits.append((token.start, token.end, "any"))
-    if len(conjuncts) == 1 and tokens[conjuncts[0]].tag[:2] == "VB":
+    if len(conjuncts) == 1 and tokens[conjuncts[0]].tag == tokens[verb].tag:
         kid = tokens[conjuncts[0]]
         alone = parsed.kid(kid.i, "nsubj", "nsubjpass", "expl", "conj") < 0
         for k in parsed.children[verb]:
@@ -190,7 +199,9 @@ def _participle(parsed: Parsed, pair: Pair) -> list[Form]:
 def _adverbial(parsed: Parsed, pair: Pair) -> list[Form]:
     verb = parsed.tokens[pair.token]
     scope = scope_edits(parsed, verb.i)
-    return [(rule, [(verb.start, verb.start, text), *scope]) for rule, text in _ADVERBIAL]
+    # "(A man with) a friend looking on": of whom, the parse does not tell.
+    ways = _ADVERBIAL[2:] if parsed.tokens[verb.i - 1].dep == "pobj" else _ADVERBIAL
+    return [(rule, [(verb.start, verb.start, text), *scope]) for rule, text in ways]
 
 
 _ADVERBIAL = (("without-doing", "without "), ("without-doing", "without "), ("not-participle", "not "))
@@ -211,7 +222,8 @@ def _with(parsed: Parsed, pair: Pair) -> list[Form]:
     preposition = tokens[pair.token]
     noun = parsed.kid(preposition.i, "pobj")
     scope = either_edits(parsed, noun)
-    scope += [(t.start, t.end, "any") for t in tokens[noun : tokens[noun].right + 1] if t.text == "some"]
+    after = (t for t in tokens[noun : tokens[noun].right + 1] if t.dep == "det" and t.text == "some")
+    scope += [(t.start, t.end, "any") for t in after if _is_under(parsed, t, noun)]
     without = (preposition.start, preposition.end, "without")
     first = tokens[tokens[noun].left]
     low = first.text.lower()
@@ -261,6 +273,8 @@ def adjective_forms(parsed: Parsed, pair: Pair, word: str = "") -> list[Form]:
     person = takes_who(noun.lemma.lower())
     following = [k for k in parsed.children[noun.i] if k > noun.i and tokens[k].dep != "punct"]
     if any(tokens[k].dep in ("conj", "cc") or tokens[k].text.lower() == "of" for k in following):
+        return []
+    if noun.i + 1 < len(tokens) and tokens[noun.i + 1].dep == "cc":
         return []
     phrase = phrase[0].lower() + phrase[1:]
     first = tokens[noun.left]

@@ -5,13 +5,14 @@ the rest of the caption, the words of the denial and singular or plural are the 
 """
 
 import random
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conclip.negation.grammar.parsing import Pair, Parsed
+from conclip.negation.grammar.parsing import Pair, Parsed, is_thing
 from conclip.negation.grammar.text import comma, fit_case, split_end, tidy
 from conclip.negation.lexicon import words
-from conclip.negation.lexicon.inflection import article
+from conclip.negation.lexicon.inflection import article, is_mass, is_person
 from conclip.negation.lexicon.names import (
     any_of,
     contradicts,
@@ -23,9 +24,15 @@ from conclip.negation.lexicon.names import (
     may_corefer,
     some,
 )
+from conclip.negation.lexicon.nouns import may_be_absent
 from conclip.negation.rows import Negation
 
 _LINKS = frozenset({"IN", "RB", "RP", "JJ", "TO"})
+# After what was taken out, these may point at it.
+_IT = frozenset("it its them their itself themselves which".split())
+# What the sentence may go on with where a phrase is taken out of it.
+_RESUMING = frozenset({"IN", "TO", "RB", "VBZ", "VBP", "VBD", "MD", ".", ","})
+_MARKS = re.compile(r"""[,;:()"“”`]|''|\s[-–]\s""")
 _DANGLING = frozenset({"IN", "CC", "DT", "TO", "PRP$", "POS", "MD"})
 
 
@@ -36,11 +43,13 @@ class Core:
     Attributes:
         text (`str`): without the caption's end.
         is_clause (`bool`): whether a clause fits behind it: it has a finite verb, or ends in a participle.
+        has_owner (`bool`): whether it begins with a person or an animal, who can be without a thing.
         place (`tuple[str, str] | None`): if the thing was in a "with …" phrase, the text before and after it.
     """
 
     text: str
     is_clause: bool
+    has_owner: bool = False
     place: tuple[str, str] | None = None
 
 
@@ -63,13 +72,22 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
     if first <= last < len(tokens) - 1:
         after = tokens[last + 1]
         if (
-            after.dep == "mark"
+            after.dep in ("mark", "acl", "relcl", "advcl", "neg")
             or first == 0
             or tokens[last].dep == "cc"
-            or (tokens[first].dep == "cc" and after.tag in ("VBG", "VBN"))
+            # Other words may hang on what was taken out: "(opening a hydrant) spewing water".
+            or after.tag not in _RESUMING
         ):
             return None
     if not remaining or remaining[-1].tag in _DANGLING or not _is_complete_without(remaining, name):
+        return None
+    if not _is_sure(parsed, remaining):
+        return None
+    if (
+        remaining[-1].text.lower() in words.PRONOUNS
+        or _is_part(parsed, remaining[-1])
+        or any(t.i > last and t.text.lower() in _IT for t in remaining)
+    ):
         return None
     caption = parsed.caption
     end = len(split_end(caption)[0])
@@ -78,26 +96,43 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
         before, after = caption[begin:stop], ""
     else:
         before, after = caption[begin : tokens[first].start], caption[tokens[last].end : stop]
-    root = roots[0]
     # "A dog running and no ball" halts; "a dog running, but there is no ball" does not.
     ends_in_verb = remaining[-1].tag in ("VBG", "VBN", "RB", "RP") or remaining[-1].text.endswith("ing")
-    is_clause = ends_in_verb or root in remaining and _is_finite(parsed, root) and keep_first == 0
+    is_finite = any(token.tag in ("VBZ", "VBP", "VBD", "MD") for token in remaining)
+    is_clause = ends_in_verb or is_finite and keep_first == 0
     place = (before.rstrip(), after.lstrip()) if is_with else None
-    return Core(tidy(f"{before} {after}"), is_clause, place)
+    text = tidy(f"{before} {after}")
+    # What stands between marks belongs together in ways that the parse seldom gets right.
+    return None if _MARKS.search(text) else Core(text, is_clause, is_with or _is_being(remaining), place)
+
+
+def _is_part(parsed: Parsed, noun) -> bool:
+    """Return whether it is a part of somebody, which needs more words: "with its mouth (open)"."""
+    return noun.lemma in words.NO_OBJECT and parsed.kid(noun.i, "poss") >= 0
+
+
+def _is_sure(parsed: Parsed, remaining: list) -> bool:
+    """Return whether the words that are left hang on a thing, or on a verb of which a thing is the subject."""
+    kept = {token.i for token in remaining}
+    (top, *others) = [token for token in remaining if token.head == token.i or token.head not in kept]
+    if others:
+        return False
+    if top.tag[:2] == "NN":
+        # A noun before it, with words of its own, is the subject of what is no noun: "a person in the woods climbs".
+        first = next(token for token in remaining if token.tag[:2] == "NN")
+        return is_thing(top) and (first is top or first.dep in ("compound", "poss", "nmod"))
+    subject = parsed.kid(top.i, "nsubj", "nsubjpass", "expl")
+    return subject in kept and (parsed.tokens[subject].dep == "expl" or is_thing(parsed.tokens[subject]))
+
+
+def _is_being(remaining: list) -> bool:
+    first = next(token for token in remaining if token.tag[:2] == "NN" and token.dep != "compound")
+    return is_person(first.lemma) or first.lemma in words.ANIMALS | words.COLLECTIVES
 
 
 def _is_complete_without(remaining: list, name: str) -> bool:
     nouns = [t for t in remaining if t.tag[:2] == "NN"]
     return bool(nouns) and not any(may_corefer(t.lemma.lower(), name) for t in nouns)
-
-
-def _is_finite(parsed: Parsed, verb) -> bool:
-    if verb.tag in ("VBZ", "VBP", "VBD"):
-        return True
-    return verb.tag[:2] == "VB" and any(
-        parsed.tokens[k].dep in ("aux", "auxpass") and parsed.tokens[k].tag in ("VBZ", "VBP", "VBD", "MD")
-        for k in parsed.children[verb.i]
-    )
 
 
 def _cut(parsed: Parsed, noun: int) -> tuple[int, int, int, int, bool] | None:
@@ -253,6 +288,13 @@ def negate_object(parsed: Parsed, pair: Pair, rng: random.Random) -> Negation:
     return _fill(parsed, _sample_frame(parsed, pair, pair.name, rng), pair, pair.name, "false")
 
 
+def choose_thing(parsed: Parsed, rng: random.Random, things: list[Pair] | None = None) -> Pair | None:
+    """Sample a thing of the caption that a false sentence denies: if possible one that a true one might deny too."""
+    things = [pair for pair in parsed.pairs if pair.kind == "object"] if things is None else things
+    things = [pair for pair in things if may_be_absent(pair.name)] or things
+    return things[int(rng.random() * len(things))] if things else None
+
+
 def negate_absent_object(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, Negation] | None:
     """
     Return a true negation and its foil: one frame, filled with `absent` and with an object of the caption.
@@ -260,10 +302,9 @@ def negate_absent_object(parsed: Parsed, absent: str, rng: random.Random) -> tup
     The frame is what the caption says without that object. False negations of objects (`forms.negate`) come from the
     same frames, so that only the content separates true from false. None if the caption names no thing.
     """
-    things = [pair for pair in parsed.pairs if pair.kind == "object"]
-    if not things:
+    pair = choose_thing(parsed, rng)
+    if pair is None:
         return None
-    pair = things[int(rng.random() * len(things))]
     frame = _sample_frame(parsed, pair, absent, rng)
     return _fill(parsed, frame, pair, absent, "true"), _fill(parsed, frame, pair, pair.name, "true_foil")
 
@@ -276,7 +317,9 @@ def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, N
     pair = things[int(rng.random() * len(things))]
     others = [other for other in things if not may_corefer(other.name, pair.name)]
     frames = _HYBRID_FRAMES
-    if all(map(goes_along, (pair.name, absent, *(other.name for other in others)))):
+    # Earrings are not "without a book"; a man is.
+    has = [is_person(other.name) or other.name in words.ANIMALS for other in (pair, *others)]
+    if goes_along(absent) and has[0] and not any(has[1:]) and all(goes_along(other.name) for other in others):
         frames += _HYBRID_WITHOUT_FRAMES
     if any(is_unique(name) for name in (pair.name, absent)):
         # "There is the sky" is no English.
@@ -284,9 +327,10 @@ def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, N
     rule, template = frames[int(rng.random() * len(frames))]
     frame = Frame(rule, template, None, rng.random() < _PLURAL_SHARE, _PICTURES[int(rng.random() * 4)])
     many = parsed.tokens[pair.token].tag[-1] == "S"
-    other = others[int(rng.random() * len(others))] if others and rng.random() < 0.5 else None
+    other = choose_thing(parsed, rng, others) if others and rng.random() < 0.5 else None
     if other is None:
-        foil = _fill(parsed, frame, pair, pair.name, "hybrid_foil", some(absent, many), is_many(absent, many))
+        several = many and not is_place(absent)
+        foil = _fill(parsed, frame, pair, pair.name, "hybrid_foil", some(absent, several), is_many(absent, several))
     else:
         foil = _fill(parsed, frame, other, other.name, "hybrid_foil", some(pair.name, many), is_many(pair.name, many))
     one = some(pair.name, many)
@@ -307,16 +351,17 @@ def is_absent(parsed: Parsed, noun: str) -> bool:
 def _sample_frame(parsed: Parsed, pair: Pair, name: str, rng: random.Random) -> Frame:
     """`name` is what fills the frame beside `pair`: a frame has to suit both."""
     bare, which, number, picture = rng.random(), rng.random(), rng.random(), rng.random()
-    core = None
+    core = rest = None
     if bare >= _BARE_SHARE:
-        core = find_core(parsed, pair.token, pair.name) or _other_thing(parsed, pair, rng)
+        rest = find_core(parsed, pair.token, pair.name)
+        core = rest or _other_thing(parsed, pair, rng)
     if core is None:
         frames = _BARE_FRAMES
     else:
         frames = _CLAUSE_FRAMES if core.is_clause else _NOUN_FRAMES
         if " with " in core.text:
             frames = tuple(frame for frame in frames if " with " not in frame[1])
-        elif goes_along(pair.name) and goes_along(name):
+        elif rest and rest.has_owner and goes_along(pair.name) and goes_along(name):
             frames += _WITHOUT_FRAMES
             if core.place and core.place[1]:
                 frames += _PLACE_FRAMES
@@ -335,15 +380,29 @@ def _other_thing(parsed: Parsed, pair: Pair, rng: random.Random) -> Core | None:
         return None
     other = others[int(rng.random() * len(others))]
     text = parsed.text(parsed.phrase(other.token))
-    if any(token.tag == "PRP$" for token in parsed.tokens[parsed.tokens[other.token].left : other.token]):
+    before = parsed.tokens[parsed.tokens[other.token].left : other.token]
+    if any(token.tag == "PRP$" or token.tag[:2] == "NN" and token.dep != "compound" for token in before):
         return None
-    return None if any(may_corefer(word, pair.name) for word in text.lower().split()) else Core(text, False)
+    # "The rain holding umbrellas": the parse is wrong.
+    if any(
+        token.tag == "VBG" and (token.dep != "amod" or before[0] is not token and token.i > before[0].i + 1)
+        for token in before
+    ):
+        return None
+    if _MARKS.search(text) or any(may_corefer(word, pair.name) for word in text.lower().split()):
+        return None
+    return Core(text, False)
 
 
 def _stands_alone(parsed: Parsed, noun: int) -> bool:
     """ "His hat" needs somebody before it, "other boats" something else."""
     tokens = parsed.tokens
-    return not any(tokens[k].dep == "poss" or tokens[k].text.lower() in _POINTING for k in parsed.children[noun])
+    kids = [tokens[k] for k in parsed.children[noun]]
+    if any(kid.dep == "poss" or kid.text.lower() in _POINTING for kid in kids):
+        return False
+    # "(A bull, giraffe and) parakeet": the article of a list is before its first noun.
+    bare = tokens[noun].tag == "NN" and not any(kid.dep in ("det", "nummod") for kid in kids)
+    return not bare or is_mass(tokens[noun].text.lower()) or not any(token.dep == "det" for token in tokens)
 
 
 def _fill(

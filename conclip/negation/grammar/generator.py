@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 from itertools import repeat
 
 from conclip.negation.grammar.forms import negate
-from conclip.negation.grammar.frames import absent_nouns, hybrid, negate_absent_object
+from conclip.negation.grammar.frames import absent_nouns, choose_thing, hybrid, negate_absent_object
 from conclip.negation.grammar.minimal_pairs import minimal_pair
 from conclip.negation.grammar.parsing import Pair, Parsed, object_nouns, parse
 from conclip.negation.grammar.swap import swap
@@ -30,6 +30,7 @@ MAX_TOKENS = 77
 
 _WORD = re.compile(r"[\w'’-]+")
 # Marks of links, markup and cut-off text, of which the parse says little.
+_PAIRED = ("()", "“”", ("``", "''"))
 _ODD = re.compile(r"[\[\]{}<>|\\*_=~^\n\t]|https?:|www\.|\.\.")
 
 
@@ -41,6 +42,11 @@ def count_negations(text: str) -> int:
     if "n't" in low or "n’t" in low:
         found += sum(word.endswith(("n't", "n’t")) and word not in NEGATIONS for word in words)
     return found
+
+
+def _is_open(text: str) -> bool:
+    """Return whether a quotation or a bracket is not closed."""
+    return bool(text.count('"') % 2) or any(text.count(one) != text.count(other) for one, other in _PAIRED)
 
 
 def reject_caption(parsed: Parsed) -> str | None:
@@ -65,6 +71,8 @@ def reject(
         return UNCHANGED
     if count_negations(negation.text) != (negation.negation_type != "swap"):
         return DOUBLE
+    if _is_open(negation.text) and not _is_open(caption):
+        return DOUBT
     if count_tokens is not None and count_tokens(negation.text) > limit:
         return LONG
     return None
@@ -78,7 +86,8 @@ def choose(parsed: Parsed, strategy: str, rng: random.Random) -> Pair | None:
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy is {strategy!r}; it has to be one of {', '.join(STRATEGIES)}.")
     pairs = parsed.pairs if strategy == "random" else [pair for pair in parsed.pairs if pair.kind == strategy]
-    return pairs[int(rng.random() * len(pairs))] if pairs else None
+    pair = pairs[int(rng.random() * len(pairs))] if pairs else None
+    return choose_thing(parsed, rng) if pair and pair.kind == "object" else pair
 
 
 class TokenCounter:

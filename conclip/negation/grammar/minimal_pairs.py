@@ -12,13 +12,16 @@ from conclip.negation.grammar.forms import adjective_forms, forms
 from conclip.negation.grammar.parsing import Pair, Parsed
 from conclip.negation.grammar.text import Edit, apply, fit_articles, fit_case
 from conclip.negation.lexicon import words
-from conclip.negation.lexicon.inflection import gerund, is_person
+from conclip.negation.lexicon.inflection import gerund, is_mass, is_person
 from conclip.negation.lexicon.names import any_of, counted, is_many, some
+from conclip.negation.lexicon.nouns import may_be_absent
 from conclip.negation.rows import Negation
 
 _VERB_RULES = frozenset(
     {"do-not", "not-auxiliary", "contraction", "not-participle", "who-is-not", "and-not", "but-not"}
 )
+# The lemmatizer makes "rid" of "riding".
+_ON = ("on", "ride", "rid")
 
 
 def minimal_pair(
@@ -42,7 +45,13 @@ def _verb(parsed: Parsed, pair: Pair) -> int:
 
 def _adjective(parsed: Parsed, pair: Pair, rng: random.Random):
     word = parsed.text(pair.span).lower()
-    contraries = words.CONTRARIES.get(word)
+    noun = parsed.tokens[pair.head].lemma.lower()
+    contraries = words.CONTRARIES.get(word, ())
+    if _sort(noun) in ("animal", "person") and word in words.COLORS:
+        contraries = [other for other in contraries if other in words.ANIMAL_COLORS]
+    # "Sandy brown" is a colour.
+    if word in words.GROUNDS and noun not in words.SCENERY:
+        return None
     found = adjective_forms(parsed, pair) if contraries else None
     if not found:
         return None
@@ -56,6 +65,8 @@ def _action(parsed: Parsed, pair: Pair, rng: random.Random):
     contraries = words.OTHER_ACTIONS.get(verb.lemma, ())
     if any(parsed.tokens[k].text.lower() in words.PATHS for k in parsed.children[verb.i]):
         contraries = [other for other in contraries if other in words.MOVING]
+    if not _is_anywhere(parsed, verb.i):
+        return None
     subject = parsed.tokens[pair.head].lemma.lower() if pair.head >= 0 else ""
     if not (is_person(subject) or subject in words.ANIMALS | words.COLLECTIVES):
         return None
@@ -75,12 +86,34 @@ def _action(parsed: Parsed, pair: Pair, rng: random.Random):
     return _two(parsed, pair, rule, others, edits, other, verb.text)
 
 
+def _is_anywhere(parsed: Parsed, verb: int) -> bool:
+    """Return whether something else may be done where the caption has it: on a street, not in the air or on a sofa."""
+    tokens = parsed.tokens
+    for k in parsed.children[verb]:
+        if tokens[k].dep == "prep":
+            noun = parsed.kid(k, "pobj")
+            if noun < 0 or tokens[noun].lemma not in words.SCENERY:
+                return False
+    return True
+
+
 def _object(parsed: Parsed, pair: Pair, noun: int, nouns: Sequence[str], rng: random.Random):
     thing = next((other for other in parsed.pairs if other.kind == "object" and other.token == noun), None)
     head = parsed.tokens[noun].head
     predicate = parsed.tokens[head].lemma.lower() if pair.kind == "verb" else parsed.tokens[head].text.lower()
+    # "The white dog plays without a dog": the foil would be nonsense.
+    if thing and sum(token.lemma == parsed.tokens[noun].lemma for token in parsed.tokens) > 1:
+        return None
+    # What is never absent, as a shirt, would tell the foil.
+    if thing and not may_be_absent(thing.name):
+        return None
+    if thing and predicate == "with" and not is_person(parsed.tokens[pair.head].lemma):
+        return None
     absent = next((name for name in nouns if thing and _fits(predicate, thing.name, name)), None)
     if absent is None:
+        return None
+    after = parsed.tokens[parsed.tokens[noun].right + 1 :]
+    if after and after[0].dep == "cc":
         return None
     found = [form for form in forms(parsed, pair) if form[0] not in ("with-no", "no-subject")]
     if not found:
@@ -104,14 +137,23 @@ def _fits(predicate: str, one: str, other: str) -> bool:
     sort = _sort(one)
     if sort != _sort(other) or is_many(one, False) != is_many(other, False):
         return False
+    head = other.rpartition(" ")[2]
+    if predicate in words.BESIDE:
+        return not is_mass(other)
+    if predicate in words.HOLDING or sort == "thing" and predicate == "with":
+        return head in words.HELD
     if sort == "place":
-        head = other.rpartition(" ")[2]
         if predicate in words.INTO:
-            return head in words.INSIDE
-        if predicate in words.UPON:
-            return head in words.ONTO
-        return predicate in words.PLACE
-    return sort != "thing" or predicate in words.GENERAL
+            return head in words.INSIDE.get(one.rpartition(" ")[2], ())
+        return predicate in words.UPON and head in words.ONTO or predicate == "through" and head in words.THROUGH
+    if sort == "vehicle":
+        is_closed = head in words.CLOSED_VEHICLES
+        if predicate in words.INTO:
+            return is_closed
+        return head in words.DRIVEN if predicate == "drive" else not is_closed and predicate in _ON
+    if sort == "clothes":
+        return predicate in ("wear", "with") or predicate == "in" and head not in words.NOT_IN
+    return sort in ("person", "animal")
 
 
 @lru_cache(maxsize=1 << 16)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from conclip.negation.lexicon import words
-from conclip.negation.lexicon.inflection import PLURAL_ONLY, is_person, singular
+from conclip.negation.lexicon.inflection import PLURAL_ONLY, is_also_verb, is_person, is_word, singular
+from conclip.negation.lexicon.nouns import is_visible
 from conclip.negation.lexicon.words import ANIMALS
 from conclip.negation.rows import Span
 
@@ -199,7 +200,41 @@ def leads_on(tokens: list, noun) -> bool:
     if noun.i + 1 >= len(tokens):
         return False
     after = tokens[noun.i + 1]
-    return after.text.lower() in words.DESCRIBING or (after.tag[:2] == "NN" and after.dep != "appos")
+    return (
+        after.text.lower() in words.DESCRIBING
+        or after.tag[:2] == "NN"
+        or after.text == "-"
+        and after.start == noun.end
+    )
+
+
+def follows_noun(tokens: list, first: int) -> bool:
+    """Return whether a noun stands directly before token `first`: one of the two may be a verb ("girls ladle")."""
+    return first > 0 and tokens[first - 1].tag in ("NN", "NNS") and tokens[first].start == tokens[first - 1].end + 1
+
+
+def is_miscounted(parsed, noun) -> bool:
+    """Return whether a number does not fit: "two adult (pheasants)", where the noun is the next word."""
+    if noun.tag != "NN":
+        return False
+    numbers = [parsed.tokens[k].text.lower() for k in parsed.children[noun.i] if parsed.tokens[k].dep == "nummod"]
+    return any(number in words.COUNTING for number in numbers)
+
+
+def may_be_verb(parsed, noun) -> bool:
+    """Return whether a bare noun after "and" may be a verb: "(they bare their teeth and) bark"."""
+    if noun.dep != "conj" or noun.tag != "NN" or noun.left != noun.i or not is_also_verb(noun.text.lower()):
+        return False
+    return parsed.tokens[noun.head].left != noun.head or parsed.tokens[noun.head].tag != "NN"
+
+
+def is_thing(noun) -> bool:
+    """Return whether a noun, a pronoun or a collective ("group") names what one can see."""
+    low = noun.text.lower()
+    if noun.tag[:2] != "NN" or low in words.INDEFINITE_PRONOUNS:
+        return low in words.PRONOUNS
+    head = singular(low) if noun.tag[-1] == "S" else low
+    return is_visible(head) or head in words.COLLECTIVES
 
 
 def object_pair(parsed: Parsed, noun) -> Pair | None:
@@ -217,6 +252,8 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
     head = singular(low) if noun.tag[-1] == "S" and low not in words.NO_OBJECT else low
     if head in words.NO_OBJECT or low in words.NO_OBJECT or head in words.PRONOUNS:
         return None
+    if not is_visible(head) or is_miscounted(parsed, noun) or may_be_verb(parsed, noun):
+        return None
     first = noun.i
     for k in reversed(parsed.children[noun.i]):
         if k >= noun.i:
@@ -226,6 +263,8 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
             return None
         if kid.dep == "compound" and kid.text.lower() in words.COLORS:
             break
+        if kid.dep == "compound" and not _names_a_kind(kid):
+            return None
         if kid.dep == "compound" and k == first - 1 and kid.text.isalpha() and kid.left == k:
             first = k
         elif kid.text.lower() in words.UNREAL or (kid.text.lower(), head) in words.FIXED_NAMES:
@@ -234,11 +273,28 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
             return None
     if _unseen(parsed, noun) or (first < noun.i and is_person(tokens[first].text.lower())):
         return None
-    if first < noun.i - 2:
+    if first < noun.i - 2 or follows_noun(tokens, first):
+        return None
+    # "An out of focus street" is no focus street, "a single engine plane" no engine plane; boxers may be worn.
+    if first < noun.i and tokens[first - 1].text.lower() in words.COUNTING:
+        return None
+    if first > 1 and (tokens[first - 2].text.lower(), tokens[first - 1].text.lower()) == ("out", "of"):
+        return None
+    if is_person(head) and noun.dep == "dobj" and tokens[noun.head].lemma == "wear":
         return None
     name = " ".join([tokens[k].text.lower() for k in range(first, noun.i)] + [head])
     span = (tokens[first].start, noun.end)
     return Pair("object", "noun", parsed.phrase(noun.i), None, None, (), span, noun.i, noun.head, name)
+
+
+def _names_a_kind(noun) -> bool:
+    """Return whether the noun before another makes a kind of it: "tennis ball", and not "carrots broccoli"."""
+    low = noun.text.lower()
+    return (
+        (noun.tag != "NNS" or low in ("sports", "ladies"))
+        and (noun.i == 0 or noun.text == low)
+        and (low in ("bmx", "motocross") or is_word(low))
+    )
 
 
 def _unseen(parsed: Parsed, noun) -> bool:
@@ -310,6 +366,8 @@ def is_plural(parsed: Parsed, noun: int) -> bool:
 
 def _verb(parsed: Parsed, verb) -> Pair | None:
     tokens, children = parsed.tokens, parsed.children
+    if verb.dep == "relcl" and _lacks_pronoun(parsed, verb):
+        return None
     if verb.dep in ("aux", "auxpass", "compound", "pcomp", "xcomp", "csubj", "npadvmod", "pobj", "dobj", "intj"):
         return None
     first, subject, bare_aux = -1, -1, -1
@@ -341,6 +399,12 @@ def _verb(parsed: Parsed, verb) -> Pair | None:
     if construction is None:
         return None
     head = subject if subject >= 0 else verb.head if verb.head != verb.i else -1
+    if (
+        head >= 0
+        and tokens[head].tag[:2] == "NN"
+        and (not is_thing(tokens[head]) or is_miscounted(parsed, tokens[head]))
+    ):
+        return None
     kind = "verb"
     if verb.lemma == "be" and construction == "copula":
         if parsed.kid(verb.i, "acomp", "attr") >= 0:
@@ -350,6 +414,12 @@ def _verb(parsed: Parsed, verb) -> Pair | None:
         else:
             return None
     return _pair(parsed, kind, construction, verb.i, token, head)
+
+
+def _lacks_pronoun(parsed: Parsed, verb) -> bool:
+    """Return whether a relative clause has a subject of its own and no "that": "(the exercise) it provides"."""
+    subject = parsed.kid(verb.i, *_SUBJECTS)
+    return subject >= 0 and parsed.tokens[subject].tag not in ("WDT", "WP") and subject == verb.left
 
 
 def _pair(parsed: Parsed, kind: str, construction: str, verb: int, token: int, head: int) -> Pair:
@@ -420,10 +490,16 @@ def _relation(parsed: Parsed, prep) -> Pair | None:
     elif word != "with" and (word in words.NO_RELATION or word not in words.PLACE):
         return None
     governor = tokens[base.head]
-    if governor.i > base.i or governor.i == base.i:
+    if governor.i > base.i or governor.i == base.i or tokens[base.left].text.lower() in ("all", "both", "only"):
         return None
+    if tokens[noun].tag[:2] == "NN" and not is_thing(tokens[noun]):
+        # "On top" and "in front" without "of" is no place; nor is a word that names nothing.
+        if tokens[noun].lemma not in words.NO_OBJECT or not parsed.children[noun]:
+            return None
     if governor.tag[:2] == "NN":
         if governor.lemma in words.NO_OBJECT and governor.lemma not in words.COLLECTIVES | {"hair", "gear"}:
+            return None
+        if not is_thing(governor) and not governor.text.endswith("ing"):
             return None
         construction = "with" if word == "with" else "noun-prep"
     elif governor.tag[:2] == "VB" and governor.lemma != "be":
@@ -455,7 +531,16 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
         return None
     if noun.lemma in words.NO_OBJECT and noun.lemma != "hair" or (low, noun.lemma) in words.FIXED_NAMES:
         return None
-    if adjective.left and tokens[adjective.left - 1].dep in ("punct", "cc", "case"):
+    if not is_thing(noun) and noun.lemma != "hair":
+        return None
+    before = tokens[adjective.left - 1]
+    # "Brand new", "baby blue", "well decorated": not the adjective alone.
+    if adjective.left and (before.dep in ("punct", "cc", "case") or before.tag[:2] in ("NN", "RB")):
+        return None
+    if before.text.lower() in words.SHADES and low in words.COLORS:
+        return None
+    # "A brown and a black dog": the first of them has no noun of its own.
+    if noun.left > 1 and tokens[noun.left - 1].dep == "cc" and tokens[noun.left - 2].tag == "JJ":
         return None
     if tokens[adjective.right + 1].dep in ("punct", "cc") or tokens[adjective.right + 1].tag == "POS":
         return None

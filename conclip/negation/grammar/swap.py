@@ -3,10 +3,18 @@
 import random
 import re
 
-from conclip.negation.grammar.parsing import Parsed, is_plural
+from conclip.negation.grammar.parsing import (
+    Parsed,
+    follows_noun,
+    is_miscounted,
+    is_plural,
+    is_thing,
+    leads_on,
+    may_be_verb,
+)
 from conclip.negation.grammar.text import apply, fit_articles, fit_case
 from conclip.negation.lexicon import words
-from conclip.negation.lexicon.inflection import is_mass, is_person
+from conclip.negation.lexicon.inflection import is_mass, is_person, singular
 from conclip.negation.lexicon.names import is_place, may_corefer
 from conclip.negation.rows import Negation, Span
 
@@ -60,16 +68,35 @@ def _pick(parsed: Parsed) -> list:
         and t.dep in _NOUN_DEPS
         and len(t.text) > 2
         and t.lemma not in _UNMOVED
+        and is_thing(t)
+        and not is_miscounted(parsed, t)
+        and not may_be_verb(parsed, t)
+        and not _exists(parsed, t)
+        and not _is_bare(parsed, t)
+        and parsed.tokens[t.head].dep not in ("pcomp", "amod")
         and (not t.text.endswith("ing") or t.lemma in words.THINGS_IN_ING)
         and not _leads_on(parsed, t)
     ]
 
 
+def _is_bare(parsed: Parsed, noun) -> bool:
+    """Return whether a noun lacks an article, in a caption that has articles: "a stuffed animal" read as "animal"."""
+    if noun.tag != "NN" or is_mass(noun.lemma):
+        return False
+    has_article = any(parsed.tokens[k].dep in ("det", "poss", "nummod") for k in parsed.children[noun.i])
+    return not has_article and any(token.dep == "det" for token in parsed.tokens)
+
+
+def _exists(parsed: Parsed, noun) -> bool:
+    """Return whether "there is" brings the noun in: its verb agrees with it."""
+    return noun.dep in ("attr", "nsubj") and parsed.kid(noun.head, "expl") >= 0
+
+
 def _leads_on(parsed: Parsed, noun) -> bool:
     """Return whether the words beside it belong to the name of the noun: "fire hydrant", "cup of tea"."""
     after = parsed.tokens[noun.i + 1 : noun.i + 2]
-    before = noun.i > noun.left and is_person(parsed.tokens[noun.i - 1].text.lower())
-    return before or bool(after) and (after[0].tag[:2] == "NN" or after[0].text.lower() == "of")
+    before = noun.i > noun.left and is_person(singular(parsed.tokens[noun.i - 1].text.lower()))
+    return before or leads_on(parsed.tokens, noun) or bool(after) and after[0].text.lower() == "of"
 
 
 def _pairs(tokens: list, fits) -> list[tuple]:
@@ -85,7 +112,7 @@ def _nouns(parsed: Parsed) -> list[tuple[Span, Span]]:
             or _determiner(parsed, a) != _determiner(parsed, b)
         ):
             return False
-        return parsed.kid(a.i, "compound") < 0 and parsed.kid(b.i, "compound") < 0
+        return not any(parsed.kid(n.i, "compound") >= 0 or follows_noun(parsed.tokens, n.i) for n in (a, b))
 
     return [((a.start, a.end), (b.start, b.end)) for a, b in _pairs(_pick(parsed), fits)]
 
@@ -109,7 +136,7 @@ def _phrases(parsed: Parsed) -> list[tuple[Span, Span]]:
         if any(tokens[k].dep == "conj" for n in (a, b) for k in parsed.children[n.i]):
             return False
         agrees = a.dep in _AGREE or b.dep in _AGREE
-        alike = not agrees or is_plural(parsed, a.i) == is_plural(parsed, b.i)
+        alike = not agrees or is_plural(parsed, a.i) == is_plural(parsed, b.i) == _is_plural_verb(parsed, a, b)
         # "his" and "their" would point at nothing.
         owned = any(t.tag == "PRP$" for n in (a, b) for t in tokens[n.left : n.i])
         return alike and not owned
@@ -117,17 +144,36 @@ def _phrases(parsed: Parsed) -> list[tuple[Span, Span]]:
     return [(parsed.phrase(a.i), parsed.phrase(b.i)) for a, b in _pairs(_pick(parsed), fits)]
 
 
+def _is_plural_verb(parsed: Parsed, a, b) -> bool:
+    """Return whether the verb whose subject is one of two nouns has the plural: "a large and small giraffe are"."""
+    verb = parsed.tokens[a.head if a.dep in _AGREE else b.head]
+    finite = [verb, *(parsed.tokens[k] for k in parsed.children[verb.i] if parsed.tokens[k].dep in ("aux", "auxpass"))]
+    for token in finite:
+        if token.tag in ("VBZ", "VBP") or token.text.lower() in ("was", "were"):
+            return token.tag == "VBP" or token.text.lower() == "were"
+    return is_plural(parsed, a.i)
+
+
 def _fixed(parsed: Parsed, a, b) -> bool:
     """Return whether the caption would stay true, or lose its sense, with `a` and `b` exchanged."""
     tokens = parsed.tokens
     if a.lemma == b.lemma or may_corefer(a.lemma, b.lemma):
         return True
+    if is_place(a.lemma) and is_place(b.lemma):
+        return True
+    # "Holding newspapers and holding flags" says the same either way round.
+    if a.head != b.head and tokens[a.head].lemma == tokens[b.head].lemma and a.dep == b.dep:
+        return True
+    # What stands between commas belongs to something else as often as not.
+    if any(t.text in (",", ";", ":", "(", '"') for t in tokens[a.i : b.i]):
+        return True
+    if any(sum(t.lemma == noun.lemma for t in tokens) > 1 for noun in (a, b)):
+        return True
     if tokens[b.head].text.lower() == "of" or tokens[a.head].text.lower() == "of":
         return True
     if a.dep == b.dep == "pobj":
         prepositions = {tokens[a.head].text.lower(), tokens[b.head].text.lower()}
-        # "In the water at the beach" says the same either way round.
-        if len(prepositions) == 1 or (is_place(a.lemma) and is_place(b.lemma)):
+        if len(prepositions) == 1:
             return True
     links = {t.text.lower() for t in tokens[a.i + 1 : b.left] if t.tag[:2] != "NN"}
     verbs = any(t.tag[:2] == "VB" and t.lemma not in ("be", "stand", "sit") for t in tokens[a.i + 1 : b.left])

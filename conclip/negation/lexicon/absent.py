@@ -1,13 +1,15 @@
 """Absent objects: things that an image with such a caption could show and, by all its texts, does not show.
 
-What is plausible is counted over the captions of the dataset: a noun is sampled by how often captions name it together
-with the nouns of the row (smoothed conditional frequencies). Over all rows the sampled nouns are as frequent as those
-that captions name, so that a noun by itself does not reveal whether its negation is true.
+Only nouns that `nouns.tsv` marks as such are drawn. What is plausible is counted over the captions of the dataset and
+over those of `nouns.tsv`: a noun is drawn by how much oftener captions name it together with the nouns of the row than
+chance would have it, and not at all if they seldom do. Over all rows the drawn nouns are as frequent as those that
+captions name, as far as this allows, so that a noun by itself does not reveal whether its negation is true.
 """
 
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import numpy as np
 from conclip.negation.lexicon import words
 from conclip.negation.lexicon.inflection import is_person, singular
 from conclip.negation.lexicon.names import may_corefer
+from conclip.negation.lexicon.nouns import PER, may_be_absent, read_nouns
 
 # Objects (one word each) -> words of a caption, singular, that imply them. Collected from captions of the same image
 # of which one names the object and another does not.
@@ -98,6 +101,30 @@ _IMPLYING = {
     "bench": "seated",
 }
 
+# Words -> a thing that goes with much of what they go with. Unlike what is implied, it need not be there.
+_SCENES = {
+    word: name
+    for name, found in {
+        "tennis court": "tennis",
+        "baseball field": "baseball batter",
+        "soccer ball": "soccer",
+        "football player": "football rugby",
+        "basketball court": "basketball",
+        "ski": "skiing skis",
+        "snowboard": "snowboarding",
+        "surfboard": "surfing surfs",
+        "skateboard": "skateboarding skateboards skating",
+        "bike": "biking bmx cycling",
+        "climber": "climbing climbs",
+        "swimming pool": "swimming swims",
+        "kitchen": "cooking cooks",
+        "plate": "eating eats meal dish served cooked",
+        "airplane": "airliner jet plane aircraft airplanes jetliner",
+        "television": "wii nintendo video",
+    }.items()
+    for word in found.split()
+}
+
 # These tell of a person where no animal is spoken of.
 PRONOUNS = frozenset("he she his her hers him who someone anyone somebody".split())
 
@@ -111,8 +138,15 @@ VOCABULARY = 2_000
 NUM_SAMPLED = 16
 # Names held while counting; the rarer half goes when there are more.
 _MOST_NAMES = 400_000
-# Captions' worth of the overall frequencies that are mixed into what was counted with a noun.
-_PRIOR = 20.0
+# How many captions the counts of `nouns.tsv` come from.
+_SHIPPED = 35_000
+_DIRECTIONS = 20
+# To the names that fewer captions hold, those of `nouns.tsv` are added, as if there were so many captions.
+_ENOUGH = 5_000
+# An oven is named on a beach more rarely than elsewhere, and a surfboard more often: lifts from which it is so.
+_UNLIKELY, _LIKELY = 0.7, 1.2
+# Of so many names that go best with the nouns of the row one is drawn, and of so few where none goes well.
+_MOST_NAMES_DRAWN, _LEAST_NAMES = 50, 10
 # A thing that a fourth of the captions with a noun name is there as often as not where they do not name it.
 _IMPLIED, _IMPLIED_COUNT = 0.25, 8
 # Rounds and bounds of the fit of frequencies.
@@ -121,6 +155,7 @@ _ROUNDS, _MOST_SCALE = 30, 10.0
 # alone says "man" or "boy", "he" or "player" of the same, one of several people, and seldom what they wear.
 _SURE = 3
 
+_ANYONE = words.MALE | words.FEMALE | words.CHILDREN | {"person", "adult", "people"}
 _CLOTHES = frozenset("shirt jacket dress uniform outfit coat clothes suit jersey pants costume sweater".split())
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 # Word -> those it shares a set of synonyms with.
@@ -154,6 +189,33 @@ def count_pairs(lists: Iterable[Sequence[str]], names: Sequence[str]) -> np.ndar
     return pairs
 
 
+def compare_pairs(pairs: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """float32, (V, V). `pairs`, by what they would be if what is named beside a noun did not depend on it; 1 added to
+    either, so that small counts say little."""
+    chance = np.outer(pairs.sum(axis=1), totals / max(1, totals.sum()))
+    return ((pairs + 1) / (chance + 1)).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _compare_shipped() -> tuple[dict[str, int], np.ndarray, np.ndarray]:
+    """
+    Return the counted names of `nouns.tsv` -> their number; whether captions name two of them together; and
+    `compare_pairs` of them, smoothed: of its logarithm the 20 directions that explain most are kept (truncated
+    eigendecomposition), so that names that never met take after their like: what goes with "ski" with "snowboard".
+    """
+    nouns = read_nouns()
+    names = {name: number for number, name in enumerate(nouns.totals)}
+    totals = np.array(list(nouns.totals.values()), np.float32) * (_SHIPPED / PER)
+    pairs = np.zeros((len(names), len(names)), np.float32)
+    for (one, other), count in nouns.pairs.items():
+        pairs[names[one], names[other]] = pairs[names[other], names[one]] = count * (_SHIPPED / PER)
+    logarithm = np.log(compare_pairs(pairs, totals))
+    values, vectors = np.linalg.eigh((logarithm + logarithm.T) / 2)
+    most = np.argsort(-np.abs(values))[:_DIRECTIONS]
+    smooth = (vectors[:, most] * values[most]) @ vectors[:, most].T
+    return names, pairs > 0, np.exp(smooth).astype(np.float32)
+
+
 class AbsentNouns:
     """Sample nouns that are absent from an image.
 
@@ -165,11 +227,12 @@ class AbsentNouns:
     """
 
     def __init__(self, names: Sequence[str], totals: np.ndarray, pairs: np.ndarray, scale: np.ndarray | None = None):
-        self.names, self.totals, self.pairs = list(names), np.asarray(totals), np.asarray(pairs)
-        self.share = (self.totals / max(1, self.totals.sum())).astype(np.float32)
-        counted = self.totals[:, None].astype(np.float32)
-        self.conditional = (self.pairs + _PRIOR * self.share) / (counted + _PRIOR)
-        self.implied = (self.pairs > _IMPLIED * counted) & (self.pairs >= _IMPLIED_COUNT)
+        self.names, self.totals = list(names), np.asarray(totals)
+        self.pairs = np.reshape(np.asarray(pairs), (len(self.names), len(self.names)))
+        self.share = (self.totals * [may_be_absent(name) for name in self.names]).astype(np.float32)
+        self.share /= max(1, self.share.sum())
+        self._compare()
+        self.implied = (self.pairs > _IMPLIED * self.totals[:, None]) & (self.pairs >= _IMPLIED_COUNT)
         self.scale = np.ones(len(self.names), np.float32) if scale is None else np.asarray(scale, np.float32)
         self._index = {name: number for number, name in enumerate(self.names)}
         self._of_head: dict[str, list[int]] = {}
@@ -179,7 +242,25 @@ class AbsentNouns:
         self._person_heads = {head for head in self._of_head if is_person(head)}
         self._people = self._numbers(is_person)
         self._people_set = frozenset(self._people)
+        self._anywhere = np.array([name in _ANYONE or name == "dog" for name in self.names], bool)
         self._clothes = self._numbers(_CLOTHES.__contains__)
+
+    def _compare(self) -> None:
+        """
+        Find which names come together more or less often than chance has it.
+
+        Sets `lift`, float32, (V, V): how many captions name both, by how many would if what is named beside a noun did
+        not depend on it, one added to either, times the same of `nouns.tsv`; and `together`, bool, (V, V): whether any
+        caption names both.
+        """
+        pairs, lift = self.pairs, compare_pairs(self.pairs, self.totals)
+        names, shipped, shipped_lift = _compare_shipped()
+        here = [number for number, name in enumerate(self.names) if name in names]
+        there = [names[self.names[number]] for number in here]
+        lift[np.ix_(here, here)] *= shipped_lift[np.ix_(there, there)]
+        together = pairs > 0
+        together[np.ix_(here, here)] |= shipped[np.ix_(there, there)]
+        self.lift, self.together = lift, together
 
     def _numbers(self, holds: Callable[[str], bool]) -> list[int]:
         return [number for head, numbers in self._of_head.items() if holds(head) for number in numbers]
@@ -196,7 +277,7 @@ class AbsentNouns:
         weights = self._weights(nouns, captions, labels) * self.scale
         keys = np.random.default_rng([seed, row]).standard_exponential(len(weights), dtype=np.float32)
         # Smallest exponentials of rate w first: a sample without replacement, each time in proportion to w.
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             keys /= weights
         most = min(NUM_SAMPLED, int(np.count_nonzero(weights)))
         chosen = np.argpartition(keys, most - 1)[:most] if 0 < most < len(keys) else np.flatnonzero(weights)
@@ -205,9 +286,14 @@ class AbsentNouns:
     @classmethod
     def count(cls, lists: Callable[[], Iterable[Sequence[str]]]) -> "AbsentNouns":
         """Count names, and which captions name together; `lists()` gives the objects of each caption, twice."""
-        counted = count_names(lists())
-        names = [name for name, _ in counted]
-        return cls(names, np.array([count for _, count in counted], np.int64), count_pairs(lists(), names))
+        counted = dict(count_names(lists()))
+        missing = max(0, _ENOUGH - sum(1 for _ in lists())) if counted else 0
+        pairs = count_pairs(lists(), list(counted))
+        if missing:
+            for name, count in read_nouns().totals.items():
+                counted[name] = counted.get(name, 0) + count * missing / PER
+            pairs = np.pad(pairs, (0, len(counted) - len(pairs)))
+        return cls(list(counted), np.array(list(counted.values())), pairs)
 
     def fit(self, sample: Iterable[tuple[Sequence[str], Sequence[str], Sequence[str]]]) -> None:
         """Find the scale at which the nouns sampled first are as frequent as those that captions name.
@@ -224,21 +310,48 @@ class AbsentNouns:
             of_row = 1 / (weights @ self.scale)
             drawn = self.scale * (of_row @ weights) / len(weights)
             step = np.divide(self.share, drawn, out=np.ones_like(drawn), where=drawn > 0)
-            scale = np.clip(self.scale * np.sqrt(step), 1 / _MOST_SCALE, _MOST_SCALE)
-            self.scale = scale.astype(np.float32)
+            scale = self.scale * np.sqrt(step)
+            # Of a scale the relations count: people, whom nearly every caption names, can never be absent as often.
+            scale /= np.median(scale[drawn > 0]) if (drawn > 0).any() else 1
+            self.scale = np.clip(scale, 1 / _MOST_SCALE, _MOST_SCALE).astype(np.float32)
 
     def _weights(self, nouns: Sequence[str], captions: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """float32, (V,); 0 for what is mentioned, or likely to be there unmentioned."""
-        ids = [self._index[noun] for noun in nouns if noun in self._index]
-        weights = self.conditional[ids].mean(axis=0) if ids else self.share.copy()
-        if ids:
-            weights[self.implied[ids].any(axis=0)] = 0
+        ids = self._context(nouns, captions)
+        likely = np.where(self._anywhere, 1, self.lift[ids].prod(axis=0))
+        weights = self.share * likely
+        weights[self.implied[ids].any(axis=0)] = 0
         mentioned = self.mentioned([*captions, *labels])
         weights[mentioned] = 0
         if len(captions) < _SURE and not self._people_set.isdisjoint(mentioned):
             weights[self._people] = 0
             weights[self._clothes] = 0
+        # The likeliest alone: of what goes with one noun of the row and with none of them badly, or else the best.
+        lift = self.lift[ids]
+        for belongs in ((lift > _UNLIKELY).all(axis=0), (self.together[ids] & (lift > _LIKELY)).any(axis=0)):
+            if np.count_nonzero(weights[belongs]) >= _LEAST_NAMES // 2:
+                weights[~belongs & ~self._anywhere] = 0
+            else:
+                # Of scenes of which nothing is known, what is common anywhere.
+                likely = np.where(weights > 0, likely if ids else self.share, 0)
+                least = np.sort(likely)[-_LEAST_NAMES:].min(initial=np.inf)
+                weights[(likely < least) & ~self._anywhere] = 0
+        possible = np.flatnonzero(weights)
+        if len(possible) > _MOST_NAMES_DRAWN:
+            weights[possible[np.argsort(likely[possible])[:-_MOST_NAMES_DRAWN]]] = 0
         return weights
+
+    def _context(self, nouns: Sequence[str], captions: Sequence[str]) -> list[int]:
+        """Return the numbers of the names that tell what kind of scene it is, by what the row's caption names and by
+        what people in the image's captions do."""
+        shipped = _compare_shipped()[0]
+        named = {noun if noun in shipped else noun.rpartition(" ")[2] for noun in nouns}
+        said = {word for text in captions for word in _WORD.findall(text.lower())}
+        named.update(_SCENES[word] for word in said & _SCENES.keys())
+        # A person may be anywhere.
+        named = named - _ANYONE or named
+        known = named & shipped.keys()
+        return sorted(self._index[name] for name in known if name in self._index)
 
     def mentioned(self, texts: Iterable[str]) -> list[int]:
         """Return the numbers of the names of things that any text mentions: by the name, a synonym, a broader or

@@ -39,12 +39,14 @@ def is_place(name: str) -> bool:
 
 
 def goes_along(name: str) -> bool:
-    """Return whether things and people can be "with" or "without" it: a ball, and no street."""
-    return not is_place(name) and not is_person(name)
+    """Return whether things and people can be "with" or "without" it: a ball, and no street or stove."""
+    return not is_place(name) and not is_person(name) and name.rpartition(" ")[2] not in words.FURNITURE
 
 
 def is_many(name: str, many: bool) -> bool:
     """Return whether a phrase of `name` is plural, where `many` is what was wished."""
+    if name.rpartition(" ")[2] in words.IN_PAIRS:
+        return True
     return is_plural_only(name) or many and not is_mass(name) and not is_unique(name)
 
 

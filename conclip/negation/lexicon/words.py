@@ -34,7 +34,8 @@ COLLECTIVES = _words(
 )
 PERSONS = MALE | FEMALE | CHILDREN | ANYONE
 ANIMALS = _words(
-    "dog puppy cat kitten horse cow bird animal bear elephant giraffe zebra sheep goat duck pet lion tiger"
+    "dog puppy cat kitten horse cow bird animal bear elephant giraffe zebra sheep goat duck pet lion tiger goose swan "
+    "pigeon seagull pony camel monkey squirrel deer snake fish penguin parrot rabbit turtle poodle"
 )
 
 # Two names in one set may refer to the same thing.
@@ -133,8 +134,15 @@ MASS = _words(
     "seaweed corn wheat lettuce broccoli spinach bacon ham chicken fish seafood sushi butter sauce ketchup cream "
     "popcorn candy sugar salt trash garbage rubbish litter debris laundry footage merchandise produce surf spray "
     "lightning rubble pavement underwear footwear headgear sunshine electricity cattle police wildlife livestock "
-    "confetti string thread tape leather denim lace silk wool fur lava whitewater"
+    "confetti string thread tape leather denim lace silk wool fur lava whitewater mustard honey clover pottery "
+    "lipstick "
+    "flooring silverware soap powder incense broth spandex goo scaffolding camouflage yogurt parsley cilantro "
+    "kale garlic basil celery cabbage asparagus cauliflower granola "
+    "oatmeal guacamole salsa mayonnaise lettuce ginger gravy syrup barley rye pork beef poultry cardboard asphalt "
+    "tarmac"
 ) - _words("cattle police glass paper fire brush cake pizza wire brick fish chicken salad string")
+# Where there is one, there are two.
+IN_PAIRS = _words("shoe boot sandal sneaker glove sock ski skate earring mitten slipper")
 PLURAL_ONLY = {
     "pants": "pants",
     "jeans": "jeans",
@@ -196,6 +204,7 @@ NOT_PREDICATIVE = _words(
     "street country mountain-bike pick-up motor rugby military-style civil real true false extra additional "
     "involved past present future late early new-born newborn pet dirt cowboy business stop red-carpet lacrosse "
     "cross cross-country martial acoustic mini fair brunette blond blonde half-naked asian-looking oriental "
+    "haired headed legged sleeved eyed handed faced footed colored coloured shirted chested skinned toothed "
     "caucasian hispanic overgrown shallow mock fresh collegiate underground free freestyle"
 ) - _words("shallow short long low elderly hard soft hot public bare wild blond blonde brunette modern fresh ancient")
 FIXED_NAMES = frozenset(
@@ -277,6 +286,10 @@ SCOPE_ADVERBS = _words(
     "maybe probably apparently never not no yet nearly anymore currently"
 )
 QUANTIFIERS = _words("some several many most all every each both few various numerous any multiple")
+SHADES = _words("light dark bright pale deep")
+# Before a noun, these need a word before them: "deep dish pizza", "flat screen".
+HALF_NAMES = _words("dish style size tier deck engine wheel screen story level frame sided haired brand")
+COUNTING = _words("single double triple twin dual two three four five six seven eight nine ten 2 3 4 5 6 7 8 9 10")
 INDEFINITE_PRONOUNS = {
     "someone": "no one",
     "everyone": "no one",
@@ -323,17 +336,19 @@ CONTRARIES = {
     "grassy": ("snowy", "sandy"),
     "sandy": ("snowy", "grassy"),
 }
+ANIMAL_COLORS = _words("black white brown")
+GROUNDS = _words("snowy grassy sandy")
 # Verb -> what one does not do at the same time.
 OTHER_ACTIONS = {
-    "run": ("sit", "sit", "sit", "stand", "stand", "stand", "walk", "swim", "climb"),
-    "walk": ("run", "run", "run", "sit", "sit", "jump", "jump", "climb", "swim"),
-    "sit": ("run", "run", "run", "stand", "stand", "stand", "jump", "jump", "walk", "walk", "climb"),
-    "stand": ("run", "run", "run", "sit", "sit", "sit", "jump", "jump", "walk", "swim"),
+    "run": ("sit", "sit", "sit", "stand", "stand", "stand", "walk"),
+    "walk": ("run", "run", "run", "sit", "sit", "jump", "jump"),
+    "sit": ("run", "run", "run", "stand", "stand", "stand", "jump", "jump", "walk", "walk"),
+    "stand": ("run", "run", "run", "sit", "sit", "sit", "jump", "jump", "walk"),
     "lie": ("run", "stand", "jump", "sit", "walk"),
     "sleep": ("run", "stand", "jump", "walk"),
-    "jump": ("stand", "stand", "sit", "sit", "walk", "lie", "sleep", "swim"),
-    "climb": ("run", "sit", "swim", "sleep"),
-    "swim": ("run", "walk", "stand", "sit", "climb"),
+    "jump": ("stand", "stand", "sit", "sit", "walk", "lie", "sleep"),
+    "climb": ("run", "sit", "sleep"),
+    "swim": ("run", "walk", "stand", "sit"),
 }
 
 # Sorts of things: where a caption names one, another of the sort can replace it.
@@ -347,30 +362,54 @@ VEHICLES = _words(
     "bike bicycle motorcycle motorbike scooter horse skateboard snowboard surfboard car truck bus train boat canoe "
     "kayak raft ship van tractor wagon cart sled tricycle unicycle camel elephant donkey pony wakeboard jet-ski atv"
 )
-INSIDE = _words(
-    "field water snow park street room forest woods pool lake ocean river pond yard garden kitchen city store sand "
-    "grass mud shop restaurant market stadium arena gym desert jungle cave creek stream hallway playground airport "
-    "station classroom church office bedroom bathroom alley tunnel parking zoo museum mall cafe bar school meadow "
-    "puddle sea"
+# One sits in these, on the other vehicles.
+CLOSED_VEHICLES = _words("car truck bus train boat canoe kayak raft ship van wagon cart airplane helicopter taxi jeep")
+DRIVEN = _words("car truck bus train boat van tractor cart taxi jeep")
+# One wears these, but nobody is "in" them.
+NOT_IN = _words("backpack necklace watch headphones tie glove sock earring bracelet scarf")
+# What one hand holds.
+HELD = _words(
+    "ball frisbee kite racket bat stick rope umbrella bottle cup mug glass bowl plate fork knife spoon book newspaper "
+    "magazine phone cellphone laptop balloon flower flag bag basket bucket towel toothbrush guitar violin flute "
+    "microphone sword gun shovel broom wand pizza sandwich cake banana apple carrot donut cookie egg hamburger "
+    "cupcake "
+    "camera candle hat helmet purse suitcase skateboard snowboard surfboard paddle ski leash trophy toy doll bear "
+    "tray "
+    "snowball baby puppy kitten cat hose ribbon sign pillow blanket basketball football baseball scissors beer pole"
+)
+# What a thing can be in: a place is replaced by another of its sort.
+_GROUND = _words("field snow street forest woods park yard garden sand grass mud jungle meadow puddle water desert")
+_ROOM = _words(
+    "room kitchen store shop restaurant market stadium arena gym hallway airport station classroom church office "
+    "bedroom bathroom museum mall cafe bar school"
+)
+_WATERS = _words("pool lake ocean river pond creek stream sea")
+INSIDE = {name: sort for sort in (_GROUND, _ROOM, _WATERS) for name in sort}
+# What carries no thing, but things stand there: nobody is "without" it.
+FURNITURE = _words(
+    "table bench couch bed desk lamp mirror rug carpet curtain bookshelf refrigerator oven stove microwave sink "
+    "toilet "
+    "bathtub television fireplace piano cabinet chair stool statue fountain sculpture sign trampoline hurdle fence "
+    "tent car bus truck train airplane helicopter boat ship van taxi jeep tractor carriage crosswalk railing staircase"
 )
 ONTO = _words(
-    "beach street road sidewalk hill mountain grass snow sand field path trail stage bridge track court rock cliff "
-    "dock pier roof stair stairs steps wall fence ramp deck porch lawn ice pavement driveway ground floor balcony "
-    "log slope"
+    "beach street road sidewalk hill mountain grass snow sand field path trail stage bridge track court rock dock "
+    "pier "
+    "ramp lawn ice pavement driveway slope"
 )
+THROUGH = _words("water snow mud sand field forest woods meadow")
 # What one does not sit, lie or stand.
 PATHS = _words("through across down up along over into around past toward towards onto off after behind")
 MOVING = _words("run walk jump climb")
-INTO = _words("in into inside through within")
-UPON = _words("on onto over across along down up upon atop off")
-# With these any thing may be.
-GENERAL = _words(
-    "hold carry have watch see grab lift show approach touch push pull photograph paint draw drop clean wash hug "
-    "chase with near beside next behind by"
-)
+INTO = _words("in into inside within")
+UPON = _words("on onto atop")
+BESIDE = _words("near beside by next behind")
+HOLDING = _words("hold carry")
 
-_BIKES = "bike bicycle motorcycle motorbike scooter horse helmet vehicle"
-_BALLS = "ball racket bat basketball football baseball soccer goal glove net uniform player team field court grass"
+_BIKES = "bike bicycle motorcycle motorbike scooter horse helmet vehicle glove jacket suit boot"
+_BALLS = (
+    "ball racket bat basket hoop basketball football baseball soccer goal glove net uniform player team field court"
+)
 _WATERS = "water ocean sea lake river pool wave pond surf beach surfboard"
 _SNOW = "snow ski snowboard slope hill mountain ice"
 # What a word of a caption brings along, named or not: "a cyclist, but no bike" is no true negation.

@@ -1,0 +1,98 @@
+"""Captions that once gave bad sentences: a verb taken for a noun, a name cut in two, words out of their scope."""
+
+import random
+import re
+
+import pytest
+
+from conclip.negation import GrammarGenerator, negate, object_nouns, parse
+from conclip.negation.grammar.generator import load_spacy, reject
+from conclip.negation.lexicon.nouns import is_visible, may_be_absent, read_nouns
+from conclip.negation.rows import Negation
+
+ABSENT = ["dog", "woman", "bicycle", "beach", "hat", "snow", "table", "car"]
+
+
+def sentences(caption, seeds=40):
+    """All texts that the generator makes of a caption, over some seeds and for every pair."""
+    parsed = parse(load_spacy()(caption))
+    texts = {
+        negation.text
+        for pair in parsed.pairs
+        for seed in range(12)
+        if (negation := negate(parsed, pair, random.Random(seed)))
+    }
+    for seed in range(seeds):
+        texts |= {made.text for made in GrammarGenerator(seed).negate_parsed(parsed, seed, ABSENT).negations.values()}
+    return {text.lower() for text in texts}
+
+
+@pytest.mark.parametrize(
+    ("caption", "named"),
+    [
+        ("Two children hug and smile .", []),
+        ("a crowd wearing red , cheers on the red football team .", ["crowd", "football team"]),
+        ("Two dogs bare their teeth and bark .", ["dog"]),
+        ("Two children ladle water and a blue watering can sits behind them .", []),
+        ("A woman works in a doughnut factory .", ["woman", "doughnut factory"]),
+        ("There is a man looking sideways down an out of focus street .", ["man"]),
+        ("a close up of a dog near a bowl", ["dog", "bowl"]),
+        ("A little boy wearing boxers is holding a fist up .", ["boy"]),
+        ("a chicken meal with carrots broccoli and rice", ["rice"]),
+    ],
+)
+def test_only_things_that_one_can_see_are_named(caption, named):
+    assert object_nouns(parse(load_spacy()(caption))) == named
+
+
+@pytest.mark.parametrize(
+    ("caption", "wrong"),
+    [
+        ("A man walks on a field where there are some cows .", "any cows"),
+        ("A plane flies by next to some power lines", "any power"),
+        ("Two boys wrestle in the grass .", "wrestle that is"),
+        (
+            "A person opening a fire hydrant spewing out rusty water into a street.",
+            "a person spewing out rusty water into a street with",
+        ),
+        (
+            "Three children , dressed in heavy coats , gloves , and knit caps , cover their mouths .",
+            "children , cover",
+        ),
+        ("pizza on a serving tray with empty plates next to it", "pizza next to it"),
+        ("A kid splashes in the ocean .", "splashes and no"),
+        ("A small boy in water wings and a bathing suit slides down a water slide .", "boy and a bathing suit"),
+        ("A curly haired dog is standing on a beach .", "not haired"),
+        ("A brand new motorcycle on display at a show.", "brand motorcycle"),
+        ("A sandy brown dog is playing with a soccer ball outside .", "not snowy"),
+        ("An elderly man sitting on a bench .", "not running"),
+        ("The dog is jumping over a fence on an obstacle course .", "over a beach"),
+        ("A crowd is standing while holding newspapers and holding flags .", "holding flags and holding newspapers"),
+        ("There are two children sitting on the floor, one is a baby.", "there are the floor"),
+        ("A large and small giraffe are looking at something while standing next to a log.", "a log are"),
+        ("The person has a knife and fork for eating the big pizza.", "but fork"),
+        ("People playing a sport with a referee looking on .", "referee without looking"),
+    ],
+)
+def test_what_was_bad_is_not_made(caption, wrong):
+    made = sentences(caption)
+    assert not [text for text in made if wrong in text]
+
+
+def test_an_open_quotation_is_rejected():
+    caption = 'A sign that says "no parking" on a wall'
+    one = Negation('A sign that says "no parking', "false", "object", "but-no", "wall", (0, 1), False)
+    assert reject(caption, one) == "grammar's own doubt"
+
+
+def test_the_list_names_what_one_can_see():
+    nouns = read_nouns()
+    assert 3_000 < len(nouns.visible) < 6_000 and 250 < len(nouns.absent) < 400
+    assert nouns.absent <= nouns.visible and nouns.absent <= nouns.totals.keys()
+    assert all(re.fullmatch("[a-z]+(?: [a-z]+)?", name) for name in nouns.visible)
+    assert all(one < other and 0 < count for (one, other), count in nouns.pairs.items())
+    assert all(map(is_visible, ("dog", "tennis ball", "brunette woman", "oven", "wetsuit")))
+    for word in "wrestle grind hug cheer stir close fun exibit popscicle paperworks agility".split():
+        assert not is_visible(word), word
+    # Nearly always there, and seldom named.
+    assert not any(map(may_be_absent, ("sky", "wall", "floor", "tree", "shirt")))
