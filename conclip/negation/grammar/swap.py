@@ -136,6 +136,8 @@ def _phrases(parsed: Parsed) -> list[tuple[Span, Span]]:
         if any(tokens[k].dep == "conj" for n in (a, b) for k in parsed.children[n.i]):
             return False
         agrees = a.dep in _AGREE or b.dep in _AGREE
+        if any(parsed.kid(n.i, "relcl") >= 0 for n in (a, b)) and is_plural(parsed, a.i) != is_plural(parsed, b.i):
+            return False
         alike = not agrees or is_plural(parsed, a.i) == is_plural(parsed, b.i) == _is_plural_verb(parsed, a, b)
         # "his" and "their" would point at nothing.
         owned = any(t.tag == "PRP$" for n in (a, b) for t in tokens[n.left : n.i])

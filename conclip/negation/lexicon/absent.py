@@ -150,7 +150,7 @@ _MOST_NAMES_DRAWN, _LEAST_NAMES = 50, 10
 # A thing that a fourth of the captions with a noun name is there as often as not where they do not name it.
 _IMPLIED, _IMPLIED_COUNT = 0.25, 8
 # Rounds and bounds of the fit of frequencies.
-_ROUNDS, _MOST_SCALE = 30, 10.0
+_ROUNDS, _MOST_SCALE = 30, 4.0
 # From so many captions on, what none of them names is taken for absent even where people are concerned: one caption
 # alone says "man" or "boy", "he" or "player" of the same, one of several people, and seldom what they wear.
 _SURE = 3
@@ -243,6 +243,7 @@ class AbsentNouns:
         self._people = self._numbers(is_person)
         self._people_set = frozenset(self._people)
         self._anywhere = np.array([name in _ANYONE or name == "dog" for name in self.names], bool)
+        self._wild = self._numbers(words.WILD.__contains__)
         self._clothes = self._numbers(_CLOTHES.__contains__)
 
     def _compare(self) -> None:
@@ -253,7 +254,8 @@ class AbsentNouns:
         not depend on it, one added to either, times the same of `nouns.tsv`; and `together`, bool, (V, V): whether any
         caption names both.
         """
-        pairs, lift = self.pairs, compare_pairs(self.pairs, self.totals)
+        # The square root, as several captions of one image tell the same.
+        pairs, lift = self.pairs, np.sqrt(compare_pairs(self.pairs, self.totals))
         names, shipped, shipped_lift = _compare_shipped()
         here = [number for number, name in enumerate(self.names) if name in names]
         there = [names[self.names[number]] for number in here]
@@ -323,6 +325,8 @@ class AbsentNouns:
         weights[self.implied[ids].any(axis=0)] = 0
         mentioned = self.mentioned([*captions, *labels])
         weights[mentioned] = 0
+        if words.ANIMALS.isdisjoint(nouns):
+            weights[self._wild] = 0
         if len(captions) < _SURE and not self._people_set.isdisjoint(mentioned):
             weights[self._people] = 0
             weights[self._clothes] = 0

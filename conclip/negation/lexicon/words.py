@@ -38,6 +38,9 @@ ANIMALS = _words(
     "pigeon seagull pony camel monkey squirrel deer snake fish penguin parrot rabbit turtle poodle"
 )
 
+# Nobody expects these but where there are animals.
+WILD = _words("elephant giraffe zebra bear lion tiger camel monkey penguin")
+
 # Two names in one set may refer to the same thing.
 SYNONYMS = (
     MALE,
