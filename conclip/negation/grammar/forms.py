@@ -255,6 +255,10 @@ def _noun_preposition(parsed: Parsed, pair: Pair) -> list[Form]:
 
 def _verb_preposition(parsed: Parsed, pair: Pair) -> list[Form]:
     start = pair.span[0]
+    # "(The surfer) wearing a suit, but not on a surfboard, is …" asks for marks on both sides.
+    after = parsed.tokens[parsed.tokens[pair.token].right + 1 :]
+    if after and after[0].tag in ("VBZ", "VBP", "VBD", "MD"):
+        return []
     mark = comma(parsed.caption)
     found = [("but-not", [(start, start, "but not ")])]
     if parsed.caption[start - 1] == " ":

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conclip.negation.grammar.parsing import Pair, Parsed, is_thing
+from conclip.negation.grammar.parsing import Pair, Parsed, is_miscounted, is_thing
 from conclip.negation.grammar.text import comma, fit_case, split_end, tidy
 from conclip.negation.lexicon import words
 from conclip.negation.lexicon.inflection import article, is_mass, is_person
@@ -120,7 +120,11 @@ def _is_sure(parsed: Parsed, remaining: list) -> bool:
     if top.tag[:2] == "NN":
         # A noun before it, with words of its own, is the subject of what is no noun: "a person in the woods climbs".
         first = next(token for token in remaining if token.tag[:2] == "NN")
-        return is_thing(top) and (first is top or first.dep in ("compound", "poss", "nmod"))
+        return (
+            is_thing(top)
+            and not is_miscounted(parsed, top)
+            and (first is top or first.dep in ("compound", "poss", "nmod"))
+        )
     subject = parsed.kid(top.i, "nsubj", "nsubjpass", "expl")
     return subject in kept and (parsed.tokens[subject].dep == "expl" or is_thing(parsed.tokens[subject]))
 

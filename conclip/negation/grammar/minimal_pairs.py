@@ -113,7 +113,7 @@ def _object(parsed: Parsed, pair: Pair, noun: int, nouns: Sequence[str], rng: ra
     if absent is None:
         return None
     after = parsed.tokens[parsed.tokens[noun].right + 1 :]
-    if after and after[0].dep == "cc":
+    if parsed.tokens[parsed.tokens[noun].right].dep == "cc" or after and after[0].dep == "cc":
         return None
     found = [form for form in forms(parsed, pair) if form[0] not in ("with-no", "no-subject")]
     if not found:

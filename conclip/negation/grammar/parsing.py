@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from conclip.negation.lexicon import words
-from conclip.negation.lexicon.inflection import PLURAL_ONLY, is_also_verb, is_person, is_word, singular
+from conclip.negation.lexicon.inflection import PLURAL_ONLY, is_also_verb, is_person, is_word, plural, singular
 from conclip.negation.lexicon.nouns import is_visible
 from conclip.negation.lexicon.words import ANIMALS
 from conclip.negation.rows import Span
@@ -215,10 +215,13 @@ def follows_noun(tokens: list, first: int) -> bool:
 
 def is_miscounted(parsed, noun) -> bool:
     """Return whether a number does not fit: "two adult (pheasants)", where the noun is the next word."""
-    if noun.tag != "NN":
-        return False
-    numbers = [parsed.tokens[k].text.lower() for k in parsed.children[noun.i] if parsed.tokens[k].dep == "nummod"]
-    return any(number in words.COUNTING for number in numbers)
+    return noun.tag in ("NN", "NNP") and is_counted(parsed, noun.i) and plural(noun.text.lower()) != noun.text.lower()
+
+
+def is_counted(parsed, noun: int) -> bool:
+    """Return whether a number greater than one is before the noun."""
+    kids = (parsed.tokens[k] for k in parsed.children[noun])
+    return any(kid.dep == "nummod" and kid.text.lower() in words.COUNTING for kid in kids)
 
 
 def may_be_verb(parsed, noun) -> bool:
@@ -360,6 +363,8 @@ def is_plural(parsed: Parsed, noun: int) -> bool:
     """Return whether a verb agrees with `noun` in the plural."""
     token = parsed.tokens[noun]
     if token.tag in ("NNS", "NNPS") or token.text.lower() in ("people", "they", "we", "you"):
+        return True
+    if is_counted(parsed, noun):
         return True
     return any(parsed.tokens[k].dep == "conj" and parsed.tokens[k].tag[:2] == "NN" for k in parsed.children[noun])
 

@@ -224,6 +224,6 @@ def _verbs(parsed: Parsed) -> list[tuple[Span, Span]]:
         for t in tokens
         if t.tag in ("VBZ", "VBP", "VBG", "VBD") and t.dep in ("ROOT", "acl", "relcl", "conj", "advcl", "ccomp")
         if t.lemma != "be" and (parsed.kid(t.i, "nsubj", "nsubjpass") >= 0 or t.dep in ("acl", "relcl"))
-        if parsed.kid(t.i, "dobj", "prt", "acomp", "xcomp") < 0
+        if parsed.kid(t.i, "dobj", "prt", "acomp", "xcomp", "ccomp") < 0
     ]
     return [((a.start, a.end), (b.start, b.end)) for a, b in _pairs(found, fits)]

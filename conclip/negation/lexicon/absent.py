@@ -243,7 +243,7 @@ class AbsentNouns:
         self._people = self._numbers(is_person)
         self._people_set = frozenset(self._people)
         self._anywhere = np.array([name in _ANYONE or name == "dog" for name in self.names], bool)
-        self._wild = self._numbers(words.WILD.__contains__)
+        self._wild, self._foods = (self._numbers(sort.__contains__) for sort in (words.WILD, words.FOODS))
         self._clothes = self._numbers(_CLOTHES.__contains__)
 
     def _compare(self) -> None:
@@ -327,6 +327,8 @@ class AbsentNouns:
         weights[mentioned] = 0
         if words.ANIMALS.isdisjoint(nouns):
             weights[self._wild] = 0
+        if words.SERVING.isdisjoint(noun.rpartition(" ")[2] for noun in nouns):
+            weights[self._foods] = 0
         if len(captions) < _SURE and not self._people_set.isdisjoint(mentioned):
             weights[self._people] = 0
             weights[self._clothes] = 0

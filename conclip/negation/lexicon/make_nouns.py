@@ -77,7 +77,7 @@ man, woman, boy, girl, child, baby, person, clown, policeman, soldier, firefight
 cowboy, toddler
 car, bus, truck, train, bicycle, bike, motorcycle, boat, canoe, kayak, raft, sailboat, airplane, tractor
 wagon, scooter, skateboard, snowboard, surfboard, sled, van, taxi, jeep, ship, stroller, wheelchair, unicycle, tricycle
-carriage, cart, race car, dirt bike, mountain bike, city bus, shopping cart, jet ski, ambulance
+carriage, cart, race car, dirt bike, mountain bike, city bus, jet ski, ambulance
 ball, frisbee, kite, tennis ball, soccer ball, football, basketball, baseball, tennis racket, baseball bat, helmet
 trampoline, hurdle, ski, paddle, parachute, swimming pool, tennis court, diving board, goggles
 life jacket, boogie board, fishing pole, ramp, basketball court, baseball field, soccer field
@@ -91,7 +91,7 @@ oven, stove, sink, toilet, bathtub, bowl, cup, plate, fork, knife, spoon, bottle
 television, laptop, computer, keyboard, phone, cellphone, book, newspaper, candle, fireplace, umbrella, suitcase
 scissors, teddy bear, toothbrush, towel, tray, basket, bucket, picnic table, park bench, lawn chair
 stool, blender, magazine, cabinet, water bottle, doll
-guitar, drum, microphone, shovel, stick
+guitar, drum, shovel, stick
 balloon, flower, rope, leash, toy, flag, hay, necklace, hose, snowball
 beach, ocean, lake, river, pond, pool, waterfall, mountain, cliff, snow, sand, mud, bridge, fence, fountain
 statue, tent, playground, tower, church, skyscraper, stop sign

@@ -41,6 +41,16 @@ ANIMALS = _words(
 # Nobody expects these but where there are animals.
 WILD = _words("elephant giraffe zebra bear lion tiger camel monkey penguin")
 
+# Nor these but where there is food, or what it is served on.
+FOODS = _words(
+    "pizza sandwich cake banana apple carrot donut salad soup cookie bread egg cheese fruit cream hamburger cupcake "
+    "broccoli strawberry coffee beer wine"
+)
+SERVING = FOODS | _words(
+    "food meal vegetable plate table bowl tray fork knife spoon cup kitchen restaurant counter pan pot stove oven "
+    "refrigerator pie rice pasta meat chicken dish bun drink basket"
+)
+
 # Two names in one set may refer to the same thing.
 SYNONYMS = (
     MALE,
