@@ -3,7 +3,8 @@ The model card of a training run, made from what the run did.
 
 model_card.md, the card of the default model, is the card of the default run:
 
-    python -c "from conclip.training.card import copy_card; copy_card('outputs/conclip-scenes', 'model_card.md')"
+    python -c "from conclip.training.card import copy_card; copy_card('outputs/conclip-scenes', 'model_card.md',
+    'docs/scores.png')"
 """
 
 import json
@@ -16,7 +17,7 @@ from peft import LoraConfig
 from conclip.atomic_write import write_atomically
 from conclip.data import text_lists
 from conclip.model_cards import eval_result
-from conclip.training.report import results_markdown
+from conclip.training.report import FIGURE_FILE, RESULTS_FILE, results_markdown
 
 PAPERS = {
     "conclip": """@article{singh2024learn,
@@ -130,10 +131,11 @@ def describe_adapters(config: LoraConfig) -> dict:
     return {"rank": config.r, "alpha": config.lora_alpha, "target_modules": modules}
 
 
-def copy_card(output_dir: str | Path, card_file: str | Path) -> None:
-    """Write the card of a finished run to another file, from its results.json."""
-    results = json.loads((Path(output_dir) / "results.json").read_text("utf-8"))
-    write_atomically(Path(card_file), model_card(results).encode())
+def copy_card(output_dir: str | Path, card_file: str | Path, figure: str = FIGURE_FILE) -> None:
+    """Write the card of a finished run to another file, from its results.json; `figure` is where the figure lies."""
+    results = json.loads((Path(output_dir) / RESULTS_FILE).read_text("utf-8"))
+    card = model_card(results).replace(f"]({FIGURE_FILE})", f"]({figure})")
+    write_atomically(Path(card_file), card.encode())
 
 
 def _metadata(results: dict) -> ModelCardData:
@@ -146,6 +148,8 @@ def _metadata(results: dict) -> ModelCardData:
         library_name="transformers",
         pipeline_tag="zero-shot-image-classification",
         license=model["license"],
+        # The negated captions that this package makes or reads are English; others may be in any language.
+        language="en" if model["loss"] != "clip" else None,
         base_model=model["base_model"] if model["base_is_on_hub"] else None,
         base_model_relation="finetune" if model["base_is_on_hub"] else None,
         datasets=[results["dataset"]] if model["dataset_is_on_hub"] else None,

@@ -24,7 +24,7 @@ CLIPS = (
     "outputs/scenes-base-0",
     "outputs/mine",
     "me/conclip",
-    "path/or/hub-id",
+    "conclip-scenes",
 )
 THINGS = "dog cat man woman horse child bird car".split()
 PLACES = "grass water table ball street".split()

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import yaml
 from huggingface_hub import ModelCard, constants
 from peft import AutoPeftModel, PeftModel
 from runs import command, results, run, weights, write_inputs
-from training_results import RESULTS
+from training_results import AFTER, BEFORE, RESULTS
 from transformers import AutoModel, CLIPImageProcessorPil, CLIPModel
 
 from conclip.hub import license_of
 from conclip.public_names import public_command, public_name
 from conclip.training.card import adapter_card, copy_card, model_card
+
+ROOT = Path(__file__).parents[2]
 
 
 def changed(**model) -> dict:
@@ -38,6 +41,7 @@ def test_metadata_are_those_of_the_run():
         "library_name": "transformers",
         "pipeline_tag": "zero-shot-image-classification",
         "license": "apache-2.0",
+        "language": "en",
         "base_model": "openai/clip-vit-base-patch32",
         "base_model_relation": "finetune",
         "datasets": ["me/data"],
@@ -216,3 +220,31 @@ def test_an_interrupted_save_leaves_no_old_card_beside_new_weights(inputs, tmp_p
 def test_the_card_is_copied_from_a_runs_folder(adapted, tmp_path):
     copy_card(adapted, tmp_path / "card.md")
     assert (tmp_path / "card.md").read_text() == (adapted / "README.md").read_text()
+
+
+def test_the_projects_card_is_that_of_a_default_run():
+    """All but the scores, which the default run writes."""
+    card = (ROOT / "model_card.md").read_text("utf-8")
+    name = re.search("scenes-base-[0-9a-f]+", card).group()
+    texts = re.search(r"labels = (\[.*\])", card).group(1)
+    run_of_scenes = changed(
+        name="conclip-scenes",
+        repository="conclip-scenes",
+        base_model=name,
+        base_is_on_hub=False,
+        dataset_is_on_hub=False,
+        license="mit",
+        loss_weights={},
+        example=json.loads(texts),
+    )
+    run_of_scenes |= {"dataset": "scenes", "after": {**AFTER, "true negation accuracy": AFTER["pairs"]}}
+    run_of_scenes["before"] = {**BEFORE, "true negation accuracy": BEFORE["pairs"]}
+
+    def without_scores(text: str) -> tuple[str, dict]:
+        found = metadata(text)
+        del found["model-index"]
+        body = text.split("---\n", 2)[2]
+        return re.sub(r"(?s)## Results.*?## Limits", "", body), found
+
+    assert without_scores(card) == without_scores(model_card(run_of_scenes))
+    assert "](docs/scores.png)" in card and (ROOT / "docs/scores.png").is_file()
