@@ -59,6 +59,8 @@ def test_counting_forgets_the_rare_when_there_are_too_many(monkeypatch):
         ("people", {"person", "man", "woman", "boy", "child"}),
         ("he smiles", {"man", "boy", "person"}),
         ("a sweater", {"jacket"}),
+        # What goes with the scene and is seldom named.
+        ("a mountain for skiing", {"jacket"}),
     ],
 )
 def test_nothing_that_is_said_is_absent(said, never):
@@ -74,6 +76,24 @@ def test_what_is_not_said_can_be_absent():
     assert drawn <= set(NAMES) - {"dog", "ball", "tennis ball"} and len(drawn) > 8
     # The dog may well be a he.
     assert "man" in ever_drawn(["a dog and his ball"] * 3)
+
+
+@pytest.mark.parametrize(
+    ("caption", "never"),
+    [
+        ("a pizza in an oven", {"table", "plate", "stove"}),
+        ("a toilet in a bathroom", {"sink", "mirror"}),
+        ("a laptop in an office", {"desk", "chair", "table", "book"}),
+        ("a skateboard on a ramp", {"skate park"}),
+        ("a motorcycle at the corner", {"street", "road"}),
+        ("a couch in the living room", {"chair", "television"}),
+    ],
+)
+def test_what_is_there_without_being_named_is_not_absent(caption, never):
+    names = ["table", "plate", "stove", "sink", "mirror", "desk", "chair", "book", "skate park", "street", "road"]
+    names += ["television", "kite", "zebra", "umbrella"]
+    drawn = ever_drawn([caption], names=names)
+    assert not drawn & never and len(drawn) >= 3
 
 
 def test_one_caption_says_little_of_people():

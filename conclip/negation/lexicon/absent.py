@@ -58,9 +58,10 @@ _IMPLYING = {
     "dirt": "dirty dusty muddy",
     "dust": "dusty",
     "leaf": "leafy tree autumn",
-    "road": "roadside traffic driving racetrack car truck",
-    "street": "traffic crosswalk curb sidewalk city urban road car taxi downtown",
-    "sidewalk": "street pavement curb",
+    "road": "roadside traffic driving racetrack car truck bus motorcycle motorcyclist corner bicycle parked",
+    "street": "traffic crosswalk curb sidewalk city urban road car taxi downtown corner motorcycle bus bicycle "
+    "truck parked",
+    "sidewalk": "street pavement curb bench hydrant meter",
     "building": "city urban downtown indoors inside",
     "car": "driving traffic race racing drive drives",
     "ball": "soccer football basketball baseball volleyball tennis golf rugby softball catch throws throw kicks "
@@ -77,8 +78,10 @@ _IMPLYING = {
     "leash": "walking walks",
     "crowd": "audience spectator parade concert stadium festival onlooker",
     "person": "climbing rollerblader blader schoolchildren motocross motocrosser wakeboarding skateboarding surfing",
-    "chair": "seated table restaurant",
-    "table": "restaurant dinner dining eating meal cafe",
+    "chair": "seated table restaurant office desk couch sofa living wii dining room party laptop computer bed bedroom",
+    "table": "restaurant dinner dining eating meal cafe cake pizza breakfast lunch dish plate laptop computer "
+    "keyboard bowl cup mug glass wine sandwich carving cutting slicing pouring cooking preparing vase kitchen "
+    "birthday console controller controllers wii",
     "food": "eating eats eat meal restaurant dinner picnic cooking bbq barbecue",
     "drink": "drinking drinks bar beer wine",
     "camera": "photographer photograph photographing pose poses posing",
@@ -99,6 +102,17 @@ _IMPLYING = {
     "flag": "parade",
     "sign": "protest protester",
     "bench": "seated",
+    "desk": "computer laptop keyboard monitor office",
+    "sink toilet mirror": "bathroom restroom toilet",
+    "sink stove oven counter refrigerator": "kitchen cooking blender",
+    "bowl plate fork knife dish": "food eating meal pizza cake salad breakfast dinner lunch",
+    "park": "skateboarder skateboarding skateboard ramp halfpipe",
+    "dress": "party wedding bride dancing",
+    "couch lamp television": "living lounge",
+    "book": "office desk library bookshelf shelf",
+    "stove oven": "pizza prepares prepare baking baked",
+    "jacket coat glove goggles": "skiing skier ski skis snowboard snowboarder snowboarding sled winter snow",
+    "wetsuit": "surfer surfing surf surfboard diver",
 }
 
 # Words -> a thing that goes with much of what they go with. Unlike what is implied, it need not be there.

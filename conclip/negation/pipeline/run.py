@@ -204,23 +204,19 @@ def _counts_path(output: Path, shard: Shard) -> Path:
 
 
 def _map(units: Dataset, function, columns: Features, num_proc: int, what: str, **options) -> Dataset:
-    try:
-        return units.map(
-            function,
-            batched=True,
-            batch_size=1,
-            remove_columns=units.column_names,
-            features=columns,
-            num_proc=min(num_proc, len(units)) if num_proc > 1 else None,
-            load_from_cache_file=False,
-            # Without one, `datasets` would hash the source with all its files.
-            new_fingerprint=xxhash.xxh3_64_hexdigest(what.encode()),
-            desc=what,
-            **options,
-        )
-    except multiprocess.TimeoutError as error:
-        # `datasets` waits for its processes also when the command is ended, and would report that alone.
-        raise (error.__context__ if isinstance(error.__context__, SystemExit) else error) from None
+    return units.map(
+        function,
+        batched=True,
+        batch_size=1,
+        remove_columns=units.column_names,
+        features=columns,
+        num_proc=min(num_proc, len(units)) if num_proc > 1 else None,
+        load_from_cache_file=False,
+        # Without one, `datasets` would hash the source with all its files.
+        new_fingerprint=xxhash.xxh3_64_hexdigest(what.encode()),
+        desc=what,
+        **options,
+    )
 
 
 def parse_shard(source: Source, shard: Shard, output: Path, generator, num_proc: int) -> None:
