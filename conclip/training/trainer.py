@@ -151,8 +151,8 @@ class ConCLIPTrainer:
         # (metrics, margins) of each call of `evaluate`, in order.
         self.evaluations: list[tuple[dict, dict[str, np.ndarray]]] = []
         self.statistics: dict | None = None
-        # Whether this run has written its own card.
-        self.reported = False
+        # The folder where this run has written the card of the trained weights.
+        self.reported_to: Path | None = None
 
     def train(self, resume_from_checkpoint: str | bool | None = None) -> dict:
         """
@@ -197,6 +197,8 @@ class ConCLIPTrainer:
         announce(state, self.train_rows)
         self.statistics = run_training(state, self.evaluate if self.evaluator else None)
         self.model = accelerator.unwrap_model(state.model, keep_fp32_wrapper=False)
+        # A card that was written before the training is not that of the trained weights.
+        self.reported_to = None
         return self.statistics
 
     def is_finished(self, resume_from_checkpoint: str | bool | None) -> bool:
@@ -258,8 +260,8 @@ class ConCLIPTrainer:
                 self.model,
                 self.processing_class,
                 folder,
-                # The card of an earlier run, unless this run has written its own already.
-                stale=() if self.reported else (CARD_FILE, RESULTS_FILE, FIGURE_FILE),
+                # The card of an earlier run, unless this run has written its own there already.
+                stale=() if folder.resolve() == self.reported_to else (CARD_FILE, RESULTS_FILE, FIGURE_FILE),
                 base_model=model["base_model"],
                 adapter_card=adapter_card(model) if model["lora"] else None,
             )
@@ -308,7 +310,7 @@ class ConCLIPTrainer:
         if self.accelerator.is_main_process:
             write_report(results, margins, self.output_dir)
             write_atomically(self.output_dir / CARD_FILE, model_card(results).encode())
-        self.reported = True
+        self.reported_to = self.output_dir.resolve()
         return results
 
     def _describe(self) -> dict:
@@ -521,8 +523,9 @@ def fixed_settings(
 
 
 def tracker_config(args: ConCLIPTrainingArguments, model_name: str) -> dict:
-    """Return the settings of the run, flat and of types that every tracker takes."""
-    values = {"model_name_or_path": model_name, **asdict(args)}
+    """Return the settings of the run, flat, of types that every tracker takes, and without local paths."""
+    # Some trackers publish them.
+    values = without_paths({"model_name_or_path": model_name, **asdict(args)})
     return {name: value if isinstance(value, int | float | str) else str(value) for name, value in values.items()}
 
 

@@ -19,6 +19,7 @@ import conclip
 from conclip import ConCLIPModel, ConCLIPTrainer, ConCLIPTrainingArguments
 from conclip.errors import UsageError
 from conclip.training.arguments import LORA_TARGET_MODULES, parse_arguments
+from conclip.training.trainer import tracker_config
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
@@ -55,6 +56,31 @@ def make_trainer(inputs, output_dir, peft_config=None, **settings) -> ConCLIPTra
         eval_dataset=splits["test"],
         peft_config=peft_config,
     )
+
+
+def test_a_card_stays_only_beside_the_weights_it_describes(inputs, tmp_path):
+    trainer = make_trainer(inputs, tmp_path / "run", max_steps=1, warmup_steps=0)
+    trainer.create_model_card()
+    trainer.train()
+    trainer.save_model()
+    assert not (tmp_path / "run/README.md").exists()
+    trainer.create_model_card()
+    trainer.save_model()
+    assert (tmp_path / "run/README.md").exists()
+    used = tmp_path / "used"
+    used.mkdir()
+    for name in ("README.md", "results.json", "scores.png"):
+        (used / name).write_text("of an earlier run")
+    trainer.save_model(str(used))
+    assert not [name for name in ("README.md", "results.json", "scores.png") if (used / name).exists()]
+
+
+def test_trackers_get_no_local_path(inputs, tmp_path):
+    args = ConCLIPTrainingArguments(output_dir=str(tmp_path / "run"), embedding_cache_dir=str(tmp_path / "cache"))
+    config = tracker_config(args, inputs["model_name_or_path"])
+    assert (config["model_name_or_path"], config["output_dir"]) == ("clip", "run")
+    assert not [value for value in config.values() if str(tmp_path) in str(value)]
+    assert tracker_config(args, "openai/clip-vit-base-patch32")["model_name_or_path"] == "openai/clip-vit-base-patch32"
 
 
 @pytest.mark.parametrize("lora", [False, True], ids=["weights", "adapters"])
