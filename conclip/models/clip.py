@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from conclip.embedding.tokens import TextTokenizer
 from conclip.errors import UsageError, one_line
-from conclip.public_names import public_name
+from conclip.public_names import public_name, without_paths
 from modeling_conclip import ConCLIPModel
 
 
@@ -229,6 +229,9 @@ def save_model(
         _save_adapter(model, unfinished / "adapter", base_model, adapter_card)
         model = model.merge_and_unload()
     model.save_pretrained(unfinished)
+    # transformers 4 wrote where a base model was loaded from into its config, and the configs of its encoders.
+    config = unfinished / "config.json"
+    _write_json(config, without_paths(json.loads(config.read_text("utf-8"))))
     _save_processor(processor, unfinished)
     shutil.rmtree(output_dir / "adapter", ignore_errors=True)
     for path in (*(output_dir / name for name in stale), *output_dir.glob("model-*-of-*.safetensors")):
@@ -269,6 +272,11 @@ def _save_processor(processor: ProcessorMixin, folder: Path) -> None:
     for name in ("is_local", "local_files_only", "name_or_path"):
         settings.pop(name, None)
     _write_json(path, settings)
+    # The tokenizers of transformers 4 that are written in Python read these two.
+    tokens = json.loads((folder / "tokenizer.json").read_text("utf-8"))["model"]
+    _write_json(folder / "vocab.json", tokens["vocab"])
+    merges = "\n".join(" ".join(pair) if isinstance(pair, list) else pair for pair in tokens["merges"])
+    (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", "utf-8")
 
 
 def _write_json(path: Path, values: dict) -> None:

@@ -147,8 +147,15 @@ class Evaluator:
         }
         self.image_embeds, self.image_keys = None, None
         texts = self.captions + [text for pairs in self.pairs.values() if pairs for text in pairs.true + pairs.false]
-        self.text_index = {text: at for at, text in enumerate(dict.fromkeys(texts))}
-        self.tokens = tokenize(list(self.text_index))
+        distinct = list(dict.fromkeys(texts))
+        self.tokens = tokenize(distinct)
+        # Texts that are equal to the model share one embedding: two could differ by rounding, where they have to tie.
+        first: dict[bytes, int] = {}
+        tokens = np.split(self.tokens.ids, self.tokens.offsets[1:-1])
+        self.text_index = {
+            text: first.setdefault(own.tobytes(), at)
+            for at, (text, own) in enumerate(zip(distinct, tokens, strict=True))
+        }
 
     def __call__(self, model: ConCLIPModel) -> tuple[dict, dict[str, np.ndarray]]:
         """

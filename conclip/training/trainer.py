@@ -332,11 +332,14 @@ class ConCLIPTrainer:
 
     def push_to_hub(self) -> None:
         """
-        Upload the output folder to `args.hub_model_id`, without checkpoints.
+        Upload the output folder to `args.hub_model_id`, without checkpoints; write a model card if there is none.
 
         Raises:
             UsageError: the upload failed.
         """
+        if not (self.output_dir / CARD_FILE).exists():
+            self.create_model_card()
+        self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             push(self.args.hub_model_id, self.output_dir, type(unwrap_lora(self.model)).__name__)
         self.accelerator.wait_for_everyone()

@@ -9,6 +9,7 @@ from datasets import Dataset, Features, Image, Sequence, Value
 from runs import command, log, run, weights, write_inputs
 from tiny import tiny_model, tiny_processor
 
+import conclip.training.evaluator as evaluator_module
 from conclip.data import pair_captions
 from conclip.embedding.images import ImageEmbedder
 from conclip.models.clip import text_tokenizer
@@ -119,6 +120,24 @@ def test_all_captions_of_a_list_are_evaluated(tmp_path):
     firsts = cosines(model, ["a cat", "a dog", "a man", "a car", "a hat"], ["red", "blue"]).argmax(axis=1)
     recall = metrics["text-to-image recall@1"]
     assert (recall["value"], recall["count"], recall["chance"]) == (np.mean(firsts == own), 5, 0.5)
+
+
+def test_texts_that_the_model_reads_alike_tie(tmp_path, monkeypatch):
+    """Whatever rounding does to their embeddings; a negation that is cut off at 77 tokens is such a text."""
+    long = " ".join(["cat"] * 80)
+    rows = [
+        {"image": "red", "caption": "a cat", "negated_captions": ["A  CAT", "no cat"]},
+        {"image": "blue", "caption": long, "negated_captions": [f"{long} and no dog"]},
+    ]
+    exact = evaluator_module.embed_texts
+
+    def rounded(*given):
+        embeds = exact(*given)
+        return embeds + 1e-6 * torch.arange(len(embeds))[:, None]
+
+    monkeypatch.setattr(evaluator_module, "embed_texts", rounded)
+    metrics, _, _ = evaluated(rows, tmp_path)
+    assert metrics["negation pair accuracy"]["ties"] == 2 and metrics["negation pair accuracy"]["count"] == 3
 
 
 def test_ready_embeddings_train_as_pixels_do(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard, constants
 from peft import AutoPeftModel, PeftModel
 from runs import command, results, run, weights, write_inputs
 from training_results import AFTER, BEFORE, RESULTS
-from transformers import AutoModel, CLIPImageProcessorPil, CLIPModel
+from transformers import AutoModel, AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
 from conclip.hub import license_of
 from conclip.public_names import public_command, public_name
@@ -184,6 +184,7 @@ def test_preprocessor_config_is_that_of_the_processor(adapted):
     assert found["image_mean"] == list(CLIPImageProcessorPil().image_mean) and found["do_normalize"] is True
     # With more in it, transformers 4.46 fails to load the processor.
     assert json.loads((adapted / "processor_config.json").read_text()) == {"processor_class": "CLIPProcessor"}
+    assert {"vocab.json", "merges.txt"} <= {path.name for path in adapted.iterdir()}
     tokenizer = json.loads((adapted / "tokenizer_config.json").read_text())
     assert tokenizer["tokenizer_class"] == "CLIPTokenizer" and not {"is_local", "local_files_only"} & set(tokenizer)
 
@@ -215,6 +216,35 @@ def test_an_interrupted_save_leaves_no_old_card_beside_new_weights(inputs, tmp_p
     assert run(command(inputs, folder, max_steps=2, warmup_steps=0)) == 130
     assert not all(torch.equal(tensor, before[name]) for name, tensor in weights(folder).items())
     assert not [name for name in ("README.md", "results.json", "scores.png") if (folder / name).exists()]
+
+
+def test_a_path_in_the_config_of_the_base_is_not_passed_on(inputs, tmp_path):
+    base = shutil.copytree(inputs["model_name_or_path"], tmp_path / "clip")
+    config = json.loads((base / "config.json").read_text())
+    config["text_config"]["_name_or_path"] = str(tmp_path / "secret")
+    (base / "config.json").write_text(json.dumps(config))
+    names = {**inputs, "model_name_or_path": str(base)}
+    assert run(command(names, tmp_path / "run", max_steps=1, warmup_steps=0)) == 0
+    assert str(tmp_path) not in (tmp_path / "run/config.json").read_text()
+
+
+def test_files_of_the_tokenizer_hold_the_same_tokens(adapted):
+    """Byte pairs merged by a loop, from vocab.json and merges.txt alone."""
+    vocabulary = json.loads((adapted / "vocab.json").read_text("utf-8"))
+    version, *merges = (adapted / "merges.txt").read_text("utf-8").splitlines()
+    ranks = {tuple(line.split(" ")): rank for rank, line in enumerate(merges)}
+
+    def pieces(word: str) -> list[str]:
+        parts = [*word[:-1], f"{word[-1]}</w>"]
+        while known := [pair for pair in zip(parts, parts[1:], strict=False) if pair in ranks]:
+            best = min(known, key=ranks.get)
+            at = next(at for at, pair in enumerate(zip(parts, parts[1:], strict=False)) if pair == best)
+            parts[at : at + 2] = ["".join(best)]
+        return parts
+
+    text = "a red circle and no zebra"
+    ids = [vocabulary[piece] for word in text.split() for piece in pieces(word)]
+    assert AutoTokenizer.from_pretrained(adapted)(text)["input_ids"][1:-1] == ids and version.startswith("#version")
 
 
 def test_the_card_is_copied_from_a_runs_folder(adapted, tmp_path):
