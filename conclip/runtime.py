@@ -8,6 +8,7 @@ import platform
 import shlex
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -164,9 +165,35 @@ def interruption_behind(error: Exception) -> KeyboardInterrupt | SystemExit | No
     return None
 
 
+_forks_hold_sigterm = False
+# The signal mask that a thread had before it began to fork.
+_held = threading.local()
+
+
 def exit_on_sigterm() -> None:
-    """Let a job that a scheduler ends tidy up as one ended by Ctrl-C does."""
+    """
+    Let a job that a scheduler ends tidy up as one ended by Ctrl-C does; the processes that it forks end at once.
+
+    Pools end their workers by SIGTERM, and Python runs a handler only between two of its instructions: a worker that
+    gets the signal just before it waits for a task would wait forever. Workers therefore take the default action. The
+    signal is held back while a process is forked, because one that arrives before the worker has changed the action
+    would be lost.
+    """
+    global _forks_hold_sigterm
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(143))
-    # Pools end their workers by this signal. Python runs a handler only between two of its instructions: a worker that
-    # gets the signal just before it waits for a task would wait forever.
-    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    if not _forks_hold_sigterm:
+        os.register_at_fork(before=_hold_sigterm, after_in_parent=_release_sigterm, after_in_child=_end_by_sigterm)
+        _forks_hold_sigterm = True
+
+
+def _hold_sigterm() -> None:
+    _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _release_sigterm() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _held.mask)
+
+
+def _end_by_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _release_sigterm()
