@@ -156,6 +156,7 @@ def test_negated_captions_are_left_alone(generator, caption):
         ("", filters.DOUBT),
         ("beautiful !", filters.DOUBT),
         ("see https://x.y/z a dog", filters.DOUBT),
+        ("Why would the cow be grazing in front of those homes?", filters.DOUBT),
         ("the", filters.DOUBT),
     ],
 )

@@ -31,7 +31,7 @@ MAX_TOKENS = 77
 _WORD = re.compile(r"[\w'’-]+")
 # Marks of links, markup and cut-off text, of which the parse says little.
 _PAIRED = ("()", "“”", ("``", "''"))
-_ODD = re.compile(r"[\[\]{}<>|\\*_=~^\n\t]|https?:|www\.|\.\.")
+_ODD = re.compile(r"[\[\]{}<>|\\*_=~^\n\t?]|https?:|www\.|\.\.")
 
 
 def count_negations(text: str) -> int:

@@ -534,6 +534,9 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
     low = adjective.text.lower()
     if noun.tag not in NOUNS or noun.i < adjective.i or low in words.NOT_PREDICATIVE or not low.isalpha():
         return None
+    # "An oven door": a noun that the parser takes for an adjective.
+    if is_visible(low) and low not in words.COLORS:
+        return None
     if noun.lemma in words.NO_OBJECT and noun.lemma != "hair" or (low, noun.lemma) in words.FIXED_NAMES:
         return None
     if not is_thing(noun) and noun.lemma != "hair":

@@ -196,6 +196,8 @@ def _adjectives(parsed: Parsed) -> list[tuple[Span, Span]]:
         for t in tokens
         if t.tag == "JJ" and t.dep == "amod" and t.left == t.i == t.right and t.text.isalpha()
         if t.i + 1 == t.head
+        # "A long haired dog": the parser takes "haired" for a noun.
+        and not tokens[t.head].text.endswith("ed")
         and t.text.lower() not in words.NOT_PREDICATIVE
         and t.text.lower() not in ("dark", "light", "bright")
         and tokens[t.head].lemma not in words.NO_OBJECT
