@@ -20,6 +20,8 @@ from conclip.negation.rows import Negation, Span
 
 # Words on both sides of these may change places while the caption stays true.
 _SYMMETRIC = frozenset("and or next near beside with by alongside between to around among against".split())
+# What one does to the other, the other does as well, or may well do.
+_MUTUAL = frozenset("kiss hug embrace face fight wrestle meet marry touch greet nuzzle resemble".split())
 _UNMOVED = words.NO_OBJECT | words.PRONOUNS
 _DOUBLED = re.compile(r"\b([a-z]+) \1\b", re.I)
 _AGREE = ("nsubj", "nsubjpass")
@@ -178,6 +180,8 @@ def _fixed(parsed: Parsed, a, b) -> bool:
         if len(prepositions) == 1:
             return True
     links = {t.text.lower() for t in tokens[a.i + 1 : b.left] if t.tag[:2] != "NN"}
+    if any(t.tag[:2] == "VB" and t.lemma in _MUTUAL for t in tokens[a.i + 1 : b.left]):
+        return True
     verbs = any(t.tag[:2] == "VB" and t.lemma not in ("be", "stand", "sit") for t in tokens[a.i + 1 : b.left])
     return bool(links & _SYMMETRIC) and not verbs
 
