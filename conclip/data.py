@@ -79,6 +79,9 @@ def _load(dataset_name: str, dataset_config_name: str | None, split: str | None)
         # This one only says that something went wrong.
         cause = error.__cause__ or error if isinstance(error, DatasetGenerationError) else error
         of_split = f", split {split!r}" if split else ""
+        # What `datasets` says of a file without rows.
+        if "corresponds to no data" in str(cause):
+            raise UsageError(f"--dataset_name {dataset_name}: the split {split!r} has no rows.") from error
         raise UsageError(f"--dataset_name {dataset_name}{of_split}: {one_line(cause)}") from error
 
 
@@ -87,6 +90,9 @@ def _load_file(path: Path, split: str) -> Dataset:
 
     if path.suffix not in FILE_FORMATS:
         raise UsageError(f"--dataset_name {path}: a file has to end in {', '.join(FILE_FORMATS)}.")
+    with path.open("rb") as file:
+        if not file.read(4096).strip() and path.stat().st_size <= 4096:
+            raise UsageError(f"--dataset_name {path}: the file is empty; it needs a row for each caption.")
     # The file is the whole of the split that is asked for; "train[:100]" is a part of "train".
     name = re.match(r"\w*", split).group() or "train"
     format = FILE_FORMATS[path.suffix]

@@ -52,9 +52,11 @@ def test_a_folder_of_images_with_captions(tmp_path):
     ("name", "content", "says"),
     [
         ("captions.txt", "a dog", "captions.txt: a file has to end in .csv, .tsv, .json, .jsonl, .parquet."),
-        ("captions.jsonl", "", "captions.jsonl, split 'train': "),
+        ("captions.jsonl", "", "captions.jsonl: the file is empty; it needs a row for each caption."),
+        ("captions.csv", "\n\n", "captions.csv: the file is empty; it needs a row for each caption."),
         ("captions.parquet", "no parquet", "captions.parquet, split 'train': "),
-        ("captions.csv", "caption\n", "captions.csv, split 'train': "),
+        ("captions.csv", "caption\n", "captions.csv: the split 'train' has no rows."),
+        ("captions.json", "[]", "captions.json: the split 'train' has no rows."),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path, name, content, says):
@@ -117,7 +119,7 @@ def test_a_text_file_that_could_only_be_guessed_is_refused(tmp_path, name, conte
 
 def test_a_split_without_rows(tmp_path):
     path = str(write_file(tmp_path, ".jsonl"))
-    with pytest.raises(UsageError, match=r"split 'train\[3:3\]': .*no data"):
+    with pytest.raises(UsageError, match=r"the split 'train\[3:3\]' has no rows"):
         load_split(path, split="train[3:3]")
 
 
