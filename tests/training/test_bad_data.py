@@ -185,7 +185,7 @@ def test_a_run_with_lists_of_captions_and_one_image_says_so(inputs, tmp_path, ca
     assert run(argv_for(inputs, folder, tmp_path / "out", eval_split="none", max_steps=3)) == 0
     said = capsys.readouterr().out
     assert "7 rows" not in said and "8 rows with 16 captions (one a row in each epoch), 3 updates" in said
-    # The batches of all epochs are like these, which are told once.
+    # The batches of all epochs are like these, which one warning counts.
     assert said.count("Warning: 6 of 8 rows of epoch 1 share an image or a text") == said.count("share an image") == 1
     assert "in 8 rows, and an epoch has 2 batches of 4 rows" in said
 
