@@ -23,7 +23,7 @@ from transformers import CLIPModel
 
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.images import ImageEmbedder, pixel_values
-from conclip.training.trainer import train_step
+from conclip.training.loop import train_step
 from speed.captions import sampled_pairs
 from speed.images import generated_images
 from speed.models import SIZES, as_conclip, image_processor, make_model

@@ -16,7 +16,7 @@ import time
 import torch
 from accelerate import Accelerator
 
-from conclip.training.trainer import TrainingState, run_training, train_step
+from conclip.training.loop import TrainingState, run_training, train_step
 from modeling_conclip import ConCLIPModel
 from speed.captions import sampled_pairs
 from speed.models import SIZES, as_conclip, make_model

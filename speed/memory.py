@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
 
-from conclip.training.trainer import train_step
+from conclip.training.loop import train_step
 from speed.captions import sampled_pairs
 from speed.models import SIZES, as_conclip, make_model
 from speed.paired import machine, write_json

@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 
 from conclip.embedding.tokens import TextTokens
-from conclip.training.trainer import TrainingState, train_step
+from conclip.training.loop import TrainingState, train_step
 from modeling_conclip.packing_conclip import PADDING
 from speed.captions import dataset_pairs, sampled_pairs
 from speed.models import END_OF_TEXT, SIZES, as_conclip, make_model

@@ -19,8 +19,9 @@ from conclip.training import batches
 from conclip.training.arguments import ConCLIPTrainingArguments
 from conclip.training.checkpoints import find_checkpoint, list_checkpoints
 from conclip.training.collator import PairCollator
+from conclip.training.loop import compiles, prepare_training, run_training
 from conclip.training.pair_dataset import PairRows
-from conclip.training.trainer import compiles, make_accelerator, prepare_training, run_training
+from conclip.training.trainer import make_accelerator
 from dataset_scripts.scenes import code_fingerprint, load_scenes
 from dataset_scripts.scenes_drawing import IMAGE_SIZE
 

@@ -1,10 +1,7 @@
 """`ConCLIPTrainer`: fine-tune a CLIP model with a negation loss, under accelerate."""
 
-import math
 import os
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +12,7 @@ from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import set_seed
 from datasets import Dataset
-from peft import LoraConfig, PeftModel
-from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
+from peft import LoraConfig
 from transformers import ProcessorMixin
 
 from conclip.atomic_write import writable_folder, write_atomically
@@ -30,36 +25,30 @@ from conclip.models.clip import add_lora, require_fitting_processor, save_model,
 from conclip.public_names import is_local, public_name, without_paths
 from conclip.runtime import processes_share_cpu, software_versions
 from conclip.training.arguments import ConCLIPTrainingArguments
-from conclip.training.batches import DistinctBatches
 from conclip.training.card import CARD_FILE, adapter_card, describe_adapters, example_texts, model_card
 from conclip.training.checkpoints import (
-    TrainingProgress,
     find_checkpoint,
-    load_checkpoint,
     mark_finished,
     read_state,
     require_no_checkpoints,
-    save_checkpoint,
 )
 from conclip.training.collator import PairCollator
 from conclip.training.default_loss import default_loss, require_values
 from conclip.training.evaluator import Evaluator
+from conclip.training.loop import (
+    announce,
+    compiles,
+    fixed_settings,
+    prepare_training,
+    require_finite_model,
+    require_full_batch,
+    run_training,
+)
 from conclip.training.pair_dataset import PairRows
 from conclip.training.report import FIGURE_FILE, RESULTS_FILE, table_rows, verdict, write_report
-from conclip.training.schedule import learning_rates
 from conclip.training.splits import count_trained_images
 from conclip.training.trackers import JsonlTracker
 from modeling_conclip import ConCLIPModel
-
-# AdamW divides by the root of the mean squared gradient plus epsilon: with less than this it may divide by almost 0.
-SMALLEST_EPSILON = 1e-12
-LOSSES = ("loss", "loss_image_to_text", "loss_text_to_image", "loss_distractor")
-# Settings that a resumed run must share with its checkpoint; the length of the run may change.
-FIXED = (
-    "loss image_to_text_weight text_to_image_weight distractor_weight per_device_train_batch_size "
-    "gradient_accumulation_steps learning_rate weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm "
-    "lr_scheduler_type warmup_steps seed".split()
-)
 
 
 class ConCLIPTrainer:
@@ -397,101 +386,6 @@ def make_accelerator(args: ConCLIPTrainingArguments) -> Accelerator:
     return accelerator
 
 
-@dataclass
-class TrainingState:
-    """Everything that the training loop works on; `prepare_training` makes it."""
-
-    model: torch.nn.Module
-    optimizer: torch.optim.Optimizer
-    learning_rate: Callable[[int], float]
-    loader: DataLoader
-    accelerator: Accelerator
-    args: ConCLIPTrainingArguments
-    total_steps: int
-    steps_per_epoch: int
-    fixed: dict
-    progress: TrainingProgress = field(default_factory=TrainingProgress)
-
-
-def prepare_training(
-    model: torch.nn.Module,
-    rows: PairRows,
-    collator: PairCollator,
-    args: ConCLIPTrainingArguments,
-    accelerator: Accelerator,
-    checkpoint: Path | None = None,
-) -> TrainingState:
-    """
-    Make optimizer, schedule and loader, and prepare them and the model with accelerate.
-
-    Args:
-        checkpoint: resume from it.
-
-    Raises:
-        UsageError: too few rows, or a checkpoint that is damaged or of a run with other settings.
-    """
-    require_full_batch(rows, args.per_device_train_batch_size, accelerator.num_processes)
-    batch_size, world = args.per_device_train_batch_size, accelerator.num_processes
-
-    def report(sentence: str) -> None:
-        if accelerator.is_main_process:
-            tqdm.write(sentence)
-
-    loader = DataLoader(
-        rows,
-        batch_sampler=DistinctBatches(rows, batch_size, world, args.seed, report),
-        collate_fn=collator,
-        num_workers=args.dataloader_num_workers,
-        pin_memory=accelerator.device.type == "cuda",
-        # Its own generator: using the global one would change the dropout of a resumed run.
-        generator=torch.Generator().manual_seed(args.seed),
-    )
-    optimizer = torch.optim.AdamW(
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
-        lr=args.learning_rate,
-        betas=(args.adam_beta1, args.adam_beta2),
-        eps=args.adam_epsilon,
-        weight_decay=args.weight_decay,
-        fused=True,
-    )
-    if compiles(args, accelerator):
-        unwrap_lora(model).compile_packed_layer()
-    accelerator.gradient_accumulation_steps = args.gradient_accumulation_steps
-    fixed = fixed_settings(model, args, accelerator, rows)
-    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
-    steps_per_epoch = math.ceil(len(loader) / args.gradient_accumulation_steps)
-    total_steps = args.max_steps or args.num_train_epochs * steps_per_epoch
-    rates = learning_rates(args.lr_scheduler_type, args.learning_rate, args.warmup_steps, total_steps)
-    state = TrainingState(model, optimizer, rates, loader, accelerator, args, total_steps, steps_per_epoch, fixed)
-    if checkpoint:
-        state.progress = load_checkpoint(accelerator, checkpoint, fixed)
-        if state.progress.step > total_steps:
-            raise UsageError(
-                f"{checkpoint} was saved after step {state.progress.step}, beyond the {total_steps} updates of this "
-                "run: raise --max_steps or --num_train_epochs."
-            )
-        accelerator.print(f"Resuming after step {state.progress.step} of {total_steps} from {checkpoint}.")
-    return state
-
-
-def require_full_batch(rows: PairRows, per_device_batch_size: int, num_processes: int) -> None:
-    """
-    Raises:
-        UsageError: too few rows for one step.
-    """
-    batch = per_device_batch_size * num_processes
-    if len(rows) < batch:
-        raise UsageError(
-            f"{len(rows)} training rows do not fill one batch of {batch} (--per_device_train_batch_size times "
-            f"{num_processes} processes): lower it."
-        )
-
-
-def compiles(args: ConCLIPTrainingArguments, accelerator: Accelerator) -> bool:
-    """Whether the layer of the text encoder is compiled: by default, only on a GPU."""
-    return accelerator.device.type == "cuda" if args.torch_compile is None else args.torch_compile
-
-
 def checkpoint_to_resume(output_dir: Path, resume_from_checkpoint: str | bool | None) -> Path | None:
     """
     Find the checkpoint to resume from; `None` for a new run.
@@ -505,212 +399,8 @@ def checkpoint_to_resume(output_dir: Path, resume_from_checkpoint: str | bool | 
     return find_checkpoint(output_dir, "latest" if resume_from_checkpoint is True else resume_from_checkpoint)
 
 
-def fixed_settings(
-    model: ConCLIPModel | PeftModel, args: ConCLIPTrainingArguments, accelerator: Accelerator, rows: PairRows
-) -> dict:
-    """Return the settings that must not change between a checkpoint and its resumption, ready for JSON."""
-    lora = model.peft_config["default"] if isinstance(model, PeftModel) else None
-    modules = lora and lora.target_modules
-    return {
-        **{name: getattr(args, name) for name in FIXED},
-        "train_image_encoder": not unwrap_lora(model).config.freeze_image_encoder,
-        "use_lora": lora is not None,
-        "lora_rank": lora and lora.r,
-        "lora_alpha": lora and lora.lora_alpha,
-        "lora_dropout": lora and lora.lora_dropout,
-        "lora_target_modules": modules if isinstance(modules, str | None) else sorted(modules),
-        "mixed precision": accelerator.mixed_precision,
-        "processes": accelerator.num_processes,
-        "training rows": len(rows.captions),
-    }
-
-
 def tracker_config(args: ConCLIPTrainingArguments, model_name: str) -> dict:
     """Return the settings of the run, flat, of types that every tracker takes, and without local paths."""
     # Some trackers publish them.
     values = without_paths({"model_name_or_path": model_name, **asdict(args)})
     return {name: value if isinstance(value, int | float | str) else str(value) for name, value in values.items()}
-
-
-def announce(state: TrainingState, rows: PairRows) -> None:
-    """Print the size of the run."""
-    args, accelerator = state.args, state.accelerator
-    captions = rows.captions[rows.kept].sum()
-    several = f" with {captions:,} captions (one a row in each epoch)" if captions > len(rows) else ""
-    batch = args.per_device_train_batch_size * accelerator.num_processes
-    accelerator.print(
-        f"Training with the {args.loss} loss: {len(rows):,} rows{several}, {state.total_steps:,} updates, batches of "
-        f"{batch} rows on {accelerator.num_processes} process(es), mixed precision {accelerator.mixed_precision}."
-    )
-    if args.lr_scheduler_type != "constant" and args.warmup_steps > state.total_steps:
-        accelerator.print(
-            f"Warning: the warm-up of {args.warmup_steps} updates is longer than the run of {state.total_steps}, so "
-            "the learning rate does not reach its peak: lower --warmup_steps."
-        )
-    if args.gradient_accumulation_steps > 1:
-        rest = len(state.loader) % args.gradient_accumulation_steps
-        accelerator.print(
-            f"Each update averages the gradients of {args.gradient_accumulation_steps} batches"
-            f"{f' ({rest} at the end of an epoch)' if rest else ''}; the loss of a batch still compares only its own "
-            f"{batch} rows."
-        )
-
-
-def run_training(state: TrainingState, evaluate: Callable[[], dict] | None = None) -> dict:
-    """
-    Train `state.model` to the last step.
-
-    Args:
-        evaluate: called every `eval_steps` updates, or after every epoch; returns metrics.
-
-    Returns:
-        As `ConCLIPTrainer.train`.
-    """
-    accelerator, progress, args = state.accelerator, state.progress, state.args
-    for tracker in accelerator.trackers:
-        if isinstance(tracker, JsonlTracker):
-            tracker.start_at(progress.step)
-    started, batches_before = time.perf_counter(), batches_read(state)
-    with tqdm(
-        total=state.total_steps, initial=progress.step, unit="step", disable=not accelerator.is_local_main_process
-    ) as bar:
-        losses = run_epochs(state, evaluate, bar)
-    require_finite_weights(state)
-    seconds = time.perf_counter() - started
-    rows = (batches_read(state) - batches_before) * args.per_device_train_batch_size
-    return {
-        "steps": progress.step,
-        "seconds": seconds,
-        "examples_per_second": rows * accelerator.num_processes / seconds,
-        "loss": losses["loss"].item() if losses else None,
-    }
-
-
-def batches_read(state: TrainingState) -> int:
-    """Return how many batches each process has trained on since the run began."""
-    return state.progress.epoch * len(state.loader) + state.progress.batch
-
-
-def run_epochs(state: TrainingState, evaluate: Callable[[], dict] | None, bar: tqdm) -> dict[str, torch.Tensor]:
-    """Train to the last step; return the losses of its update, means over its batches, or none if no step was left."""
-    accelerator, progress, args = state.accelerator, state.progress, state.args
-    losses, of_batches = {}, []
-    state.model.train()
-    # The checkpoint of a shorter run was saved after its last step, which is not evaluated here.
-    evaluate_if_due(state, evaluate)
-    while progress.step < state.total_steps:
-        state.loader.set_epoch(progress.epoch)
-        batches = accelerator.skip_first_batches(state.loader, progress.batch) if progress.batch else state.loader
-        for batch in batches:
-            of_batches.append(train_step(state, batch))
-            progress.batch += 1
-            if not accelerator.sync_gradients:
-                continue
-            losses = {name: torch.stack([each[name] for each in of_batches]).mean() for name in of_batches[0]}
-            of_batches = []
-            progress.step += 1
-            bar.update()
-            if progress.batch == len(state.loader):
-                progress.epoch, progress.batch = progress.epoch + 1, 0
-            if progress.step % args.logging_steps == 0 or progress.step == state.total_steps:
-                log_step(state, losses, bar)
-            # Before the checkpoint: a run that is killed in between evaluates again when it is resumed.
-            evaluate_if_due(state, evaluate)
-            if args.save_steps and progress.step % args.save_steps == 0:
-                require_finite_weights(state)
-                save_checkpoint(accelerator, Path(args.output_dir), progress, state.fixed, args.save_total_limit)
-            if progress.step == state.total_steps:
-                break
-    return losses
-
-
-def evaluate_if_due(state: TrainingState, evaluate: Callable[[], dict] | None) -> None:
-    """Evaluate and log the metrics, every `eval_steps` updates or after an epoch, but not after the last update."""
-    progress, args = state.progress, state.args
-    due = progress.step % args.eval_steps == 0 if args.eval_steps else progress.batch == 0
-    if not evaluate or not due or progress.step in (progress.evaluated_step, state.total_steps):
-        return
-    require_finite_weights(state)
-    log_evaluation(state, evaluate())
-    progress.evaluated_step = progress.step
-    state.model.train()
-
-
-def train_step(state: TrainingState, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Train on one batch and, at the end of an accumulation, update. Return the loss and its terms."""
-    accelerator, args = state.accelerator, state.args
-    for group in state.optimizer.param_groups:
-        group["lr"] = state.learning_rate(state.progress.step)
-    with accelerator.accumulate(state.model):
-        output = state.model(**batch, return_loss=True)
-        # accelerate divides by gradient_accumulation_steps, also in the last group of an epoch, which may be smaller.
-        accelerator.backward(output.loss * (args.gradient_accumulation_steps / batches_of_update(state)))
-        if accelerator.sync_gradients and args.max_grad_norm:
-            accelerator.clip_grad_norm_(state.model.parameters(), args.max_grad_norm)
-        state.optimizer.step()
-        state.optimizer.zero_grad()
-        if accelerator.sync_gradients:
-            unwrap_lora(accelerator.unwrap_model(state.model)).clamp_logit_scale()
-    return {name: output[name].detach() for name in LOSSES if output.get(name) is not None}
-
-
-def batches_of_update(state: TrainingState) -> int:
-    """Return how many batches the current update averages: fewer at the end of an epoch if they do not divide it."""
-    full = state.args.gradient_accumulation_steps
-    return min(full, len(state.loader) - state.progress.batch // full * full)
-
-
-def require_finite_weights(state: TrainingState) -> None:
-    """
-    Raises:
-        UsageError: training diverged, so the weights are worth neither a checkpoint nor a model.
-    """
-    # All processes have the same weights and therefore stop together.
-    if not all(parameter.isfinite().all() for parameter in state.model.parameters() if parameter.requires_grad):
-        raise UsageError(f"The weights are not finite after step {state.progress.step}: {likely_remedy(state)}.")
-
-
-def likely_remedy(state: TrainingState) -> str:
-    """Return what most likely helps against a loss or weights that are not finite."""
-    args = state.args
-    if args.adam_epsilon < SMALLEST_EPSILON:
-        return f"raise --adam_epsilon {args.adam_epsilon}, which is likely too small (the default is 1e-08)"
-    if state.accelerator.mixed_precision == "fp16":
-        return "use --bf16 in place of --fp16, or lower --learning_rate"
-    return "lower --learning_rate" + ("" if args.max_grad_norm else ", or set --max_grad_norm 1.0")
-
-
-def require_finite_model(model: torch.nn.Module) -> None:
-    """
-    Raises:
-        UsageError: the model to fine-tune has a weight that is not finite; the message names it.
-    """
-    for name, parameter in model.named_parameters():
-        if not parameter.isfinite().all():
-            raise UsageError(f"The model to fine-tune has weights that are not finite, in {name}: load another model.")
-
-
-def log_step(state: TrainingState, losses: dict[str, torch.Tensor], bar: tqdm) -> None:
-    values = {f"train/{name}": value.item() for name, value in losses.items()}
-    if not math.isfinite(values["train/loss"]):
-        step, remedy = state.progress.step, likely_remedy(state)
-        # The weights of this loss are those that the model was loaded with.
-        if step == 1:
-            remedy = "the preprocessing (image_mean, image_std) is likely at fault, or --fp16, if it is on"
-        raise UsageError(f"The loss is {values['train/loss']} at step {step}: {remedy}.")
-    model = unwrap_lora(state.accelerator.unwrap_model(state.model))
-    values["train/logit_scale"] = model.logit_scale.item()
-    values["train/learning_rate"] = state.learning_rate(state.progress.step - 1)
-    values["train/epoch"] = state.progress.step / state.steps_per_epoch
-    state.accelerator.log(values, step=state.progress.step)
-    bar.set_postfix(loss=f"{values['train/loss']:.4f}")
-
-
-def log_evaluation(state: TrainingState, metrics: dict) -> None:
-    state.accelerator.log({f"eval/{name}": metric["value"] for name, metric in metrics.items()}, state.progress.step)
-    scores = ", ".join(
-        f"{name} {metric['value']:.2%} (n={metric['count']:,}, chance {metric['chance']:.2%})"
-        for name, metric in metrics.items()
-    )
-    if state.accelerator.is_main_process:
-        tqdm.write(f"step {state.progress.step}: {scores}")

@@ -9,7 +9,7 @@ from bad_rows import make_rows
 from tiny import tiny_model, tiny_processor
 from tqdm.auto import tqdm
 
-import conclip.training.trainer as training
+import conclip.training.loop as training
 from conclip.models.clip import text_tokenizer
 from conclip.training.arguments import ConCLIPTrainingArguments
 from conclip.training.checkpoints import TrainingProgress

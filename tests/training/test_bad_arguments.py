@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BertConfig, BertModel, CLIPModel
 
 import conclip.hub as hub
+import conclip.training.loop as loop
 import conclip.training.trainer as training
 from conclip.training.arguments import parse_arguments
 
@@ -308,7 +309,7 @@ def test_weights_that_are_not_finite_name_what_is_likely_at_fault(options, says,
 def test_fp16_is_named_as_a_likely_fault():
     accelerator = SimpleNamespace(mixed_precision="fp16")
     state = SimpleNamespace(args=training.ConCLIPTrainingArguments(), accelerator=accelerator)
-    assert training.likely_remedy(state) == "use --bf16 in place of --fp16, or lower --learning_rate"
+    assert loop.likely_remedy(state) == "use --bf16 in place of --fp16, or lower --learning_rate"
 
 
 @pytest.mark.parametrize("tensor", ["text_model.final_layer_norm.weight", "vision_model.post_layernorm.weight"])
@@ -356,7 +357,7 @@ def test_a_warm_up_longer_than_the_run_is_warned_of(inputs, tmp_path, capsys):
 
 
 def test_a_repository_that_cannot_be_made_is_noticed_before_training(inputs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(training, "train_step", None)
+    monkeypatch.setattr(loop, "train_step", None)
     message = refusal(command(inputs, tmp_path, push_to_hub=True, hub_model_id="me/model"), capsys)
     assert message.startswith("--push_to_hub: cannot create me/model (") and "`hf auth login`" in message
 

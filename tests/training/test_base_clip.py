@@ -8,8 +8,8 @@ from runs import log, results, run
 from safetensors.torch import load_file
 from transformers import CLIPModel
 
+import conclip.training.loop as training
 import conclip.training.scenes_base as base_clip
-import conclip.training.trainer as training
 from conclip.training.scenes_base import word_tokenizer
 from dataset_scripts import scenes
 

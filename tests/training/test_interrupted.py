@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from runs import command, log, refusal, results, run, weights, write_inputs
 
+import conclip.training.loop as loop
 import conclip.training.trainer as training
 
 OPTIONS = {"save_steps": 2, "max_steps": 6, "eval_split": "none"}
@@ -149,7 +150,7 @@ def test_a_finished_run_can_be_resumed_to_the_same_end(inputs, finished, copied)
 @pytest.mark.parametrize("at", ["log_evaluation", "save_checkpoint"])
 def test_killed_at_a_step_with_checkpoint_and_evaluation(at, evaluated, inputs, tmp_path, monkeypatch):
     """Before the evaluation is logged, or after: it is made and logged once, and the run ends the same."""
-    plain, calls = getattr(training, at), []
+    plain, calls = getattr(loop, at), []
 
     def killed(*arguments):
         calls.append(1)
@@ -157,7 +158,7 @@ def test_killed_at_a_step_with_checkpoint_and_evaluation(at, evaluated, inputs, 
             raise KeyboardInterrupt
         return plain(*arguments)
 
-    monkeypatch.setattr(training, at, killed)
+    monkeypatch.setattr(loop, at, killed)
     argv = command(inputs, tmp_path, **EVALUATED)
     assert run(argv) == 130
     monkeypatch.undo()

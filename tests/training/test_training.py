@@ -10,7 +10,7 @@ from peft import PeftModel
 from runs import ROWS, command, log, results, run, weights, write_inputs
 from transformers import CLIPModel, CLIPProcessor, pipeline
 
-import conclip.training.trainer as training
+import conclip.training.loop as training
 from modeling_conclip import ConCLIPModel
 
 
