@@ -14,6 +14,7 @@ _MODULES = {
     "swap": "grammar.swap",
     "AbsentNouns": "lexicon.absent",
     "LanguageModelGenerator": "llm.generator",
+    **dict.fromkeys(("Query", "parse_query"), "query"),
 }
 __all__ = list(_MODULES)
 
