@@ -300,8 +300,6 @@ SCOPE_ADVERBS = _words(
 )
 QUANTIFIERS = _words("some several many most all every each both few various numerous any multiple")
 SHADES = _words("light dark bright pale deep")
-# Before a noun, these need a word before them: "deep dish pizza", "flat screen".
-HALF_NAMES = _words("dish style size tier deck engine wheel screen story level frame sided haired brand")
 COUNTING = _words("single double triple twin dual two three four five six seven eight nine ten 2 3 4 5 6 7 8 9 10")
 INDEFINITE_PRONOUNS = {
     "someone": "no one",
