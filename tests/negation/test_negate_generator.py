@@ -157,6 +157,8 @@ def test_negated_captions_are_left_alone(generator, caption):
         ("beautiful !", filters.DOUBT),
         ("see https://x.y/z a dog", filters.DOUBT),
         ("Why would the cow be grazing in front of those homes?", filters.DOUBT),
+        ("two people stand in behind of a motorcycle", filters.DOUBT),
+        ("A man in a yellow kayak on that is floating on calm water .", filters.DOUBT),
         ("the", filters.DOUBT),
     ],
 )

@@ -33,6 +33,9 @@ _WORD = re.compile(r"[\w'’-]+")
 _PAIRED = ("()", "“”", ("``", "''"))
 _ODD = re.compile(r"[\[\]{}<>|\\*_=~^\n\t?]|https?:|www\.|\.\.")
 
+# "A kayak on that is floating", "stand in behind of a motorcycle": a word is missing or one too many.
+_SLIP = re.compile(r"(?i)\b(?:on|in|at|with|of) (?:that|which) (?:is|are)\b|\b(?:in|on|at) (?:behind|at|with)\b")
+
 
 def count_negations(text: str) -> int:
     """Return how many words of `text` negate: "no", "without", "isn't", "nobody" …"""
@@ -54,7 +57,12 @@ def reject_caption(parsed: Parsed) -> str | None:
     caption = parsed.caption
     if count_negations(caption):
         return NEGATED
-    odd = _ODD.search(caption.strip()) or caption.count('"') % 2 or (caption.isupper() and len(caption) > 3)
+    odd = (
+        _ODD.search(caption.strip())
+        or _SLIP.search(caption)
+        or caption.count('"') % 2
+        or (caption.isupper() and len(caption) > 3)
+    )
     if odd or not any(token.tag[:2] == "NN" for token in parsed.tokens):
         return DOUBT
     return None if parsed.pairs else NOTHING
