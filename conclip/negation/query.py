@@ -12,7 +12,35 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from conclip.negation.lexicon.words import ANIMALS, PERSONS, THINGS_IN_ING
+from conclip.negation.lexicon.query_words import (
+    APPEAR,
+    ARTICLES,
+    BE,
+    CLAUSE,
+    DEGREES,
+    DO,
+    DOERS,
+    EMPTY,
+    ENDS_PHRASE,
+    IMAGE,
+    LACK,
+    MODALS,
+    NAMED_SIGNS,
+    NOT_FREE_OF,
+    NOT_NEGATED,
+    NOT_SEEN_FREE,
+    NOT_THINGS,
+    OF,
+    PEOPLE,
+    PREPOSITIONS,
+    SHOW,
+    SHOWN,
+    SIGN,
+    UNDONE,
+    VERBS,
+    VISIBLE,
+)
+from conclip.negation.lexicon.words import THINGS_IN_ING, word_set
 
 
 @dataclass(frozen=True)
@@ -28,90 +56,6 @@ class Query:
     wanted: str
     unwanted: tuple[str, ...] = ()
 
-
-def words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-ARTICLES = words("a an the any some this that these those its his her their single")
-BE = words("is are was were be been being 's 're am")
-DO = words("do does did")
-MODALS = words("can could will would may might must should wo ca")
-# Verbs whose object is shown: "the image does not include a car".
-SHOW = words(
-    "include includes including included feature features featuring show shows showing contain contains containing "
-    "have has having depict depicts depicting display displays displaying see sees seeing capture captures capturing "
-    "possess hold holds offer offers portray portrays present presents exhibit exhibits reveal reveals find"
-)
-# Verbs whose subject is shown: "a car does not appear".
-APPEAR = words("appear appears appearing exist exists seem seems show")
-# What is said of a thing that is in the image.
-SHOWN = words(
-    "visible present included shown seen depicted featured pictured found displayed captured evident apparent "
-    "noticeable observed observable detected there here nearby around anywhere portrayed contained involved "
-    "represented discernible spotted located available inside outside"
-)
-IMAGE = words(
-    "image picture photo photograph scene shot frame view sight background foreground vicinity photos pictures images "
-    "snapshot composition visual setting"
-)
-PREPOSITIONS = words(
-    "in on at to from by near within among amongst beside behind under over above below beneath inside outside around "
-    "alongside across along through throughout into onto upon against between amid amidst beyond for with without "
-    "during after before next anywhere nearby besides while"
-)
-# A clause ends before these.
-CLAUSE = words(
-    "but while although though yet however whereas where which who that as because since when so instead just only "
-    "and whose despite"
-)
-# They end a noun phrase; "of" does not ("a cup of coffee").
-ENDS_PHRASE = (
-    PREPOSITIONS
-    | CLAUSE
-    | BE
-    | DO
-    | MODALS
-    | APPEAR
-    | words("has have had not n't no visible present to either or nor")
-) | words("included seen shown depicted featured pictured found displayed whatsoever there here at either")
-# A query that holds only these wants nothing.
-EMPTY = (
-    ARTICLES
-    | BE
-    | IMAGE
-    | SHOW
-    | CLAUSE
-    | words("it there here of in with we i you and also overall otherwise still notably on at to does do both")
-)
-LACK = words("lack lacks lacking lacked exclude excludes excluding")
-# "no visible chairs" means no chairs.
-VISIBLE = words("visible apparent discernible noticeable surrounding actual obvious")
-# "free of", "devoid of", …
-OF = words("free devoid void empty bare clear bereft absence absent lack lacking")
-SIGN = words("sign signs trace traces hint hints evidence sight")
-# "unoccupied by people"
-UNDONE = words("unoccupied uninhabited unaccompanied undisturbed unattended")
-PEOPLE = words("anyone anybody")
-# "no doubt", "without question"
-NOT_THINGS = words("doubt question exception fail delay hesitation wonder idea problem way time")
-# Words with "-free" that are said of food, fuel and the like.
-NOT_SEEN_FREE = words("hands sugar gluten fat lead dairy duty toll care stress carefree alcohol caffeine")
-# Words after "not" that negate nothing that can be seen, or not the thing itself.
-NOT_NEGATED = words("only just merely simply far quite too very yet without to necessarily always so even")
-# Verbs of captions whose forms in -s and -ing end a noun phrase: "a man with no shirt plays tennis".
-VERBS = words(
-    "accompany appear attempt balance begin bite blow bounce carry catch chase chew climb cook cross cut dance "
-    "dig dive do drink drive eat enter fall fight film fish fly follow gaze get give go graze grind hang have "
-    "hike hit hold hop hug jog jump kick kiss kneel lay lean leap lick lie lift listen look make mow move operate "
-    "paddle paint perform peer pet pick place play point pose prepare pull punch push put reach read rest ride "
-    "row run sail say see seem sell serve shake shoot show sing sit skate skateboard ski slide sleep smile smoke "
-    "snowboard speed spin splash stand stare start stretch stroll surf sweep swim swing take talk throw toss "
-    "touch travel try turn use wade wait walk wash watch wave wear work wrestle write"
-)
-# Their doing belongs to them: "no people walking on the street" wants nobody to walk there.
-DOERS = PERSONS | ANIMALS | words("car bus truck train bicycle bike motorcycle boat plane vehicle one else other")
-NAMED_SIGNS = words("sign signs signage zone symbol notice logo poster label labels sticker area lane")
 
 TOKEN = re.compile(r"[A-Za-z0-9]+(?:['’-][A-Za-z0-9]+)*|[^\sA-Za-z0-9]")
 CONTRACTION = re.compile(
@@ -305,7 +249,7 @@ def shown_tail(tokens: Tokens, at: int) -> int:
     """Return the end of "is visible in the image", "in sight", "to be seen", "appears" and the like at `at`."""
     while True:
         start = at
-        probe = skip(tokens, at, words("to be is are was were being 's can could has have been anywhere at all"))
+        probe = skip(tokens, at, word_set("to be is are was were being 's can could has have been anywhere at all"))
         if tokens[probe] in SHOWN | APPEAR - {"show", "seem", "seems"}:
             at = probe + 1
         elif image_phrase(tokens, probe) > probe:
@@ -370,7 +314,7 @@ def of_no(tokens: Tokens, at: int, left: int) -> Span | None:
     following = tokens[at + 1]
     if tokens[at - 1] in ARTICLES | {"do"} or not following or not following[0].isalpha() or is_quoted(tokens, at):
         return None
-    if following in NOT_THINGS | words("longer more fewer less matter sooner"):
+    if following in NOT_THINGS | word_set("longer more fewer less matter sooner"):
         # "no more cars" is rare, "no more than two" is not.
         return None
     if following.endswith("ing") or following in ("entry", "trespassing"):
@@ -387,7 +331,7 @@ def of_no(tokens: Tokens, at: int, left: int) -> Span | None:
         return None
     tail = shown_tail(tokens, stop)
     # Said of a thing ("a man with no shirt"), after which the sentence continues.
-    attribute = tokens[at - 1] in words("with wearing has have having") or (
+    attribute = tokens[at - 1] in word_set("with wearing has have having") or (
         tokens[at - 1] in ("and", "but") and tokens[at - 2] not in (",", ";", "")
     )
     doing = skip(tokens, tail, BE)
@@ -471,7 +415,7 @@ def of_verb(tokens: Tokens, at: int, left: int) -> Span | None:
     verb = at - 1
     following = at + 1
     if tokens[verb - 1] in ("there", "here") and tokens[verb] in BE:
-        found, stop = phrases(tokens, skip(tokens, following, words("appear to be")))
+        found, stop = phrases(tokens, skip(tokens, following, word_set("appear to be")))
         return Span(max(left, verb - 1), shown_tail(tokens, stop), tuple(found)) if found else None
     if tokens[verb] in DO | MODALS | {"have", "has", "had"}:
         return of_did_not(tokens, at, left)
@@ -499,7 +443,7 @@ def of_did_not(tokens: Tokens, at: int, left: int) -> Span | None:
         return Span(verb, stop, (tokens.between(following + 1, stop),))
     if not tokens[following] or not tokens.is_word[following] or tokens[following] in CLAUSE:
         return of_subject(tokens, verb, following, left)
-    thing = skip(tokens, following, SHOW | words("want need wish like to got"))
+    thing = skip(tokens, following, SHOW | word_set("want need wish like to got"))
     if thing > following or tokens[verb] in ("have", "has", "had"):
         return of_object(tokens, verb, thing, left)
     stop = predicate_end(tokens, following)
@@ -517,13 +461,13 @@ def of_object(tokens: Tokens, start: int, at: int, left: int) -> Span | None:
 
 def of_of(tokens: Tokens, at: int, left: int) -> Span | None:
     """Handle "free of cars", "devoid of any cars", "an absence of cars"."""
-    if tokens[at] in ("free", "clear") and (tokens[at - 1] in words("break breaks breaking broke set get gets the a")):
+    if tokens[at] in ("free", "clear") and (tokens[at - 1] in NOT_FREE_OF):
         return None
     found, stop = phrases(tokens, at + 2)
     if not found:
         return None
     start = at
-    while tokens[start - 1] in words(
+    while tokens[start - 1] in word_set(
         "a an the is are was with there noticeable notable noticeably notably complete "
         "completely clear clearly total entirely obvious conspicuous apparent its and by"
     ):
@@ -542,10 +486,12 @@ def of_absent(tokens: Tokens, at: int, left: int) -> Span | None:
     from_image = image_phrase(tokens, stop)
     if tokens[from_image] in BE and tokens[at - 1] not in BE:
         found, stop = phrases(tokens, from_image + 1)
-        start = at - (tokens[at - 1] in words("notably noticeably conspicuously clearly completely"))
+        start = at - (tokens[at - 1] in DEGREES)
         return Span(max(left, start), shown_tail(tokens, stop), tuple(found)) if found else None
     verb = at - 1
-    while tokens[verb] in words("notably noticeably conspicuously clearly completely entirely totally also obviously"):
+    while tokens[verb] in word_set(
+        "notably noticeably conspicuously clearly completely entirely totally also obviously"
+    ):
         verb -= 1
     tail = image_phrase(tokens, stop)
     if word in ("missing", "absent") and tail == stop and tokens[stop] in ARTICLES:

@@ -242,4 +242,4 @@ def _terms(results: dict) -> str:
         )
     if model["license"]:
         return f"The licence is that of the base model: {model['license']}. {data}"
-    return f"The licence of the base model, `{model['base_model']}`, applies; its card names none. {data}"
+    return f"The licence of the base model, `{model['base_model']}`, applies; it is not known here. {data}"

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from conclip.negation.lexicon.inflection import singular
 from conclip.negation.lexicon.nouns import NOUNS_FILE, PER
+from conclip.negation.lexicon.words import word_set
 
 # Numbers of WordNet's lexicographer files: animal, artifact, food, object, person, plant, substance.
 _SEEN = frozenset({"05", "06", "13", "17", "18", "20", "27"})
@@ -29,11 +30,7 @@ _LEAST = 3
 _COUNTED = 40
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-ADDED = _words(
+ADDED = word_set(
     "person field snow table sign wave park path food woods yard outfit forest court football basketball book kite "
     "playground jersey racket baseball animal fire seat branch ring paper stage desert bikini smoke rain newspaper "
     "cloud television van intersection peak doughnut mug brush tattoo poster church sparkler ponytail magazine "
@@ -45,7 +42,7 @@ ADDED = _words(
     "city town crowd audience band family team class goggles sunglasses glasses jeans pants shorts scissors stairs "
     "binoculars lion penguin parrot rabbit turtle shark frog owl microwave toaster ambulance lighthouse windmill"
 )
-REMOVED = _words(
+REMOVED = word_set(
     "device structure base plain mound strip stripe hole sheet block handle cross can bar spray rapid stall "
     "string pad "
     "hall heel jumper fry hood cast guard fly tackle system star lead match pitch close dark shallow piercing patch "
@@ -65,7 +62,7 @@ REMOVED = _words(
     "pass pull push race reach rise roll rush score set shake share shoot slide slip smoke spin sport start strike "
     "climb cartwheel neon plaid horseback construction garb vintage transportation spar halter married acid "
     "swing touch track train trick try twist watch wear shooting cutting opening swimming parking shopping cooking"
-) - _words("smoke track train swing slide watch drink sport")
+) - word_set("smoke track train swing slide watch drink sport")
 
 # What may be said to be absent.
 DRAWN = tuple(

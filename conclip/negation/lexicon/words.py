@@ -1,18 +1,19 @@
 """Word lists of the rules. All in lower case, nouns singular."""
 
 
-def _words(text: str) -> frozenset[str]:
+def word_set(text: str) -> frozenset[str]:
+    """Return the words of a text."""
     return frozenset(text.split())
 
 
-MALE = _words("man guy gentleman boy male lad dude father dad son brother husband groom king prince")
-FEMALE = _words("woman lady girl female mother mom daughter sister wife bride queen princess")
-CHILDREN = _words(
+MALE = word_set("man guy gentleman boy male lad dude father dad son brother husband groom king prince")
+FEMALE = word_set("woman lady girl female mother mom daughter sister wife bride queen princess")
+CHILDREN = word_set(
     "child kid boy girl toddler baby infant youngster teen teenager adolescent newborn youth daughter son schoolboy "
     "schoolgirl"
 )
 # May be a man or a woman, old or young: no caption that names one tells which.
-ANYONE = _words(
+ANYONE = word_set(
     "person people human adult individual crowd audience team family couple friend worker player rider driver "
     "dancer skier surfer skater skateboarder snowboarder climber hiker runner swimmer biker cyclist bicyclist "
     "artist actor performer musician singer guitarist drummer athlete vendor shopper spectator onlooker bystander "
@@ -25,28 +26,28 @@ ANYONE = _words(
     "basketballer cricketer monk priest nun pilot guard sunbather jogger camper backpacker walker teammate opponent "
     "participant competitor contestant instructor trainer leader someone somebody"
 )
-THINGS_IN_ING = _words(
+THINGS_IN_ING = word_set(
     "building ceiling railing string ring wing king swing sling awning earring crossing duckling stocking icing "
     "pudding sibling frosting"
 )
-COLLECTIVES = _words(
+COLLECTIVES = word_set(
     "group couple pair bunch crowd team family number lot line row band police audience herd flock pack"
 )
 PERSONS = MALE | FEMALE | CHILDREN | ANYONE
-ANIMALS = _words(
+ANIMALS = word_set(
     "dog puppy cat kitten horse cow bird animal bear elephant giraffe zebra sheep goat duck pet lion tiger goose swan "
     "pigeon seagull pony camel monkey squirrel deer snake fish penguin parrot rabbit turtle poodle"
 )
 
 # Nobody expects these but where there are animals.
-WILD = _words("elephant giraffe zebra bear lion tiger camel monkey penguin")
+WILD = word_set("elephant giraffe zebra bear lion tiger camel monkey penguin")
 
 # Nor these but where there is food, or what it is served on.
-FOODS = _words(
+FOODS = word_set(
     "pizza sandwich cake banana apple carrot donut salad soup cookie bread egg cheese fruit cream hamburger cupcake "
     "broccoli strawberry coffee beer wine"
 )
-SERVING = FOODS | _words(
+SERVING = FOODS | word_set(
     "food meal vegetable plate table bowl tray fork knife spoon cup kitchen restaurant counter pan pot stove oven "
     "refrigerator pie rice pasta meat chicken dish bun drink basket"
 )
@@ -56,62 +57,62 @@ SYNONYMS = (
     MALE,
     FEMALE,
     CHILDREN,
-    _words(
+    word_set(
         "dog puppy pup hound canine terrier labrador lab poodle retriever shepherd collie dachshund greyhound beagle "
         "spaniel dalmatian bulldog husky boxer chihuahua mutt chow rottweiler corgi pug mastiff pitbull setter "
         "whippet doberman malamute pomeranian"
     ),
-    _words("cat kitten kitty"),
-    _words("bike bicycle motorcycle motorbike cycle dirtbike"),
-    _words("car vehicle automobile truck taxi cab van suv jeep"),
-    _words("boat ship canoe kayak raft sailboat vessel ferry yacht"),
-    _words("ocean sea water lake river pond wave stream pool surf creek"),
-    _words("grass field lawn meadow pasture park yard"),
-    _words("street road sidewalk pavement path trail lane highway walkway track"),
-    _words("hill mountain cliff mountainside hillside peak slope"),
-    _words("tree forest woods wood branch bush jungle plant"),
-    _words("building house skyscraper tower structure home church cabin shop store"),
-    _words(
+    word_set("cat kitten kitty"),
+    word_set("bike bicycle motorcycle motorbike cycle dirtbike"),
+    word_set("car vehicle automobile truck taxi cab van suv jeep"),
+    word_set("boat ship canoe kayak raft sailboat vessel ferry yacht"),
+    word_set("ocean sea water lake river pond wave stream pool surf creek"),
+    word_set("grass field lawn meadow pasture park yard"),
+    word_set("street road sidewalk pavement path trail lane highway walkway track"),
+    word_set("hill mountain cliff mountainside hillside peak slope"),
+    word_set("tree forest woods wood branch bush jungle plant"),
+    word_set("building house skyscraper tower structure home church cabin shop store"),
+    word_set(
         "shirt t-shirt tshirt top jersey sweater sweatshirt blouse jacket coat tank outfit uniform clothes suit dress"
     ),
-    _words("pants jeans trousers shorts outfit clothes uniform trunk"),
-    _words("hat cap helmet headgear beanie"),
-    _words("glass goggles sunglass glasses sunglasses eyeglass"),
-    _words("couch sofa seat chair bench stool"),
-    _words("toy ball frisbee stuffed doll"),
-    _words("plane airplane jet aircraft"),
-    _words("picture photo image photograph painting drawing"),
-    _words("stone rock boulder pebble"),
-    _words("beach shore sand coast seashore shoreline"),
-    _words("snow ice snowbank"),
-    _words("food meal lunch dinner breakfast snack dish"),
-    _words("stick branch log twig"),
-    _words("ball baseball football basketball volleyball soccerball softball"),
-    _words("bag backpack purse handbag sack suitcase"),
-    _words("crowd people audience group team"),
-    _words("shoe boot sneaker sandal"),
-    _words("beverage drink beer wine cup glass mug"),
-    _words("phone cellphone telephone smartphone"),
-    _words("computer laptop"),
-    _words("table desk counter"),
-    _words("flag banner sign"),
+    word_set("pants jeans trousers shorts outfit clothes uniform trunk"),
+    word_set("hat cap helmet headgear beanie"),
+    word_set("glass goggles sunglass glasses sunglasses eyeglass"),
+    word_set("couch sofa seat chair bench stool"),
+    word_set("toy ball frisbee stuffed doll"),
+    word_set("plane airplane jet aircraft"),
+    word_set("picture photo image photograph painting drawing"),
+    word_set("stone rock boulder pebble"),
+    word_set("beach shore sand coast seashore shoreline"),
+    word_set("snow ice snowbank"),
+    word_set("food meal lunch dinner breakfast snack dish"),
+    word_set("stick branch log twig"),
+    word_set("ball baseball football basketball volleyball soccerball softball"),
+    word_set("bag backpack purse handbag sack suitcase"),
+    word_set("crowd people audience group team"),
+    word_set("shoe boot sneaker sandal"),
+    word_set("beverage drink beer wine cup glass mug"),
+    word_set("phone cellphone telephone smartphone"),
+    word_set("computer laptop"),
+    word_set("table desk counter"),
+    word_set("flag banner sign"),
     *(frozenset({"animal", "pet", name}) for name in ANIMALS | {"pony", "bull"}),
-    _words("horse pony bronco"),
-    _words("cow bull cattle steer"),
-    _words("fence railing rail gate barrier"),
-    _words("stage concert"),
-    _words("surfboard board skateboard snowboard wakeboard ski"),
-    _words("flower plant rose tulip"),
-    _words("rope leash cord"),
-    _words("game match sport"),
-    _words("bus vehicle van"),
-    _words("train vehicle locomotive"),
-    _words("stair step staircase stairway"),
-    _words("floor ground dirt"),
+    word_set("horse pony bronco"),
+    word_set("cow bull cattle steer"),
+    word_set("fence railing rail gate barrier"),
+    word_set("stage concert"),
+    word_set("surfboard board skateboard snowboard wakeboard ski"),
+    word_set("flower plant rose tulip"),
+    word_set("rope leash cord"),
+    word_set("game match sport"),
+    word_set("bus vehicle van"),
+    word_set("train vehicle locomotive"),
+    word_set("stair step staircase stairway"),
+    word_set("floor ground dirt"),
 )
 
 # Heads that name no thing one can see by itself.
-NO_OBJECT = _words(
+NO_OBJECT = word_set(
     "group couple pair bunch lot number piece row line set series kind type sort variety part half rest middle "
     "center centre side front back top bottom edge end corner distance background foreground view scene direction "
     "way day night time morning evening afternoon sunset sunrise dusk dawn air midair mid-air action motion fun "
@@ -138,7 +139,7 @@ NO_OBJECT = _words(
     "right-hand purpose reason result case example member setting pass shot jumping running standing climbing "
     "hiking swimming surfing skiing fishing shopping downtown uphill downhill total full second first third"
 )
-MASS = _words(
+MASS = word_set(
     "earth clutter alcohol cereal lemonade soda champagne bamboo terrain art water snow grass sand food ice dirt "
     "mud traffic furniture luggage clothing hair smoke fire rain wood foliage gravel bread rice meat fruit coffee "
     "tea beer wine milk juice cheese chocolate pasta salad soup equipment gear machinery paper money jewelry makeup "
@@ -153,9 +154,9 @@ MASS = _words(
     "kale garlic basil celery cabbage asparagus cauliflower granola "
     "oatmeal guacamole salsa mayonnaise lettuce ginger gravy syrup barley rye pork beef poultry cardboard asphalt "
     "tarmac"
-) - _words("cattle police glass paper fire brush cake pizza wire brick fish chicken salad string")
+) - word_set("cattle police glass paper fire brush cake pizza wire brick fish chicken salad string")
 # Where there is one, there are two.
-IN_PAIRS = _words("shoe boot sandal sneaker glove sock ski skate earring mitten slipper")
+IN_PAIRS = word_set("shoe boot sandal sneaker glove sock ski skate earring mitten slipper")
 PLURAL_ONLY = {
     "pants": "pants",
     "jeans": "jeans",
@@ -184,7 +185,7 @@ PLURAL_ONLY = {
     "belongings": "belongings",
 }
 # A dog runs "without a tree" is no English; "and there is no tree" is.
-SCENERY = _words(
+SCENERY = word_set(
     "grass field street road beach water snow mountain hill sky park building wall house tree forest woods ocean "
     "sea lake river pool yard garden sidewalk path trail ground floor room city town sand dirt mud rock cliff "
     "bridge track fence stage court pond stream shore lawn pavement slope kitchen bathroom bedroom office store "
@@ -194,10 +195,10 @@ SCENERY = _words(
     "cloud zoo museum mall cafe bar hotel school tunnel ramp horizon rail railing ledge curb highway lot backyard "
     "harbor coast bank plaza square concert village downtown runway intersection corner"
 )
-UNIQUE = _words("sky sun moon ocean sea horizon")
+UNIQUE = word_set("sky sun moon ocean sea horizon")
 
 # Before a noun, these make another thing of it, or they cannot follow "is".
-NOT_PREDICATIVE = _words(
+NOT_PREDICATIVE = word_set(
     "other same such own main former latter various several many few more most much less least next last only very "
     "certain different another similar single multiple numerous double entire whole total first second third fourth "
     "final top bottom left right front back upper lower inner outer middle central rear opposite nearby overhead "
@@ -219,7 +220,9 @@ NOT_PREDICATIVE = _words(
     "cross cross-country martial acoustic mini fair brunette blond blonde half-naked asian-looking oriental "
     "haired headed legged sleeved eyed handed faced footed colored coloured shirted chested skinned toothed "
     "caucasian hispanic overgrown shallow mock fresh collegiate underground free freestyle"
-) - _words("shallow short long low elderly hard soft hot public bare wild blond blonde brunette modern fresh ancient")
+) - word_set(
+    "shallow short long low elderly hard soft hot public bare wild blond blonde brunette modern fresh ancient"
+)
 FIXED_NAMES = frozenset(
     {
         ("sleeping", "bag"),
@@ -258,28 +261,30 @@ FIXED_NAMES = frozenset(
         ("yellow", "lab"),
     }
 )
-COLORS = _words(
+COLORS = word_set(
     "red blue green white black brown yellow pink purple gray grey tan orange silver gold golden blond blonde beige "
     "maroon turquoise violet teal navy"
 )
 
 # A noun with one of these on it is no such thing, or may not be there.
-UNREAL = _words(
+UNREAL = word_set(
     "toy fake stuffed inflatable imaginary painted carved plush mock model hot cartoon animated artificial"
 )
 # What hangs on these may not be in the picture.
-UNSEEN_PREPOSITIONS = _words("like as for than about except despite without unlike per since during after before")
-PICTURES = _words("picture photo image statue painting drawing photograph portrait sculpture mural poster cartoon toy")
+UNSEEN_PREPOSITIONS = word_set("like as for than about except despite without unlike per since during after before")
+PICTURES = word_set(
+    "picture photo image statue painting drawing photograph portrait sculpture mural poster cartoon toy"
+)
 
 # Prepositions whose phrase says what the noun or verb is, not where or with what.
-NO_RELATION = _words("of like as for than per about because due except since by to from into onto via despite")
-PLACE = _words(
+NO_RELATION = word_set("of like as for than per about because due except since by to from into onto via despite")
+PLACE = word_set(
     "in on under underneath beneath behind near at beside above below inside outside against between among amongst "
     "over around along next atop across within beyond past aboard amid by alongside down up through upon front"
 )
 
 # These say the same with their place phrase left out.
-FREE_VERBS = _words(
+FREE_VERBS = word_set(
     "sit stand walk run jump play lie sleep swim eat smile pose wait work talk fly surf ski ride dance sing rest "
     "relax crawl climb hike skate skateboard snowboard jog race wade splash travel drive sail fish swing slide roll "
     "kneel crouch squat lean perform practice shop march gather dig drink read laugh cry scream yell float dive "
@@ -288,19 +293,19 @@ FREE_VERBS = _words(
     "fall watch speak kiss hug bathe yawn bend lounge rollerblade sled soar hover parachute juggle bat pitch catch "
     "throw kick hit carry hold wear push pull chase"
 )
-BINDING_VERBS = _words(
+BINDING_VERBS = word_set(
     "have make take keep let get be become seem put place set lay lean belong consist depend give hand stare gaze "
     "cover fill look point attach"
 )
 
 # Inside what is negated, these reverse the sense or leave it open.
-SCOPE_ADVERBS = _words(
+SCOPE_ADVERBS = word_set(
     "still already also too only almost barely hardly just even always sometimes often usually possibly perhaps "
     "maybe probably apparently never not no yet nearly anymore currently"
 )
-QUANTIFIERS = _words("some several many most all every each both few various numerous any multiple")
-SHADES = _words("light dark bright pale deep")
-COUNTING = _words("single double triple twin dual two three four five six seven eight nine ten 2 3 4 5 6 7 8 9 10")
+QUANTIFIERS = word_set("some several many most all every each both few various numerous any multiple")
+SHADES = word_set("light dark bright pale deep")
+COUNTING = word_set("single double triple twin dual two three four five six seven eight nine ten 2 3 4 5 6 7 8 9 10")
 INDEFINITE_PRONOUNS = {
     "someone": "no one",
     "everyone": "no one",
@@ -309,18 +314,18 @@ INDEFINITE_PRONOUNS = {
     "something": "nothing",
     "everything": "nothing",
 }
-PRONOUNS = _words(
+PRONOUNS = word_set(
     "i you he she it we they him her me us them himself herself itself themselves who which that this these those "
     "one someone somebody everyone everybody anyone there what"
 )
 # Past forms that, without an object, are participles in captions ("a woman dressed in red").
-STATIVE = _words(
+STATIVE = word_set(
     "dress park seat cover fill surround make locate decorate paint light stack load attach tie prepare design "
     "illuminate build line tuck wrap bundle equip frame mount position strap clothe crowd pile litter tangle"
 )
 # After a noun, these make it part of a description: "tiger striped", "fire hydrant" where the tagger stumbles.
-DESCRIBING = _words("striped built print printed shaped style styled like themed colored hydrant can cans sized")
-NEGATIONS = _words(
+DESCRIBING = word_set("striped built print printed shaped style styled like themed colored hydrant can cans sized")
+NEGATIONS = word_set(
     "no not n't nt without nobody none never nothing neither nor nowhere cannot cant dont doesnt isnt arent wasnt "
     "werent didnt wont don't doesn't isn't aren't wasn't weren't didn't can't won't couldn't hasn't haven't hardly "
     "barely scarcely noone non lacking lacks devoid absent unable minus sans empty-handed n’t don’t doesn’t isn’t"
@@ -347,8 +352,8 @@ CONTRARIES = {
     "grassy": ("snowy", "sandy"),
     "sandy": ("snowy", "grassy"),
 }
-ANIMAL_COLORS = _words("black white brown")
-GROUNDS = _words("snowy grassy sandy")
+ANIMAL_COLORS = word_set("black white brown")
+GROUNDS = word_set("snowy grassy sandy")
 # Verb -> what one does not do at the same time.
 OTHER_ACTIONS = {
     "run": ("sit", "sit", "sit", "stand", "stand", "stand", "walk"),
@@ -363,23 +368,25 @@ OTHER_ACTIONS = {
 }
 
 # Sorts of things: where a caption names one, another of the sort can replace it.
-CLOTHES = _words(
+CLOTHES = word_set(
     "shirt t-shirt jersey sweater sweatshirt blouse jacket coat uniform suit dress pants jeans trousers shorts hat "
     "cap helmet goggles glasses sunglasses shoe boot sneaker sandal scarf glove mask costume skirt vest robe tie "
     "apron bikini swimsuit bathing-suit hoodie headband bandana overalls necklace backpack gown kimono raincoat "
     "wetsuit tuxedo sari leotard tutu headphones watch sock life-jacket outfit"
 )
-VEHICLES = _words(
+VEHICLES = word_set(
     "bike bicycle motorcycle motorbike scooter horse skateboard snowboard surfboard car truck bus train boat canoe "
     "kayak raft ship van tractor wagon cart sled tricycle unicycle camel elephant donkey pony wakeboard jet-ski atv"
 )
 # One sits in these, on the other vehicles.
-CLOSED_VEHICLES = _words("car truck bus train boat canoe kayak raft ship van wagon cart airplane helicopter taxi jeep")
-DRIVEN = _words("car truck bus train boat van tractor cart taxi jeep")
+CLOSED_VEHICLES = word_set(
+    "car truck bus train boat canoe kayak raft ship van wagon cart airplane helicopter taxi jeep"
+)
+DRIVEN = word_set("car truck bus train boat van tractor cart taxi jeep")
 # One wears these, but nobody is "in" them.
-NOT_IN = _words("backpack necklace watch headphones tie glove sock earring bracelet scarf")
+NOT_IN = word_set("backpack necklace watch headphones tie glove sock earring bracelet scarf")
 # What one hand holds.
-HELD = _words(
+HELD = word_set(
     "ball frisbee kite racket bat stick rope umbrella bottle cup mug glass bowl plate fork knife spoon book newspaper "
     "magazine phone cellphone laptop balloon flower flag bag basket bucket towel toothbrush guitar violin flute "
     "microphone sword gun shovel broom wand pizza sandwich cake banana apple carrot donut cookie egg hamburger "
@@ -389,33 +396,33 @@ HELD = _words(
     "snowball baby puppy kitten cat hose ribbon sign pillow blanket basketball football baseball scissors beer pole"
 )
 # What a thing can be in: a place is replaced by another of its sort.
-_GROUND = _words("field snow street forest woods park yard garden sand grass mud jungle meadow puddle water desert")
-_ROOM = _words(
+_GROUND = word_set("field snow street forest woods park yard garden sand grass mud jungle meadow puddle water desert")
+_ROOM = word_set(
     "room kitchen store shop restaurant market stadium arena gym hallway airport station classroom church office "
     "bedroom bathroom museum mall cafe bar school"
 )
-_WATERS = _words("pool lake ocean river pond creek stream sea")
+_WATERS = word_set("pool lake ocean river pond creek stream sea")
 INSIDE = {name: sort for sort in (_GROUND, _ROOM, _WATERS) for name in sort}
 # What carries no thing, but things stand there: nobody is "without" it.
-FURNITURE = _words(
+FURNITURE = word_set(
     "table bench couch bed desk lamp mirror rug carpet curtain bookshelf refrigerator oven stove microwave sink "
     "toilet "
     "bathtub television fireplace piano cabinet chair stool statue fountain sculpture sign trampoline hurdle fence "
     "tent car bus truck train airplane helicopter boat ship van taxi jeep tractor carriage crosswalk railing staircase"
 )
-ONTO = _words(
+ONTO = word_set(
     "beach street road sidewalk hill mountain grass snow sand field path trail stage bridge track court rock dock "
     "pier "
     "ramp lawn ice pavement driveway slope"
 )
-THROUGH = _words("water snow mud sand field forest woods meadow")
+THROUGH = word_set("water snow mud sand field forest woods meadow")
 # What one does not sit, lie or stand.
-PATHS = _words("through across down up along over into around past toward towards onto off after behind")
-MOVING = _words("run walk jump climb")
-INTO = _words("in into inside within")
-UPON = _words("on onto atop")
-BESIDE = _words("near beside by next behind")
-HOLDING = _words("hold carry")
+PATHS = word_set("through across down up along over into around past toward towards onto off after behind")
+MOVING = word_set("run walk jump climb")
+INTO = word_set("in into inside within")
+UPON = word_set("on onto atop")
+BESIDE = word_set("near beside by next behind")
+HOLDING = word_set("hold carry")
 
 _BIKES = "bike bicycle motorcycle motorbike scooter horse helmet vehicle glove jacket suit boot"
 _BALLS = (
@@ -440,5 +447,5 @@ _BRINGS = (
     ("bathroom", "toilet sink tub mirror towel"),
     ("city street road town traffic downtown", "building street road car vehicle sidewalk city"),
 )
-WORN = _words("shirt pants trousers jeans shoe sock clothes top")
-IMPLIED = {word: _words(things) for names, things in _BRINGS for word in names.split()}
+WORN = word_set("shirt pants trousers jeans shoe sock clothes top")
+IMPLIED = {word: word_set(things) for names, things in _BRINGS for word in names.split()}
