@@ -168,6 +168,10 @@ def interruption_behind(error: Exception) -> KeyboardInterrupt | SystemExit | No
 _forks_hold_sigterm = False
 # The signal mask that a thread had before it began to fork.
 _held = threading.local()
+# Whether the main thread is forking, and whether SIGTERM reached it meanwhile.
+_forking = _arrived = False
+# Seconds until a SIGTERM that arrived during a fork is delivered again.
+_LATER = 0.05
 
 
 def exit_on_sigterm() -> None:
@@ -177,23 +181,46 @@ def exit_on_sigterm() -> None:
     Pools end their workers by SIGTERM, and Python runs a handler only between two of its instructions: a worker that
     gets the signal just before it waits for a task would wait forever. Workers therefore take the default action. The
     signal is held back while a process is forked, because one that arrives before the worker has changed the action
-    would be lost.
+    would be lost. Python also drops what a handler raises inside the functions that it calls around a fork, so a
+    signal that arrives there is delivered again when the fork is over.
     """
     global _forks_hold_sigterm
-    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(143))
+    signal.signal(signal.SIGTERM, _exit_unless_forking)
     if not _forks_hold_sigterm:
         os.register_at_fork(before=_hold_sigterm, after_in_parent=_release_sigterm, after_in_child=_end_by_sigterm)
         _forks_hold_sigterm = True
 
 
+def _exit_unless_forking(_signal: int, _frame: object) -> None:
+    global _arrived
+    if _forking:
+        _arrived = True
+    else:
+        sys.exit(143)
+
+
 def _hold_sigterm() -> None:
+    global _forking
+    # Handlers run in the main thread alone.
+    if threading.current_thread() is threading.main_thread():
+        _forking = True
     _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 
 def _release_sigterm() -> None:
+    global _forking, _arrived
     signal.pthread_sigmask(signal.SIG_SETMASK, _held.mask)
+    if threading.current_thread() is threading.main_thread():
+        if _arrived:
+            _arrived = False
+            later = threading.Timer(_LATER, os.kill, (os.getpid(), signal.SIGTERM))
+            later.daemon = True
+            later.start()
+        _forking = False
 
 
 def _end_by_sigterm() -> None:
+    global _forking, _arrived
+    _forking = _arrived = False
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _release_sigterm()
+    signal.pthread_sigmask(signal.SIG_SETMASK, _held.mask)

@@ -125,7 +125,6 @@ if worker == 0:
     finally:
         # An exception in the worker would run this.
         os._exit(7)
-# Python forgets a signal that arrives while it forks.
 os.read(ready, 1)
 os.kill(worker, signal.SIGTERM)
 print("worker", os.WTERMSIG(os.waitpid(worker, 0)[1]), flush=True)
@@ -164,3 +163,30 @@ print(os.WIFSIGNALED(status) and os.WTERMSIG(status), signal.pthread_sigmask(sig
 def test_a_worker_that_gets_sigterm_while_it_is_forked_ends():
     done = subprocess.run([sys.executable, "-c", SIGTERM_WHILE_FORKING], capture_output=True, text=True, timeout=50)
     assert done.stdout == f"{signal.SIGTERM.value} set()\n"
+
+
+SIGTERM_TO_A_PARENT_WHILE_IT_FORKS = """
+import os, signal, sys, time
+from conclip.runtime import exit_on_sigterm
+terminate = lambda: os.kill(os.getpid(), signal.SIGTERM)
+when = sys.argv[1]
+# Registered before ours, a hook for `before` runs after ours, and one for `after_in_parent` before ours.
+os.register_at_fork(**{when: terminate})
+exit_on_sigterm()
+worker = os.fork()
+if worker == 0:
+    time.sleep(60)
+try:
+    time.sleep(60)
+finally:
+    os.kill(worker, signal.SIGKILL)
+    print("tidied up", flush=True)
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after_in_parent"])
+def test_sigterm_is_not_lost_while_the_main_process_forks(when):
+    done = subprocess.run(
+        [sys.executable, "-c", SIGTERM_TO_A_PARENT_WHILE_IT_FORKS, when], capture_output=True, text=True, timeout=50
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "tidied up\n", "")
