@@ -66,6 +66,7 @@ def run(
     from conclip.training.report import format_table, table_rows
     from conclip.training.scenes_base import base_clip
     from conclip.training.trainer import ConCLIPTrainer, checkpoint_to_resume
+    from dataset_scripts.scenes_truth import truth
 
     # What can fail is checked before the work begins.
     output_dir = Path(training_args.output_dir)
@@ -90,6 +91,7 @@ def run(
         eval_dataset=eval_dataset,
         peft_config=model_args.peft_config(),
         accelerator=accelerator,
+        truth=None if data_args.dataset_name else truth,
     )
     if trainer.is_finished(training_args.resume_from_checkpoint):
         accelerator.print(f"The run in {output_dir} is already finished: its model and results stay as they are.")

@@ -67,17 +67,33 @@ def holds(relation: str, first: SceneObject, second: SceneObject) -> bool:
     }[relation]
 
 
+def different_combinations(rng: random.Random, combinations, besides=()) -> list[tuple[str, str]]:
+    """
+    Return a combination of each shape, all of different colours, in random order.
+
+    All such lists are equally likely, so that the text of a question does not say which of them are in the scene.
+
+    Args:
+        besides: combinations that are chosen already; the list has none of their shapes and colours.
+    """
+    shapes, colours = (
+        [name for name in names if name not in {own[at] for own in besides}]
+        for at, names in enumerate((SHAPES, COLOURS))
+    )
+    options = [[own for own in combinations if own[0] == shape and own[1] in colours] for shape in shapes]
+    while True:
+        chosen = [rng.choice(own) for own in options]
+        if len({colour for _, colour in chosen}) == len(shapes):
+            return rng.sample(chosen, len(chosen))
+
+
 def make_scene(rng: random.Random, combinations) -> list[SceneObject]:
     """
     Return two or three objects in different cells; captions name the first two. No two have the same shape or colour,
     so that each of these words alone says which object is meant.
     """
     count = rng.choice((2, 2, 3))
-    chosen = []
-    while len(chosen) < count:
-        shape, colour = rng.choice(combinations)
-        if all(shape != other and colour != taken for other, taken in chosen):
-            chosen.append((shape, colour))
+    chosen = different_combinations(rng, combinations)[:count]
     cells = rng.sample([(row, column) for row in range(GRID) for column in range(GRID)], count)
     return [
         SceneObject(shape, colour, rng.choice(("small", "large")), row, column)
@@ -196,7 +212,7 @@ def make_row(split: str, index: int, seed: int) -> dict:
         "caption": f"{opening}{caption}",
         "negated_captions": [f"{opening}{negated}"],
         "negation_kinds": [kind],
-        "objects": [f"{item.colour} {item.shape}" for item in scene],
+        "objects": [f"{item.size} {item.colour} {item.shape} {place(item)}" for item in scene],
         "true_negations": [true_negation] * 2,
         "true_negation_foils": foils,
         "true_negation_kinds": ["false affirmation", "false negation"],

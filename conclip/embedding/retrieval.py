@@ -73,6 +73,22 @@ def image_to_text_recall(
     return recall(images, pool[described], texts, text_at, [captions[image] for image in described], ks)
 
 
+def first_image_true(
+    texts: Embeddings, text_at: np.ndarray, images: Embeddings, pool: np.ndarray, truth: np.ndarray
+) -> dict:
+    """
+    Search a pool of images for any image of which each caption is true.
+
+    Args:
+        texts, text_at, images, pool: as in `text_to_image_recall`.
+        truth: bool, (captions, pool): of which images each caption is true, of one at least.
+
+    Returns:
+        As `recall` for k = 1: how often the first image is one of these, if no other image ties with it.
+    """
+    return recall(texts, text_at, images, pool, [np.flatnonzero(row) for row in truth], [1])
+
+
 def recall(
     queries: Embeddings,
     query_at: np.ndarray,

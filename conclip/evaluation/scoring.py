@@ -17,6 +17,7 @@ import torch
 
 from conclip.embedding.retrieval import (
     QUERIES_AT_A_TIME,
+    first_image_true,
     image_to_text_recall,
     pool_images,
     text_to_image_recall,
@@ -363,6 +364,13 @@ def score_retrieval(reader: ItemReader, encoder: CachedEncoder, record: Record |
         scores += recall_scores("text-to-image", part, result, reader.skipped_captions[name])
         if record:
             record(caption_samples(pool, name, result["items"]))
+        if truth := reader.benchmark.truth:
+            # Each image of the pool is named after its first item.
+            _, first = np.unique(content[pool.image_at], return_index=True)
+            true = np.asarray(truth(condition.texts, [pool.ids[item] for item in first]))[condition.text_at]
+            with reporting_metric_errors(reader.benchmark.title):
+                result = first_image_true(*embedded[:-1], true)
+            scores.append(first_image_score(part, result, reader.skipped_captions[name]))
         if number == 0:
             with reporting_metric_errors(reader.benchmark.title):
                 result = image_to_text_recall(*embedded, KS)
@@ -443,6 +451,11 @@ def recall_scores(direction: str, part: str, result: dict, skipped: int) -> list
         )
         for k in KS
     ]
+
+
+def first_image_score(part: str, result: dict, skipped: int) -> Score:
+    values = (result[name] for name in ("recall_at_1", "count", "chance_at_1", "ties_at_1"))
+    return Score("first image true", part, *values, skipped)
 
 
 # --- Zero-shot classification ---

@@ -10,12 +10,14 @@ from datasets import Dataset
 from conclip.data import pair_captions, require_columns, source_row, text_lists
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.images import ImageEmbedder
-from conclip.embedding.retrieval import pool_images, text_to_image_recall
+from conclip.embedding.retrieval import first_image_true, pool_images, text_to_image_recall
 from conclip.embedding.texts import embed_texts
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
 from conclip.metrics.pair_accuracy.pair_accuracy import pair_accuracy
 from modeling_conclip import ConCLIPModel
+
+Truth = Callable[[list[str], list[list[str]]], np.ndarray]
 
 
 @dataclass
@@ -121,6 +123,8 @@ class Evaluator:
         tokenize: takes all texts and returns their tokens.
         split: name of the split, for messages.
         image_column, caption_column, negated_caption_column: names of the columns.
+        truth: if it is known of which images a text is true: takes texts and the column "objects", returns bool,
+            (texts, rows).
 
     Raises:
         UsageError: a missing column or a blank text.
@@ -135,6 +139,7 @@ class Evaluator:
         image_column: str = "image",
         caption_column: str = "caption",
         negated_caption_column: str = "negated_captions",
+        truth: Truth | None = None,
     ):
         require_columns(dataset, {"--image_column": image_column, "--caption_column": caption_column}, split)
         self.embedder, self.images = embedder, ImageColumn(dataset, image_column, split)
@@ -146,7 +151,18 @@ class Evaluator:
             "true negation accuracy": true_negation_pairs(dataset, split),
         }
         self.image_embeds, self.image_keys = None, None
+        # Name of the metric -> texts, each true of one image or more, and bool, (texts, rows), of which.
+        self.queries: dict[str, tuple[list[str], np.ndarray]] = {}
+        if truth:
+            queries = {"captions": self.captions}
+            if negations := self.pairs["true negation accuracy"]:
+                # Both foils of a row have the same true negation.
+                own = dict.fromkeys(zip(negations.rows, negations.true, strict=True))
+                queries["true negations"] = [text for _, text in own]
+            for name, texts in queries.items():
+                self.queries[f"first image true, {name}"] = texts, truth(texts, dataset["objects"][:])
         texts = self.captions + [text for pairs in self.pairs.values() if pairs for text in pairs.true + pairs.false]
+        # The queries are among these.
         distinct = list(dict.fromkeys(texts))
         self.tokens = tokenize(distinct)
         # Texts that are equal to the model share one embedding: two could differ by rounding, where they have to tie.
@@ -187,19 +203,34 @@ class Evaluator:
             result = pair_accuracy(*scores, categories=pairs.kinds)
             metrics[name] = {"value": result.pop("accuracy"), **result}
             margins[name] = scores[0] - scores[1]
-        metrics["text-to-image recall@1"] = self._recall_at_1(embeds, images)
-        return metrics, margins
+        return metrics | self._retrieval(embeds, images), margins
 
-    def _recall_at_1(self, text_embeds: torch.Tensor, image_embeds: torch.Tensor) -> dict:
-        """Return how often a caption finds its own image first among the distinct images of all rows."""
+    def _retrieval(self, text_embeds: torch.Tensor, image_embeds: torch.Tensor) -> dict[str, dict]:
+        """
+        Return how often a caption finds its own image first among the distinct images of all rows and, if the truth is
+        known, how often a text finds an image first of which it is true.
+        """
         if self.image_keys is None:
             self.image_keys = self.embedder.keys(self.images)
         pool, content = pool_images(self.image_keys)
-        at = np.array([self.text_index[caption] for caption in self.captions])
-        result = text_to_image_recall(text_embeds, at, image_embeds, pool, content[self.caption_rows], ks=[1])
+
+        def at(texts: list[str]) -> np.ndarray:
+            return np.array([self.text_index[text] for text in texts])
+
+        own = content[self.caption_rows]
+        results = {
+            "text-to-image recall@1": text_to_image_recall(
+                text_embeds, at(self.captions), image_embeds, pool, own, ks=[1]
+            )
+        }
+        for name, (texts, true) in self.queries.items():
+            results[name] = first_image_true(text_embeds, at(texts), image_embeds, pool, true[:, pool])
         return {
-            "value": result["recall_at_1"],
-            "count": result["count"],
-            "ties": result["ties_at_1"],
-            "chance": result["chance_at_1"],
+            name: {
+                "value": result["recall_at_1"],
+                "count": result["count"],
+                "ties": result["ties_at_1"],
+                "chance": result["chance_at_1"],
+            }
+            for name, result in results.items()
         }

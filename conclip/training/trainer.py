@@ -34,7 +34,7 @@ from conclip.training.checkpoints import (
 )
 from conclip.training.collator import PairCollator
 from conclip.training.default_loss import default_loss, require_values
-from conclip.training.evaluator import Evaluator
+from conclip.training.evaluator import Evaluator, Truth
 from conclip.training.loop import (
     announce,
     compiles,
@@ -66,6 +66,8 @@ class ConCLIPTrainer:
         eval_dataset: rows to evaluate on, with an image, a caption and, if there are any, negated captions.
         peft_config: train these adapters instead of the weights.
         accelerator: from `make_accelerator(args)`, which makes one by default.
+        truth: if it is known of which images a text is true, see `Evaluator`: how often the first image found is one
+            of these is scored too.
 
     Raises:
         UsageError: rows or weights that cannot be used, or an output folder that cannot be written to.
@@ -94,6 +96,7 @@ class ConCLIPTrainer:
         eval_dataset: Dataset | None = None,
         peft_config: LoraConfig | None = None,
         accelerator: Accelerator | None = None,
+        truth: Truth | None = None,
     ):
         if accelerator is None:
             # Lets a notebook train again with another precision.
@@ -136,7 +139,7 @@ class ConCLIPTrainer:
         self.evaluator = None
         if eval_dataset is not None:
             split = str(eval_dataset.split or "test")
-            self.evaluator = Evaluator(eval_dataset, self.embedder, tokenize, split=split, **columns)
+            self.evaluator = Evaluator(eval_dataset, self.embedder, tokenize, split=split, truth=truth, **columns)
         # (metrics, margins) of each call of `evaluate`, in order.
         self.evaluations: list[tuple[dict, dict[str, np.ndarray]]] = []
         self.statistics: dict | None = None

@@ -4,13 +4,13 @@ Benchmarks of rows in the project's own schema (`dataset_scripts.schema.FEATURES
 Images stay encoded, and rows are read one at a time.
 """
 
-import random
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from conclip.data import pair_captions
 from conclip.errors import UsageError
 from dataset_scripts.benchmarks.files import dataset_rows, encoded_image, field, texts
+from dataset_scripts.benchmarks.scenes_choice import choices
 from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 
 SCENES_SPLIT = "scenes, split test"
@@ -21,7 +21,6 @@ CCNEG_SOURCE = (
 )
 NEGATIONS = ["negated_captions", "negation_kinds"]
 TRUE_NEGATIONS = ["true_negations", "true_negation_foils", "true_negation_kinds"]
-OPTIONS = 4
 
 
 def scenes_rows() -> Iterator[tuple[int, dict]]:
@@ -31,7 +30,7 @@ def scenes_rows() -> Iterator[tuple[int, dict]]:
 
     from dataset_scripts.scenes import load_scenes
 
-    dataset = load_scenes("test").select_columns(["image", "caption", *NEGATIONS, *TRUE_NEGATIONS])
+    dataset = load_scenes("test").select_columns(["image", "caption", "objects", *NEGATIONS, *TRUE_NEGATIONS])
     return enumerate(dataset.cast_column("image", Image(decode=False)))
 
 
@@ -82,39 +81,26 @@ def true_negations(rows: Iterable[tuple[int, dict]], path: Path | str) -> Iterat
             yield item(f"{index}/{place}", [image], [true, foil], category=kind)
 
 
-def choices(rows: Iterable[tuple[int, dict]], path: Path | str, seed: int = 0) -> Iterator[dict]:
-    """
-    Yield four captions for each row, as in NegBench (arXiv 2501.09425), in an order sampled with the seed: one is
-    true, either the caption ("positive") or a true negation, which affirms one object and negates another ("hybrid");
-    the other three are negated captions and foils of the row, and so false of the image. A row with fewer than three
-    different false captions is skipped: 5 of the scenes' 2,000.
-    """
-    for index, row in rows:
-        false = texts(row, "negated_captions", path, index) + texts(row, "true_negation_foils", path, index)
-        false = list(dict.fromkeys(false))
-        if len(false) < OPTIONS - 1:
-            continue
-        rng = random.Random(f"{seed}-{index}")
-        category, right = rng.choice(
-            [
-                ("positive", field(row, "caption", str, path, index)),
-                ("hybrid", rng.choice(texts(row, "true_negations", path, index))),
-            ]
-        )
-        options = [right, *rng.sample(false, OPTIONS - 1)]
-        rng.shuffle(options)
-        image = encoded_image(row, "image", path, index)
-        yield item(index, [image], options, answer=options.index(right), category=category)
-
-
 def retrieval(rows: Iterable[tuple[int, dict]], path: Path | str) -> Iterator[dict]:
     """
-    Yield caption and image of each row, all in one pool. A caption may also be true of other images; these count as
-    wrong, so that no model can reach 100 %.
+    Yield the caption ("plain") and the true negation ("negated") of each row with its image.
+
+    A caption may also be true of other images. These count as wrong in recall@k, so that no model can reach 100 %.
     """
     for index, row in rows:
         image, caption = encoded_image(row, "image", path, index), field(row, "caption", str, path, index)
         yield item(index, [image], [caption], category="plain")
+        negated = dict.fromkeys(texts(row, "true_negations", path, index))
+        yield item(index, [image], list(negated), category="negated")
+
+
+def scenes_truth(captions: list[str], ids: list[str]):
+    """Return a boolean array, (captions, ids): of which rows of the test split, by their ids, each caption is true."""
+    from dataset_scripts.scenes import load_scenes
+    from dataset_scripts.scenes_truth import truth
+
+    objects = load_scenes("test")["objects"][:]
+    return truth(captions, [objects[int(row)] for row in ids])
 
 
 def _together(row: dict, names: list[str], path: Path | str, index: int) -> Iterator[tuple[str, ...]]:
@@ -124,13 +110,11 @@ def _together(row: dict, names: list[str], path: Path | str, index: int) -> Iter
     return zip(*columns, strict=True)
 
 
-def _scenes(
-    name: str, title: str, kind: Kind, items: Callable[..., Iterator[dict]], sampled: bool = False
-) -> Benchmark:
+def _scenes(name: str, title: str, kind: Kind, items: Callable[..., Iterator[dict]], **more) -> Benchmark:
     def read(data_dir: Path, **options) -> Iterator[dict]:
         return items(scenes_rows(), SCENES_SPLIT, **options)
 
-    return Benchmark(name=name, title=title, kind=kind, read=read, source=SCENES_SOURCE, split="test", sampled=sampled)
+    return Benchmark(name=name, title=title, kind=kind, read=read, source=SCENES_SOURCE, split="test", **more)
 
 
 def read_ccneg(data_dir: Path) -> Iterator[dict]:
@@ -153,7 +137,7 @@ def read_ccneg_without_commas(data_dir: Path) -> Iterator[dict]:
 SCENES_PAIRS = _scenes("scenes-pairs", "Scenes, pairs", Kind.CAPTIONS, pairs)
 SCENES_TRUE_NEGATION = _scenes("scenes-true-negation", "Scenes, true negation", Kind.CAPTIONS, true_negations)
 SCENES_CHOICE = _scenes("scenes-choice", "Scenes, multiple choice", Kind.CAPTIONS, choices, sampled=True)
-SCENES_RETRIEVAL = _scenes("scenes-retrieval", "Scenes, retrieval", Kind.RETRIEVAL, retrieval)
+SCENES_RETRIEVAL = _scenes("scenes-retrieval", "Scenes, retrieval", Kind.RETRIEVAL, retrieval, truth=scenes_truth)
 SCENES = (SCENES_PAIRS, SCENES_TRUE_NEGATION, SCENES_CHOICE, SCENES_RETRIEVAL)
 
 CCNEG = Benchmark(

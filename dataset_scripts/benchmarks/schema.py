@@ -1,6 +1,6 @@
 """A benchmark as this project sees it: items in one schema, and how they are scored."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -66,6 +66,8 @@ class Benchmark:
         min_count: the mean does not include a category with fewer items either.
         classes: for `Kind.CLASSES`: takes the folder and returns condition (e.g. "names of the data set, bare") ->
             class -> prompts, whose embeddings are averaged.
+        truth: for `Kind.RETRIEVAL`, if it is known: takes captions and ids of items and returns bool, (captions, ids),
+            of which images each caption is true; then the first image that is found is scored by it too.
         first_wins: for `Kind.CAPTIONS`: whether the published score is that of an argmax, in which the first of equal
             scores wins. This score is then the headline; the score with ties as errors follows it.
     """
@@ -82,6 +84,7 @@ class Benchmark:
     skipped_categories: frozenset[str] = frozenset()
     min_count: int = 1
     classes: Callable[[Path], dict[str, list[list[str]]]] | None = None
+    truth: Callable[[list[str], list[str]], Sequence] | None = None
     first_wins: bool = False
 
 

@@ -4,7 +4,6 @@ import datasets
 import pytest
 from benchmark_files import read
 from ccneg_files import annotation, image_color, jpeg, truncate
-from scene_captions import is_true
 
 from conclip.errors import UsageError
 from dataset_scripts import scenes
@@ -12,15 +11,15 @@ from dataset_scripts.benchmarks import scenes_and_ccneg
 from dataset_scripts.benchmarks.scenes_and_ccneg import (
     CCNEG,
     CCNEG_COMMAS_STRIPPED,
-    SCENES_CHOICE,
     SCENES_PAIRS,
     SCENES_RETRIEVAL,
     SCENES_TRUE_NEGATION,
-    choices,
     pairs,
     true_negations,
 )
+from dataset_scripts.benchmarks.scenes_choice import choices
 from dataset_scripts.benchmarks.schema import Kind
+from dataset_scripts.scenes_truth import truth
 
 ROWS = 200
 
@@ -72,44 +71,20 @@ def test_scenes_true_negation(few_scenes, rows, tmp_path):
 
 def test_scenes_retrieval(few_scenes, rows, tmp_path):
     items = read(SCENES_RETRIEVAL, tmp_path)
-    assert [(item["captions"], item["images"]) for item in items] == [([row["caption"]], encoded(row)) for row in rows]
-    assert {item["category"] for item in items} == {"plain"}
+    plain, negated = items[::2], items[1::2]
+    assert [item["captions"] for item in plain] == [[row["caption"]] for row in rows]
+    assert [item["captions"] for item in negated] == [row["true_negations"][:1] for row in rows]
+    for some, category in ((plain, "plain"), (negated, "negated")):
+        assert [item["images"] for item in some] == [encoded(row) for row in rows]
+        assert {item["category"] for item in some} == {category}
     assert SCENES_RETRIEVAL.kind is Kind.RETRIEVAL
 
 
-def test_scenes_choice_has_one_true_answer_among_four(few_scenes, rows, tmp_path, monkeypatch):
-    items = read(SCENES_CHOICE, tmp_path / "no files are needed")
-    assert [item["images"] for item in items] == [encoded(rows[int(item["id"])]) for item in items]
-    seen = []
-    monkeypatch.setattr(scenes, "draw", lambda scene, *_: seen.append(scene))
-    monkeypatch.setattr(scenes, "encode", lambda image: None)
-    for item in items:
-        seen.clear()
-        row = scenes.make_row("test", int(item["id"]), 0)
-        assert len(set(item["captions"])) == 4
-        assert [is_true(caption, seen[0]) for caption in item["captions"]].index(True) == item["answer"]
-        assert sum(is_true(caption, seen[0]) for caption in item["captions"]) == 1
-        right = {"positive": [row["caption"]], "hybrid": row["true_negations"]}[item["category"]]
-        assert item["captions"][item["answer"]] in right
-    for field, values in (("answer", range(4)), ("category", ("positive", "hybrid"))):
-        counts = [sum(item[field] == value for item in items) for value in values]
-        # Each is as likely as the others; 4 standard deviations of a binomial count.
-        share = 1 / len(counts)
-        assert all(abs(count - ROWS * share) < 4 * (ROWS * share * (1 - share)) ** 0.5 for count in counts), counts
-
-
-def test_choices_depend_on_the_seed_and_the_row_alone(rows):
-    numbered = list(enumerate(rows))
-    items = list(choices(numbered, "scenes"))
-    assert items == list(choices(numbered, "scenes", seed=0))
-    assert [item for item in items if int(item["id"]) >= 150] == list(choices(numbered[150:], "scenes"))
-    assert [item["captions"] for item in items] != [item["captions"] for item in choices(numbered, "scenes", seed=1)]
-
-
-def test_a_row_with_two_false_captions_alike_gives_no_choice(rows):
-    row = rows[0] | {"negated_captions": [rows[0]["true_negation_foils"][1]]}
-    assert list(choices([(0, row)], "scenes")) == []
-    assert [item["id"] for item in choices([(0, row), (7, rows[7])], "scenes")] == ["7"]
+def test_scenes_retrieval_knows_of_which_images_a_caption_is_true(few_scenes, rows):
+    found = SCENES_RETRIEVAL.truth([row["caption"] for row in rows[:3]], ["7", "0", "1", "2"])
+    assert found.shape == (3, 4) and found[range(3), range(1, 4)].all()
+    assert (found == truth([row["caption"] for row in rows[:3]], [rows[at]["objects"] for at in (7, 0, 1, 2)])).all()
+    assert not found.all()
 
 
 def test_every_negated_caption_gives_an_item(rows):
@@ -147,13 +122,14 @@ def test_every_caption_of_a_list_gives_items(rows):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"caption": "  ", "true_negations": ["", ""]},
+        {"caption": "  ", "true_negations": ["", ""], "objects": [" "]},
         {"image": None},
         {"image": {"bytes": None, "path": None}},
         {
             "caption": None,
             "negated_captions": ["one", " ", "two", "three"],
             "true_negation_foils": [None, "one", "two", "three"],
+            "objects": None,
         },
     ],
 )

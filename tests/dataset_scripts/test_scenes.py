@@ -1,6 +1,8 @@
 """The scenes: deterministic, splits without overlap, every caption as true or false as its column says."""
 
 import io
+import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -8,7 +10,15 @@ from PIL import Image
 from scene_captions import OBJECT, is_true
 
 from dataset_scripts import scenes
-from dataset_scripts.scenes import COMBINATIONS, HELD_OUT, IN_TRAINING, NEGATION_KINDS, load_scenes, make_row
+from dataset_scripts.scenes import (
+    COMBINATIONS,
+    HELD_OUT,
+    IN_TRAINING,
+    NEGATION_KINDS,
+    different_combinations,
+    load_scenes,
+    make_row,
+)
 from dataset_scripts.scenes_drawing import COLOURS, GRID, IMAGE_SIZE, PALETTE, SHADE, SHAPES, SceneObject, draw
 from dataset_scripts.schema import FEATURES
 
@@ -41,7 +51,10 @@ def test_captions_are_as_true_or_false_as_their_column_says(rows_with_objects, s
         assert not is_true(row["caption"], distractor), row
         for true, foil in zip(row["true_negations"], row["true_negation_foils"], strict=True):
             assert is_true(true, scene) and not is_true(foil, scene), row
-        assert row["objects"] == [f"{item.colour} {item.shape}" for item in scene]
+        rows, columns = ("top", "bottom"), ("left", "right")
+        assert row["objects"] == [
+            f"{item.size} {item.colour} {item.shape} at the {rows[item.row]} {columns[item.column]}" for item in scene
+        ]
         kinds.update(row["negation_kinds"])
     assert kinds == set(NEGATION_KINDS)
 
@@ -61,6 +74,27 @@ def test_no_combination_of_the_test_split_is_in_training(rows_with_objects):
         assert all((item.shape, item.colour) in HELD_OUT for item in scene)
 
 
+def test_objects_and_absent_ones_are_equally_likely_in_any_order():
+    """Four of the ten held-out combinations clash by colour: rejecting one at a time would favour some orders."""
+    rng, counts = random.Random(0), Counter()
+    for _ in range(8000):
+        chosen = different_combinations(rng, HELD_OUT)
+        assert {shape for shape, _ in chosen} == set(SHAPES) and len({colour for _, colour in chosen}) == len(SHAPES)
+        counts[chosen[0][0], chosen[3][0]] += 1
+    # Each ordered pair of shapes, the first in the scene and the other absent; 4 standard deviations.
+    assert len(counts) == 20 and all(abs(count - 400) < 80 for count in counts.values())
+
+
+def test_what_may_be_absent_shares_neither_shape_nor_colour_with_the_scene():
+    rng, seen = random.Random(0), set()
+    for _ in range(100):
+        chosen = different_combinations(rng, HELD_OUT, besides=[("circle", "red"), ("square", "green")])
+        assert {shape for shape, _ in chosen} == {"triangle", "star", "cross"}
+        assert not {"red", "green"} & {colour for _, colour in chosen}
+        seen.update(chosen)
+    assert seen == {own for own in HELD_OUT if own[0] not in ("circle", "square") and own[1] not in ("red", "green")}
+
+
 def test_text_alone_does_not_separate_true_from_false_negations():
     """The words of negation and their places are the same on both sides; only the object differs."""
     for index in range(200):
@@ -78,8 +112,6 @@ def test_rows_depend_on_the_arguments_alone():
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("size", ["small", "large"])
 def test_an_object_is_drawn_in_its_colour_and_cell(shape, size):
-    import random
-
     cell = IMAGE_SIZE // GRID
     for row in range(GRID):
         for column in range(GRID):
@@ -91,8 +123,6 @@ def test_an_object_is_drawn_in_its_colour_and_cell(shape, size):
 
 
 def test_large_is_larger_than_small():
-    import random
-
     for shape in SHAPES:
         areas = [
             (np.asarray(draw([SceneObject(shape, "blue", size, 0, 0)], 120, random.Random(1))) != 120)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import conclip.embedding.retrieval as retrieval
-from conclip.embedding.retrieval import image_to_text_recall, pool_images, text_to_image_recall
+from conclip.embedding.retrieval import first_image_true, image_to_text_recall, pool_images, text_to_image_recall
 
 
 def keys(letters: str) -> np.ndarray:
@@ -35,6 +35,15 @@ def image_to_text(scores, own, text_at=None) -> tuple:
 def test_images_of_equal_content_are_pooled_in_the_order_of_the_rows():
     pool, content = pool_images(keys("zazbaz"))
     assert pool.tolist() == [0, 1, 3] and content.tolist() == [0, 1, 0, 2, 1, 0]
+
+
+def test_the_first_image_is_one_of_those_of_which_the_caption_is_true():
+    texts, images = embedded([[0.9, 0.8, 0.1], [0.2, 0.9, 0.9], [0.5, 0.5, 0.1], [0.3, 0.3, 0.4]])
+    truth = np.array([[True, False, True], [False, True, False], [True, True, False], [True, True, False]])
+    found = first_image_true(texts, np.arange(4), images, np.arange(3), truth)
+    # The second caption's true image ties with a false one, and the third's with another true one.
+    assert (found["recall_at_1"], found["ties_at_1"], found["count"]) == (2 / 4, 1, 4)
+    assert found["chance_at_1"] == pytest.approx((2 + 1 + 2 + 2) / (4 * 3))
 
 
 def test_a_caption_counts_if_its_image_is_first():

@@ -7,15 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from benchmark_runs import evaluate_models, report_of, samples_of
+from benchmark_runs import evaluate_models, report_of, run, samples_of
 from PIL import Image
+from scene_captions import is_true
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from small_benchmarks import plain_scores, write_images
 from tiny import save_tiny, tiny_processor
 
 from conclip.evaluation.scoring import class_samples
+from dataset_scripts import scenes
 from dataset_scripts.benchmarks import imagenet
 from dataset_scripts.benchmarks.caption_orders import COCO_ORDER, SAME
+from dataset_scripts.scenes_drawing import SceneObject
 from modeling_conclip import ConCLIPModel
 
 WORDS = ["cat", "dog", "man", "woman", "child", "car", "table", "bird"]
@@ -290,3 +293,25 @@ def test_a_class_that_ties_is_not_predicted_right():
         ("2", "bare names", 2, 1, 3),
         ("3", "bare names", 1, 1, 1),
     ]
+
+
+def test_first_image_of_the_scenes(tmp_path):
+    """Against the model's own forward and the helper that reads captions; the session has ten test scenes."""
+    folder = tmp_path / "known words"
+    save_tiny(folder, seed=5)
+    options = ["--output_dir", str(tmp_path / "out"), "--embedding_cache_dir", str(tmp_path / "cache")]
+    assert run(["--model_name_or_path", str(folder), "--benchmarks", "scenes-retrieval", *options]) == 0
+    rows = list(scenes.load_scenes("test"))
+    objects = [[SceneObject(*text.split()[2:0:-1], text.split()[0], "bottom" in text, "right" in text) for text in
+                row["objects"]] for row in rows]  # fmt: skip
+    clip, lines = ConCLIPModel.from_pretrained(folder).eval(), report_of(tmp_path / "out", whole_rows=True)
+    for part, texts in (
+        ("plain", [row["caption"] for row in rows]),
+        ("negated", [row["true_negations"][0] for row in rows]),
+    ):
+        scores = np.array([plain_scores(clip, row["image"], texts) for row in rows]).T
+        true = np.array([[is_true(text, own) for own in objects] for text in texts])
+        assert true.diagonal().all()
+        line = lines["scenes-retrieval", "first image true", part]
+        assert line["values"][folder.name] == true[range(10), scores.argmax(axis=1)].mean()
+        assert line["chance"] == pytest.approx(true.mean()) and line["count"] == 10 and not line["headline"]

@@ -11,7 +11,9 @@ OBJECT = re.compile(
 
 def is_true(caption: str, scene: list[SceneObject]) -> bool:
     """Return whether a caption is true of the objects of a scene."""
-    caption = re.sub(r"^(there is|a picture of) ", "", caption)
+    caption = re.sub(r"^(there is|a picture( of)?) ", "", caption)
+    if alone := re.fullmatch(r"(?:with )?(?:no|without an?) ([\w ]+)", caption):
+        return not matching(alone.group(1), scene)
     caption = re.sub(r"not only (.*) but also", r"\1 and", caption)
     caption = re.sub(r"(clearly|no doubt|without doubt|also) ", "", caption)
     relation = re.search(r" (not )?(left of|right of|above|below) ", caption)
@@ -28,7 +30,9 @@ def is_true(caption: str, scene: list[SceneObject]) -> bool:
         return any(ahead(a, b) != bool(relation.group(1)) for a, b in pairs)
     first, joint, second = re.split(r" (and no|but no|with no|without|and|with) ", caption, maxsplit=1)
     absent = joint in ("and no", "but no", "with no", "without")
-    return bool(matching(first, scene)) and bool(matching(second, scene)) != absent
+    if absent:
+        return bool(matching(first, scene)) and not matching(second, scene)
+    return any(a is not b for a in matching(first, scene) for b in matching(second, scene))
 
 
 def matching(phrase: str, scene: list[SceneObject]) -> list[SceneObject]:

@@ -21,17 +21,18 @@ TEXT = Value("string")
 TEXTS = Sequence(TEXT)
 
 
-def evaluated(rows: list[dict], tmp_path, caption=TEXT, frozen=True) -> tuple[dict, dict, ConCLIPModel]:
+def evaluated(rows: list[dict], tmp_path, caption=TEXT, frozen=True, truth=None) -> tuple[dict, dict, ConCLIPModel]:
     """Return metrics and margins of a tiny model on rows, whose `image` is a colour, and the model."""
     rows = [{**row, "image": {"bytes": encoded(row["image"])}} for row in rows]
     features = {"image": Image(), "caption": caption, "negated_captions": TEXTS, "negation_kinds": TEXTS}
+    features |= dict.fromkeys(("objects", "true_negations", "true_negation_foils"), TEXTS)
     dataset = Dataset.from_list(rows, features=Features({name: features[name] for name in rows[0]}))
     model = tiny_model(seed=1)
     model.vision_model.requires_grad_(not frozen)
     model.visual_projection.requires_grad_(not frozen)
     assert model.image_encoder_is_frozen is frozen
     embedder = ImageEmbedder(tiny_processor().image_processor, Accelerator(), 4, 0, tmp_path)
-    evaluator = Evaluator(dataset, embedder, text_tokenizer(model, tiny_processor()))
+    evaluator = Evaluator(dataset, embedder, text_tokenizer(model, tiny_processor()), truth=truth)
     assert evaluator(model)[0] == evaluator(model)[0]
     return *evaluator(model), model
 
@@ -71,6 +72,36 @@ def test_equal_captions_of_two_images_are_one_right_and_one_wrong(tmp_path):
     red, blue = cosines(model, ["a cat"], ["red", "blue"])[0]
     expected = {"value": pytest.approx(2 / 3 if red > blue else 1 / 3), "count": 3, "ties": 0, "chance": 0.5}
     assert metrics["text-to-image recall@1"] == expected
+
+
+def test_the_first_image_is_right_if_the_text_is_true_of_it(tmp_path):
+    """Rows of 8 colours and a copy of the first; a caption is true of the colours that its row lists."""
+    lists = [["red", "blue"], ["green"], COLOURS, ["blue", "white", "black"], ["black", "red"], ["white"], COLOURS[4:]]
+    lists += [COLOURS[5:], ["red", "white"]]
+    things = ["cat", "dog", "car", "hat", "man", "ball", "sofa", "bird", "woman"]
+    rows = [
+        {"image": COLOURS[at % 8], "objects": [COLOURS[at % 8]], "caption": f"a {things[at]}"}
+        | {"true_negations": [f"no {things[-at]}"] * 2, "true_negation_foils": ["a tree", "a bus"]}
+        for at in range(9)
+    ]
+    known = {f"a {thing}": own for thing, own in zip(things, lists, strict=True)}
+    known |= {f"no {things[-at]}": [COLOURS[at % 8], "red"] for at in range(9)}
+
+    def truth(texts, objects):
+        return np.array([[colour in known[text] for [colour] in objects] for text in texts])
+
+    metrics, _, model = evaluated(rows, tmp_path, truth=truth)
+    for name, column in (("captions", "caption"), ("true negations", "true_negations")):
+        texts = [row[column] if column == "caption" else row[column][0] for row in rows]
+        firsts = cosines(model, texts, COLOURS).argmax(axis=1)
+        right = sum(COLOURS[first] in known[text] for first, text in zip(firsts, texts, strict=True))
+        # The copy of the red image is no second candidate.
+        chance = np.mean([len({*known[text]}) / 8 for text in texts])
+        assert 0 < right < 9
+        assert metrics[f"first image true, {name}"] == {
+            "value": pytest.approx(right / 9), "count": 9, "ties": 0, "chance": pytest.approx(chance)
+        }  # fmt: skip
+    assert list(evaluated(rows, tmp_path)[0]) == ["true negation accuracy", "text-to-image recall@1"]
 
 
 def test_captions_and_negated_captions_are_paired_by_index_or_each_with_each():
