@@ -24,6 +24,7 @@ from conclip.embedding.retrieval import (
 )
 from conclip.errors import UsageError, one_line
 from conclip.evaluation.items import Chunk, ItemImages, ItemReader, distinct_images
+from conclip.evaluation.probe import ProbeScorer, fit_probe_scorer
 from conclip.evaluation.scorers import EmbeddingScorer, MatchingScorer, cosines
 from conclip.evaluation.table import FIRST_WINS
 from conclip.evaluation.ties import BothTieRules, chances_of, first_of_equals
@@ -34,11 +35,12 @@ from conclip.metrics.pair_accuracy.pair_accuracy import PairAccuracy
 from conclip.models.cached_encoder import CachedEncoder
 from dataset_scripts.benchmarks.schema import Kind
 
-Scorer = EmbeddingScorer | MatchingScorer
+Scorer = EmbeddingScorer | MatchingScorer | ProbeScorer
 # Takes what is known of single items or queries, dicts that are ready for JSON.
 Record = Callable[[Iterable[dict]], None]
 
 KS = (1, 5, 10)
+CEILING = "ceiling (probe on the image embeddings)"
 # Kinds of benchmarks whose queries are compared with one pool; the others score each item alone.
 POOLED = (Kind.RETRIEVAL, Kind.CLASSES)
 
@@ -125,7 +127,12 @@ def score_items(reader: ItemReader, scorer: Scorer, record: Record | None = None
         result = accumulate(PairAccuracy, pair_columns, reader, scorer, record, **macro)
         return accuracy_scores("pair accuracy", result, reader)
     result = accumulate(ChoiceAccuracy, choice_columns, reader, scorer, record)
-    return accuracy_scores("accuracy", result, reader)
+    scores = accuracy_scores("accuracy", result, reader)
+    if benchmark.probe and isinstance(scorer, EmbeddingScorer):
+        probed = fit_probe_scorer(benchmark.probe, benchmark.title, scorer.encoder)
+        result = accumulate(ChoiceAccuracy, choice_columns, reader, probed, None)
+        scores += [replace(own, headline=False) for own in accuracy_scores(CEILING, result, reader)]
+    return scores
 
 
 def accumulate(

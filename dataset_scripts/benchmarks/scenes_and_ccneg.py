@@ -10,7 +10,7 @@ from pathlib import Path
 from conclip.data import pair_captions
 from conclip.errors import UsageError
 from dataset_scripts.benchmarks.files import dataset_rows, encoded_image, field, texts
-from dataset_scripts.benchmarks.scenes_choice import choices
+from dataset_scripts.benchmarks.scenes_choice import PROBE, choices
 from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 
 SCENES_SPLIT = "scenes, split test"
@@ -136,7 +136,7 @@ def read_ccneg_without_commas(data_dir: Path) -> Iterator[dict]:
 
 SCENES_PAIRS = _scenes("scenes-pairs", "Scenes, pairs", Kind.CAPTIONS, pairs)
 SCENES_TRUE_NEGATION = _scenes("scenes-true-negation", "Scenes, true negation", Kind.CAPTIONS, true_negations)
-SCENES_CHOICE = _scenes("scenes-choice", "Scenes, multiple choice", Kind.CAPTIONS, choices, sampled=True)
+SCENES_CHOICE = _scenes("scenes-choice", "Scenes, multiple choice", Kind.CAPTIONS, choices, sampled=True, probe=PROBE)
 SCENES_RETRIEVAL = _scenes("scenes-retrieval", "Scenes, retrieval", Kind.RETRIEVAL, retrieval, truth=scenes_truth)
 SCENES = (SCENES_PAIRS, SCENES_TRUE_NEGATION, SCENES_CHOICE, SCENES_RETRIEVAL)
 

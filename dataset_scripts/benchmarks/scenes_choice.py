@@ -14,7 +14,8 @@ from itertools import permutations
 from pathlib import Path
 
 from dataset_scripts.benchmarks.files import encoded_image, texts
-from dataset_scripts.benchmarks.schema import item
+from dataset_scripts.benchmarks.schema import Probe, item
+from dataset_scripts.scenes_truth import read_statement
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ TWO_POSITIVE = (Pattern((0, 1)), Pattern((0, 2)), Pattern((3,), (1,)), Pattern((
 TWO_HYBRID = (Pattern((0, 1)), Pattern((2,), (1,)), Pattern((3,), (1,)), Pattern((), (0,)))
 TWO_ABSENCE = (Pattern((0, 1)), Pattern((2,), (1,)), Pattern((), (0,)), Pattern((), (2,)))
 SETS = {2: (TWO_POSITIVE, TWO_HYBRID), 3: (TWO_ABSENCE,)}
+PROBE_ROWS = 4_000
 OPENINGS = ("", "there is ", "a picture of ")
 ABSENCES = ("no {}", "there is no {}", "a picture with no {}", "a picture without {}")
 
@@ -92,3 +94,26 @@ def write(rng: random.Random, pattern: Pattern, nouns: list[str]) -> str:
     )
     denial = form.format(article(absent[0]) if form.endswith("without {}") else absent[0])
     return rng.choice(OPENINGS) + f"{present[0]} {denial}" if present else denial
+
+
+def claims(statement: str) -> list[tuple[list[str], bool]]:
+    """Return the shape and colour of each object that a statement names, and whether it affirms it."""
+    read = read_statement(statement)
+    objects = [(own, True) for own in read.present] + ([(read.absent, False)] if read.absent else [])
+    return [([word for word in (own.shape, own.colour) if word], affirmed) for own, affirmed in objects]
+
+
+def labelled_images() -> Iterator[dict]:
+    """Yield the first `PROBE_ROWS` scenes of the training split with the shapes and colours that they show."""
+    from datasets import Image
+
+    from dataset_scripts.scenes import load_scenes
+
+    dataset = load_scenes("train").select_columns(["image", "objects"])
+    dataset = dataset.select(range(min(PROBE_ROWS, len(dataset)))).cast_column("image", Image(decode=False))
+    for index, row in enumerate(dataset):
+        labels = [word for described in row["objects"] for word in described.split()[1:3]]
+        yield item(index, [encoded_image(row, "image", "scenes, split train", index)], labels)
+
+
+PROBE = Probe(labelled_images, claims)

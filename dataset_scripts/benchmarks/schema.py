@@ -47,6 +47,21 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
+class Probe:
+    """
+    What a benchmark knows besides its items, so that image embeddings can be scored without a text encoder.
+
+    Args:
+        images: yields items to learn from, whose captions are the labels of the image.
+        claims: takes a caption of the benchmark and returns what it claims: the labels of an object, and whether the
+            image shows it.
+    """
+
+    images: Callable[[], Iterator[dict]]
+    claims: Callable[[str], list[tuple[list[str], bool]]]
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """
     A benchmark. To add one, write a module with its `Benchmark` and list it in `registry.py`.
@@ -68,6 +83,7 @@ class Benchmark:
             class -> prompts, whose embeddings are averaged.
         truth: for `Kind.RETRIEVAL`, if it is known: takes captions and ids of items and returns bool, (captions, ids),
             of which images each caption is true; then the first image that is found is scored by it too.
+        probe: for `Kind.CAPTIONS`, if there is one: then the share of items that the image embeddings allow is shown.
         first_wins: for `Kind.CAPTIONS`: whether the published score is that of an argmax, in which the first of equal
             scores wins. This score is then the headline; the score with ties as errors follows it.
     """
@@ -85,6 +101,7 @@ class Benchmark:
     min_count: int = 1
     classes: Callable[[Path], dict[str, list[list[str]]]] | None = None
     truth: Callable[[list[str], list[str]], Sequence] | None = None
+    probe: Probe | None = None
     first_wins: bool = False
 
 

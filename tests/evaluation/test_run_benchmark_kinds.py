@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,19 @@ import pytest
 import torch
 from benchmark_runs import evaluate_models, report_of, run, samples_of
 from PIL import Image
-from scene_captions import is_true
+from scene_captions import OBJECT, is_true
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from small_benchmarks import plain_scores, write_images
 from tiny import save_tiny, tiny_processor
 
+from conclip.evaluation.probe import PENALTY
 from conclip.evaluation.scoring import class_samples
 from dataset_scripts import scenes
 from dataset_scripts.benchmarks import imagenet
 from dataset_scripts.benchmarks.caption_orders import COCO_ORDER, SAME
-from dataset_scripts.scenes_drawing import SceneObject
+from dataset_scripts.benchmarks.scenes_and_ccneg import SCENES_CHOICE
+from dataset_scripts.scenes_drawing import COLOURS, SHAPES, SceneObject
 from modeling_conclip import ConCLIPModel
 
 WORDS = ["cat", "dog", "man", "woman", "child", "car", "table", "bird"]
@@ -293,6 +297,45 @@ def test_a_class_that_ties_is_not_predicted_right():
         ("2", "bare names", 2, 1, 3),
         ("3", "bare names", 1, 1, 1),
     ]
+
+
+def test_ceiling_of_the_multiple_choice_of_the_scenes(model, clip, tmp_path):
+    """Against scikit-learn's logistic regression on the model's own embeddings."""
+    options = ["--output_dir", str(tmp_path / "out"), "--embedding_cache_dir", str(tmp_path / "cache")]
+    assert run(["--model_name_or_path", str(model), "--benchmarks", "scenes-choice", *options]) == 0
+    lines = report_of(tmp_path / "out", whole_rows=True)
+
+    def embedded(rows):
+        inputs = tiny_processor()(images=[row["image"] for row in rows], return_tensors="pt")
+        with torch.no_grad():
+            return (
+                torch.nn.functional.normalize(clip.get_image_features(**inputs).pooler_output, dim=1).double().numpy()
+            )
+
+    train, test = list(scenes.load_scenes("train")), list(scenes.load_scenes("test"))
+    images, logits = embedded(train), {}
+    for word in (*SHAPES, *COLOURS):
+        shown = [any(word in described.split() for described in row["objects"]) for row in train]
+        probe = LogisticRegression(C=1 / (PENALTY * len(train)), tol=1e-9, max_iter=5000).fit(images, shown)
+        logits[word] = probe.decision_function(embedded(test))
+    correct = []
+    for question in SCENES_CHOICE.read(tmp_path, seed=0):
+        row, scores = int(question["id"]), []
+        for text in question["captions"]:
+            score = 0
+            for match in OBJECT.finditer(text):
+                words = [word for word in (match["colour"], match["shape"]) if word]
+                denied = re.search(rf"(no|without an?) {match.group()}$", text)
+                logit = np.mean([logits[word][row] for word in words])
+                score -= np.logaddexp(0, logit if denied else -logit)
+            scores.append(score)
+        correct.append((question["category"], int(np.argmax(scores)) == question["answer"]))
+    line = lines["scenes-choice", "ceiling (probe on the image embeddings)", ""]
+    assert line["values"]["tiny"] == np.mean([own for _, own in correct]) and 0 < line["values"]["tiny"] < 1
+    assert (line["count"], line["chance"], line["headline"]) == (10, 0.25, False)
+    for part in {category for category, _ in correct}:
+        own = lines["scenes-choice", "ceiling (probe on the image embeddings)", part]
+        assert own["values"]["tiny"] == np.mean([right for category, right in correct if category == part])
 
 
 def test_first_image_of_the_scenes(tmp_path):
