@@ -53,6 +53,7 @@ setup(
     # Model and dataset cards, prompts for language models, and the mark of typed packages.
     package_data={
         "": ["*.md", "*.tsv", "prompts/*.json", "py.typed"],
+        "conclip.negation.lexicon": ["*.txt"],
         **{f"conclip.metrics.{name}": ["requirements.txt"] for name in METRICS},
     },
     entry_points={"console_scripts": ["conclip = conclip.__main__:main"]},

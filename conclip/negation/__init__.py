@@ -15,6 +15,7 @@ _MODULES = {
     "AbsentNouns": "lexicon.absent",
     "LanguageModelGenerator": "llm.generator",
     **dict.fromkeys(("Query", "parse_query"), "query"),
+    **dict.fromkeys(("Statement", "StatementGenerator"), "statements"),
 }
 __all__ = list(_MODULES)
 

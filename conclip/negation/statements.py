@@ -1,0 +1,348 @@
+"""
+Statements for negation distillation: texts that affirm and deny, each with the query that its target is made of.
+
+    >>> generator = StatementGenerator(captions)
+    >>> generator(epoch=0, index=7)
+    Statement(text="There isn't a dog in the photo.", query=Query(wanted='', unwanted=('dog',)), kind='absence')
+"""
+
+import logging
+import random
+import re
+from bisect import bisect
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from conclip.errors import UsageError
+from conclip.negation.false_captions import false_captions
+from conclip.negation.lexicon.inflection import plural, singular
+from conclip.negation.lexicon.names import contradicts, some
+from conclip.negation.lexicon.nouns import read_nouns
+from conclip.negation.lexicon.query_words import BE, IMAGE
+from conclip.negation.plain_captions import plain_captions
+from conclip.negation.query import Query, is_verb, parse_query
+from conclip.negation.wording import Form, both, compose, form_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """
+    A text, and what its embedding should be made of.
+
+    Attributes:
+        text: what the student reads.
+        query: the wanted text ("" for none) and the unwanted things; nothing is unwanted in an affirmative text.
+        kind: one of `KINDS`.
+    """
+
+    text: str
+    query: Query
+    kind: str
+
+
+# "affirmative": a caption as it is. "absence": no X, or neither X nor Y. "hybrid": X but no Y. "caption_absence": a
+# caption and no X, where the caption may name X itself. "presence": X, or X and Y. "false_caption": a caption with a
+# verb, an attribute or a relation negated. Each with its share of the statements.
+SHARES = {
+    "affirmative": 0.18,
+    "absence": 0.22,
+    "hybrid": 0.22,
+    "caption_absence": 0.18,
+    "presence": 0.10,
+    "false_caption": 0.10,
+}
+KINDS = tuple(SHARES)
+
+NUM_NOUNS = 1_500
+# Captions on which the frequencies of nouns are counted, and captions that are parsed for false captions.
+COUNTED, PARSED = 50_000, 4_000
+# Pairs of things that "a dog and a cat" is said of: few, as each needs an embedding.
+PAIRS = 2_000
+# How often a caption is denied something that it names; two things are denied or wanted at once; a name is plural.
+OWN, TWO, MANY = 0.4, 0.15, 0.35
+# How often a second thing is one that captions name beside the first.
+BESIDE = 0.5
+# How often a thing is denied in the middle of a caption that can be parted.
+PARTED = 0.3
+_TRIES = 8
+
+_WORD = re.compile(r"[a-z]+")
+# What a text that negates has in it; `parse_query` decides.
+_NEGATIVE = re.compile(
+    r"(?i)\b(?:no|not|nobody|none|never|neither|nor|without|lack\w*|free|clear|devoid|empty|bare|void|absen\w+|missing"
+    r"|nowhere|minus|sans|exclud\w+|un\w+ by|rather|instead|cannot)\b|n['’]t\b|-free\b|(?<!\S)[-−]"
+)
+_END = re.compile(r"[\s.,;:!]+$")
+# "A man in a red hat | is riding a horse": where something fits between.
+_SUBJECT = re.compile(
+    r"^((?:an?|the|two|three|some|several) (?:[a-z]+ ){0,2}[a-z]+) ((?:is|are|was|were) [a-z].*)$", re.I | re.S
+)
+# Names that keep their capital inside a sentence.
+_NAMES = frozenset(
+    "I American Asian African European Chinese Japanese Indian Mexican British English French German Italian Spanish "
+    "Caucasian Hispanic Christmas Halloween Santa".split()
+)
+
+
+class StatementGenerator:
+    """
+    Compose statements, each made anew from its number.
+
+    Args:
+        captions: any captions; without, those of `plain_captions`. Captions that negate something themselves keep
+            their wording, and their target follows from `parse_query`. Blank ones are left out, with a warning.
+        nouns: what statements are about, commonest first; by default the visible things that the captions name, and
+            after them those of `nouns.tsv`, 1,500 together.
+        seed: of all random choices.
+        shares: kind -> its share; kinds that are not named have none. By default `SHARES`.
+
+    Raises:
+        UsageError: a caption that is no text, no caption that is not blank, too few nouns, or shares of no known kind.
+    """
+
+    def __init__(
+        self,
+        captions: Sequence[str] = (),
+        nouns: Sequence[str] | None = None,
+        seed: int = 42,
+        shares: Mapping[str, float] | None = None,
+    ):
+        self.seed = seed
+        self._kinds, self._shares = _read_shares(shares)
+        self.captions = list(captions) if len(captions) else plain_captions(seed=seed)
+        self._read_captions()
+        self._set_nouns(nouns)
+        rng = random.Random(seed)
+        self._pairs = self._choose_pairs(rng)
+        self._false = self._negate(rng) if "false_caption" in self._kinds else []
+
+    # --- What is prepared ---
+
+    def _read_captions(self) -> None:
+        """Check the captions, drop blank ones, and find those that negate something."""
+        kept, blank = [], 0
+        for number, caption in enumerate(self.captions):
+            if not isinstance(caption, str):
+                raise UsageError(f"caption {number} is {caption!r}; it has to be a text.")
+            if _WORD.search(caption.lower()):
+                kept.append(caption)
+            else:
+                blank += 1
+        if not kept:
+            raise UsageError(f"none of the {blank} captions has a word in it.")
+        if blank:
+            logger.warning("%d of %d captions have no word in them and were left out.", blank, len(self.captions))
+        self.captions = kept
+        found = ((number, parse_query(text)) for number, text in enumerate(kept) if _NEGATIVE.search(text))
+        self._negated = {number: query for number, query in found if query.unwanted}
+        if len(self._negated) == len(kept):
+            raise UsageError("every caption negates something; some have to be affirmative.")
+
+    def _set_nouns(self, nouns: Sequence[str] | None) -> None:
+        if nouns is None:
+            nouns = self._count_nouns()
+        self._things = list(dict.fromkeys(nouns))
+        if len(self._things) < 3:
+            raise UsageError(f"statements need three nouns or more; there are {len(self._things)}.")
+        self._at = {name: number for number, name in enumerate(self._things)}
+        self._of_word = {form: number for name, number in self._at.items() for form in (plural(name), name)}
+        self._weights = list(accumulate(1 / (number + 15) for number in range(len(self._things))))
+        self._forms = [(form_of(name, False), form_of(name, True)) for name in self._things]
+        beside: dict[int, dict[int, int]] = {}
+        for (one, other), count in read_nouns().pairs.items():
+            if one in self._at and other in self._at and not contradicts(one, other) and not contradicts(other, one):
+                first, second = self._at[one], self._at[other]
+                beside.setdefault(first, {})[second] = beside.setdefault(second, {})[first] = count
+        self._beside = {number: (list(counts), list(accumulate(counts.values()))) for number, counts in beside.items()}
+
+    def _count_nouns(self) -> list[str]:
+        every = max(1, len(self.captions) // COUNTED)
+        words = Counter(word for text in self.captions[::every] for word in _WORD.findall(text.lower()))
+        shipped = read_nouns()
+        visible = {name for name in shipped.visible | shipped.totals.keys() if name not in IMAGE}
+        counts: Counter[str] = Counter()
+        for word, count in words.items():
+            name = singular(word)
+            if name in visible:
+                counts[name] += count
+        for name, count in shipped.totals.items():
+            if name in visible:
+                counts[name] += count / 100
+        named = [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+        rest = sorted(visible - counts.keys())
+        random.Random(self.seed).shuffle(rest)
+        return list(dict.fromkeys([*named, "person", *rest]))[:NUM_NOUNS]
+
+    def _choose_pairs(self, rng: random.Random) -> list[tuple[int, int]]:
+        pairs: dict[tuple[int, int], None] = {}
+        for _ in range(PAIRS):
+            first = self._draw(rng)
+            pairs[first, self._draw_other(rng, first)] = None
+        return list(pairs)
+
+    def _negate(self, rng: random.Random) -> list[tuple[str, Query]]:
+        affirmative = [number for number in range(len(self.captions)) if number not in self._negated]
+        sample = sorted(rng.sample(affirmative, min(PARSED, len(affirmative))))
+        made = false_captions([self.captions[number] for number in sample], self.seed)
+        if not made:
+            raise UsageError("no caption has a verb, an attribute or a relation to negate; leave out false_caption.")
+        return made
+
+    # --- What it may be asked ---
+
+    def things(self) -> list[str]:
+        """Return the things that statements are about, singular and without article."""
+        return list(self._things)
+
+    def base_texts(self) -> list[str]:
+        """
+        Return every text that a query may hold, other than a single thing, each once and always in the same order:
+        captions, wanted things with their article, pairs of them, and the parts of negated and false captions.
+        """
+        parts = [some(name, False) for name in self._things]
+        parts += [self._both(pair) for pair in self._pairs]
+        for query in [*self._negated.values(), *(query for _, query in self._false)]:
+            parts += (query.wanted, *query.unwanted)
+        return list(dict.fromkeys(filter(None, (*self.captions, *parts))))
+
+    def __call__(self, epoch: int, index: int) -> Statement:
+        """Return statement `index` of an epoch; it depends on the seed and these two numbers alone."""
+        rng = random.Random((self.seed * 1_000_003 + epoch) * 1_000_000_007 + index)
+        kind = self._kinds[bisect(self._shares, rng.random() * self._shares[-1])]
+        return getattr(self, f"_{kind}")(rng)
+
+    # --- The kinds ---
+
+    def _affirmative(self, rng: random.Random) -> Statement:
+        while True:
+            number = int(rng.random() * len(self.captions))
+            if number not in self._negated:
+                caption = self.captions[number]
+                return Statement(caption, Query(caption), "affirmative")
+
+    def _absence(self, rng: random.Random) -> Statement:
+        first = self._draw(rng)
+        if rng.random() < TWO:
+            second = self._draw_other(rng, first)
+            text = compose(rng, "absence_of_two", self._forms[first][0], self._forms[second][0])
+            unwanted = (self._things[first], self._things[second])
+        else:
+            text, unwanted = compose(rng, "absence", self._form(rng, first)), (self._things[first],)
+        return Statement(_finish(rng, text), Query("", unwanted), "absence")
+
+    def _hybrid(self, rng: random.Random) -> Statement:
+        wanted, form, number = self._wanted(rng)
+        unwanted = self._draw_other(rng, number)
+        text = compose(rng, "hybrid", self._forms[unwanted][form.is_ == "are"], wanted=form)
+        return Statement(_finish(rng, text), Query(wanted, (self._things[unwanted],)), "hybrid")
+
+    def _presence(self, rng: random.Random) -> Statement:
+        wanted, form, _ = self._wanted(rng, 0.5)
+        return Statement(_finish(rng, compose(rng, "presence", wanted=form)), Query(wanted), "presence")
+
+    def _caption_absence(self, rng: random.Random) -> Statement:
+        number = int(rng.random() * len(self.captions))
+        caption = self.captions[number]
+        if number in self._negated:
+            return Statement(caption, self._negated[number], "caption_absence")
+        own = {self._of_word[word] for word in _WORD.findall(caption.lower()) if word in self._of_word}
+        own = sorted(own)
+        if own and rng.random() < OWN:
+            denied = own[int(rng.random() * len(own))]
+        else:
+            denied = self._draw_absent(rng, own)
+        form, plain = self._form(rng, denied), _END.sub("", caption)
+        parted = _SUBJECT.match(plain) if rng.random() < PARTED else None
+        rule = "caption_parted" if parted else "caption_sentence" if _is_sentence(plain) else "caption_phrase"
+        parts = (plain, _continued(plain), *(parted.groups() if parted else ("", "")))
+        text = compose(rng, rule, form, caption=parts)
+        return Statement(_finish(rng, text), Query(caption, (self._things[denied],)), "caption_absence")
+
+    def _false_caption(self, rng: random.Random) -> Statement:
+        text, query = self._false[int(rng.random() * len(self._false))]
+        return Statement(text, query, "false_caption")
+
+    # --- Things ---
+
+    def _draw(self, rng: random.Random) -> int:
+        return bisect(self._weights, rng.random() * self._weights[-1])
+
+    def _draw_other(self, rng: random.Random, first: int) -> int:
+        """Return a thing that is another one, half of the time one that captions name beside it."""
+        name = self._things[first]
+        for _ in range(_TRIES):
+            other = self._draw_beside(rng, first)
+            if other != first and not contradicts(name, self._things[other]):
+                return other
+        return (first + 1) % len(self._things)
+
+    def _draw_beside(self, rng: random.Random, first: int) -> int:
+        if first in self._beside and rng.random() < BESIDE:
+            others, weights = self._beside[first]
+            return others[bisect(weights, rng.random() * weights[-1])]
+        return self._draw(rng)
+
+    def _draw_absent(self, rng: random.Random, own: Sequence[int]) -> int:
+        """Return a thing that a caption which names `own` does not name, nor imply."""
+        for _ in range(_TRIES):
+            thing = self._draw_beside(rng, own[int(rng.random() * len(own))]) if own else self._draw(rng)
+            name = self._things[thing]
+            if thing not in own and not any(contradicts(self._things[number], name) for number in own):
+                return thing
+        return self._draw(rng)
+
+    def _form(self, rng: random.Random, number: int) -> Form:
+        return self._forms[number][rng.random() < MANY]
+
+    def _wanted(self, rng: random.Random, share_of_two: float = TWO) -> tuple[str, Form, int]:
+        """Return a wanted text, its forms, and the number of its first thing."""
+        if rng.random() < share_of_two:
+            first, second = self._pairs[int(rng.random() * len(self._pairs))]
+            return self._both((first, second)), both(self._forms[first][0], self._forms[second][0]), first
+        number = self._draw(rng)
+        return self._forms[number][0].some, self._form(rng, number), number
+
+    def _both(self, pair: tuple[int, int]) -> str:
+        first, second = pair
+        return f"{self._forms[first][0].some} and {self._forms[second][0].some}"
+
+
+def _read_shares(shares: Mapping[str, float] | None) -> tuple[list[str], list[float]]:
+    """Return the kinds that have a share, and the running sums of these."""
+    shares = SHARES if shares is None else shares
+    for kind, share in shares.items():
+        if kind not in KINDS:
+            raise UsageError(f"shares names the kind {kind!r}; known are {', '.join(KINDS)}.")
+        if not share >= 0:
+            raise UsageError(f"the share of {kind} is {share!r}; it has to be 0 or more.")
+    kinds = [kind for kind in KINDS if shares.get(kind, 0) > 0]
+    if not kinds:
+        raise UsageError("all shares are 0; one kind of statement has to have a share.")
+    return kinds, list(accumulate(shares[kind] for kind in kinds))
+
+
+def _continued(caption: str) -> str:
+    """Return a caption as it stands inside a sentence: its first word without capital, unless that is a name."""
+    first = caption.split(None, 1)[0]
+    if first in _NAMES or first.removesuffix("s") in _NAMES or first[1:] != first[1:].lower():
+        return caption
+    return caption[0].lower() + caption[1:]
+
+
+def _is_sentence(caption: str) -> bool:
+    """Return whether a caption seems to have a finite verb: "a dog runs", and not "a dog running"."""
+    words = caption.lower().split()
+    return any(word in BE or word.endswith("s") and is_verb(word) for word in words[1:])
+
+
+def _finish(rng: random.Random, text: str) -> str:
+    """Give the text a capital and a full stop, or not."""
+    if rng.random() < 0.5:
+        text = text[0].upper() + text[1:]
+    if rng.random() < 0.6 and " -" not in text:
+        text += "."
+    return text

@@ -1,0 +1,181 @@
+"""Statements: deterministic, correct English, in new wordings, each with the query that it asks."""
+
+import logging
+import math
+import pickle
+import random
+import re
+from collections import Counter
+
+import pytest
+
+from conclip.errors import UsageError
+from conclip.negation.lexicon.wordings import HELD_OUT
+from conclip.negation.plain_captions import plain_captions
+from conclip.negation.query import Query, parse_query
+from conclip.negation.statements import KINDS, OWN, SHARES, Statement, StatementGenerator
+from conclip.negation.wording import both, compose, form_of
+
+CAPTIONS = [*plain_captions(400), "A man with no shirt is climbing a rock .", "the boys 's dog runs"]
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return StatementGenerator(CAPTIONS)
+
+
+@pytest.fixture(scope="module")
+def drawn(generator):
+    return [generator(0, index) for index in range(20_000)]
+
+
+def test_a_statement_depends_on_its_numbers_alone(generator, drawn):
+    again = StatementGenerator(list(CAPTIONS))
+    for index in random.Random(0).sample(range(20_000), 200):
+        assert again(0, index) == drawn[index]
+    assert [again(1, index) for index in range(50)] != drawn[:50]
+    other = StatementGenerator(CAPTIONS, seed=1)
+    assert [other(0, index) for index in range(50)] != drawn[:50]
+
+
+def test_shares(drawn):
+    counts = Counter(statement.kind for statement in drawn)
+    assert set(counts) == set(KINDS)
+    for kind, share in SHARES.items():
+        # Four standard deviations of a binomial count.
+        assert abs(counts[kind] / len(drawn) - share) < 4 * math.sqrt(share * (1 - share) / len(drawn))
+    only = StatementGenerator(CAPTIONS, shares={"absence": 3, "hybrid": 1})
+    counts = Counter(only(0, index).kind for index in range(2_000))
+    assert set(counts) == {"absence", "hybrid"} and abs(counts["absence"] / 2_000 - 0.75) < 0.04
+
+
+def test_wordings_are_many(drawn):
+    def without_things(statement):
+        text = statement.text.lower().rstrip(".")
+        for number, name in enumerate((*statement.query.unwanted, *statement.query.wanted.split(" and "))):
+            text = re.sub(rf"\b(?:an? )?{re.escape(name.removeprefix('a '))}(?:s|es)?\b", f"<{number}>", text)
+        return text
+
+    wordings = {kind: set() for kind in KINDS}
+    for statement in drawn:
+        wordings[statement.kind].add(without_things(statement))
+    assert len(wordings["absence"]) > 300 and len(wordings["hybrid"]) > 1_000
+    assert len(wordings["presence"]) > 100
+
+
+def test_no_composed_text_has_a_held_out_form(drawn):
+    held_out = re.compile("|".join(HELD_OUT), re.IGNORECASE)
+    for text in (
+        "This image features a ramp and a bench.",
+        "A helmet is not present in this image.",
+        "A ramp is present in this image, but there is no slope.",
+        "No ramp is included in this image.",
+        "This image features a slope, but no fire hydrant is present.",
+    ):
+        assert held_out.search(text)
+    assert not [s.text for s in drawn if s.kind not in ("affirmative", "false_caption") and held_out.search(s.text)]
+
+
+@pytest.mark.parametrize(
+    ("name", "some", "plural", "denied", "denied_plural"),
+    [
+        ("dog", "a dog", "dogs", "a dog", "any dogs"),
+        ("umbrella", "an umbrella", "umbrellas", "an umbrella", "any umbrellas"),
+        ("uniform", "a uniform", "uniforms", "a uniform", "any uniforms"),
+        ("snow", "snow", "snow", "any snow", "any snow"),
+        ("person", "a person", "people", "a person", "any people"),
+        ("woman", "a woman", "women", "a woman", "any women"),
+        ("jeans", "jeans", "jeans", "any jeans", "any jeans"),
+        ("ocean", "the ocean", "the ocean", "the ocean", "the ocean"),
+        ("tennis ball", "a tennis ball", "tennis balls", "a tennis ball", "any tennis balls"),
+        ("knife", "a knife", "knives", "a knife", "any knives"),
+    ],
+)
+def test_forms(name, some, plural, denied, denied_plural):
+    one, many = form_of(name, False), form_of(name, True)
+    assert (one.some, many.some, one.any, many.any) == (some, plural, denied, denied_plural)
+    for form in (one, many):
+        assert form.is_ == ("are" if form.some in (plural,) and plural not in ("snow", "the ocean") else "is")
+
+
+def test_no_article_before_a_plural_or_a_mass_noun():
+    rng = random.Random(0)
+    for _ in range(2_000):
+        text = compose(rng, "absence", form_of("snow", False))
+        assert not re.search(r"\b(?:a|an|one|single) snow\b|snows|snow are|snow aren't", text), text
+        text = compose(rng, "absence", form_of("owl", True))
+        assert not re.search(r"\b(?:a|an) owls\b|owls (?:is|isn't|does|appears)\b|\ba owl", text), text
+        text = compose(rng, "hybrid", form_of("cat", False), wanted=both(form_of("owl", False), form_of("snow", True)))
+        assert "there are an owl" not in text and not re.search(r"  | [.,;]|[.,;]{2}", text), text
+
+
+def test_people_are_denied_by_nobody():
+    rng = random.Random(0)
+    texts = [compose(rng, "absence", form_of("person", False)) for _ in range(500)]
+    assert sum(bool(re.search("nobody|no one|anyone|anybody", text)) for text in texts) > 50
+    assert not any("nobody" in compose(rng, "absence", form_of("dog", False)) for _ in range(500))
+
+
+def test_how_often_a_caption_is_denied_what_it_names(generator, drawn):
+    denied = [s for s in drawn if s.kind == "caption_absence" and s.query.wanted in CAPTIONS]
+    own = [s for s in denied if re.search(rf"\b{s.query.unwanted[0]}(?:s|es)?\b|people|men", s.query.wanted.lower())]
+    assert abs(len(own) / len(denied) - OWN) < 0.06
+
+
+def test_base_texts_and_things_hold_all_that_queries_need(generator, drawn):
+    texts, things = generator.base_texts(), generator.things()
+    assert len(texts) == len(set(texts)) and texts == StatementGenerator(CAPTIONS).base_texts()
+    known, single = set(texts), set(things)
+    for statement in drawn[:5_000]:
+        assert not statement.query.wanted or statement.query.wanted in known, statement
+        assert all(phrase in single or phrase in known for phrase in statement.query.unwanted), statement
+
+
+def test_affirmative_statements_are_captions(drawn):
+    for statement in drawn:
+        if statement.kind == "affirmative":
+            assert statement.text in CAPTIONS and statement.query == Query(statement.text)
+        assert bool(statement.query.unwanted) == (statement.kind not in ("affirmative", "presence"))
+
+
+def test_a_caption_that_negates_keeps_its_wording(drawn):
+    found = {s for s in drawn if "no shirt is climbing" in s.text}
+    assert found == {
+        Statement(CAPTIONS[-2], Query("A man is climbing a rock", ("shirt",)), "caption_absence"),
+    }
+
+
+def test_it_travels_to_other_processes(generator, drawn):
+    again = pickle.loads(pickle.dumps(generator))
+    assert [again(0, index) for index in range(100)] == drawn[:100]
+
+
+def test_captions_are_composed_where_none_are_given():
+    shares = {kind: share for kind, share in SHARES.items() if kind != "false_caption"}
+    generator = StatementGenerator(shares=shares)
+    assert len(generator.captions) == len(set(generator.captions)) >= 3_000
+    assert not any(parse_query(caption).unwanted for caption in generator.captions)
+    assert {generator(0, index).kind for index in range(200)} == set(shares)
+    assert len(generator.things()) == 1_500
+
+
+def test_odd_captions(caplog):
+    shares = {"caption_absence": 1, "affirmative": 1}
+    with pytest.raises(UsageError, match="caption 1 is None; it has to be a text"):
+        StatementGenerator(["a dog", None], shares=shares)
+    with pytest.raises(UsageError, match="none of the 2 captions has a word"):
+        StatementGenerator(["  ", "..."], shares=shares)
+    with pytest.raises(UsageError, match="every caption negates something"):
+        StatementGenerator(["a street without cars"], shares=shares)
+    with pytest.raises(UsageError, match="three nouns or more; there are 2"):
+        StatementGenerator(["a dog"], nouns=["dog", "cat"], shares=shares)
+    with pytest.raises(UsageError, match="'absense'; known are affirmative, absence"):
+        StatementGenerator(["a dog"], shares={"absense": 1})
+    with pytest.raises(UsageError, match="share of hybrid is -1; it has to be 0 or more"):
+        StatementGenerator(["a dog"], shares={"hybrid": -1})
+    with pytest.raises(UsageError, match="all shares are 0"):
+        StatementGenerator(["a dog"], shares={})
+    with caplog.at_level(logging.WARNING):
+        generator = StatementGenerator(["", "a dog runs", " \n", "?"], shares=shares)
+    assert "3 of 4 captions have no word in them and were left out." in caplog.text
+    assert {generator(0, index).query.wanted for index in range(50)} == {"a dog runs"}
