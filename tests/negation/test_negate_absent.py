@@ -9,8 +9,8 @@ from conclip.negation.lexicon import absent as module
 from conclip.negation.lexicon.absent import AbsentNouns, count_names, count_pairs
 
 NAMES = [
-    "dog", "man", "person", "boy", "child", "bicycle", "ball", "tennis ball", "umbrella", "flower", "surfboard",
-    "jacket", "woman", "car", "cat", "pool", "horse", "snow", "bus", "bench",
+    "dog", "man", "person", "boy", "child", "bicycle", "ball", "soccer ball", "umbrella", "flower", "kayak",
+    "jacket", "woman", "car", "cat", "pool", "horse", "snow", "bus", "bench", "kite", "pizza",
 ]  # fmt: skip
 
 
@@ -20,8 +20,10 @@ def flat(names=NAMES):
     return AbsentNouns(names, np.full(size, 100), np.full((size, size), 5) * (1 - np.eye(size, dtype=int)))
 
 
-def ever_drawn(captions, labels=(), nouns=(), names=NAMES, draws=60):
+def ever_drawn(captions, labels=(), nouns=("bench",), names=NAMES, draws=60):
+    """Names drawn where all go together equally well: what decides is what the captions say."""
     absent = flat(names)
+    absent.lift[:], absent.together[:] = 2, True
     return {name for row in range(draws) for name in absent.sample(nouns, captions, labels, 0, row)}
 
 
@@ -50,66 +52,98 @@ def test_counting_forgets_the_rare_when_there_are_too_many(monkeypatch):
         ("a kid on a swing", {"child", "boy", "person"}),
         ("A MAN walks", {"man", "person"}),
         ("some bikes", {"bicycle"}),
-        ("tennis balls", {"ball", "tennis ball"}),
-        ("a ball", {"ball", "tennis ball"}),
-        ("surfing at dusk", {"surfboard"}),
-        ("a snowy street", {"snow"}),
+        ("tennis balls", {"ball", "soccer ball"}),
+        ("a ball", {"ball", "soccer ball"}),
+        ("kayaking at dusk", {"kayak"}),
+        ("a snowy street", {"snow", "car", "bicycle"}),
         ("the bus", {"bus"}),
         ("a vehicle", {"bus", "car"}),
         ("people", {"person", "man", "woman", "boy", "child"}),
         ("he smiles", {"man", "boy", "person"}),
-        ("a sweater", {"jacket"}),
         # What goes with the scene and is seldom named.
-        ("a mountain for skiing", {"jacket"}),
+        ("an airport", {"bus", "car"}),
+        ("a mountain", {"snow"}),
+        ("something in its mouth", {"ball"}),
+        ("food", {"pizza"}),
+        # Clothes are there as often as not, whatever the caption says.
+        ("a cloud", {"jacket"}),
     ],
 )
 def test_nothing_that_is_said_is_absent(said, never):
     drawn = ever_drawn(["an umbrella", said, "a flower"])
     assert not drawn & (never | {"umbrella", "flower"})
-    assert len(drawn) >= 6
+    assert len(drawn) >= 5
     assert not ever_drawn(["an umbrella"], labels=[said]) & never
 
 
 def test_what_is_not_said_can_be_absent():
-    captions = ["a dog with its ball"] * 3
-    drawn = ever_drawn(captions)
-    assert drawn <= set(NAMES) - {"dog", "ball", "tennis ball"} and len(drawn) > 8
-    # The dog may well be a he.
-    assert "man" in ever_drawn(["a dog and his ball"] * 3)
+    drawn = ever_drawn(["a flower beside a bench"] * 3)
+    assert drawn == {
+        "dog",
+        "bicycle",
+        "ball",
+        "soccer ball",
+        "umbrella",
+        "kayak",
+        "car",
+        "cat",
+        "pool",
+        "snow",
+        "bus",
+        "kite",
+    }
 
 
 @pytest.mark.parametrize(
-    ("caption", "never"),
+    ("captions", "nouns", "people"),
     [
-        ("a pizza in an oven", {"table", "plate", "stove"}),
-        ("a toilet in a bathroom", {"sink", "mirror"}),
-        ("a laptop in an office", {"desk", "chair", "table", "book"}),
-        ("a skateboard on a ramp", {"skate park"}),
-        ("a motorcycle at the corner", {"street", "road"}),
-        ("a couch in the living room", {"chair", "television"}),
+        # Who drives or throws is there, named or not; so may be anybody where nothing is said of animals or people.
+        (["a bench"] * 3, ["bench"], set()),
+        (["a truck"] * 3, ["truck"], set()),
+        (["a cow"] * 3, ["cow"], {"man", "woman", "person", "boy", "child"}),
+        (["a dog catches a ball"] * 3, ["dog"], set()),
+        (["a dog runs", "a dog on a leash", "a brown dog"], ["dog"], set()),
+        # One caption says little of people; three say the same.
+        (["a woman runs"], ["woman"], set()),
+        (["a woman runs", "a woman", "a lady runs"], ["woman"], {"man", "boy", "child"}),
+        (["a woman runs", "a woman", "a person runs"], ["woman"], set()),
+        (["a woman runs", "a woman", "a woman in a crowd"], ["woman"], set()),
+        (["two women run", "women", "women run"], ["woman"], set()),
+        # Where a girl is, her mother may be, and "child" may mean her.
+        (["a girl", "a girl", "a girl"], ["girl"], set()),
     ],
 )
-def test_what_is_there_without_being_named_is_not_absent(caption, never):
-    names = ["table", "plate", "stove", "sink", "mirror", "desk", "chair", "book", "skate park", "street", "road"]
-    names += ["television", "kite", "zebra", "umbrella"]
-    drawn = ever_drawn([caption], names=names)
-    assert not drawn & never and len(drawn) >= 3
+def test_people_are_absent_where_nothing_hints_at_them(captions, nouns, people):
+    everybody = {"man", "woman", "person", "boy", "child"}
+    assert ever_drawn(captions, nouns=nouns, names=[*NAMES, "girl", "cow", "truck"]) & everybody == people
 
 
-def test_one_caption_says_little_of_people():
-    people_and_clothes = {"man", "person", "boy", "child", "woman", "jacket"}
-    assert not ever_drawn(["a woman runs"]) & people_and_clothes
-    assert {"man", "boy", "jacket"} <= ever_drawn(["a woman runs", "a woman", "a lady runs"], nouns=["woman"])
-    assert people_and_clothes - {"jacket"} <= ever_drawn(["a dog runs"])
+def test_animals_are_absent_beside_animals():
+    names = [*NAMES, "zebra", "elephant", "cow", "sheep", "field"]
+    assert {"zebra", "sheep"} <= ever_drawn(["an elephant"] * 3, nouns=["elephant"], names=names)
+    drawn = ever_drawn(["a field"] * 3, nouns=["field"], names=names)
+    assert {"sheep", "cow", "horse"} <= drawn and not drawn & {"zebra", "elephant"}
+    assert not ever_drawn(["a car"] * 3, nouns=["car"], names=names) & {"zebra", "elephant", "sheep", "cow", "horse"}
 
 
 def test_what_seldom_comes_together_is_not_drawn():
-    captions = ["a bench"] * 3
-    drawn = {name for row in range(60) for name in flat().sample(["bench"], captions, [], 0, row)}
-    assert {"man", "woman", "dog", "jacket"} <= drawn and not drawn & {"bench", "pool", "surfboard"}
-    # Nothing is known of a "widget": the commonest names.
-    names = [*NAMES, "widget"]
-    assert set(ever_drawn(["a widget"] * 3, nouns=["widget"], names=names)) <= set(NAMES)
+    names = [*NAMES, "beach", "sand", "shore", "wave", "ocean", "boat", "canoe", "frisbee"]
+    drawn = {name for row in range(60) for name in flat(names).sample(["sand"], ["sand"] * 3, [], 0, row)}
+    assert drawn == {"dog", "boat", "ball"}
+
+
+@pytest.mark.parametrize(
+    ("nouns", "expected"),
+    [
+        ([], {"dog", "cat"}),
+        (["widget"], {"dog", "cat"}),
+        (["blender"], {"dog", "cat"}),
+    ],
+)
+def test_where_nothing_goes_with_the_nouns_what_may_be_anywhere_is_drawn(nouns, expected):
+    absent = flat([*NAMES, "widget", "blender"])
+    absent.lift[:], absent.together[:] = 0.1, False
+    assert {name for row in range(60) for name in absent.sample(nouns, ["so"] * 3, [], 0, row)} == expected
 
 
 def test_lifts_are_those_of_a_loop():
@@ -123,8 +157,8 @@ def test_lifts_are_those_of_a_loop():
 
 def test_smoothed_lifts_keep_the_likeness_of_names():
     names, together, lift = module._compare_shipped()
-    assert lift[names["oven"], names["pizza"]] > 1 > lift[names["oven"], names["beach"]]
-    assert lift[names["snowboard"], names["mountain"]] > 1 > lift[names["snowboard"], names["table"]]
+    assert lift[names["table"], names["pizza"]] > 1 > lift[names["table"], names["beach"]]
+    assert lift[names["surfboard"], names["beach"]] > 1 > lift[names["surfboard"], names["table"]]
     assert np.array_equal(together, together.T) and together[names["dog"], names["leash"]]
 
 
@@ -134,8 +168,8 @@ def test_few_captions_are_filled_up_with_the_shipped_counts():
     missing = (5_000 - 2) / 100_000
     assert absent.totals[absent.names.index("cat")] == pytest.approx(1 + missing * module.read_nouns().totals["cat"])
     assert absent.totals[absent.names.index("gizmo")] == 1
-    drawn = {name for row in range(40) for name in absent.sample(["oven"], ["an oven"] * 3, [], 0, row)}
-    assert len(drawn) >= 5 and not drawn & {"oven", "gizmo", "snow", "surfboard"}
+    drawn = {name for row in range(40) for name in absent.sample(["sand"], ["sand"] * 3, [], 0, row)}
+    assert len(drawn) >= 3 and not drawn & {"sand", "gizmo", "snow", "pizza"}
     enough = AbsentNouns.count(lambda: lists * 2_500)
     assert enough.names == ["cat", "dog", "gizmo"]
 
@@ -151,11 +185,12 @@ def test_draw_depends_on_seed_and_row_alone():
 
 def test_fit_makes_the_drawn_as_frequent_as_the_named():
     """A common noun is seldom absent: drawn in proportion to its frequency it would come too rarely."""
-    names = ["dog", "umbrella", "flower", "car", "bench", "lamp"]
-    shares = np.array([0.45, 0.2, 0.15, 0.1, 0.06, 0.04])
+    names = ["dog", "umbrella", "bed", "car", "bench", "couch"]
+    shares = np.array([0.38, 0.2, 0.15, 0.12, 0.08, 0.07])
     rows = [[name] for name in np.random.default_rng(0).choice(names, 4_000, p=shares).tolist()]
     totals = np.array([count for _, count in sorted(count_names(rows), key=lambda item: names.index(item[0]))])
     absent = AbsentNouns(names, totals, count_pairs(rows, names))
+    absent.lift[:], absent.together[:] = 2, True
 
     def distance():
         drawn = (absent.sample(row, [" ".join(row)] * 3, [], 0, n) for n, row in enumerate(rows))
@@ -165,7 +200,7 @@ def test_fit_makes_the_drawn_as_frequent_as_the_named():
 
     before = distance()
     absent.fit((row, [" ".join(row)] * 3, []) for row in rows)
-    assert before > 0.12
+    assert before > 0.08
     assert distance() < 0.03
 
 

@@ -48,7 +48,7 @@ def test_only_things_that_one_can_see_are_named(caption, named):
 @pytest.mark.parametrize(
     ("caption", "wrong"),
     [
-        ("A man walks on a field where there are some cows .", "any cows"),
+        ("A man walks on a field where there are some cows .", "are any cows"),
         ("A plane flies by next to some power lines", "any power"),
         ("Two boys wrestle in the grass .", "wrestle that is"),
         (
@@ -79,6 +79,26 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("a man is kissing a woman .", "a woman is kissing a man"),
         ("A man holding an oven door open while he looks in it.", "oven open"),
         ("A long haired , bearded young skateboarder does a stunt on a skateboarding surface .", "young haired"),
+        ("A person jumps high in the air holding onto their bicycle .", "holding and"),
+        ("the dog is jumping on to the couch", "jumping on and"),
+        ("A person in black sits on a park bench.", "sits and no"),
+        ("A boy smiling and eating some food on a plate.", "eating some food, but no boy"),
+        ("A green fire hydrant next to field of colorful flowers.", "green fire,"),
+        ("A baby brown bear standing on top of a rock.", "not baby"),
+        ("A street sign with flags and a high rise building in the background.", "rise building,"),
+        ("A person skiing down a snowy hill alone.", "snowy alone"),
+        ("A bowl of food that looks like worms and some greens.", "any greens"),
+        ("Spectators enjoying a show of two persons on four-wheelers.", "wheelers, but"),
+        ("An adult and two baby elephants standing near a fence.", "adult and no"),
+        ("A lot of sheep all in on grassy area.", "there is a sheep"),
+        ("Two dogs nussle one another in the grass near a lake .", "in the grass and no"),
+        ("Man in a black suit looking at a woman in a black dress .", "but not in a"),
+        ("A kitchen with a teapot on the stove and books on a shelf.", "no teapot on the"),
+        ("Two policemen are talking to a man who is holding a bottle .", "bottle who"),
+        ("A dog that looks like Lassie walking in the fields .", "fields that"),
+        ("A man on a cellphone sticking his finger in his ear.", "on a man"),
+        ("A young boy with a necklace on in the water .", "water on in"),
+        ("Two girls sit along a lake while a man in the background fishes", "fishes sit"),
     ],
 )
 def test_what_was_bad_is_not_made(caption, wrong):
@@ -94,7 +114,7 @@ def test_an_open_quotation_is_rejected():
 
 def test_the_list_names_what_one_can_see():
     nouns = read_nouns()
-    assert 3_000 < len(nouns.visible) < 6_000 and 250 < len(nouns.absent) < 400
+    assert 3_000 < len(nouns.visible) < 6_000 and 60 < len(nouns.absent) < 100
     assert nouns.absent <= nouns.visible and nouns.absent <= nouns.totals.keys()
     assert all(re.fullmatch("[a-z]+(?: [a-z]+)?", name) for name in nouns.visible)
     assert all(one < other and 0 < count for (one, other), count in nouns.pairs.items())

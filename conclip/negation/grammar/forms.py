@@ -30,7 +30,7 @@ def _is_under(parsed: Parsed, token, above: int) -> bool:
     """Return whether a determiner belongs to an object or a place of `above` itself, and to no clause below it."""
     while token.head != above:
         token = parsed.tokens[token.head]
-        if token.dep not in ("dobj", "pobj", "prep", "conj"):
+        if token.dep not in ("dobj", "pobj", "prep"):
             return False
     return True
 
@@ -229,7 +229,7 @@ def _with(parsed: Parsed, pair: Pair) -> list[Form]:
     low = first.text.lower()
     if tokens[noun].lemma in ("lot", "lots", "number", "bunch", "couple"):
         return []
-    if low in _NEVER_NEGATED:
+    if low in _NEVER_NEGATED or _joins_below(parsed, noun):
         return []
     counted = first.dep == "nummod" or low in words.QUANTIFIERS
     found = []
@@ -244,6 +244,15 @@ def _with(parsed: Parsed, pair: Pair) -> list[Form]:
     return found
 
 
+def _joins_below(parsed: Parsed, noun: int) -> bool:
+    """Return whether "and" joins what is below the noun: "a teapot on the stove and books" may be two things."""
+    own = {noun}
+    while (noun := parsed.kid(noun, "conj")) >= 0:
+        own.add(noun)
+    inside = parsed.tokens[parsed.tokens[min(own)].left : parsed.tokens[min(own)].right + 1]
+    return any(token.dep == "cc" and token.head not in own for token in inside)
+
+
 def _noun_preposition(parsed: Parsed, pair: Pair) -> list[Form]:
     start = pair.span[0]
     found = [("not-preposition", [(start, start, "not ")])]
@@ -255,6 +264,11 @@ def _noun_preposition(parsed: Parsed, pair: Pair) -> list[Form]:
 
 def _verb_preposition(parsed: Parsed, pair: Pair) -> list[Form]:
     start = pair.span[0]
+    # "(A man looks at a woman) in a dress": who wears it, the parse does not tell.
+    noun = parsed.kid(pair.token, "pobj")
+    before = parsed.tokens[parsed.tokens[pair.token].left - 1]
+    if before.tag[:2] == "NN" and noun >= 0 and parsed.tokens[noun].lemma in words.CLOTHES | words.WORN:
+        return []
     # "(The surfer) wearing a suit, but not on a surfboard, is …" asks for marks on both sides.
     after = parsed.tokens[parsed.tokens[pair.token].right + 1 :]
     if after and after[0].tag in ("VBZ", "VBP", "VBD", "MD"):
@@ -278,7 +292,8 @@ def adjective_forms(parsed: Parsed, pair: Pair, word: str = "") -> list[Form]:
     following = [k for k in parsed.children[noun.i] if k > noun.i and tokens[k].dep != "punct"]
     if any(tokens[k].dep in ("conj", "cc") or tokens[k].text.lower() == "of" for k in following):
         return []
-    if noun.i + 1 < len(tokens) and tokens[noun.i + 1].dep == "cc":
+    # "(Skiing down a snowy hill) alone": what follows belongs to another word.
+    if noun.i + 1 < len(tokens) and (tokens[noun.i + 1].dep == "cc" or tokens[noun.i + 1].tag[:2] in ("RB", "JJ")):
         return []
     phrase = phrase[0].lower() + phrase[1:]
     first = tokens[noun.left]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from conclip.negation.grammar.parsing import Pair, Parsed, is_miscounted, is_thing
 from conclip.negation.grammar.text import comma, fit_case, split_end, tidy
 from conclip.negation.lexicon import words
-from conclip.negation.lexicon.inflection import article, is_mass, is_person
+from conclip.negation.lexicon.inflection import article, is_mass, is_person, plural
 from conclip.negation.lexicon.names import (
     any_of,
     contradicts,
@@ -81,7 +81,7 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
             return None
     if not remaining or remaining[-1].tag in _DANGLING or not _is_complete_without(remaining, name):
         return None
-    if not _is_sure(parsed, remaining):
+    if not _is_sure(parsed, remaining) or not _ends_well(parsed, remaining[-1]):
         return None
     if (
         remaining[-1].text.lower() in words.PRONOUNS
@@ -99,9 +99,18 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
     # "A dog running and no ball" halts; "a dog running, but there is no ball" does not.
     ends_in_verb = remaining[-1].tag in ("VBG", "VBN", "RB", "RP") or remaining[-1].text.endswith("ing")
     is_finite = any(token.tag in ("VBZ", "VBP", "VBD", "MD") for token in remaining)
-    is_clause = ends_in_verb or is_finite and keep_first == 0
+    # "A boy eating food, but no dog" reads as if he ate none.
+    has_object = any(
+        token.tag == "VBG" and token.dep != "amod" and parsed.kid(token.i, "dobj", "prep") >= 0 for token in remaining
+    )
+    is_clause = ends_in_verb or has_object or is_finite and keep_first == 0
     place = (before.rstrip(), after.lstrip()) if is_with else None
     text = tidy(f"{before} {after}")
+    # "(Two dogs) nussle one another": a pronoun hangs on a verb that the parser did not see.
+    if not is_clause and any(
+        token.tag in ("PRP", "WP", "WDT") or token.text.lower() == "another" for token in remaining
+    ):
+        return None
     # What stands between marks belongs together in ways that the parse seldom gets right.
     return None if _MARKS.search(text) else Core(text, is_clause, is_with or _is_being(remaining), place)
 
@@ -109,6 +118,18 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
 def _is_part(parsed: Parsed, noun) -> bool:
     """Return whether it is a part of somebody, which needs more words: "with its mouth (open)"."""
     return noun.lemma in words.NO_OBJECT and parsed.kid(noun.i, "poss") >= 0
+
+
+def _ends_well(parsed: Parsed, end) -> bool:
+    """Return whether nothing is missing behind the last word: "a person in black sits", "holding (onto a bike)"."""
+    after = parsed.tokens[end.i + 1 : end.i + 2]
+    if after and after[0].text.lower() in words.DESCRIBING:
+        return False
+    if end.tag[:2] == "NN":
+        return is_thing(end) or end.lemma in words.NO_OBJECT or end.tag[:3] == "NNP"
+    if end.tag[:2] == "VB" and end.dep != "amod":
+        return end.lemma in words.FREE_VERBS
+    return end.text.lower() not in words.BARE_PREPOSITIONS
 
 
 def _is_sure(parsed: Parsed, remaining: list) -> bool:
@@ -163,6 +184,9 @@ def _cut(parsed: Parsed, noun: int) -> tuple[int, int, int, int, bool] | None:
         if governor.tag[:2] != "VB" or governor.lemma == "be" or base.i < governor.i:
             return _subject_alone(parsed, governor) if base.i > governor.i else None
         has_object = parsed.kid(governor.i, "dobj") >= 0
+        # "Crossed with skis": the verb asks for it.
+        if base.text == "with" and governor.tag == "VBN":
+            return None
         free = has_object or (governor.lemma in words.FREE_VERBS and governor.tag != "VBN")
         if free and governor.lemma not in words.BINDING_VERBS:
             return *whole, base.left, base.right, base.text == "with" and base.i == base.left
@@ -293,9 +317,14 @@ def negate_object(parsed: Parsed, pair: Pair, rng: random.Random) -> Negation:
 
 
 def choose_thing(parsed: Parsed, rng: random.Random, things: list[Pair] | None = None) -> Pair | None:
-    """Sample a thing of the caption that a false sentence denies: if possible one that a true one might deny too."""
+    """
+    Sample a thing of the caption that a false sentence denies: if possible one that a true one might deny too.
+
+    People are named by most captions and seldom absent, so that they would tell false from true.
+    """
     things = [pair for pair in parsed.pairs if pair.kind == "object"] if things is None else things
     things = [pair for pair in things if may_be_absent(pair.name)] or things
+    things = [pair for pair in things if not is_person(pair.name)] or things
     return things[int(rng.random() * len(things))] if things else None
 
 
@@ -330,7 +359,7 @@ def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, N
         frames = tuple(frame for frame in frames if "{one_be}" not in frame[1])
     rule, template = frames[int(rng.random() * len(frames))]
     frame = Frame(rule, template, None, rng.random() < _PLURAL_SHARE, _PICTURES[int(rng.random() * 4)])
-    many = parsed.tokens[pair.token].tag[-1] == "S"
+    many = parsed.tokens[pair.token].tag[-1] == "S" or _may_be_several(parsed, pair)
     other = choose_thing(parsed, rng, others) if others and rng.random() < 0.5 else None
     if other is None:
         several = many and not is_place(absent)
@@ -339,6 +368,14 @@ def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, N
         foil = _fill(parsed, frame, other, other.name, "hybrid_foil", some(pair.name, many), is_many(pair.name, many))
     one = some(pair.name, many)
     return _fill(parsed, frame, pair, absent, "hybrid", one, is_many(pair.name, many)), foil
+
+
+def _may_be_several(parsed: Parsed, pair: Pair) -> bool:
+    """Return whether a noun with one form for both numbers is not clearly one: "(a lot of) sheep"."""
+    kids = (parsed.tokens[k].text.lower() for k in parsed.children[pair.token])
+    return (
+        plural(pair.name) == pair.name and not is_mass(pair.name) and not {"a", "an", "one", "the"}.intersection(kids)
+    )
 
 
 def absent_nouns(parsed: Parsed, nouns: Iterable[str]) -> list[str]:

@@ -113,6 +113,9 @@ def _object(parsed: Parsed, pair: Pair, noun: int, nouns: Sequence[str], rng: ra
     if absent is None:
         return None
     after = parsed.tokens[parsed.tokens[noun].right + 1 :]
+    # "(It has zebras) near them": the pronoun points at what would be replaced.
+    if any(token.text.lower() in words.POINTING for token in parsed.tokens[noun + 1 :]):
+        return None
     if parsed.tokens[parsed.tokens[noun].right].dep == "cc" or after and after[0].dep == "cc":
         return None
     found = [form for form in forms(parsed, pair) if form[0] not in ("with-no", "no-subject")]

@@ -231,6 +231,13 @@ def may_be_verb(parsed, noun) -> bool:
     return parsed.tokens[noun.head].left != noun.head or parsed.tokens[noun.head].tag != "NN"
 
 
+def shares_noun(tokens: list, noun) -> bool:
+    """Return whether a word may belong to a later noun: "an adult and two baby elephants"."""
+    return noun.text.lower() in words.ALSO_DESCRIBING and any(
+        token.dep == "cc" and token.head == noun.i for token in tokens[noun.i + 1 : noun.i + 2]
+    )
+
+
 def is_thing(noun) -> bool:
     """Return whether a noun, a pronoun or a collective ("group") names what one can see."""
     low = noun.text.lower()
@@ -250,7 +257,7 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
         return None
     if low.endswith("ing") and low not in words.THINGS_IN_ING:
         return None
-    if leads_on(tokens, noun):
+    if leads_on(tokens, noun) or shares_noun(tokens, noun):
         return None
     head = singular(low) if noun.tag[-1] == "S" and low not in words.NO_OBJECT else low
     if head in words.NO_OBJECT or low in words.NO_OBJECT or head in words.PRONOUNS:
@@ -280,6 +287,15 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
         return None
     # "An out of focus street" is no focus street, "a single engine plane" no engine plane; boxers may be worn.
     if first < noun.i and tokens[first - 1].text.lower() in words.COUNTING:
+        return None
+    # "Four-wheelers" are no wheelers.
+    if first and tokens[first - 1].text == "-" and tokens[first - 1].end == tokens[first].start:
+        return None
+    # "Statue of liberty hats" are no statue.
+    if head in ("statue", "sculpture") and noun.i + 1 < len(tokens) and tokens[noun.i + 1].text.lower() == "of":
+        return None
+    # "A high rise building" is no rise building.
+    if 0 < first < noun.i and tokens[first - 1].text.lower() in ("high", "low", "long", "short", "full", "half"):
         return None
     if first > 1 and (tokens[first - 2].text.lower(), tokens[first - 1].text.lower()) == ("out", "of"):
         return None
@@ -561,6 +577,9 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
     if low in words.COLORS and is_person(noun.lemma):
         return None
     span = parsed.subtree(adjective.i)
+    # "Baby brown": the words before it belong to the colour.
+    if any(token.tag[:2] == "NN" for token in tokens[adjective.left : adjective.i]):
+        return None
     if span[1] > noun.start or not all(t.text[0].isalpha() or t.text == "-" for t in tokens[adjective.left : noun.i]):
         return None
     return Pair("attribute", "adjective", parsed.phrase(noun.i), span, None, (), span, adjective.i, noun.i)

@@ -2,6 +2,7 @@
 
 import random
 import re
+from itertools import pairwise
 
 from conclip.negation.grammar.parsing import (
     Parsed,
@@ -22,6 +23,8 @@ from conclip.negation.rows import Negation, Span
 _SYMMETRIC = frozenset("and or next near beside with by alongside between to around among against".split())
 # What one does to the other, the other does as well, or may well do.
 _MUTUAL = frozenset("kiss hug embrace face fight wrestle meet marry touch greet nuzzle resemble".split())
+# Somebody on, in or with a thing has it about him: "a man on a cellphone".
+_ABOUT = frozenset("on in with at for of from by".split())
 _UNMOVED = words.NO_OBJECT | words.PRONOUNS
 _DOUBLED = re.compile(r"\b([a-z]+) \1\b", re.I)
 _AGREE = ("nsubj", "nsubjpass")
@@ -30,6 +33,9 @@ _NOUN_DEPS = frozenset({"ROOT", "nsubj", "nsubjpass", "dobj", "pobj", "attr"})
 
 def swap(parsed: Parsed, rng: random.Random) -> Negation | None:
     """Sample one swap that changes what the caption says (Yuksekgonul et al., ICLR 2023); None if there is none."""
+    # These words point at one of the nouns: with another in its place, they would point at nothing.
+    if any(token.text.lower() in words.POINTING for token in parsed.tokens):
+        return None
     kinds = [
         (rule, kind, found)
         for rule, kind, find in (
@@ -138,12 +144,11 @@ def _phrases(parsed: Parsed) -> list[tuple[Span, Span]]:
         if any(tokens[k].dep == "conj" for n in (a, b) for k in parsed.children[n.i]):
             return False
         agrees = a.dep in _AGREE or b.dep in _AGREE
-        if any(parsed.kid(n.i, "relcl") >= 0 for n in (a, b)) and is_plural(parsed, a.i) != is_plural(parsed, b.i):
+        # "A man in the background fishes": the parser takes the verb for the noun.
+        if any(t.lemma in words.NO_OBJECT for n in (a, b) for t in tokens[n.left : n.i]):
             return False
-        alike = not agrees or is_plural(parsed, a.i) == is_plural(parsed, b.i) == _is_plural_verb(parsed, a, b)
-        # "his" and "their" would point at nothing.
-        owned = any(t.tag == "PRP$" for n in (a, b) for t in tokens[n.left : n.i])
-        return alike and not owned
+        many = is_plural(parsed, a.i)
+        return many == is_plural(parsed, b.i) and (not agrees or many == _is_plural_verb(parsed, a, b))
 
     return [(parsed.phrase(a.i), parsed.phrase(b.i)) for a, b in _pairs(_pick(parsed), fits)]
 
@@ -179,10 +184,16 @@ def _fixed(parsed: Parsed, a, b) -> bool:
         prepositions = {tokens[a.head].text.lower(), tokens[b.head].text.lower()}
         if len(prepositions) == 1:
             return True
-    links = {t.text.lower() for t in tokens[a.i + 1 : b.left] if t.tag[:2] != "NN"}
+    between = tokens[a.i + 1 : b.left]
+    # "A necklace on in the water": two of them belong to different words.
+    if any(one.tag in ("IN", "RP") and other.tag == "IN" for one, other in pairwise(between)):
+        return True
+    links = {t.text.lower() for t in between if t.tag[:2] != "NN"}
     if any(t.tag[:2] == "VB" and t.lemma in _MUTUAL for t in tokens[a.i + 1 : b.left]):
         return True
     verbs = any(t.tag[:2] == "VB" and t.lemma not in ("be", "stand", "sit") for t in tokens[a.i + 1 : b.left])
+    if not verbs and links <= _ABOUT and (is_person(a.lemma) or is_person(b.lemma)):
+        return True
     return bool(links & _SYMMETRIC) and not verbs
 
 

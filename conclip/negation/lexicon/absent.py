@@ -22,7 +22,8 @@ from conclip.negation.lexicon.nouns import PER, may_be_absent, read_nouns
 # Objects (one word each) -> words of a caption, singular, that imply them. Collected from captions of the same image
 # of which one names the object and another does not.
 _IMPLYING = {
-    "snow": "snowy ski skis skiing skier snowboard snowboarding snowboarder sled sledding snowball snowman snowmobile",
+    "snow": "mountain mountains peak snowy ski skis skiing skier snowboard snowboarding snowboarder sled sledding "
+    "snowball snowman snowmobile",
     "ski": "skiing skier",
     "snowboard": "snowboarding snowboarder",
     "slope": "skiing skier snowboarding snowboarder downhill",
@@ -113,6 +114,15 @@ _IMPLYING = {
     "stove oven": "pizza prepares prepare baking baked",
     "jacket coat glove goggles": "skiing skier ski skis snowboard snowboarder snowboarding sled winter snow",
     "wetsuit": "surfer surfing surf surfboard diver",
+    "cake donut": "dessert pastry pastries sweets bakery frosting candle candles birthday treat treats party",
+    "pizza sandwich cake banana donut hamburger cream": "food meal lunch dinner breakfast dish dishes "
+    "eat eating eats ate cook cooking cooks snack buffet plate plates tray fruit vegetable restaurant entree serving "
+    "served",
+    "car bike bicycle": "street road sidewalk city town traffic market parking driveway corner crosswalk",
+    "cake pizza sandwich banana": "refrigerator fridge",
+    "train bus airplane car": "terminal station airport platform runway",
+    "ball frisbee": "something object item toy toys fetch fetching playing plays catching game park",
+    "ball baseball football basketball kite frisbee umbrella balloon laptop": "something object item things stuff",
 }
 
 # Words -> a thing that goes with much of what they go with. Unlike what is implied, it need not be there.
@@ -158,19 +168,45 @@ _DIRECTIONS = 20
 # To the names that fewer captions hold, those of `nouns.tsv` are added, as if there were so many captions.
 _ENOUGH = 5_000
 # An oven is named on a beach more rarely than elsewhere, and a surfboard more often: lifts from which it is so.
-_UNLIKELY, _LIKELY = 0.7, 1.2
-# Of so many names that go best with the nouns of the row one is drawn, and of so few where none goes well.
-_MOST_NAMES_DRAWN, _LEAST_NAMES = 50, 10
+_UNLIKELY, _LIKELY = 0.9, 1.3
+# Of so many names that go best with the nouns of the row one is drawn, if there are a few at all.
+_MOST_NAMES_DRAWN, _FEW_NAMES = 50, 5
 # A thing that a fourth of the captions with a noun name is there as often as not where they do not name it.
 _IMPLIED, _IMPLIED_COUNT = 0.25, 8
 # Rounds and bounds of the fit of frequencies.
 _ROUNDS, _MOST_SCALE = 30, 4.0
-# From so many captions on, what none of them names is taken for absent even where people are concerned: one caption
-# alone says "man" or "boy", "he" or "player" of the same, one of several people, and seldom what they wear.
-_SURE = 3
-
+_PETS = frozenset({"dog", "cat"})
+# Where other animals may be.
+_FARMS = (words.ANIMALS - _PETS - {"puppy", "kitten", "bird"}) | frozenset(
+    "field grass pasture meadow farm barn fence hay hill pond lake river water".split()
+)
+# What may be where there is no telling what else is: beside these at home, elsewhere outdoors too.
+_OUTDOORS = frozenset("bird horse bicycle bike umbrella bench boat ball".split())
+_INDOORS = words.SERVING | frozenset(
+    "room kitchen bathroom bedroom toilet sink stove oven laptop computer television book office bed couch sofa chair "
+    "desk lamp mirror rug carpet curtain shelf bookshelf cabinet microwave floor pillow blanket keyboard phone".split()
+)
 _ANYONE = words.MALE | words.FEMALE | words.CHILDREN | {"person", "adult", "people"}
-_CLOTHES = frozenset("shirt jacket dress uniform outfit coat clothes suit jersey pants costume sweater".split())
+# So many captions of an image name everybody in it, if all name the same person.
+_SURE = 3
+_MEN, _WOMEN = frozenset("man guy gentleman".split()), frozenset("woman lady".split())
+_BOYS, _GIRLS = frozenset({"boy"}), frozenset({"girl"})
+# Words of several people, or of people of whom nothing is known.
+_SEVERAL = frozenset(
+    "another other group crowd couple team family two three four five six several many together others they their "
+    "them we us class pair line each someone somebody player rider skier surfer audience spectator street city market "
+    "party restaurant beach park concert event game match race parade background bus train store shop".split()
+)
+# Beside these somebody is likely to be, though no caption says so: who drives, throws, holds or watches.
+_PEOPLE_NEAR = (words.VEHICLES - words.ANIMALS) | frozenset(
+    "ball frisbee stick toy leash collar hose sled sleigh cart carriage rope treat kite saddle rider race racing "
+    "agility obstacle course trick hurdle jump show contest rodeo trained training fetch fetching catch catches track "
+    "catching tennis soccer baseball football basketball swing table bed couch sofa chair kitchen room house hand lap "
+    "porch store shop street city market party zoo farm food plate bowl cake pizza camera phone arms wearing wears "
+    "bathed bath costume shirt hat trolley tractor wagon pet petting feeding feed fed being held pulled chased led "
+    "chasing walked ride "
+    "riding ridden".split()
+)
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 # Word -> those it shares a set of synonyms with.
 _NEAR = {
@@ -256,9 +292,13 @@ class AbsentNouns:
         self._person_heads = {head for head in self._of_head if is_person(head)}
         self._people = self._numbers(is_person)
         self._people_set = frozenset(self._people)
+        self._indoors, self._outdoors = (
+            np.array([name in names for name in self.names], bool) for names in (_PETS, _PETS | _OUTDOORS)
+        )
         self._anywhere = np.array([name in _ANYONE or name == "dog" for name in self.names], bool)
+        self._adults = self._numbers(lambda head: is_person(head) and head not in words.CHILDREN)
+        self._animals = self._numbers(lambda head: head in words.ANIMALS and head not in _PETS)
         self._wild, self._foods = (self._numbers(sort.__contains__) for sort in (words.WILD, words.FOODS))
-        self._clothes = self._numbers(_CLOTHES.__contains__)
 
     def _compare(self) -> None:
         """
@@ -339,27 +379,50 @@ class AbsentNouns:
         weights[self.implied[ids].any(axis=0)] = 0
         mentioned = self.mentioned([*captions, *labels])
         weights[mentioned] = 0
-        if words.ANIMALS.isdisjoint(nouns):
+        if _FARMS.isdisjoint(nouns):
+            weights[self._animals] = 0
+        if words.WILD.isdisjoint(nouns):
             weights[self._wild] = 0
         if words.SERVING.isdisjoint(noun.rpartition(" ")[2] for noun in nouns):
             weights[self._foods] = 0
-        if len(captions) < _SURE and not self._people_set.isdisjoint(mentioned):
-            weights[self._people] = 0
-            weights[self._clothes] = 0
+        weights[self._people_that_may_be_there(nouns, captions, mentioned)] = 0
         # The likeliest alone: of what goes with one noun of the row and with none of them badly, or else the best.
         lift = self.lift[ids]
         for belongs in ((lift > _UNLIKELY).all(axis=0), (self.together[ids] & (lift > _LIKELY)).any(axis=0)):
-            if np.count_nonzero(weights[belongs]) >= _LEAST_NAMES // 2:
+            if np.count_nonzero(weights[belongs]) >= _FEW_NAMES:
                 weights[~belongs & ~self._anywhere] = 0
             else:
-                # Of scenes of which nothing is known, what is common anywhere.
-                likely = np.where(weights > 0, likely if ids else self.share, 0)
-                least = np.sort(likely)[-_LEAST_NAMES:].min(initial=np.inf)
-                weights[(likely < least) & ~self._anywhere] = 0
+                # Of scenes of which nothing is known, what may be anywhere.
+                may_be = self._indoors if _INDOORS.intersection(nouns) or not ids else self._outdoors
+                weights[~self._anywhere & ~may_be] = 0
         possible = np.flatnonzero(weights)
         if len(possible) > _MOST_NAMES_DRAWN:
             weights[possible[np.argsort(likely[possible])[:-_MOST_NAMES_DRAWN]]] = 0
         return weights
+
+    def _people_that_may_be_there(
+        self, nouns: Sequence[str], captions: Sequence[str], mentioned: Sequence[int]
+    ) -> list[int]:
+        """
+        Return the numbers of the people who may be in the image although the captions do not name them.
+
+        Of animals, nobody is, unless something hints at somebody. Of people, three captions and more have to agree on
+        one man, woman, boy or girl each time: then nobody of the other sort is there.
+        """
+        said = {word for text in captions for word in _WORD.findall(text.lower())}
+        forms = said.union(map(singular, said))
+        if self._people_set.isdisjoint(mentioned):
+            beside_animals = not words.ANIMALS.isdisjoint(nouns) and _PEOPLE_NEAR.isdisjoint(forms)
+            return [] if beside_animals else self._people
+        people = {word for word in said if is_person(singular(word))}
+        adults = people <= _MEN or people <= _WOMEN
+        if (
+            len(captions) < _SURE
+            or not (adults or people <= _BOYS or people <= _GIRLS)
+            or not _SEVERAL.isdisjoint(forms)
+        ):
+            return self._people
+        return [] if adults else self._adults
 
     def _context(self, nouns: Sequence[str], captions: Sequence[str]) -> list[int]:
         """Return the numbers of the names that tell what kind of scene it is, by what the row's caption names and by

@@ -10,8 +10,11 @@ folder was made from the captions of Flickr8k (30,000) and of COCO val2017 (5,50
 A noun is kept if its senses are mostly animals, artifacts, food, natural objects, persons, plants or substances by
 WordNet's files and counts, if it is seldom a verb or an adjective, and if it is a word of CLIP's vocabulary or the
 captions name it three times: so it is spelt right and not rare. `ADDED` and `REMOVED` mend the result by hand.
-`DRAWN` was chosen by hand from the names that the captions hold eight times or more: things that a viewer notices when
-they are there. Things that are nearly always there and seldom named (sky, wall, tree, shirt) are not among them.
+`DRAWN` was chosen from the names that the captions hold eight times or more, by how often the other captions of an
+image name a thing that one of them names: six times in ten or more, so that silence says that it is not there.
+Clothes, dishes, chairs, roads and the like are there as often as not where nobody names them (a hat is named 47 times
+in a hundred, a jacket 38), and are not among them. Of the rest, what readers found out of place (a tulip, a clock
+tower) was struck by hand.
 """
 
 import argparse
@@ -68,34 +71,12 @@ REMOVED = word_set(
 DRAWN = tuple(
     name.strip()
     for line in """
-dog, cat, horse, pony, cow, sheep, goat, bird, pigeon, duck, swan, goose, seagull, elephant, giraffe
-zebra, bear, squirrel, deer, rabbit
-man, woman, boy, girl, child, baby, person, clown, policeman, soldier, firefighter, cheerleader, photographer, referee
-cowboy, toddler
-car, bus, truck, train, bicycle, bike, motorcycle, boat, canoe, kayak, raft, sailboat, airplane, tractor
-wagon, scooter, skateboard, snowboard, surfboard, sled, van, taxi, jeep, ship, stroller, wheelchair, unicycle, tricycle
-carriage, cart, race car, dirt bike, mountain bike, city bus, jet ski, ambulance
-ball, frisbee, kite, tennis ball, soccer ball, football, basketball, baseball, tennis racket, baseball bat, helmet
-trampoline, hurdle, ski, paddle, parachute, swimming pool, tennis court, diving board, goggles
-life jacket, boogie board, fishing pole, ramp, basketball court, baseball field, soccer field
-hat, cap, jacket, coat, dress, scarf, glove, sunglasses, glasses, backpack, tie, necklace, vest, sweater
-sweatshirt, wetsuit, swimsuit, costume, mask, uniform, boot, sandal, sneaker, headband, bandanna, robe, jeans
-bathing suit, baseball cap, purse, headphones, hoodie
-pizza, sandwich, cake, banana, apple, carrot, donut, salad, soup, cookie, bread, egg, cheese, fruit, ice cream
-hamburger, cupcake, broccoli, wedding cake, birthday cake, strawberry, coffee, beer, wine, cigarette
-chair, table, bench, couch, bed, desk, lamp, mirror, pillow, blanket, curtain, bookshelf, refrigerator
-oven, stove, sink, toilet, bathtub, bowl, cup, plate, fork, knife, spoon, bottle, vase, clock
-television, laptop, computer, keyboard, phone, cellphone, book, newspaper, candle, fireplace, umbrella, suitcase
-scissors, teddy bear, toothbrush, towel, tray, basket, bucket, picnic table, park bench, lawn chair
-stool, blender, magazine, cabinet, water bottle, doll
-guitar, drum, shovel, stick
-balloon, flower, rope, leash, toy, flag, hay, necklace, hose, snowball
-beach, ocean, lake, river, pond, pool, waterfall, mountain, cliff, snow, sand, mud, bridge, fence, fountain
-statue, tent, playground, tower, church, skyscraper, stop sign
-fire hydrant, parking meter, street sign, railing, staircase, puddle, palm tree
-campfire, fire, smoke, rainbow, cave, tunnel, pier, dock, clock tower, water fountain
-kitchen, bathroom, street, road, sidewalk, stadium, sculpture
-mural, jungle gym, tulip, boulder, sign, box, bag
+dog, cat, horse, pony, cow, sheep, goat, bird, duck, swan, goose, elephant, giraffe, zebra, bear, deer
+man, woman, boy, girl, child, baby, person, toddler
+car, bus, truck, train, bicycle, bike, motorcycle, boat, canoe, kayak, sailboat, airplane, skateboard, sled
+ball, frisbee, kite, soccer ball, football, guitar, umbrella, bench, park bench, couch, bed
+pizza, cake, sandwich, banana, donut, hamburger
+beach, ocean, lake, river, pond, pool, swimming pool, waterfall, snow, bridge, fountain
 """.splitlines()
     for name in line.lower().split(",")
     if name.strip()

@@ -30,6 +30,8 @@ THINGS_IN_ING = word_set(
     "building ceiling railing string ring wing king swing sling awning earring crossing duckling stocking icing "
     "pudding sibling frosting"
 )
+# Nouns that also describe: "an adult and a baby elephant".
+ALSO_DESCRIBING = word_set("adult baby mother male female child youth juvenile infant junior senior amateur teen")
 COLLECTIVES = word_set(
     "group couple pair bunch crowd team family number lot line row band police audience herd flock pack"
 )
@@ -96,7 +98,7 @@ SYNONYMS = (
     word_set("computer laptop"),
     word_set("table desk counter"),
     word_set("flag banner sign"),
-    *(frozenset({"animal", "pet", name}) for name in ANIMALS | {"pony", "bull"}),
+    *(frozenset({"animal", "pet", "wildlife", "livestock", name}) for name in ANIMALS | {"pony", "bull"}),
     word_set("horse pony bronco"),
     word_set("cow bull cattle steer"),
     word_set("fence railing rail gate barrier"),
@@ -283,6 +285,15 @@ PLACE = word_set(
     "over around along next atop across within beyond past aboard amid by alongside down up through upon front"
 )
 
+# A sentence seldom ends in these.
+BARE_PREPOSITIONS = word_set("on onto to of at with into from for upon off over through against toward towards in")
+
+# These point at a noun of the sentence.
+POINTING = word_set(
+    "who whom whose which that he him his she her hers it its they them their himself herself itself themselves "
+    "another other others each both one ones"
+)
+
 # These say the same with their place phrase left out.
 FREE_VERBS = word_set(
     "sit stand walk run jump play lie sleep swim eat smile pose wait work talk fly surf ski ride dance sing rest "
@@ -290,8 +301,7 @@ FREE_VERBS = word_set(
     "kneel crouch squat lean perform practice shop march gather dig drink read laugh cry scream yell float dive "
     "leap hop bike paddle row fight wrestle bark graze camp cook chat converse celebrate compete exercise stretch "
     "skip gallop trot stroll wander sunbathe paint draw write hang perch nap snowboarding kayak canoe bounce land "
-    "fall watch speak kiss hug bathe yawn bend lounge rollerblade sled soar hover parachute juggle bat pitch catch "
-    "throw kick hit carry hold wear push pull chase"
+    "fall watch speak kiss hug bathe yawn bend lounge rollerblade sled soar hover parachute juggle bat pitch"
 )
 BINDING_VERBS = word_set(
     "have make take keep let get be become seem put place set lay lean belong consist depend give hand stare gaze "
@@ -324,7 +334,9 @@ STATIVE = word_set(
     "illuminate build line tuck wrap bundle equip frame mount position strap clothe crowd pile litter tangle"
 )
 # After a noun, these make it part of a description: "tiger striped", "fire hydrant" where the tagger stumbles.
-DESCRIBING = word_set("striped built print printed shaped style styled like themed colored hydrant can cans sized")
+DESCRIBING = word_set(
+    "striped built print printed shaped style styled like themed colored hydrant hydrants can cans sized bear bears"
+)
 NEGATIONS = word_set(
     "no not n't nt without nobody none never nothing neither nor nowhere cannot cant dont doesnt isnt arent wasnt "
     "werent didnt wont don't doesn't isn't aren't wasn't weren't didn't can't won't couldn't hasn't haven't hardly "
