@@ -17,6 +17,7 @@ from conclip.negation.lexicon.query_words import (
     ARTICLES,
     BE,
     CLAUSE,
+    COMPOUNDS,
     DEGREES,
     DO,
     DOERS,
@@ -38,6 +39,7 @@ from conclip.negation.lexicon.query_words import (
     SIGN,
     UNDONE,
     VERBS,
+    VIEWERS,
     VISIBLE,
 )
 from conclip.negation.lexicon.words import THINGS_IN_ING, word_set
@@ -160,9 +162,10 @@ def noun_phrase(tokens: Tokens, at: int) -> int:
     start = at = skip(tokens, at, ARTICLES)
     while at < len(tokens) and tokens.is_word[at]:
         word = tokens[at]
-        if at > start and is_verb(word):
+        if at > start and is_verb(word) and (tokens[at - 1], word) not in COMPOUNDS:
             break
-        if at > start and word.endswith("ed") and (tokens[at + 1] in PREPOSITIONS or not tokens[at + 1].isalpha()):
+        is_last = tokens[at + 1] in PREPOSITIONS or not tokens[at + 1].isalpha()
+        if at > start and word.endswith("ed") and len(word) > 4 and is_last:
             # "no cars parked on the street"
             break
         if (
@@ -182,7 +185,9 @@ def is_verb(word: str) -> bool:
     if word.endswith("ing"):
         stem = word[:-3]
         return bool({stem, f"{stem}e", stem[:-1], f"{stem[:-1]}ie"} & VERBS)
-    return word.endswith("s") and bool({word[:-1], word[:-2], f"{word[:-3]}y"} & VERBS)
+    if word.endswith("ies") and f"{word[:-3]}y" in VERBS:
+        return True
+    return word.endswith("s") and bool({word[:-1], word[:-2] if word.endswith("es") else ""} & VERBS)
 
 
 def is_doer(phrase: str) -> bool:
@@ -198,7 +203,7 @@ def phrases(tokens: Tokens, at: int) -> tuple[list[str], int]:
     found = []
     if tokens[at] in PEOPLE:
         return ["person"], at + 1 + (tokens[at + 1] == "else")
-    if tokens[skip(tokens, at, ARTICLES)] == "presence" and tokens[skip(tokens, at, ARTICLES) + 1] == "of":
+    if tokens[skip(tokens, at, ARTICLES)] in SIGN | {"presence"} and tokens[skip(tokens, at, ARTICLES) + 1] == "of":
         at = skip(tokens, at, ARTICLES) + 2
     while True:
         start = skip(tokens, at, ARTICLES | VISIBLE)
@@ -249,13 +254,15 @@ def shown_tail(tokens: Tokens, at: int) -> int:
     """Return the end of "is visible in the image", "in sight", "to be seen", "appears" and the like at `at`."""
     while True:
         start = at
-        probe = skip(tokens, at, word_set("to be is are was were being 's can could has have been anywhere at all"))
+        probe = skip(tokens, at, word_set("to be is are was were being 's can could has have been"))
         if tokens[probe] in SHOWN | APPEAR - {"show", "seem", "seems"}:
             at = probe + 1
         elif image_phrase(tokens, probe) > probe:
             at = image_phrase(tokens, probe)
         elif tokens[probe] in ("whatsoever", "either"):
             at = probe + 1
+        elif (tokens[probe], tokens[probe + 1]) in (("at", "all"), ("made", "out")):
+            at = probe + 2
         elif tokens[probe] == "on" and (
             not tokens[probe + 1].isalpha() or tokens[probe + 1] in BE or is_verb(tokens[probe + 1])
         ):
@@ -288,12 +295,23 @@ def span_at(tokens: Tokens, at: int, left: int) -> Span | None:
     if word in UNDONE and tokens[at + 1] == "by":
         return of_object(tokens, at, at + 2, left)
     if word.endswith("-free") and word[: -len("-free")] not in NOT_SEEN_FREE:
-        return Span(at - (tokens[at - 1] in BE), at + 1, (word[: -len("-free")],))
+        start = of_image(tokens, at - 1, left) if tokens[at - 1] in BE else at
+        return Span(max(left, start), at + 1, (word[: -len("-free")],))
     if (word, tokens[at + 1]) in (("rather", "than"), ("instead", "of")):
         return of_object(tokens, at, at + 2, left)
     if word in ("absent", "missing", "nowhere"):
         return of_absent(tokens, at, left)
     return None
+
+
+def of_image(tokens: Tokens, verb: int, left: int) -> int:
+    """Return where "the image", "we" or "you can" before a verb begins: "show", "see"; `verb` if it has none."""
+    at = verb - 1 - (tokens[verb - 1] in MODALS)
+    if tokens[at] in VIEWERS:
+        return max(left, at)
+    if tokens[at] in IMAGE and tokens[at - 1] in ARTICLES and tokens[at - 2] not in PREPOSITIONS - {"while"} | {"of"}:
+        return max(left, at - 1)
+    return verb
 
 
 def before_there(tokens: Tokens, at: int, left: int) -> int:
@@ -304,6 +322,8 @@ def before_there(tokens: Tokens, at: int, left: int) -> int:
         probe -= 2
     if tokens[probe] in BE | {"appears", "seems"} and tokens[probe - 1] in ("there", "here"):
         return max(left, probe - 1)
+    if tokens[start - 1] in SHOW and of_image(tokens, start - 1, left) < start - 1:
+        return of_image(tokens, start - 1, left)
     if tokens[start - 1] in ("with", "there", "has", "have", "having", "wearing", "and"):
         return max(left, start - 1)
     return start
@@ -317,7 +337,7 @@ def of_no(tokens: Tokens, at: int, left: int) -> Span | None:
     if following in NOT_THINGS | word_set("longer more fewer less matter sooner"):
         # "no more cars" is rare, "no more than two" is not.
         return None
-    if following.endswith("ing") or following in ("entry", "trespassing"):
+    if following.endswith("ing") and following not in THINGS_IN_ING or following == "entry":
         if tokens[at + 2] in NAMED_SIGNS or not tokens[at + 2].isalpha():
             return None
     if following == "one":
@@ -335,7 +355,7 @@ def of_no(tokens: Tokens, at: int, left: int) -> Span | None:
         tokens[at - 1] in ("and", "but") and tokens[at - 2] not in (",", ";", "")
     )
     doing = skip(tokens, tail, BE)
-    is_clause = doing > tail and not attribute or (is_verb(tokens[doing]) and is_doer(found[-1]))
+    is_clause = not attribute if doing > tail else is_verb(tokens[doing]) and is_doer(found[-1])
     if len(found) == 1 and is_clause and tokens[doing].isalpha() and tokens[doing] not in CLAUSE:
         # "no dog is running on the beach"
         end = clause_end(tokens, doing)
@@ -373,15 +393,18 @@ def of_without(tokens: Tokens, at: int, left: int) -> Span | None:
         stop = clause_end(tokens, at + 1)
         return Span(at, stop, (tokens.between(at + 1, stop),))
     found, stop = phrases(tokens, at + 1)
-    return Span(at, shown_tail(tokens, stop), tuple(found)) if found else None
+    start = of_image(tokens, at - 1, left) if tokens[at - 1] in BE else at
+    return Span(start if start < at - 1 else at, shown_tail(tokens, stop), tuple(found)) if found else None
 
 
 def of_not(tokens: Tokens, at: int, left: int) -> Span | None:
     """Handle "not" after a verb, after a noun, and before a noun phrase."""
     following = tokens[at + 1]
-    if following in NOT_NEGATED or tokens[at - 1] in ("or", "why", "whether"):
-        return None
     verb = tokens[at - 1]
+    if (following, tokens[at + 2]) == ("to", "be") and verb in BE and shown_tail(tokens, at + 1) > at + 1:
+        return of_subject(tokens, at - 1, shown_tail(tokens, at + 1), left)
+    if following in NOT_NEGATED or verb in ("or", "why", "whether"):
+        return None
     if verb in BE | MODALS | DO | {"have", "has", "had"}:
         return of_verb(tokens, at, left)
     if following in ARTICLES:
@@ -389,6 +412,12 @@ def of_not(tokens: Tokens, at: int, left: int) -> Span | None:
             following = "single"
         found, stop = phrases(tokens, at + 1)
         return Span(at, shown_tail(tokens, stop), tuple(found)) if found else None
+    if following == "one" and noun_phrase(tokens, at + 2) > at + 2:
+        found, stop = phrases(tokens, at + 2)
+        return Span(at, shown_tail(tokens, stop), tuple(found))
+    if verb in IMAGE and following in SHOW:
+        # "a photo not showing a dog"
+        return of_object(tokens, at, at + 2, left)
     if following == "to" or not following or not following[0].isalnum():
         return None
     if tokens[at - 1] in ARTICLES:
@@ -398,10 +427,18 @@ def of_not(tokens: Tokens, at: int, left: int) -> Span | None:
     tail = shown_tail(tokens, at + 1)
     if tail > at + 1 and tokens[tail] in ("", ".", ","):
         return of_subject(tokens, at, tail, left)
-    end = predicate_end(tokens, at + 1)
-    # "a man not wearing a shirt is climbing"
-    stop = next((place for place in range(at + 2, end) if tokens[place] in BE), end)
+    stop = before_verb(tokens, at + 1, predicate_end(tokens, at + 1))
     return Span(at, stop, (tokens.between(at + 1, stop),))
+
+
+def before_verb(tokens: Tokens, at: int, stop: int) -> int:
+    """Return where the sentence continues after what is denied of its subject: "not wearing a hat | is climbing"."""
+    for place in range(at + 1, stop):
+        before = tokens[place - 1]
+        follows = not before.endswith("ing") and before not in PREPOSITIONS | ARTICLES
+        if tokens[place] in BE or (follows and tokens[place].endswith("s") and is_verb(tokens[place])):
+            return place
+    return stop
 
 
 def predicate_end(tokens: Tokens, at: int) -> int:
@@ -426,6 +463,8 @@ def of_verb(tokens: Tokens, at: int, left: int) -> Span | None:
         found, stop = phrases(tokens, following)
         return Span(max(left, verb - 1), stop, tuple(found)) if found else None
     stop = predicate_end(tokens, following)
+    if tokens[verb - 1] in ("who", "that", "which"):
+        stop = before_verb(tokens, following, stop)
     return Span(verb, stop, (tokens.between(following, stop),))
 
 
@@ -456,7 +495,7 @@ def of_object(tokens: Tokens, start: int, at: int, left: int) -> Span | None:
     if not found:
         return None
     start -= tokens[start - 1] in ("is", "noticeably", "notably", "clearly", "completely", "entirely")
-    return Span(max(left, start), shown_tail(tokens, stop), tuple(found))
+    return Span(max(left, of_image(tokens, start, left)), shown_tail(tokens, stop), tuple(found))
 
 
 def of_of(tokens: Tokens, at: int, left: int) -> Span | None:
@@ -472,7 +511,7 @@ def of_of(tokens: Tokens, at: int, left: int) -> Span | None:
         "completely clear clearly total entirely obvious conspicuous apparent its and by"
     ):
         start -= 1
-    return Span(max(left, start), shown_tail(tokens, stop), tuple(found))
+    return Span(max(left, of_image(tokens, start, left)), shown_tail(tokens, stop), tuple(found))
 
 
 def of_absent(tokens: Tokens, at: int, left: int) -> Span | None:
@@ -480,7 +519,7 @@ def of_absent(tokens: Tokens, at: int, left: int) -> Span | None:
     word = tokens[at]
     stop = at + 1
     if word == "nowhere":
-        if tokens[stop] != "to" and not (tokens[stop] == "in" and tokens[stop + 1] in IMAGE):
+        if tokens[stop] != "to" and image_phrase(tokens, stop) == stop:
             return None
         stop = shown_tail(tokens, stop)
     from_image = image_phrase(tokens, stop)
@@ -517,6 +556,7 @@ def of_subject(tokens: Tokens, verb: int, stop: int, left: int) -> Span | None:
         if word in CLAUSE or word in BE | SHOW - {"show", "display", "hold"} or word == "with":
             break
         start -= 1
+    start += tokens[start] == "and"
     found, end = phrases(tokens, start) if not plural else both_phrases(tokens, start, verb)
     if not found or end > verb:
         return None
@@ -578,7 +618,7 @@ _IN_IMAGE = rf"(?: (?:in|on|from) (?:the|this|an?) (?:{_IMAGES}))"
 _SHOWS, _ELSEWHERE = "|".join(sorted(SHOW)), {"there", "here", "nearby", "around", "inside", "outside"}
 _SAYS_OF_IMAGE = re.compile(
     rf"(?i)^(?:(?:this|the|an?) (?:{_IMAGES}) (?:{_SHOWS}) (?:both )?|"
-    rf"(?:in (?:this|the) (?:{_IMAGES}),? )?there (?:is|are) (?:both )?)"
+    rf"(?:in (?:this|the) (?:{_IMAGES}),? )?there(?: is| are|['’]s) (?:both )?|(?:we|you|one|i) (?:can )?sees? )"
 )
 _IS_SHOWN = re.compile(
     rf"(?i) (?:(?:is|are) (?:both )?(?:{'|'.join(sorted(SHOWN - _ELSEWHERE))})"

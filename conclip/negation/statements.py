@@ -19,8 +19,10 @@ from conclip.errors import UsageError
 from conclip.negation.false_captions import false_captions
 from conclip.negation.lexicon.inflection import plural, singular
 from conclip.negation.lexicon.names import contradicts, some
-from conclip.negation.lexicon.nouns import read_nouns
+from conclip.negation.lexicon.nouns import PER, read_nouns
 from conclip.negation.lexicon.query_words import BE, IMAGE
+from conclip.negation.lexicon.things import NO_THINGS, THINGS
+from conclip.negation.lexicon.words import THINGS_IN_ING
 from conclip.negation.plain_captions import plain_captions
 from conclip.negation.query import Query, is_verb, parse_query
 from conclip.negation.wording import Form, both, compose, form_of
@@ -57,7 +59,8 @@ SHARES = {
 }
 KINDS = tuple(SHARES)
 
-NUM_NOUNS = 1_500
+# At most so many nouns; of the captions' own those that captions name so often.
+NUM_NOUNS, LEAST = 1_500, 2
 # Captions on which the frequencies of nouns are counted, and captions that are parsed for false captions.
 COUNTED, PARSED = 50_000, 4_000
 # Pairs of things that "a dog and a cat" is said of: few, as each needs an embedding.
@@ -96,12 +99,13 @@ class StatementGenerator:
         captions: any captions; without, those of `plain_captions`. Captions that negate something themselves keep
             their wording, and their target follows from `parse_query`. Blank ones are left out, with a warning.
         nouns: what statements are about, commonest first; by default the visible things that the captions name, and
-            after them those of `nouns.tsv`, 1,500 together.
+            those of `nouns.tsv` and of a list, 1,500 at most.
         seed: of all random choices.
         shares: kind -> its share; kinds that are not named have none. By default `SHARES`.
 
     Raises:
-        UsageError: a caption that is no text, no caption that is not blank, too few nouns, or shares of no known kind.
+        UsageError: a caption that is no text, no caption that is not blank, too few nouns, shares of no known kind, or
+            the extra `conclip[negate]` is not installed.
     """
 
     def __init__(
@@ -111,6 +115,7 @@ class StatementGenerator:
         seed: int = 42,
         shares: Mapping[str, float] | None = None,
     ):
+        _require_dictionary()
         self.seed = seed
         self._kinds, self._shares = _read_shares(shares)
         self.captions = list(captions) if len(captions) else plain_captions(seed=seed)
@@ -163,19 +168,18 @@ class StatementGenerator:
         every = max(1, len(self.captions) // COUNTED)
         words = Counter(word for text in self.captions[::every] for word in _WORD.findall(text.lower()))
         shipped = read_nouns()
-        visible = {name for name in shipped.visible | shipped.totals.keys() if name not in IMAGE}
         counts: Counter[str] = Counter()
         for word, count in words.items():
             name = singular(word)
-            if name in visible:
+            if count >= LEAST and name in shipped.visible and _is_thing(name):
                 counts[name] += count
+        # What the captions lack comes after the commonest that they name.
+        total = sum(counts.values()) / PER
         for name, count in shipped.totals.items():
-            if name in visible:
-                counts[name] += count / 100
+            if _is_thing(name):
+                counts[name] += count * total / 100
         named = [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
-        rest = sorted(visible - counts.keys())
-        random.Random(self.seed).shuffle(rest)
-        return list(dict.fromkeys([*named, "person", *rest]))[:NUM_NOUNS]
+        return list(dict.fromkeys([*named, "person", *filter(_is_thing, THINGS)]))[:NUM_NOUNS]
 
     def _choose_pairs(self, rng: random.Random) -> list[tuple[int, int]]:
         pairs: dict[tuple[int, int], None] = {}
@@ -187,7 +191,10 @@ class StatementGenerator:
     def _negate(self, rng: random.Random) -> list[tuple[str, Query]]:
         affirmative = [number for number in range(len(self.captions)) if number not in self._negated]
         sample = sorted(rng.sample(affirmative, min(PARSED, len(affirmative))))
-        made = false_captions([self.captions[number] for number in sample], self.seed)
+        try:
+            made = false_captions([self.captions[number] for number in sample], self.seed)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
         if not made:
             raise UsageError("no caption has a verb, an attribute or a relation to negate; leave out false_caption.")
         return made
@@ -311,6 +318,13 @@ class StatementGenerator:
         return f"{self._forms[first][0].some} and {self._forms[second][0].some}"
 
 
+def _require_dictionary() -> None:
+    try:
+        import lemminflect  # noqa: F401
+    except ImportError as error:
+        raise UsageError('statements need lemminflect: pip install "conclip[negate]".') from error
+
+
 def _read_shares(shares: Mapping[str, float] | None) -> tuple[list[str], list[float]]:
     """Return the kinds that have a share, and the running sums of these."""
     shares = SHARES if shares is None else shares
@@ -323,6 +337,12 @@ def _read_shares(shares: Mapping[str, float] | None) -> tuple[list[str], list[fl
     if not kinds:
         raise UsageError("all shares are 0; one kind of statement has to have a share.")
     return kinds, list(accumulate(shares[kind] for kind in kinds))
+
+
+def _is_thing(name: str) -> bool:
+    """Return whether a statement can be about it."""
+    head = name.rpartition(" ")[2]
+    return not (name in NO_THINGS or head in IMAGE or (head.endswith("ing") and head not in THINGS_IN_ING))
 
 
 def _continued(caption: str) -> str:

@@ -20,6 +20,8 @@ SHOWN = word_set(
     "noticeable observed observable detected there here nearby around anywhere portrayed contained involved "
     "represented discernible spotted located available inside outside"
 )
+# Who sees what the image shows: "you can see no dog".
+VIEWERS = word_set("we you i one it")
 IMAGE = word_set(
     "image picture photo photograph scene shot frame view sight background foreground vicinity photos pictures images "
     "snapshot composition visual setting"
@@ -85,3 +87,5 @@ NAMED_SIGNS = word_set("sign signs signage zone symbol notice logo poster label 
 NOT_FREE_OF = word_set("break breaks breaking broke set get gets the a")
 # Before "absent" and "missing"
 DEGREES = word_set("notably noticeably conspicuously clearly completely entirely totally also obviously")
+# Things whose names end in what may be a verb: "no roller skates".
+COMPOUNDS = frozenset({("jet", "skis"), ("roller", "skates"), ("ice", "skates"), ("water", "skis")})

@@ -28,7 +28,7 @@ ANYONE = word_set(
 )
 THINGS_IN_ING = word_set(
     "building ceiling railing string ring wing king swing sling awning earring crossing duckling stocking icing "
-    "pudding sibling frosting"
+    "pudding sibling frosting clothing seating fencing housing flooring"
 )
 # Nouns that also describe: "an adult and a baby elephant".
 ALSO_DESCRIBING = word_set("adult baby mother male female child youth juvenile infant junior senior amateur teen")
@@ -155,7 +155,7 @@ MASS = word_set(
     "flooring silverware soap powder incense broth spandex goo scaffolding camouflage yogurt parsley cilantro "
     "kale garlic basil celery cabbage asparagus cauliflower granola "
     "oatmeal guacamole salsa mayonnaise lettuce ginger gravy syrup barley rye pork beef poultry cardboard asphalt "
-    "tarmac"
+    "tarmac spaghetti lasagna"
 ) - word_set("cattle police glass paper fire brush cake pizza wire brick fish chicken salad string")
 # Where there is one, there are two.
 IN_PAIRS = word_set("shoe boot sandal sneaker glove sock ski skate earring mitten slipper")
