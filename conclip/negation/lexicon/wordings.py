@@ -10,6 +10,8 @@ WORDINGS_FILE = Path(__file__).with_name("wordings.txt")
 HELD_OUT = (
     r"(?:^|[.;,] )this image",
     r"\b(?:present|included) in this image",
+    r"\bin this image\W*$",
+    r"^the image (?:shows|features|includes|contains) [\w -]+\W*$",
     r"\bno [\w -]+ (?:is|are) (?:present|included)\W*$",
 )
 
