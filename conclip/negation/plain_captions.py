@@ -4,9 +4,10 @@ import random
 
 from conclip.negation.lexicon.inflection import article
 from conclip.negation.lexicon.names import counted, some
-from conclip.negation.lexicon.scenes import COLORED, COLORS, HOW, PEOPLE, WHO, WORN, actions
+from conclip.negation.lexicon.scenes import COLORED, COLORS, DOERS, HOW, PEOPLE, WHO, WORN, actions
 
 NUMBER = 4_000
+_AT = ("on", "in", "at", "near", "beside", "by", "under", "behind")
 _NUMBERS = ("two", "three", "two", "several", "some")
 
 
@@ -23,6 +24,21 @@ def plain_captions(number: int = NUMBER, seed: int = 0) -> list[str]:
     while len(captions) < number:
         captions[_caption(rng, *rng.choice(lines))] = None
     return list(captions)
+
+
+def denied_doings() -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Return who and what they may not be doing, of each line: (("dog", …), ("running", "running on a beach", …))."""
+    found = []
+    for who, (_, _, gerund), things, places in actions():
+        if who in DOERS:
+            done = [f"{gerund} {some(thing, False)}" for thing in things] or [gerund]
+            where = [f"{preposition} {some(place, False)}" for preposition, place in places]
+            # "A man not into a pool" is no English; "a man not on a bench" is.
+            at = [place for place in where if place.split()[0] in _AT]
+            if not things:
+                done += [f"{gerund} {place}" for place in where]
+            found.append((tuple(name.replace("_", " ") for name in sorted(WHO[who])), (*done, *at)))
+    return found
 
 
 def _caption(rng: random.Random, who: str, verbs, things, places) -> str:

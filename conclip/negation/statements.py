@@ -17,13 +17,14 @@ from itertools import accumulate
 
 from conclip.errors import UsageError
 from conclip.negation.false_captions import false_captions
-from conclip.negation.lexicon.inflection import plural, singular
+from conclip.negation.lexicon.inflection import plural, singular, takes_who
 from conclip.negation.lexicon.names import contradicts, some
 from conclip.negation.lexicon.nouns import PER, read_nouns
-from conclip.negation.lexicon.query_words import BE, IMAGE
+from conclip.negation.lexicon.query_words import BE, IMAGE, VERBS
+from conclip.negation.lexicon.scenes import COLORED, COLORS
 from conclip.negation.lexicon.things import NO_THINGS, THINGS
 from conclip.negation.lexicon.words import THINGS_IN_ING
-from conclip.negation.plain_captions import plain_captions
+from conclip.negation.plain_captions import denied_doings, plain_captions
 from conclip.negation.query import Query, is_verb, parse_query
 from conclip.negation.wording import Form, both, compose, form_of
 
@@ -46,9 +47,9 @@ class Statement:
     kind: str
 
 
-# "affirmative": a caption as it is. "absence": no X, or neither X nor Y. "hybrid": X but no Y. "caption_absence": a
-# caption and no X, where the caption may name X itself. "presence": X, or X and Y. "false_caption": a caption with a
-# verb, an attribute or a relation negated. Each with its share of the statements.
+# "affirmative": a caption as it is. "absence": no X, or neither X nor Y. "hybrid": X but no Y, or X that is not red.
+# "caption_absence": a caption and no X, where the caption may name X itself. "presence": X, or X and Y.
+# "false_caption": a caption with a verb, an attribute or a relation negated. Each with its share of the statements.
 SHARES = {
     "affirmative": 0.18,
     "absence": 0.22,
@@ -69,10 +70,13 @@ PAIRS = 2_000
 OWN, TWO, MANY = 0.4, 0.15, 0.35
 # How often a second thing is one that captions name beside the first.
 BESIDE = 0.5
+# How much of the hybrids is about a thing that is not red, or not doing something.
+DESCRIBED = 0.12
 # How often a thing is denied in the middle of a caption that can be parted.
 PARTED = 0.3
 _TRIES = 8
 
+_COLORED, _COLORS = sorted(COLORED), sorted(COLORS)
 _WORD = re.compile(r"[a-z]+")
 # What a text that negates has in it; `parse_query` decides.
 _NEGATIVE = re.compile(
@@ -123,6 +127,7 @@ class StatementGenerator:
         self._set_nouns(nouns)
         rng = random.Random(seed)
         self._pairs = self._choose_pairs(rng)
+        self._doings = denied_doings()
         self._false = self._negate(rng) if "false_caption" in self._kinds else []
 
     # --- What is prepared ---
@@ -212,6 +217,10 @@ class StatementGenerator:
         """
         parts = [some(name, False) for name in self._things]
         parts += [self._both(pair) for pair in self._pairs]
+        parts += [f"{color} {name}" for name in _COLORED for color in _COLORS]
+        parts += [some(name, False) for name in _COLORED]
+        for who, done in self._doings:
+            parts += (*(some(name, False) for name in who), *done)
         for query in [*self._negated.values(), *(query for _, query in self._false)]:
             parts += (query.wanted, *query.unwanted)
         return list(dict.fromkeys(filter(None, (*self.captions, *parts))))
@@ -242,10 +251,24 @@ class StatementGenerator:
         return Statement(_finish(rng, text), Query("", unwanted), "absence")
 
     def _hybrid(self, rng: random.Random) -> Statement:
+        if rng.random() < DESCRIBED:
+            return self._described(rng)
         wanted, form, number = self._wanted(rng)
         unwanted = self._draw_other(rng, number)
         text = compose(rng, "hybrid", self._forms[unwanted][form.is_ == "are"], wanted=form)
         return Statement(_finish(rng, text), Query(wanted, (self._things[unwanted],)), "hybrid")
+
+    def _described(self, rng: random.Random) -> Statement:
+        if rng.random() < 0.5:
+            rule, name, denied = "described", rng.choice(_COLORED), rng.choice(_COLORS)
+            unwanted = f"{denied} {name}"
+        else:
+            who, done = rng.choice(self._doings)
+            rule, name, denied = "doing", rng.choice(who), rng.choice(done)
+            unwanted = denied
+        form = form_of(name, rng.random() < MANY)
+        text = compose(rng, rule, wanted=form, described=(denied, "who" if takes_who(name) else "that"))
+        return Statement(_finish(rng, text), Query(some(name, False), (unwanted,)), "hybrid")
 
     def _presence(self, rng: random.Random) -> Statement:
         wanted, form, _ = self._wanted(rng, 0.5)
@@ -356,7 +379,7 @@ def _continued(caption: str) -> str:
 def _is_sentence(caption: str) -> bool:
     """Return whether a caption seems to have a finite verb: "a dog runs", and not "a dog running"."""
     words = caption.lower().split()
-    return any(word in BE or word.endswith("s") and is_verb(word) for word in words[1:])
+    return any(word in BE or word in VERBS or word.endswith("s") and is_verb(word) for word in words[1:])
 
 
 def _finish(rng: random.Random, text: str) -> str:

@@ -50,6 +50,7 @@ class Form(NamedTuple):
     sort: str
 
 
+@lru_cache(maxsize=1 << 14)
 def form_of(name: str, many: bool) -> Form:
     """Return the forms of a name, plural if `many` and if it has a plural."""
     plural = is_many(name, many)
@@ -73,7 +74,7 @@ def both(first: Form, second: Form) -> Form:
 # Names of the rules -> places in the list of forms that `compose` takes.
 _FIELDS = {name.strip("_").upper(): number for number, name in enumerate(Form._fields)}
 _WIDTH = len(Form._fields)
-_OTHERS = {"PICTURE": 0, "A_PICTURE": 1, "C": 2, "C_LOW": 3, "C_SUBJECT": 4, "C_REST": 5}
+_OTHERS = {name: number for number, name in enumerate("PICTURE A_PICTURE D WHO C C_LOW C_SUBJECT C_REST".split())}
 _PICTURES = tuple((name, f"{article(name)} {name}") for name in PICTURES)
 
 
@@ -122,12 +123,14 @@ def compose(
     unwanted: Form | None = None,
     also_unwanted: Form | None = None,
     wanted: Form | None = None,
+    described: tuple[str, str] = ("", ""),
     caption: tuple[str, ...] = (),
 ) -> str:
     """
     Return a sentence by a rule of `wordings.txt`, without capital and full stop of its own; never one of `HELD_OUT`.
 
     Args:
+        described: what is denied of the wanted thing, and its pronoun, "who" or "that".
         caption: the caption, the caption as it continues a sentence, its subject and the rest.
     """
     nothing = ("",) * _WIDTH
@@ -136,6 +139,7 @@ def compose(
         *(also_unwanted or nothing),
         *(wanted or nothing),
         *rng.choice(_PICTURES),
+        *described,
         *caption,
     ]
     alternatives = rules()[unwanted.sort if unwanted else "other"][rule]

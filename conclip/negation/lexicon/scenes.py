@@ -44,6 +44,10 @@ WORN = word_set("hat jacket helmet coat dress scarf uniform vest sweater backpac
 PEOPLE = ("people", "adults")
 
 
+# Of whom an action may be denied: what always stands or lies is not.
+DOERS = frozenset(WHO) - {"things", "dishes", "furniture", "sights"}
+
+
 def actions() -> list[tuple[str, tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]]]:
     """Return who, three forms of the verb, things, and (preposition, place) of each line of `actions.txt`."""
     found = []

@@ -70,7 +70,7 @@ THINGS = tuple(
 
 # Nouns of `nouns.tsv` that captions use for something else, or that name nothing that is there or not.
 NO_THINGS = word_set(
-    "doe blonde blond brunette hind homeless giant lab member dive fan chased uphill classic floppy gas mini "
+    "doe bark blonde blond brunette hind homeless giant lab member dive fan chased uphill classic floppy gas mini "
     "official nude turquoise elder bum cam camo afghan adobe dug oxford sang shook may lame load ion john sole "
     "accused tout spoke setup facility thinner buff checker compact cooper champ aquatic anime midget dwelling gap "
     "duke derby internet layer master mine punk quad ref rover senior buster spotter tabby bohemian ornamental "
