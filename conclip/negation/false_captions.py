@@ -105,6 +105,8 @@ def _phrase(parsed: Parsed, pair: Pair) -> tuple[Span, str] | None:
     first = token
     if verb.dep == "conj" and token.i and tokens[token.i - 1].dep == "cc":
         first = tokens[token.i - 1]
+    elif tokens[first.i - 1].tag in ("WDT", "WP"):
+        first = tokens[first.i - 1]
     # What hangs on the verb and is not denied with it would be left without one.
     span = (first.start, tokens[verb.right].end)
     rest = parsed.caption[verb.end : last.end]

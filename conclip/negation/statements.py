@@ -86,7 +86,9 @@ _NEGATIVE = re.compile(
 _END = re.compile(r"[\s.,;:!]+$")
 # "A man in a red hat | is riding a horse": where something fits between.
 _SUBJECT = re.compile(
-    r"^((?:an?|the|two|three|some|several) (?:[a-z]+ ){0,2}[a-z]+) ((?:is|are|was|were) [a-z].*)$", re.I | re.S
+    r"^((?:an?|the|two|three|some|several) (?:[a-z]+ ){0,2}[a-z]+)(?<!that)(?<!who)(?<!which)(?<!there) "
+    r"((?:is|are|was|were) [a-z].*)$",
+    re.I | re.S,
 )
 # Names that keep their capital inside a sentence.
 _NAMES = frozenset(
@@ -173,10 +175,11 @@ class StatementGenerator:
         every = max(1, len(self.captions) // COUNTED)
         words = Counter(word for text in self.captions[::every] for word in _WORD.findall(text.lower()))
         shipped = read_nouns()
+        visible = shipped.visible.union(THINGS)
         counts: Counter[str] = Counter()
         for word, count in words.items():
             name = singular(word)
-            if count >= LEAST and name in shipped.visible and _is_thing(name):
+            if count >= LEAST and name in visible and _is_thing(name):
                 counts[name] += count
         # What the captions lack comes after the commonest that they name.
         total = sum(counts.values()) / PER
@@ -215,7 +218,7 @@ class StatementGenerator:
         Return every text that a query may hold, other than a single thing, each once and always in the same order:
         captions, wanted things with their article, pairs of them, and the parts of negated and false captions.
         """
-        parts = [some(name, False) for name in self._things]
+        parts = [one.some for one, _ in self._forms]
         parts += [self._both(pair) for pair in self._pairs]
         parts += [f"{color} {name}" for name in _COLORED for color in _COLORS]
         parts += [some(name, False) for name in _COLORED]
@@ -279,8 +282,7 @@ class StatementGenerator:
         caption = self.captions[number]
         if number in self._negated:
             return Statement(caption, self._negated[number], "caption_absence")
-        own = {self._of_word[word] for word in _WORD.findall(caption.lower()) if word in self._of_word}
-        own = sorted(own)
+        own = self._named(caption)
         if own and rng.random() < OWN:
             denied = own[int(rng.random() * len(own))]
         else:
@@ -291,6 +293,12 @@ class StatementGenerator:
         parts = (plain, _continued(plain), *(parted.groups() if parted else ("", "")))
         text = compose(rng, rule, form, caption=parts)
         return Statement(_finish(rng, text), Query(caption, (self._things[denied],)), "caption_absence")
+
+    def _named(self, caption: str) -> list[int]:
+        """Return the things that a caption names, by one word or two: "bike", "tennis balls"."""
+        words = _WORD.findall(caption.lower())
+        names = (*words, *map(" ".join, zip(words, words[1:], strict=False)))
+        return sorted({self._of_word[name] for name in names if name in self._of_word})
 
     def _false_caption(self, rng: random.Random) -> Statement:
         text, query = self._false[int(rng.random() * len(self._false))]

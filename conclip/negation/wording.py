@@ -15,6 +15,8 @@ _SPACES = re.compile(r" +(?=[,.;]|$)|(?<= ) +")
 _SENTENCE = re.compile(r"(?<=\. )[a-z]")
 # Whether plural -> the verbs.
 _VERBS = {False: ("is", "isn't", "does", "appears"), True: ("are", "aren't", "do", "appear")}
+# "glass| of wine": the plural is the first noun's.
+_HEAD = re.compile(r"(.+?)((?: (?:of|at|in|on|with|near) .+)?)")
 _PERSON = ("person", "people")
 # Tags of alternatives -> sorts of unwanted things that have them.
 _TAGS = {"one": ("word", "words", "people"), "word": ("word",), "people": ("people",)}
@@ -52,17 +54,18 @@ class Form(NamedTuple):
 
 @lru_cache(maxsize=1 << 14)
 def form_of(name: str, many: bool) -> Form:
-    """Return the forms of a name, plural if `many` and if it has a plural."""
-    plural = is_many(name, many)
-    if is_mass(name) or is_plural_only(name) or is_unique(name):
+    """Return the forms of a name, plural if `many` and if it has a plural: "glasses of wine"."""
+    head, rest = _HEAD.fullmatch(name).groups()
+    plural = is_many(head, many)
+    if is_mass(head) or is_plural_only(head) or is_unique(head):
         sort = "other"
     elif name in _PERSON:
         sort = "people"
     else:
         sort = "words" if " " in name or "-" in name else "word"
-    whole = f"the {name}" if is_unique(name) else any_of(name, many)
-    nouns = (some(name, many), counted(name, many), whole, counted(name, True), name, f"{article(name)} {name}")
-    return Form(*nouns, *_VERBS[plural], _VERBS[plural][0], sort)
+    whole = f"the {head}" if is_unique(head) else any_of(head, many)
+    nouns = (some(head, many), counted(head, many), whole, counted(head, True), head, f"{article(head)} {head}")
+    return Form(*(noun + rest for noun in nouns), *_VERBS[plural], _VERBS[plural][0], sort)
 
 
 def both(first: Form, second: Form) -> Form:

@@ -93,6 +93,7 @@ def test_no_composed_text_has_a_held_out_form(drawn):
         ("woman", "a woman", "women", "a woman", "any women"),
         ("jeans", "jeans", "jeans", "any jeans", "any jeans"),
         ("ocean", "the ocean", "the ocean", "the ocean", "the ocean"),
+        ("cup of tea", "a cup of tea", "cups of tea", "a cup of tea", "any cups of tea"),
         ("tennis ball", "a tennis ball", "tennis balls", "a tennis ball", "any tennis balls"),
         ("knife", "a knife", "knives", "a knife", "any knives"),
     ],
@@ -126,6 +127,20 @@ def test_how_often_a_caption_is_denied_what_it_names(generator, drawn):
     denied = [s for s in drawn if s.kind == "caption_absence" and s.query.wanted in CAPTIONS]
     own = [s for s in denied if re.search(rf"\b{s.query.unwanted[0]}(?:s|es)?\b|people|men", s.query.wanted.lower())]
     assert abs(len(own) / len(denied) - OWN) < 0.06
+
+
+def test_things_of_two_words_are_found_in_captions():
+    nouns = ["tennis ball", "cat", "dog"]
+    generator = StatementGenerator(["two tennis balls"], nouns=nouns, shares={"caption_absence": 1})
+    denied = Counter(generator(0, index).query.unwanted for index in range(1_000))
+    assert abs(denied["tennis ball",] / 1_000 - OWN) < 0.07
+    assert set(denied) == {("tennis ball",), ("cat",), ("dog",)}
+
+
+def test_wanted_things_are_base_texts_whatever_their_name():
+    generator = StatementGenerator(["a dog"], nouns=["cup of tea", "ocean", "red circle"], shares={"hybrid": 1})
+    wanted = {generator(0, index).query.wanted for index in range(500)}
+    assert {"a cup of tea", "the ocean", "a red circle"} <= wanted <= set(generator.base_texts())
 
 
 def test_base_texts_and_things_hold_all_that_queries_need(generator, drawn):
@@ -186,6 +201,12 @@ def test_the_parser_of_queries_reads_the_same(drawn):
         ("A dog chases a red ball.", "A dog chases a ball that is not red.", "A dog chases a ball", "red ball"),
         ("A man sits on a bench.", "A man sits,? but not on a bench.", "A man sits", "on a bench"),
         ("A man with a hat is smiling.", "A man (?:without a|with no) hat is smiling.", "A man is smiling", "hat"),
+        (
+            "A man who is holding a ball jumps.",
+            "A man who is(?: not|n't) holding a ball jumps.",
+            "A man jumps",
+            "holding a ball",
+        ),
         ("A boy wearing a hat.", "A boy (?:who is )?not wearing a hat.", "A boy", "wearing a hat"),
     ],
 )

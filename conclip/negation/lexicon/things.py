@@ -65,6 +65,7 @@ THINGS = tuple(
     sword shield spear arrow cannon gun rifle armor flag torch candle incense bell whistle
     skull skeleton bone feather nest egg seashell horn antler saddle leash collar muzzle horseshoe
     graffiti shadow footprint tire wheel windshield headlight steering_wheel license_plate
+    circle square triangle
     """.split()
 )
 
