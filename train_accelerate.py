@@ -79,7 +79,7 @@ def run(
 
     # Load
     train_dataset, eval_dataset, eval_split = load(data_args, training_args, accelerator)
-    base = model_args.model_name_or_path or str(base_clip(output_dir.parent, training_args.dataloader_num_workers))
+    base = model_args.model_name_or_path or str(base_clip(output_dir.parent))
     model, processor = load_model(base, model_args.revision, freeze_image_encoder=not model_args.train_image_encoder)
 
     # Train, and evaluate before and after

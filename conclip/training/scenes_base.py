@@ -1,4 +1,4 @@
-"""The small base CLIP of the default run: trained once on the captions of scenes with CLIP's loss, then kept."""
+"""The small base CLIP of the default run: trained once on scenes and their captions, then kept."""
 
 import inspect
 import os
@@ -6,6 +6,8 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import torch
 from accelerate.state import PartialState
 from accelerate.utils import set_seed
 from datasets import Dataset
@@ -13,31 +15,21 @@ from datasets.fingerprint import Hasher
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
-from conclip.embedding.images import all_pixel_values
 from conclip.models.clip import load_model, text_tokenizer
-from conclip.training import batches
-from conclip.training.arguments import ConCLIPTrainingArguments
-from conclip.training.checkpoints import find_checkpoint, list_checkpoints
-from conclip.training.collator import PairCollator
-from conclip.training.loop import compiles, prepare_training, run_training
-from conclip.training.pair_dataset import PairRows
-from conclip.training.trainer import make_accelerator
+from conclip.training import fitting, scenes_image_encoder, scenes_text_encoder
+from conclip.training.scenes_image_encoder import CELL, CELLS, cell_labels, train_image_encoder
+from conclip.training.scenes_text_encoder import train_text_encoder
 from dataset_scripts.scenes import code_fingerprint, load_scenes
 from dataset_scripts.scenes_drawing import IMAGE_SIZE
+from modeling_conclip import ConCLIPModel
+from modeling_conclip.loss_conclip import l2_normalize
 
-ENCODER = {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 4, "projection_dim": 128}
-VISION = {**ENCODER, "num_hidden_layers": 2, "image_size": IMAGE_SIZE, "patch_size": 12}
+ENCODER = {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": CELLS, "projection_dim": 128}
+# The patches are the cells of the scenes, and each attention head of the last layer reads one of them.
+VISION = {**ENCODER, "num_hidden_layers": 2, "image_size": IMAGE_SIZE, "patch_size": CELL}
 TEXT = {**ENCODER, "num_hidden_layers": 2, "max_position_embeddings": 77}
-TRAINING = {
-    "learning_rate": 1e-3,
-    "lr_scheduler_type": "cosine",
-    "weight_decay": 0.1,
-    "adam_beta2": 0.98,
-    "max_grad_norm": 1.0,
-    "warmup_steps": 50,
-    "seed": 0,
-}
-STEPS, BATCH_SIZE, SAVE_STEPS = 1_100, 128, 100
+SEED = 0
+IMAGES_AT_A_TIME = 500
 TEXT_COLUMNS = ("caption", "negated_captions", "true_negations", "true_negation_foils")
 
 
@@ -70,7 +62,7 @@ license: mit
 
 # Base CLIP of the scenes
 
-A small CLIP, trained on the captions of generated scenes, without negated captions.
+A small CLIP, trained on generated scenes, what their cells show, and their captions, without negated captions.
 """
 
 
@@ -82,7 +74,7 @@ def write_untrained(folder: Path, scenes: Dataset) -> None:
     size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     image_processor = CLIPImageProcessorPil(size={"shortest_edge": IMAGE_SIZE}, crop_size=size)
     tokens = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    set_seed(TRAINING["seed"])
+    set_seed(SEED)
     config = CLIPConfig(
         text_config={**TEXT, **tokens, "vocab_size": len(tokenizer)},
         vision_config=VISION,
@@ -92,64 +84,88 @@ def write_untrained(folder: Path, scenes: Dataset) -> None:
     CLIPProcessor(image_processor=image_processor, tokenizer=tokenizer).save_pretrained(folder)
 
 
-def base_clip(folder: Path, num_workers: int) -> Path:
+def train(folder: Path, scenes: Dataset) -> tuple[CLIPModel, CLIPProcessor]:
+    """
+    Train the model in a folder: first its image encoder, which is kept there when it is done, then its text encoder.
+
+    Args:
+        folder: what `write_untrained` wrote; if "image-encoder" is in it, training continues from there.
+
+    Returns:
+        The model, as a stock `CLIPModel`, and its processor.
+    """
+    trained = folder / "image-encoder"
+    model, processor = load_model(str(trained if trained.is_dir() else folder), freeze_image_encoder=False)
+    model.to(PartialState().device)
+    set_seed(SEED)
+    images = torch.from_numpy(np.stack([np.asarray(image) for image in scenes["image"]]))
+    captions, objects = scenes["caption"][:], scenes["objects"][:]
+    normalize = partial(pixel_values, processor.image_processor, model.device)
+    if not trained.is_dir():
+        train_image_encoder(model, images, torch.from_numpy(cell_labels(objects)), normalize, SEED)
+        plain_clip(model).save_pretrained(folder / "unfinished")
+        processor.save_pretrained(folder / "unfinished")
+        os.replace(folder / "unfinished", trained)
+    embeds = torch.cat([model.embed_images(normalize(some.float())) for some in images.split(IMAGES_AT_A_TIME)])
+    tokens = text_tokenizer(model, processor)(captions)
+    train_text_encoder(model, captions, tokens, l2_normalize(embeds), objects, SEED)
+    return plain_clip(model), processor
+
+
+def pixel_values(
+    image_processor: CLIPImageProcessorPil, device: torch.device | str, pixels: torch.Tensor
+) -> torch.Tensor:
+    """
+    Return what the image processor makes of images that have its size, without copies as PIL images.
+
+    Args:
+        pixels: float32, (images, height, width, 3), 0 to 255.
+
+    Returns:
+        float32, (images, 3, height, width).
+    """
+    mean, std = torch.tensor(image_processor.image_mean), torch.tensor(image_processor.image_std)
+    return ((pixels / 255 - mean) / std).permute(0, 3, 1, 2).to(device)
+
+
+def plain_clip(model: ConCLIPModel) -> CLIPModel:
+    """Return a copy as a stock CLIP model: its config needs nothing of ConCLIP."""
+    config = {name: getattr(model.config, name).to_dict() for name in ("text_config", "vision_config")}
+    plain = CLIPModel(CLIPConfig(**config, projection_dim=model.config.projection_dim))
+    plain.load_state_dict(model.state_dict())
+    return plain
+
+
+def base_clip(folder: Path) -> Path:
     """
     Return the folder of the base CLIP; train it first, or continue its training, if it is not there.
 
+    One process trains, and others wait for it.
+
     Args:
         folder: where base models are kept, each in a folder named by a fingerprint of recipe and data.
-        num_workers: processes that preprocess images.
     """
     processes = PartialState()
-    recipe = Hasher.hash([VISION, TEXT, TRAINING, STEPS, BATCH_SIZE, inspect.getsource(batches), code_fingerprint()])
+    code = [inspect.getsource(module) for module in (fitting, scenes_image_encoder, scenes_text_encoder)]
+    recipe = Hasher.hash([VISION, TEXT, SEED, *code, code_fingerprint()])
     finished = folder / f"scenes-base-{recipe}"
     if finished.is_dir():
         processes.print(f"Base CLIP: {finished}")
         return finished
-    # A checkpoint can only be resumed by as many processes as saved it.
-    unfinished = folder / f"unfinished-{finished.name}-{processes.num_processes}"
-    args = ConCLIPTrainingArguments(
-        output_dir=str(unfinished),
-        loss="clip",
-        per_device_train_batch_size=BATCH_SIZE // processes.num_processes,
-        max_steps=STEPS,
-        save_steps=SAVE_STEPS,
-        save_total_limit=1,
-        report_to=[],
-        **TRAINING,
-    )
-    # Its own: the model and optimizer that it saves in checkpoints must not get into those of the fine-tuning.
-    accelerator = make_accelerator(args)
-    accelerator.wait_for_everyone()
-    # All scenes, even if only some are used for fine-tuning: the base model is kept for other runs.
-    scenes = load_scenes("train")
-    accelerator.print(f"Training the base CLIP on captions, once; it will be kept in {finished}")
-    untrained = unfinished / "untrained"
-    if accelerator.is_main_process and not list_checkpoints(unfinished):
-        shutil.rmtree(unfinished, ignore_errors=True)
-        write_untrained(untrained, scenes)
-    accelerator.wait_for_everyone()
-    checkpoint = find_checkpoint(unfinished, "latest") if list_checkpoints(unfinished) else None
-    model, processor = load_model(str(untrained), freeze_image_encoder=False)
-    collator = PairCollator(processor.image_processor, args.mini_batch_size, compiles(args, accelerator))
-    rows = PairRows(scenes, text_tokenizer(model, processor), loss=args.loss, seed=args.seed)
-    # The image encoder is trained, but its input stays the same.
-    rows.use_tensors(
-        "pixel_values", partial(all_pixel_values, image_processor=processor.image_processor, num_workers=num_workers)
-    )
-    rows.use_keys(lambda images: images.stored.keys())
-    state = prepare_training(model, rows, collator, args, accelerator, checkpoint)
-    run_training(state)
-    if accelerator.is_main_process:
-        trained = unfinished / "trained"
-        # Saved as a stock CLIP model: its config needs nothing of ConCLIP.
-        plain = CLIPModel(CLIPConfig.from_pretrained(untrained))
-        plain.load_state_dict(accelerator.unwrap_model(state.model).state_dict())
-        plain.save_pretrained(trained)
-        processor.save_pretrained(trained)
-        (trained / "README.md").write_text(CARD, "utf-8")
-        os.replace(trained, finished)
+    processes.wait_for_everyone()
+    if processes.is_main_process:
+        print(f"Training the base CLIP on captions, once; it will be kept in {finished}")
+        # All scenes, even if only some are used for fine-tuning: the base model is kept for other runs.
+        scenes = load_scenes("train")
+        unfinished = folder / f"unfinished-{finished.name}"
+        if not (unfinished / "image-encoder").is_dir():
+            shutil.rmtree(unfinished, ignore_errors=True)
+            write_untrained(unfinished, scenes)
+        model, processor = train(unfinished, scenes)
+        model.save_pretrained(unfinished / "trained")
+        processor.save_pretrained(unfinished / "trained")
+        (unfinished / "trained" / "README.md").write_text(CARD, "utf-8")
+        os.replace(unfinished / "trained", finished)
         shutil.rmtree(unfinished)
-    accelerator.free_memory()
-    accelerator.wait_for_everyone()
+    processes.wait_for_everyone()
     return finished

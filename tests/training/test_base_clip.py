@@ -8,8 +8,9 @@ from runs import log, results, run
 from safetensors.torch import load_file
 from transformers import CLIPModel
 
-import conclip.training.loop as training
 import conclip.training.scenes_base as base_clip
+import conclip.training.scenes_image_encoder as image_encoder
+import conclip.training.scenes_text_encoder as text_encoder
 from conclip.training.scenes_base import word_tokenizer
 from dataset_scripts import scenes
 
@@ -18,8 +19,10 @@ from dataset_scripts import scenes
 def small(monkeypatch):
     for module in (scenes, base_clip):
         monkeypatch.setattr(module, "code_fingerprint", lambda: "small")
-    monkeypatch.setattr(base_clip, "STEPS", 5)
-    monkeypatch.setattr(base_clip, "BATCH_SIZE", 16)
+    for module in (image_encoder, text_encoder):
+        monkeypatch.setattr(module, "STEPS", 4)
+        monkeypatch.setattr(module, "BATCH_SIZE", 16)
+    monkeypatch.setattr(text_encoder, "POOL_SIZE", 32)
 
 
 def argv(folder, *more):
@@ -51,22 +54,23 @@ def test_the_base_is_stock_clip_made_once_and_tuned_with_the_image_tower_frozen(
     assert "Training the base CLIP" not in capsys.readouterr().out
 
 
-def test_an_interrupted_base_goes_on_and_ends_the_same(small, tmp_path, monkeypatch):
+def test_an_interrupted_base_continues_and_ends_the_same(small, tmp_path, monkeypatch):
     assert run(argv(tmp_path / "whole")) == 0
-    monkeypatch.setattr(base_clip, "SAVE_STEPS", 2)
-    step, calls = training.train_step, []
+    text_loss, calls = text_encoder.true_images_loss, []
 
     def interrupted(*arguments):
         calls.append(1)
-        if len(calls) == 4:
+        if len(calls) == 3:
             raise KeyboardInterrupt
-        return step(*arguments)
+        return text_loss(*arguments)
 
-    monkeypatch.setattr(training, "train_step", interrupted)
+    monkeypatch.setattr(text_encoder, "true_images_loss", interrupted)
     assert run(argv(tmp_path / "parts")) == 130
     assert not list((tmp_path / "parts").glob("scenes-base-*"))
+    # The image encoder is there already.
+    monkeypatch.setattr(base_clip, "train_image_encoder", None)
     assert run(argv(tmp_path / "parts")) == 0
-    assert len(calls) == 4 + 3 + 3  # cut in the 4th step, resumed after the 2nd, and the tuning
+    assert len(calls) == 3 + 4
     whole, parts = (CLIPModel.from_pretrained(the_base(tmp_path / name)).state_dict() for name in ("whole", "parts"))
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
     assert log(tmp_path / "whole/tuned") == log(tmp_path / "parts/tuned")
