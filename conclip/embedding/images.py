@@ -263,12 +263,3 @@ class ImageEmbedder:
                     embeds = l2_normalize(embed_pixels(send_to_device(pixels, device, non_blocking=True))).float()
                 yield embeds
                 bar.update(min(len(embeds) * world, total - bar.n))
-
-
-def all_pixel_values(
-    images: torch.utils.data.Dataset, noun: str, *, image_processor: BaseImageProcessor, num_workers: int
-) -> torch.Tensor:
-    """Preprocess all images and hold them in memory, float32, (images, 3, height, width); for small images only."""
-    collate = partial(pixel_values, image_processor)
-    loader = DataLoader(images, batch_size=256, collate_fn=collate, num_workers=num_workers)
-    return torch.cat(list(tqdm(loader, desc=f"Preprocessing {noun}", leave=False)))
