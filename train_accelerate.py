@@ -20,7 +20,14 @@ from pathlib import Path
 
 from conclip.errors import UsageError
 from conclip.runtime import command_line, end_failed_run, return_large_blocks, use_all_cores
-from conclip.training.arguments import ConCLIPTrainingArguments, DataArguments, ModelArguments, parse_arguments
+from conclip.training.arguments import (
+    DISTILLATION,
+    PLAIN_CAPTIONS,
+    ConCLIPTrainingArguments,
+    DataArguments,
+    ModelArguments,
+    parse_arguments,
+)
 
 # torch, transformers and datasets take seconds to import, so the functions below import what needs them: `--help` and
 # a mistyped option are answered at once.
@@ -80,7 +87,9 @@ def run(
     # Load
     train_dataset, eval_dataset, eval_split = load(data_args, training_args, accelerator)
     base = model_args.model_name_or_path or str(base_clip(output_dir.parent))
-    model, processor = load_model(base, model_args.revision, freeze_image_encoder=not model_args.train_image_encoder)
+    reads_images = training_args.loss != DISTILLATION or training_args.image_column in train_dataset.column_names
+    freeze = not model_args.train_image_encoder
+    model, processor = load_model(base, model_args.revision, needs_images=reads_images, freeze_image_encoder=freeze)
 
     # Train, and evaluate before and after
     trainer = ConCLIPTrainer(
@@ -105,7 +114,7 @@ def run(
     # Save
     trainer.save_model()
     results = trainer.create_model_card(
-        dataset_name=data_args.dataset_name or "scenes",
+        dataset_name=data_args.dataset_name or default_dataset(training_args),
         split=eval_split,
         command=command,
         arguments={"model": asdict(model_args), "data": asdict(data_args), "training": asdict(trainer.args)},
@@ -130,13 +139,16 @@ def load(data_args: DataArguments, training_args: ConCLIPTrainingArguments, acce
     from conclip.data import first_rows, require_columns, split_names
     from conclip.embedding.image_column import ImageColumn
     from conclip.embedding.images import embedding_cache_dir, image_keys
-    from conclip.training.splits import default_eval_split, hold_out_images
+    from conclip.training.splits import default_eval_split, first_caption_keys, hold_out
 
-    name, train_split, eval_split = data_args.dataset_name or "scenes", data_args.train_split, data_args.eval_split
+    name = data_args.dataset_name or default_dataset(training_args)
+    train_split, eval_split = data_args.train_split, data_args.eval_split
     with accelerator.main_process_first():
         train_dataset, eval_dataset = load_rows(data_args, training_args, train_split), None
         if eval_split is None:
-            names = split_names(name, data_args.dataset_config_name) if data_args.dataset_name else ["train", "test"]
+            # The captions that ship with the package are one split.
+            own = ["train"] if training_args.loss == DISTILLATION else ["train", "test"]
+            names = split_names(name, data_args.dataset_config_name) if data_args.dataset_name else own
             eval_split = default_eval_split(names, train_split)
             if eval_split not in ("test", None):
                 accelerator.print(f"{name} has no split 'test': evaluating on {eval_split!r}.")
@@ -144,10 +156,14 @@ def load(data_args: DataArguments, training_args: ConCLIPTrainingArguments, acce
             eval_dataset = load_rows(data_args, training_args, eval_split)
     if eval_split is None:
         column = training_args.image_column
-        require_columns(train_dataset, {"--image_column": column}, train_split)
-        images = ImageColumn(train_dataset, column, train_split)
-        keys = image_keys(images, embedding_cache_dir(training_args.embedding_cache_dir), accelerator)
-        train_dataset, eval_dataset, note = hold_out_images(train_dataset, keys, training_args.seed)
+        if training_args.loss == DISTILLATION and column not in train_dataset.column_names:
+            keys, what = first_caption_keys(train_dataset, training_args.caption_column, train_split), "captions"
+        else:
+            require_columns(train_dataset, {"--image_column": column}, train_split)
+            images = ImageColumn(train_dataset, column, train_split)
+            keys = image_keys(images, embedding_cache_dir(training_args.embedding_cache_dir), accelerator)
+            what = "images"
+        train_dataset, eval_dataset, note = hold_out(train_dataset, keys, training_args.seed, what)
         eval_split = "held-out"
         accelerator.print(f"{name} has no split to evaluate on: {note}; --eval_split none trains on all rows.")
     if eval_dataset is not None:
@@ -155,12 +171,26 @@ def load(data_args: DataArguments, training_args: ConCLIPTrainingArguments, acce
     return first_rows(train_dataset, data_args.max_train_samples), eval_dataset, eval_split
 
 
+def default_dataset(training_args: ConCLIPTrainingArguments) -> str:
+    """Return the name of what is trained on if no dataset is named."""
+    return PLAIN_CAPTIONS if training_args.loss == DISTILLATION else "scenes"
+
+
 def load_rows(data_args: DataArguments, training_args: ConCLIPTrainingArguments, split: str):
-    """Load a split of the dataset, or of the scenes if no dataset is named; paths of images become images."""
+    """
+    Load a split of the dataset; paths of images become images.
+
+    If no dataset is named, load the scenes or, to train on texts alone, the captions that ship with the package.
+    """
+    from datasets import Dataset
+
     from conclip.data import data_folder, load_split
     from conclip.embedding.image_files import as_image_column
+    from conclip.negation.plain_captions import plain_captions
     from dataset_scripts.scenes import load_scenes
 
+    if not data_args.dataset_name and training_args.loss == DISTILLATION:
+        return Dataset.from_dict({training_args.caption_column: plain_captions()})
     if not data_args.dataset_name:
         return load_scenes(split)
     dataset = load_split(data_args.dataset_name, data_args.dataset_config_name, split)

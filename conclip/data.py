@@ -12,7 +12,14 @@ from conclip.text_files import text_options
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-FILE_FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+FILE_FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".parquet": "parquet",
+    ".txt": "text",
+}
 # Of columns, in a message.
 MOST_NAMES = 12
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .gif .webp .tif .tiff .ppm .pgm".split())
@@ -25,9 +32,9 @@ def load_split(dataset_name: str, dataset_config_name: str | None = None, split:
     The cells of local CSV files are read as they are, as texts: "N/A" and "null" are captions like others.
 
     Args:
-        dataset_name: Hub id, local folder (Parquet, JSON, CSV or images), or a .csv, .tsv, .json, .jsonl or .parquet
-            file. Text files are in UTF-8; CSV files also in UTF-16 with a byte order mark, and separated by commas,
-            semicolons or tabs.
+        dataset_name: Hub id, local folder (Parquet, JSON, CSV or images), or a .csv, .tsv, .json, .jsonl, .parquet or
+            .txt file; of the last, each line that is not blank is a caption. Text files are in UTF-8; CSV files also
+            in UTF-16 with a byte order mark, and separated by commas, semicolons or tabs.
         dataset_config_name: configuration of the dataset.
         split: as `load_dataset` takes it, e.g. "train" or "train[:100]".
 
@@ -96,7 +103,10 @@ def _load_file(path: Path, split: str) -> Dataset:
     # The file is the whole of the split that is asked for; "train[:100]" is a part of "train".
     name = re.match(r"\w*", split).group() or "train"
     format = FILE_FORMATS[path.suffix]
-    return load_dataset(format, data_files={name: str(path)}, split=split, **text_options(format, [path]))
+    dataset = load_dataset(format, data_files={name: str(path)}, split=split, **text_options(format, [path]))
+    if format != "text":
+        return dataset
+    return dataset.filter(lambda row: bool(row["text"].strip())).rename_column("text", "caption")
 
 
 def folder_options(folder: Path, dataset_config_name: str | None) -> dict:

@@ -17,11 +17,12 @@ AUTO_MAP = {
 @strict
 class ConCLIPConfig(CLIPConfig):
     """
-    CLIP's configuration with the weights of the three terms of the CoN-CLIP loss (arXiv 2403.20312).
+    CLIP's configuration with the weights of the loss terms: of CoN-CLIP (arXiv 2403.20312) and negation distillation.
 
     `model_type` stays `"clip"` and a saved folder names `CLIPModel` as its architecture. The folder therefore loads
     wherever a CLIP model loads, and as ConCLIP with `ConCLIPModel.from_pretrained` or `trust_remote_code=True`.
-    The loss is the weighted mean of its terms, so three equal weights give the loss of the paper.
+    The loss of CoN-CLIP is the weighted mean of its terms, so three equal weights give the loss of the paper. Negation
+    distillation is added to it for batches with `text_targets`.
 
     Args:
         image_to_text_weight (`float`, defaults to 1.0):
@@ -30,11 +31,18 @@ class ConCLIPConfig(CLIPConfig):
             Weight of L2, caption -> image. Distractor images are extra negatives. Finite, >= 0.
         distractor_weight (`float`, defaults to 1.0):
             Weight of L3, distractor image -> its negated caption. Finite, >= 0.
+        distillation_weight (`float`, defaults to 1.0):
+            Weight of negation distillation. Finite, >= 0.
+        cosine_weight (`float`, defaults to 4.0):
+            Weight of L4, the cosine to the target, within negation distillation. Finite, >= 0.
+        profile_weight (`float`, defaults to 0.3):
+            Weight of L5, the profile of scores, within negation distillation. Finite, >= 0.
         freeze_image_encoder (`bool`, defaults to `True`):
             Whether the image encoder and its projection are frozen and kept in eval mode, as in the paper.
 
     Raises:
-        huggingface_hub.errors.StrictDataclassError: a weight is negative, not finite or not a number, or all are 0.
+        huggingface_hub.errors.StrictDataclassError: a weight is negative, not finite or not a number, or those of all
+            terms of CoN-CLIP's loss are 0.
     """
 
     model_type = "clip"
@@ -42,15 +50,18 @@ class ConCLIPConfig(CLIPConfig):
     image_to_text_weight: float | int = 1.0
     text_to_image_weight: float | int = 1.0
     distractor_weight: float | int = 1.0
+    distillation_weight: float | int = 1.0
+    cosine_weight: float | int = 4.0
+    profile_weight: float | int = 0.3
     freeze_image_encoder: bool = True
 
     def validate_loss_weights(self):
         names = ("image_to_text_weight", "text_to_image_weight", "distractor_weight")
-        weights = {name: getattr(self, name) for name in names}
-        for name, weight in weights.items():
+        for name in (*names, "distillation_weight", "cosine_weight", "profile_weight"):
+            weight = getattr(self, name)
             if not math.isfinite(weight) or weight < 0:
                 raise ValueError(f"{name} must be a finite number of 0 or more, got {weight!r}.")
-        if not any(weights.values()):
+        if not any(getattr(self, name) for name in names):
             raise ValueError(f"{', '.join(names)} are all 0: at least one loss term needs a weight above 0.")
 
     def save_pretrained(self, save_directory, push_to_hub=False, **kwargs):

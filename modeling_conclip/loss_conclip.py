@@ -1,5 +1,8 @@
 """
-The loss of CoN-CLIP (Singh et al., arXiv 2403.20312) as pure functions of embeddings and scale.
+The losses as pure functions of embeddings and scale: that of CoN-CLIP (Singh et al., arXiv 2403.20312), and negation
+distillation, which is this project's own.
+
+CoN-CLIP
 
 In plain terms: an image must be closer to its caption than to all other captions and negated captions, a caption must
 be closer to its image than to all other images and distractors, and a distractor must be closest to its negated
@@ -15,6 +18,19 @@ shape (N, d); s = exp(logit_scale); CE is the mean cross-entropy with column i a
 
 Without distractors, L2 has the columns I only and there is no L3: this is the two-term loss of NegCLIP. If there are
 no negated captions either, L1 has the columns c only: this is the loss of CLIP.
+
+Negation distillation
+
+The arithmetic of negation is put into the text encoder by regression, from texts alone. For M texts with embeddings e,
+each with a target g (the base model's embedding of an affirmative text, or for a negation query arithmetic on such
+embeddings), all L2-normalised and of shape (M, d); C = mean of v vᵀ over many unit embeddings v of images or captions:
+
+    L4 = mean of 1 - e·g                    loss_cosine
+    L5 = mean of s² (e - g)ᵀ C (e - g)      loss_profile: mean square of s · e·v - s · g·v, the profile of scores
+    loss = w (w4 L4 + w5 L5), added to the loss above if the batch has images too
+
+By the cosine alone a text such as "no dog" ends near a photo of anything; the profile of scores, over what the model
+will be compared with, keeps it away from dogs.
 """
 
 from contextlib import nullcontext
@@ -113,6 +129,26 @@ def weighted_mean(terms: tuple[Tensor | None, ...], weights: tuple[float, ...]) 
             "or text_to_image_weight above 0."
         )
     return sum(term * weight for term, weight in counted) / sum(weight for _, weight in counted)
+
+
+def distillation_terms(embeds: Tensor, targets: Tensor, second_moment: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Return L4 and L5 of this module's docstring, unweighted.
+
+    Args:
+        embeds: (M, d), unit rows.
+        targets: (M, d), unit rows, without gradient.
+        second_moment: (d, d), the matrix C.
+        scale: scalar, exp(logit_scale); L5 gives it no gradient.
+
+    Returns:
+        Two scalars; both are 0 if the embeddings are the targets.
+    """
+    with nullcontext() if embeds.is_meta else torch.autocast(embeds.device.type, enabled=False):
+        difference = embeds - targets
+        profile = ((difference @ second_moment) * difference).sum(dim=-1).mean()
+        # Half the squared distance of unit vectors: exact also where they are nearly equal.
+        return difference.pow(2).sum(dim=-1).mean() / 2, scale.detach() ** 2 * profile
 
 
 class _GatherRows(torch.autograd.Function):

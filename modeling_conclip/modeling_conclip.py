@@ -10,7 +10,14 @@ from transformers.utils import can_return_tuple
 
 from .configuration_conclip import ConCLIPConfig
 from .encoders_conclip import packed_layer, piece_by_piece, pool_images, pool_packed
-from .loss_conclip import conclip_terms, gather_across_processes, l2_normalize, similarity, weighted_mean
+from .loss_conclip import (
+    conclip_terms,
+    distillation_terms,
+    gather_across_processes,
+    l2_normalize,
+    similarity,
+    weighted_mean,
+)
 from .packing_conclip import pack_texts
 
 MAX_LOGIT_SCALE = math.log(100.0)
@@ -25,10 +32,16 @@ class ConCLIPOutput(CLIPOutput):
         loss_image_to_text, loss_text_to_image, loss_distractor (`torch.Tensor`, scalar float32):
             With `return_loss=True`, the unweighted terms L1, L2 and L3 of the loss (formulas in `loss_conclip`).
             `loss_distractor` is `None` if there are no distractor images.
+        loss_cosine, loss_profile (`torch.Tensor`, scalar float32):
+            With `return_loss=True` and `text_targets`, the unweighted terms L4 and L5.
         negated_text_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
             Normalised embeddings of the negated captions, if there are any.
         distractor_image_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
             Normalised embeddings of the distractor images, if there are any.
+        target_text_embeds (`torch.Tensor` of shape `(num_targets, projection_dim)`):
+            Normalised embeddings of the texts that have targets, if there are any.
+
+    If all texts have targets and there are no images, the fields of pairs are `None`.
     """
 
     loss_image_to_text: torch.Tensor | None = None
@@ -36,6 +49,9 @@ class ConCLIPOutput(CLIPOutput):
     loss_distractor: torch.Tensor | None = None
     negated_text_embeds: torch.Tensor | None = None
     distractor_image_embeds: torch.Tensor | None = None
+    loss_cosine: torch.Tensor | None = None
+    loss_profile: torch.Tensor | None = None
+    target_text_embeds: torch.Tensor | None = None
 
 
 class ConCLIPModel(CLIPModel):
@@ -156,6 +172,8 @@ class ConCLIPModel(CLIPModel):
         image_embeds: torch.FloatTensor | None = None,
         distractor_image_embeds: torch.FloatTensor | None = None,
         packed_texts: list[dict[str, torch.Tensor]] | None = None,
+        text_targets: torch.FloatTensor | None = None,
+        second_moment: torch.FloatTensor | None = None,
         **kwargs,
     ) -> ConCLIPOutput:
         """
@@ -178,6 +196,13 @@ class ConCLIPModel(CLIPModel):
                 captions, if any, packed by `pack_texts`. They give the same embeddings for a quarter of the work or
                 less. With several pieces, texts and images are embedded piece by piece, and again in the backward
                 pass (gradient caching): the same loss and gradients with the memory of one piece.
+            text_targets (`torch.FloatTensor` of shape `(num_targets, projection_dim)`):
+                For negation distillation: what the last `num_targets` texts should be embedded as, unit rows. They
+                are texts of their own, behind the captions in `input_ids`, or behind the captions and negated captions
+                in `packed_texts`. Without images, all texts are.
+            second_moment (`torch.FloatTensor` of shape `(projection_dim, projection_dim)`):
+                Mean outer product of the unit embeddings over which scores are compared. The loss needs it for
+                `text_targets`.
 
         In training under `torch.distributed` the loss compares the rows of all ranks, so every rank needs a batch of
         the same size. Logits are those of this rank.
@@ -185,39 +210,80 @@ class ConCLIPModel(CLIPModel):
         Raises:
             ValueError: inputs exclude or need one another, or their counts differ where the loss pairs them.
         """
-        if (packed_texts is None and input_ids is None) or (pixel_values is None and image_embeds is None):
-            raise ValueError("Pass input_ids or packed_texts, and pixel_values or image_embeds.")
         unpacked = (input_ids, attention_mask, position_ids, negated_input_ids, negated_attention_mask)
         if packed_texts is not None and any(given is not None for given in unpacked):
             raise ValueError("Pass packed_texts alone, without input_ids, negated_input_ids, masks or positions.")
+        has_images = pixel_values is not None or image_embeds is not None
+        if (packed_texts is None and input_ids is None) or not (has_images or text_targets is not None):
+            raise ValueError(
+                "Pass input_ids or packed_texts, and pixel_values, image_embeds or, for texts alone, text_targets."
+            )
+        text_output = None
+        if packed_texts is not None:
+            text_embeds = self.embed_packed_texts(packed_texts)
+        else:
+            text_output = self._embed_texts(input_ids, attention_mask, position_ids=position_ids, **kwargs)
+            text_embeds = text_output.pooler_output
+        distilled = {}
+        if text_targets is not None:
+            pairs = len(text_embeds) - len(text_targets)
+            if pairs < 0 or (pairs and not has_images):
+                raise ValueError(
+                    f"Got {len(text_embeds)} texts and {len(text_targets)} text_targets: pass a target for each text "
+                    "behind the captions, and images for the captions, if there are any."
+                )
+            distilled = self._distill(text_embeds[pairs:], text_targets, second_moment, return_loss)
+            text_embeds = text_embeds[:pairs]
+        if not has_images:
+            if distractor_pixel_values is not None or distractor_image_embeds is not None:
+                raise ValueError("Distractor images need images: pass pixel_values or image_embeds.")
+            return ConCLIPOutput(text_model_output=text_output, **distilled)
         pieces = 1 if packed_texts is None else len(packed_texts)
         images = {"interpolate_pos_encoding": interpolate_pos_encoding, "pieces": pieces, **kwargs}
         image_embeds, vision_output = self._embed_images(pixel_values, image_embeds, "", **images)
         distractor_embeds, _ = self._embed_images(
             distractor_pixel_values, distractor_image_embeds, "distractor_", **images
         )
-        text_output = None
+        negated_embeds = None
         if packed_texts is not None:
-            text_embeds, negated_embeds = self._split_packed_texts(packed_texts, len(image_embeds))
-        else:
-            text_output = self._embed_texts(input_ids, attention_mask, position_ids=position_ids, **kwargs)
-            text_embeds, negated_embeds = text_output.pooler_output, None
-            if negated_input_ids is not None:
-                # position_ids belong to the captions; the negated ones count from 0 as well.
-                negated_output = self._embed_texts(negated_input_ids, negated_attention_mask, **kwargs)
-                negated_embeds = negated_output.pooler_output
+            text_embeds, negated_embeds = self._split_packed_texts(text_embeds, len(image_embeds))
+        elif negated_input_ids is not None:
+            # position_ids belong to the captions; the negated ones count from 0 as well.
+            negated_embeds = self._embed_texts(negated_input_ids, negated_attention_mask, **kwargs).pooler_output
         return self._score(
             image_embeds,
             text_embeds,
             negated_embeds,
             distractor_embeds,
             return_loss,
+            distilled,
             text_model_output=text_output,
             vision_model_output=vision_output,
         )
 
-    def _split_packed_texts(self, packed_texts, images):
-        embeds = self.embed_packed_texts(packed_texts)
+    def _distill(self, embeds, targets, second_moment, return_loss) -> dict[str, torch.Tensor]:
+        """Return the output fields of the texts with targets; "loss" is the weighted loss of negation distillation."""
+        embeds = l2_normalize(embeds)
+        if not return_loss:
+            return {"target_text_embeds": embeds}
+        width = embeds.shape[-1]
+        for name, tensor, shape in (
+            ("text_targets", targets, (len(embeds), width)),
+            ("second_moment", second_moment, (width, width)),
+        ):
+            found = None if tensor is None else tuple(tensor.shape)
+            if found != shape:
+                raise ValueError(f"The loss needs {name} of shape {shape}, got {found}.")
+        scale = self.logit_scale.to(embeds).exp()
+        joint = (embeds, targets.to(embeds))
+        if self.training:
+            joint = gather_across_processes(*joint)
+        cosine, profile = distillation_terms(*joint, second_moment.to(embeds), scale)
+        config = self.config
+        loss = config.distillation_weight * (config.cosine_weight * cosine + config.profile_weight * profile)
+        return {"loss": loss, "loss_cosine": cosine, "loss_profile": profile, "target_text_embeds": embeds}
+
+    def _split_packed_texts(self, embeds, images):
         if len(embeds) not in (images, 2 * images):
             raise ValueError(
                 f"packed_texts hold {len(embeds)} texts for {images} images: pack one caption for each, and one "
@@ -252,7 +318,7 @@ class ConCLIPModel(CLIPModel):
         return torch.cat(piece_by_piece(lambda pixels: embed(pixels).pooler_output, pixel_values.chunk(pieces))), None
 
     def _score(
-        self, image_embeds, text_embeds, negated_embeds, distractor_embeds, return_loss, **encoder_outputs
+        self, image_embeds, text_embeds, negated_embeds, distractor_embeds, return_loss, distilled, **encoder_outputs
     ) -> ConCLIPOutput:
         captions = l2_normalize(text_embeds)
         # Given embeddings may have another dtype than the model, and an encoder may be on another device.
@@ -263,6 +329,8 @@ class ConCLIPModel(CLIPModel):
         scale = self.logit_scale.to(captions).exp()
         logits_per_text = similarity(captions, images, scale)
         loss, l1, l2, l3 = self._loss(images, captions, negated, distractors, scale) if return_loss else [None] * 4
+        if "loss" in distilled:
+            loss = loss + distilled.pop("loss")
         # Set all fields at once: the output as a tuple has the order in which they were set.
         return ConCLIPOutput(
             loss=loss,
@@ -276,6 +344,7 @@ class ConCLIPModel(CLIPModel):
             loss_distractor=l3,
             negated_text_embeds=negated,
             distractor_image_embeds=distractors,
+            **distilled,
         )
 
     def _loss(self, images, captions, negated, distractors, scale):

@@ -51,7 +51,7 @@ def test_a_folder_of_images_with_captions(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("captions.txt", "a dog", "captions.txt: a file has to end in .csv, .tsv, .json, .jsonl, .parquet."),
+        ("captions.doc", "a dog", "captions.doc: a file has to end in .csv, .tsv, .json, .jsonl, .parquet, .txt."),
         ("captions.jsonl", "", "captions.jsonl: the file is empty; it needs a row for each caption."),
         ("captions.csv", "\n\n", "captions.csv: the file is empty; it needs a row for each caption."),
         ("captions.parquet", "no parquet", "captions.parquet, split 'train': "),

@@ -26,8 +26,8 @@ LAYERS = {
     "conclip.models": {*DATA, "conclip.embedding"},
     "conclip.distractors": {*DATA, "conclip.embedding"},
     "conclip.negation": {*DATA, "conclip.embedding"},
-    "conclip.training": {*DATA, "conclip.embedding", "conclip.models"},
-    "conclip.evaluation": {*DATA, "conclip.embedding", "conclip.models"},
+    "conclip.training": {*DATA, "conclip.embedding", "conclip.models", "conclip.negation"},
+    "conclip.evaluation": {*DATA, "conclip.embedding", "conclip.models", "conclip.negation"},
 }
 # The files that `datasets` 3.6 copies when it runs dataset_scripts/ccneg.py as a loading script.
 LOADING_SCRIPTS = {f"dataset_scripts/{name}.py" for name in "ccneg ccneg_source ccneg_images schema".split()}

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoProcessor, BaseImageProcessor, CLIPConfig, CLIPModel, PreTrainedConfig, ProcessorMixin
+from transformers import (
+    AutoProcessor,
+    AutoTokenizer,
+    BaseImageProcessor,
+    CLIPConfig,
+    CLIPModel,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
 from transformers.utils import logging
 
 from conclip.embedding.tokens import TextTokenizer
@@ -20,8 +29,12 @@ from modeling_conclip import ConCLIPModel
 
 
 def load_model(
-    model_name_or_path: str, revision: str | None = None, option: str = "--model_name_or_path", **config_options
-) -> tuple[ConCLIPModel, ProcessorMixin]:
+    model_name_or_path: str,
+    revision: str | None = None,
+    option: str = "--model_name_or_path",
+    needs_images: bool = True,
+    **config_options,
+) -> tuple[ConCLIPModel, ProcessorMixin | PreTrainedTokenizerBase]:
     """
     Load a CLIP or ConCLIP in float32 (mixed precision keeps master weights) with its processor.
 
@@ -29,6 +42,8 @@ def load_model(
         model_name_or_path: folder or Hub id.
         revision: branch, tag or commit on the Hub.
         option: the option that names the model on the command line, for messages.
+        needs_images: whether images are read. If not, a folder without an image processor will do, and the tokenizer
+            is returned in place of the processor.
         config_options: fields of `ConCLIPConfig` to set, e.g. `freeze_image_encoder=False`.
 
     Raises:
@@ -46,7 +61,7 @@ def load_model(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-        processor = load_processor(model_name_or_path, revision, subject)
+        processor = load_processor(model_name_or_path, revision, subject, needs_images)
         require_all_weights(loading, subject)
         require_fitting_processor(processor, model.config, subject)
     return model, processor
@@ -112,9 +127,15 @@ def require_all_weights(loading: dict, subject: str) -> None:
         )
 
 
-def load_processor(model_name_or_path: str, revision: str | None, subject: str) -> ProcessorMixin:
+def load_processor(
+    model_name_or_path: str, revision: str | None, subject: str, needs_images: bool = True
+) -> ProcessorMixin | PreTrainedTokenizerBase:
     """
     Load the `CLIPProcessor` that belongs to a model.
+
+    Args:
+        needs_images: whether the folder must hold an image processor; if not, and it holds none, its tokenizer is
+            returned.
 
     Raises:
         UsageError: there are no files of a processor beside the weights; the message begins with `subject`.
@@ -123,32 +144,42 @@ def load_processor(model_name_or_path: str, revision: str | None, subject: str) 
         processor = AutoProcessor.from_pretrained(model_name_or_path, revision=revision)
     except (OSError, ValueError):
         processor = None
-    tokenizer = getattr(processor, "tokenizer", None)
+    if processor is None and not needs_images:
+        # Without the tokenizer's files this raises an OSError, which the caller reports.
+        processor = AutoTokenizer.from_pretrained(model_name_or_path, revision=revision)
+    tokenizer = tokenizer_of(processor)
     # If the files are missing, transformers makes a tokenizer that knows only the special tokens.
     is_empty = tokenizer is None or len(tokenizer) <= len(tokenizer.all_special_tokens)
-    if is_empty or not hasattr(processor, "image_processor"):
-        raise UsageError(
-            f"{subject}: needs the files of a CLIPProcessor (preprocessor_config.json and the tokenizer's) beside the "
-            "weights."
-        )
+    if is_empty or (needs_images and not hasattr(processor, "image_processor")):
+        files = "a CLIPProcessor (preprocessor_config.json and the tokenizer's)" if needs_images else "its tokenizer"
+        raise UsageError(f"{subject}: needs the files of {files} beside the weights.")
     return processor
 
 
-def require_fitting_processor(processor: ProcessorMixin, config: CLIPConfig, subject: str) -> None:
+def tokenizer_of(processor: ProcessorMixin | PreTrainedTokenizerBase | None) -> PreTrainedTokenizerBase | None:
+    """Return the tokenizer of a processor, or the tokenizer itself."""
+    return processor if isinstance(processor, PreTrainedTokenizerBase) else getattr(processor, "tokenizer", None)
+
+
+def require_fitting_processor(
+    processor: ProcessorMixin | PreTrainedTokenizerBase, config: CLIPConfig, subject: str
+) -> None:
     """
     Check that the images and tokens that a processor makes are those that a CLIP model takes.
 
     Raises:
         UsageError: images of another size, or tokens that the model does not have; the message begins with `subject`.
     """
-    require_fitting_image_size(processor.image_processor, config.vision_config.image_size, subject)
-    tokens, known = len(processor.tokenizer), config.text_config.vocab_size
+    tokenizer = tokenizer_of(processor)
+    if hasattr(processor, "image_processor"):
+        require_fitting_image_size(processor.image_processor, config.vision_config.image_size, subject)
+    tokens, known = len(tokenizer), config.text_config.vocab_size
     if tokens > known:
         raise UsageError(
             f"{subject}: its tokenizer has {tokens:,} tokens, but its model has {known:,}: the tokenizer belongs to "
             "another model."
         )
-    end, found = config.text_config.eos_token_id, processor.tokenizer.eos_token_id
+    end, found = config.text_config.eos_token_id, tokenizer.eos_token_id
     # 2 stands in the configs of old checkpoints; such a model takes the token with the largest id.
     if end != 2 and found not in (None, end):
         raise UsageError(
@@ -175,11 +206,13 @@ def require_fitting_image_size(image_processor: BaseImageProcessor, image_size: 
         )
 
 
-def text_tokenizer(model: ConCLIPModel, processor: ProcessorMixin, clean: bool = False) -> TextTokenizer:
+def text_tokenizer(
+    model: ConCLIPModel, processor: ProcessorMixin | PreTrainedTokenizerBase, clean: bool = False
+) -> TextTokenizer:
     """Return the tokenizer of texts that belongs to a model; `clean`: see `TextTokenizer`."""
     config = model.config.text_config
     # Not the tokenizer's own maximum: loaded from vocab.json and merges.txt alone, it says 1e30 and cuts nothing.
-    return TextTokenizer(processor.tokenizer, config.max_position_embeddings, config.eos_token_id, clean)
+    return TextTokenizer(tokenizer_of(processor), config.max_position_embeddings, config.eos_token_id, clean)
 
 
 def add_lora(model: ConCLIPModel, config: LoraConfig) -> PeftModel:
@@ -202,7 +235,7 @@ def unwrap_lora(model: ConCLIPModel | PeftModel) -> ConCLIPModel:
 
 def save_model(
     model: ConCLIPModel | PeftModel,
-    processor: ProcessorMixin,
+    processor: ProcessorMixin | PreTrainedTokenizerBase,
     output_dir: Path,
     stale: Iterable[str] = (),
     base_model: str | None = None,
@@ -257,15 +290,16 @@ def _save_adapter(model: PeftModel, folder: Path, base_model: str | None, card: 
         (folder / "README.md").unlink(missing_ok=True)
 
 
-def _save_processor(processor: ProcessorMixin, folder: Path) -> None:
+def _save_processor(processor: ProcessorMixin | PreTrainedTokenizerBase, folder: Path) -> None:
     processor.save_pretrained(folder)
-    # transformers 5 writes all into processor_config.json, with which transformers 4 cannot make a processor. Both
-    # versions, Transformers.js and others read the image processor from this file.
-    path = folder / "processor_config.json"
-    settings = json.loads(path.read_text("utf-8"))
-    name = {"processor_class": type(processor).__name__}
-    _write_json(folder / "preprocessor_config.json", settings["image_processor"] | name)
-    _write_json(path, name)
+    if hasattr(processor, "image_processor"):
+        # transformers 5 writes all into processor_config.json, with which transformers 4 cannot make a processor. Both
+        # versions, Transformers.js and others read the image processor from this file.
+        path = folder / "processor_config.json"
+        settings = json.loads(path.read_text("utf-8"))
+        name = {"processor_class": type(processor).__name__}
+        _write_json(folder / "preprocessor_config.json", settings["image_processor"] | name)
+        _write_json(path, name)
     path = folder / "tokenizer_config.json"
     settings = json.loads(path.read_text("utf-8"))
     # How this run found the tokenizer.

@@ -131,6 +131,10 @@ class StatementGenerator:
         self._pairs = self._choose_pairs(rng)
         self._doings = denied_doings()
         self._false = self._negate(rng) if "false_caption" in self._kinds else []
+        if "false_caption" in self._kinds and not self._false:
+            logger.warning("No caption has a verb, an attribute or a relation to negate; there are no false captions.")
+            shares = SHARES if shares is None else shares
+            self._kinds, self._shares = _read_shares({kind: shares[kind] for kind in self._kinds[:-1]})
 
     # --- What is prepared ---
 
@@ -200,12 +204,9 @@ class StatementGenerator:
         affirmative = [number for number in range(len(self.captions)) if number not in self._negated]
         sample = sorted(rng.sample(affirmative, min(PARSED, len(affirmative))))
         try:
-            made = false_captions([self.captions[number] for number in sample], self.seed)
+            return false_captions([self.captions[number] for number in sample], self.seed)
         except ValueError as error:
             raise UsageError(str(error)) from error
-        if not made:
-            raise UsageError("no caption has a verb, an attribute or a relation to negate; leave out false_caption.")
-        return made
 
     # --- What it may be asked ---
 

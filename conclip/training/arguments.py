@@ -23,6 +23,17 @@ SCENES_RECIPE = {
     "save_steps": 0,
     "dataloader_num_workers": 2,
 }
+# Negation distillation trains on texts alone, and stays near the base model by its targets.
+DISTILLATION = "negation_distillation"
+# What it trains on if no dataset is named: captions that ship with the package.
+PLAIN_CAPTIONS = "plain-captions"
+DISTILLATION_RECIPE = {
+    "output_dir": "outputs/conclip-distilled",
+    "per_device_train_batch_size": 256,
+    "max_steps": 800,
+    "learning_rate": 1e-4,
+    "weight_decay": 0.05,
+}
 # The schedules of `transformers.get_scheduler` that need only the number of updates.
 SCHEDULES = "linear cosine cosine_with_restarts polynomial constant constant_with_warmup inverse_sqrt".split()
 # The `lr_end` of transformers' polynomial schedule.
@@ -83,7 +94,9 @@ class DataArguments:
     """The rows to train and evaluate on."""
 
     dataset_name: str | None = option(
-        None, "Hub id, local folder or file (.jsonl, .json, .csv, .tsv, .parquet); by default, generated scenes"
+        None,
+        "Hub id, local folder or file (.jsonl, .json, .csv, .tsv, .parquet, .txt with a caption a line); by default, "
+        "generated scenes, and for --loss negation_distillation plain captions that ship with the package",
     )
     dataset_config_name: str | None = option(None, "configuration (subset) of the dataset")
     train_split: str = option("train", "split to train on")
@@ -116,8 +129,28 @@ class ConCLIPTrainingArguments:
         None,
         "conclip: CLIP's loss with negated captions and distractors as extra negatives, and distractor to negated "
         "caption; negclip: with negated captions only; clip: CLIP's own loss; by default, the first of these for "
-        "which the dataset has the columns",
-        choices=["conclip", "negclip", "clip"],
+        "which the dataset has the columns; negation_distillation: from captions alone, teach the text encoder "
+        "what the base model's embeddings of affirmative texts say about negations",
+        choices=["conclip", "negclip", "clip", DISTILLATION],
+    )
+    distillation_weight: float = option(
+        0.0, "weight of negation distillation beside --loss conclip, negclip or clip; 0 for none", at_least=0
+    )
+    cosine_weight: float = option(
+        4.0, "weight within negation distillation of L4, the cosine to the target", at_least=0
+    )
+    profile_weight: float = option(
+        0.3,
+        "weight within negation distillation of L5, the difference of the scores of many captions or images",
+        at_least=0,
+    )
+    distillation_beta: float = option(
+        0.5, "how much of what a text denies is subtracted in its target, in units of the rest", above=0
+    )
+    distillation_anchor_weight: float = option(
+        1.0,
+        'weight of "a photo" in the target of a text that only denies; less for models with centred embeddings',
+        at_least=0,
     )
     image_to_text_weight: float = option(
         1.0, "weight of the loss term L1, image to caption with negated captions as extra negatives", at_least=0
@@ -209,10 +242,12 @@ class ConCLIPTrainingArguments:
             )
         if self.loss == "negclip" and not (self.image_to_text_weight or self.text_to_image_weight):
             raise UsageError("--loss negclip needs --image_to_text_weight or --text_to_image_weight above 0.")
-        if self.loss == "clip" and self.loss_weights != dict.fromkeys(self.loss_weights, 1.0):
+        if self.loss == "clip" and self.pair_weights != dict.fromkeys(self.pair_weights, 1.0):
             raise UsageError("--loss clip takes no weights: use --loss negclip or conclip.")
         if self.loss == "negclip" and self.distractor_weight not in (0, 1):
             raise UsageError("--distractor_weight has no effect with --loss negclip, which has no term L3.")
+        if self.distills and not (self.cosine_weight or self.profile_weight):
+            raise UsageError("--cosine_weight and --profile_weight are both 0: one of them needs to be above 0.")
         if self.lr_scheduler_type == "polynomial" and self.learning_rate <= POLYNOMIAL_END:
             raise UsageError(
                 f"--lr_scheduler_type polynomial ends at a learning rate of {POLYNOMIAL_END}: --learning_rate must be "
@@ -224,10 +259,25 @@ class ConCLIPTrainingArguments:
             raise UsageError("--push_to_hub needs --hub_model_id, e.g. --hub_model_id me/conclip-vit-base-patch32.")
 
     @property
-    def loss_weights(self) -> dict[str, float]:
-        """The weights by their names in `ConCLIPConfig`."""
+    def distills(self) -> bool:
+        """Whether texts with targets are trained on, alone or beside images with captions."""
+        return self.loss == DISTILLATION or self.distillation_weight > 0
+
+    @property
+    def pair_weights(self) -> dict[str, float]:
+        """The weights of the loss of images with captions, by their names in `ConCLIPConfig`."""
         names = ("image_to_text_weight", "text_to_image_weight", "distractor_weight")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """The weights of the loss by their names in `ConCLIPConfig`."""
+        if not self.distills:
+            return self.pair_weights
+        distillation = {name: getattr(self, name) for name in ("cosine_weight", "profile_weight")}
+        if self.loss == DISTILLATION:
+            return {"distillation_weight": 1.0, **distillation}
+        return {**self.pair_weights, "distillation_weight": self.distillation_weight, **distillation}
 
     @property
     def mixed_precision(self) -> str | None:
@@ -247,6 +297,15 @@ def parse_arguments(
     groups = {"Model": ModelArguments, "Data": DataArguments, "Training": ConCLIPTrainingArguments}
     parser = Parser(groups, **PARSER)
     model, data, training = parser.parse(argv)
+    if training.loss == DISTILLATION:
+        if model.model_name_or_path is None:
+            raise UsageError("--loss negation_distillation needs --model_name_or_path: name the CLIP model to teach.")
+        if model.train_image_encoder:
+            raise UsageError(
+                "--train_image_encoder has no effect with --loss negation_distillation, which reads texts."
+            )
+        parser.set_defaults(**DISTILLATION_RECIPE)
+        model, data, training = parser.parse(argv)
     if model.model_name_or_path is None:
         if data.dataset_name is not None:
             raise UsageError("--dataset_name needs --model_name_or_path: name the CLIP model to fine-tune on it.")
@@ -291,6 +350,12 @@ def refuse_options_without_effect(
         parser.without_effect(
             [*names, "distractor_image_column"], f"with --loss {training.loss}, which uses no distractors"
         )
+    if training.loss == DISTILLATION:
+        names = [*training.pair_weights, "distillation_weight", "negated_caption_column", "distractor_image_column"]
+        parser.without_effect(names, f"with --loss {DISTILLATION}")
+    elif not training.distills:
+        names = ["cosine_weight", "profile_weight", "distillation_beta", "distillation_anchor_weight"]
+        parser.without_effect(names, f"without --loss {DISTILLATION} or --distillation_weight")
     if training.max_steps is not None:
         parser.without_effect(["num_train_epochs"], "beside --max_steps")
     if training.lr_scheduler_type == "constant" and training.warmup_steps:

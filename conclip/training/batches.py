@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from conclip.training.pair_dataset import PairRows
+from conclip.training.statement_rows import StatementRows
 
 # Batches that are searched in vain for partners of one batch's rows before the search ends. The first nearly always
 # has one, unless the data has too few different rows.
@@ -38,7 +39,12 @@ class DistinctBatches(torch.utils.data.Sampler[list[int]]):
     drop_last = True
 
     def __init__(
-        self, rows: PairRows, batch_size: int, num_processes: int, seed: int, report: Callable[[str], object]
+        self,
+        rows: PairRows | StatementRows,
+        batch_size: int,
+        num_processes: int,
+        seed: int,
+        report: Callable[[str], object],
     ):
         self.rows, self.batch_size, self.num_processes = rows, batch_size, num_processes
         self.seed, self.report, self.reported = seed, report, False

@@ -17,6 +17,7 @@ from peft import LoraConfig
 from conclip.atomic_write import write_atomically
 from conclip.data import text_lists
 from conclip.model_cards import eval_result
+from conclip.training.arguments import DISTILLATION, PLAIN_CAPTIONS
 from conclip.training.report import FIGURE_FILE, RESULTS_FILE, results_markdown
 
 PAPERS = {
@@ -47,7 +48,10 @@ LOSSES = {
     "negclip": "the loss of NegCLIP ([arXiv 2210.01936](https://arxiv.org/abs/2210.01936)), which takes negated "
     "captions as extra negatives",
     "clip": "CLIP's own contrastive loss, without negated captions",
+    DISTILLATION: "negation distillation: from texts alone, its text encoder learned to embed a text with negation as "
+    "the base model embeds what the text wants, less what it denies",
 }
+PAPERS[DISTILLATION] = PAPERS["clip"]
 CARD_FILE = "README.md"
 NOT_EVALUATED = "Not evaluated."
 
@@ -164,6 +168,8 @@ def _description(results: dict) -> str:
     trained = (
         f"A CLIP model, fine-tuned from `{model['base_model']}` on {_data(results)} with {LOSSES[model['loss']]}."
     )
+    if "distillation_weight" in model["loss_weights"] and model["loss"] != DISTILLATION:
+        trained = f"{trained[:-1]}, and with {LOSSES[DISTILLATION]}."
     if weights := {name: weight for name, weight in model["loss_weights"].items() if weight != 1}:
         trained += f" Weights of its terms: {', '.join(f'{name} {weight:g}' for name, weight in weights.items())}."
     if model["lora"]:
@@ -181,6 +187,8 @@ def _description(results: dict) -> str:
 def _data(results: dict) -> str:
     if _is_scenes(results):
         return "scenes, generated images of coloured shapes,"
+    if results["dataset"] == PLAIN_CAPTIONS:
+        return "captions composed from word lists"
     return f"`{results['dataset']}`"
 
 
@@ -214,6 +222,11 @@ def _limits(results: dict) -> list[str]:
             "A model can score well on pairs by rejecting every caption with a negation. Read the accuracy on pairs "
             "together with that on true negations."
         )
+    elif model["loss"] == DISTILLATION:
+        limits.append(
+            "It was trained on texts, not on images. What it says about images was not measured, unless the results "
+            "above name images."
+        )
     else:
         limits.append(
             "Its accuracy on true negations was not measured. If every negated caption of the training data is false "
@@ -235,6 +248,8 @@ def _terms(results: dict) -> str:
     if _is_scenes(results):
         return "The scenes are generated and have no licence terms. The weights have the licence of the project, MIT."
     data = f"The terms of the training data, {_data(results)}, apply to it."
+    if results["dataset"] == PLAIN_CAPTIONS:
+        data = "The captions that it was trained on are composed and have no licence terms."
     if "ccneg" in results["dataset"].lower() or "cc-neg" in results["dataset"].lower():
         data = (
             "CC-Neg's annotations belong to its authors. Its images come from CC3M and COCO, whose terms apply to "

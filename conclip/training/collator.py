@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 from transformers import BaseImageProcessor
 
 from conclip.embedding.images import pixel_values
-from modeling_conclip.packing_conclip import pack_texts
+from modeling_conclip.packing_conclip import PADDING, pack_texts
 
 
 @dataclass
@@ -15,7 +16,8 @@ class PairCollator:
 
     The columns are "texts", the tokens of N captions and, if the loss needs them, of their N negated captions after
     them; "image" and "distractor_image", PIL images, or in their place the tensors "pixel_values" or "image_embeds",
-    also with the prefix "distractor_".
+    also with the prefix "distractor_"; "statements", the tokens of texts that have "text_targets", which are packed
+    behind the others.
 
     Args:
         image_processor: that of the model.
@@ -36,9 +38,18 @@ class PairCollator:
         for name, values in columns.items():
             if name.endswith("image"):
                 batch[f"{name.removesuffix('image')}pixel_values"] = pixel_values(self.image_processor, values)
-            elif name != "texts":
+            elif name not in ("texts", "statements"):
                 batch[name] = values
         rows = len(next(iter(batch.values())))
         pieces = -(-rows // self.mini_batch_size)
-        batch["packed_texts"] = pack_texts(columns["texts"], pieces, self.static_shapes)
+        texts = stack_tokens([columns[name] for name in ("texts", "statements") if name in columns])
+        batch["packed_texts"] = pack_texts(texts, pieces, self.static_shapes)
         return batch
+
+
+def stack_tokens(parts: list[np.ndarray]) -> np.ndarray:
+    """Stack tokens, int32, (n, length) each, and fill shorter parts with `PADDING`."""
+    longest = max(part.shape[1] for part in parts)
+    return np.concatenate(
+        [np.pad(part, ((0, 0), (0, longest - part.shape[1])), constant_values=PADDING) for part in parts]
+    )

@@ -24,15 +24,17 @@ from conclip.training.checkpoints import (
 from conclip.training.collator import PairCollator
 from conclip.training.pair_dataset import PairRows
 from conclip.training.schedule import learning_rates
+from conclip.training.statement_rows import StatementRows
 from conclip.training.trackers import JsonlTracker
 from modeling_conclip import ConCLIPModel
 
 # AdamW divides by the root of the mean squared gradient plus epsilon: with less than this it may divide by almost 0.
 SMALLEST_EPSILON = 1e-12
-LOSSES = ("loss", "loss_image_to_text", "loss_text_to_image", "loss_distractor")
+LOSSES = ("loss", "loss_image_to_text", "loss_text_to_image", "loss_distractor", "loss_cosine", "loss_profile")
 # Settings that a resumed run must share with its checkpoint; the length of the run may change.
 FIXED = (
-    "loss image_to_text_weight text_to_image_weight distractor_weight per_device_train_batch_size "
+    "loss image_to_text_weight text_to_image_weight distractor_weight distillation_weight cosine_weight "
+    "profile_weight distillation_beta distillation_anchor_weight per_device_train_batch_size "
     "gradient_accumulation_steps learning_rate weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm "
     "lr_scheduler_type warmup_steps seed".split()
 )
@@ -56,7 +58,7 @@ class TrainingState:
 
 def prepare_training(
     model: torch.nn.Module,
-    rows: PairRows,
+    rows: PairRows | StatementRows,
     collator: PairCollator,
     args: ConCLIPTrainingArguments,
     accelerator: Accelerator,
@@ -115,7 +117,7 @@ def prepare_training(
     return state
 
 
-def require_full_batch(rows: PairRows, per_device_batch_size: int, num_processes: int) -> None:
+def require_full_batch(rows: PairRows | StatementRows, per_device_batch_size: int, num_processes: int) -> None:
     """
     Raises:
         UsageError: too few rows for one step.
@@ -134,7 +136,10 @@ def compiles(args: ConCLIPTrainingArguments, accelerator: Accelerator) -> bool:
 
 
 def fixed_settings(
-    model: ConCLIPModel | PeftModel, args: ConCLIPTrainingArguments, accelerator: Accelerator, rows: PairRows
+    model: ConCLIPModel | PeftModel,
+    args: ConCLIPTrainingArguments,
+    accelerator: Accelerator,
+    rows: PairRows | StatementRows,
 ) -> dict:
     """Return the settings that must not change between a checkpoint and its resumption, ready for JSON."""
     lora = model.peft_config["default"] if isinstance(model, PeftModel) else None
@@ -149,18 +154,16 @@ def fixed_settings(
         "lora_target_modules": modules if isinstance(modules, str | None) else sorted(modules),
         "mixed precision": accelerator.mixed_precision,
         "processes": accelerator.num_processes,
-        "training rows": len(rows.captions),
+        "training rows": rows.source_rows,
     }
 
 
-def announce(state: TrainingState, rows: PairRows) -> None:
+def announce(state: TrainingState, rows: PairRows | StatementRows) -> None:
     """Print the size of the run."""
     args, accelerator = state.args, state.accelerator
-    captions = rows.captions[rows.kept].sum()
-    several = f" with {captions:,} captions (one a row in each epoch)" if captions > len(rows) else ""
     batch = args.per_device_train_batch_size * accelerator.num_processes
     accelerator.print(
-        f"Training with the {args.loss} loss: {len(rows):,} rows{several}, {state.total_steps:,} updates, batches of "
+        f"Training with the {args.loss} loss: {rows.description()}, {state.total_steps:,} updates, batches of "
         f"{batch} rows on {accelerator.num_processes} process(es), mixed precision {accelerator.mixed_precision}."
     )
     if args.lr_scheduler_type != "constant" and args.warmup_steps > state.total_steps:

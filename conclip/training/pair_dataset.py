@@ -15,6 +15,7 @@ from conclip.embedding.image_hashes import ROWS_AT_A_TIME
 from conclip.embedding.store import StoredEmbeddings
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
+from conclip.training.statement_rows import StatementRows
 
 # What each loss needs beside image and caption.
 NEGATED_LOSSES = ("conclip", "negclip")
@@ -29,7 +30,8 @@ class PairRows(torch.utils.data.Dataset):
     many captions as negated captions are pairs: the negated caption is that of the chosen caption. Its distractor is
     the one at the same index if the row has as many distractors as negated captions, else the first.
 
-    Rows hold images until `use_tensors` replaces them. `use_keys` leaves out what contradicts itself.
+    Rows hold images until `use_tensors` replaces them. `use_keys` leaves out what contradicts itself. `use_statements`
+    adds a text with a target to each row.
 
     Args:
         dataset: a row holds an image, captions and, depending on the loss, negated captions and distractor images.
@@ -42,6 +44,8 @@ class PairRows(torch.utils.data.Dataset):
     Raises:
         UsageError: a missing column, a blank text, or a row without what the loss needs.
     """
+
+    statements: StatementRows | None = None
 
     def __init__(
         self,
@@ -115,6 +119,11 @@ class PairRows(torch.utils.data.Dataset):
         if self.distractors is not None:
             self.distractor_tensors = compute(self.distractors, "distractors")
 
+    def use_statements(self, statements: StatementRows) -> None:
+        """Add a statement with its target to each row, for negation distillation beside the loss of pairs."""
+        self.statements = statements
+        statements.set_epoch(self.epoch)
+
     def use_keys(self, compute: Callable[[ImageColumn], np.ndarray]) -> list[str]:
         """
         Find out which images and which texts are equal, for `keys`, and leave out what contradicts itself.
@@ -167,8 +176,10 @@ class PairRows(torch.utils.data.Dataset):
         return list_starts(self.distractor_counts)[row] + np.where(paired, place, 0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the caption, the negated caption and the distractor of each row."""
+        """Choose the caption, the negated caption, the distractor and the statement of each row."""
         self.epoch = epoch
+        if self.statements is not None:
+            self.statements.set_epoch(epoch)
         # Numbers for all rows, so that the choice in a row does not depend on which others are left out.
         sampled = np.random.default_rng([self.seed, epoch, 1]).random(len(self.captions))[self.kept]
         place = (sampled * self.captions[self.kept]).astype(np.int64)
@@ -198,6 +209,17 @@ class PairRows(torch.utils.data.Dataset):
             columns.append(self.distractor_keys[self.distractor_at])
         return np.stack(columns, axis=1)
 
+    @property
+    def source_rows(self) -> int:
+        """Return how many rows the dataset has, those that are left out included."""
+        return len(self.captions)
+
+    def description(self) -> str:
+        """Return the size of an epoch in words."""
+        captions = self.captions[self.kept].sum()
+        several = f" with {captions:,} captions (one a row in each epoch)" if captions > len(self) else ""
+        return f"{len(self):,} rows{several}"
+
     def __len__(self) -> int:
         return len(self.kept)
 
@@ -210,6 +232,8 @@ class PairRows(torch.utils.data.Dataset):
         if self.distractors is not None:
             at = self.distractor_at[indices]
             columns.update(self._images("distractor_image", self.distractors, self.distractor_tensors, at))
+        if self.statements is not None:
+            columns.update(self.statements.__getitems__(indices))
         return columns
 
     def _images(

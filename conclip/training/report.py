@@ -112,7 +112,8 @@ def results_markdown(results: dict) -> str:
         numbers = " | ".join(f"{100 * row[name]:.1f}" for name in ("before", "after"))
         lines.append(f"| {label} | {row['count']:,} | {100 * row['chance']:.2f} | {numbers} |")
     lines += ["", results["verdict"], "", f"![Scores before and after]({FIGURE_FILE})"]
-    lines += ["", f"Preprocessing: `{results['image_processor']}`."]
+    if results["image_processor"]:
+        lines += ["", f"Preprocessing: `{results['image_processor']}`."]
     if "command" in results:
         lines += ["", "Command:", "", "```bash", results["command"], "```"]
     return "\n".join(lines)

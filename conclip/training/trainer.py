@@ -3,6 +3,7 @@
 import os
 from dataclasses import asdict, fields, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +14,20 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import set_seed
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import ProcessorMixin
+from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 from conclip.atomic_write import writable_folder, write_atomically
-from conclip.data import require_columns
+from conclip.data import require_columns, text_lists
 from conclip.embedding.images import ImageEmbedder, embedding_cache_dir
-from conclip.embedding.texts import cached_tokens
+from conclip.embedding.texts import cached_tokens, embed_texts
+from conclip.embedding.tokens import TextTokenizer, TextTokens
 from conclip.errors import UsageError
 from conclip.hub import license_of, push
 from conclip.models.clip import add_lora, require_fitting_processor, save_model, text_tokenizer, unwrap_lora
+from conclip.negation.statements import StatementGenerator
 from conclip.public_names import is_local, public_name, without_paths
 from conclip.runtime import processes_share_cpu, software_versions
-from conclip.training.arguments import ConCLIPTrainingArguments
+from conclip.training.arguments import DISTILLATION, ConCLIPTrainingArguments
 from conclip.training.card import CARD_FILE, adapter_card, describe_adapters, example_texts, model_card
 from conclip.training.checkpoints import (
     find_checkpoint,
@@ -44,11 +47,18 @@ from conclip.training.loop import (
     require_full_batch,
     run_training,
 )
-from conclip.training.pair_dataset import PairRows
+from conclip.training.pair_dataset import NEGATED_LOSSES, PairRows
 from conclip.training.report import FIGURE_FILE, RESULTS_FILE, table_rows, verdict, write_report
 from conclip.training.splits import count_trained_images
+from conclip.training.statement_evaluator import StatementEvaluator
+from conclip.training.statement_rows import StatementRows
+from conclip.training.teacher import Teacher
 from conclip.training.trackers import JsonlTracker
 from modeling_conclip import ConCLIPModel
+
+# The base model embeds every caption that negation distillation uses.
+MOST_CAPTIONS = 100_000
+HELD_OUT_STATEMENTS = 2_000
 
 
 class ConCLIPTrainer:
@@ -56,12 +66,13 @@ class ConCLIPTrainer:
     Fine-tune a ConCLIP model and evaluate it, on one process or, started by `accelerate launch`, on several.
 
     Names and parameters are those of `transformers.Trainer` where they mean the same. While the image encoder is
-    frozen, every image is embedded once, before training, and the embeddings are cached for later runs.
+    frozen, every image is embedded once, before training, and the embeddings are cached for later runs. The loss
+    "negation_distillation" needs captions alone; images, if there are any, are used for its scores.
 
     Args:
         model: loaded in float32. It is trained in place; its loss weights are set from `args`.
         args: settings of the run.
-        processing_class: the CLIPProcessor of the model.
+        processing_class: the CLIPProcessor of the model; its tokenizer will do if no image is read.
         train_dataset: rows to train on; `args` names the columns.
         eval_dataset: rows to evaluate on, with an image, a caption and, if there are any, negated captions.
         peft_config: train these adapters instead of the weights.
@@ -91,7 +102,7 @@ class ConCLIPTrainer:
         self,
         model: ConCLIPModel,
         args: ConCLIPTrainingArguments,
-        processing_class: ProcessorMixin,
+        processing_class: ProcessorMixin | PreTrainedTokenizerBase,
         train_dataset: Dataset,
         eval_dataset: Dataset | None = None,
         peft_config: LoraConfig | None = None,
@@ -105,6 +116,7 @@ class ConCLIPTrainer:
         args = with_loss(args, train_dataset, accelerator)
         self.args, self.processing_class, self.accelerator = args, processing_class, accelerator
         self.peft_config = peft_config
+        self.image_processor = getattr(processing_class, "image_processor", None)
         self.output_dir = Path(args.output_dir)
         set_seed(args.seed)
         require_fitting_processor(processing_class, model.config, model.config.name_or_path or "the model")
@@ -114,23 +126,35 @@ class ConCLIPTrainer:
         self.model = add_lora(model, peft_config) if peft_config else model
         cache_dir = embedding_cache_dir(args.embedding_cache_dir)
         tokenize = cached_tokens(text_tokenizer(model, processing_class), cache_dir / "texts", accelerator.print)
+        self.tokenizer = text_tokenizer(model, processing_class)
+        split = str(train_dataset.split or "train")
+        self.statements = self.held_out_statements = None
+        if args.distills:
+            self.statements = make_statements(train_dataset, args, split, self.tokenizer, accelerator)
+            # Texts alone give it no gradient, for which DistributedDataParallel would wait.
+            model.logit_scale.requires_grad_(model.logit_scale.requires_grad and args.loss != DISTILLATION)
         columns = {"image_column": args.image_column, "caption_column": args.caption_column}
         columns["negated_caption_column"] = args.negated_caption_column
-        self.train_rows = PairRows(
-            train_dataset,
-            tokenize,
-            loss=args.loss,
-            seed=args.seed,
-            split=str(train_dataset.split or "train"),
-            distractor_image_column=args.distractor_image_column,
-            **columns,
-        )
+        if args.loss == DISTILLATION:
+            self.train_rows = self.statements
+        else:
+            self.train_rows = PairRows(
+                train_dataset,
+                tokenize,
+                loss=args.loss,
+                seed=args.seed,
+                split=split,
+                distractor_image_column=args.distractor_image_column,
+                **columns,
+            )
+            if self.statements:
+                self.train_rows.use_statements(self.statements)
         require_full_batch(self.train_rows, args.per_device_train_batch_size, accelerator.num_processes)
-        negated = args.negated_caption_column if args.loss != "clip" else None
+        negated = args.negated_caption_column if args.loss in NEGATED_LOSSES else None
         self.example = example_texts(train_dataset, args.caption_column, negated)
         self.model.to(accelerator.device)
         self.embedder = ImageEmbedder(
-            processing_class.image_processor,
+            self.image_processor,
             accelerator,
             args.per_device_eval_batch_size,
             args.dataloader_num_workers,
@@ -139,7 +163,12 @@ class ConCLIPTrainer:
         self.evaluator = None
         if eval_dataset is not None:
             split = str(eval_dataset.split or "test")
-            self.evaluator = Evaluator(eval_dataset, self.embedder, tokenize, split=split, truth=truth, **columns)
+            if args.distills:
+                self.held_out_statements = held_out_statements(eval_dataset, args, split, self.statements.generator)
+            if args.image_column in eval_dataset.column_names or args.loss != DISTILLATION:
+                self.evaluator = Evaluator(eval_dataset, self.embedder, tokenize, split=split, truth=truth, **columns)
+        self.teacher: Teacher | None = None
+        self.statement_evaluator: StatementEvaluator | None = None
         # (metrics, margins) of each call of `evaluate`, in order.
         self.evaluations: list[tuple[dict, dict[str, np.ndarray]]] = []
         self.statistics: dict | None = None
@@ -165,33 +194,65 @@ class ConCLIPTrainer:
         checkpoint = checkpoint_to_resume(self.output_dir, resume_from_checkpoint)
         args, accelerator = self.args, self.accelerator
         inner = unwrap_lora(self.model)
-        for warning in self.train_rows.use_keys(self.embedder.keys):
-            accelerator.print(f"Warning: {warning}")
-        if inner.image_encoder_is_frozen:
-            # CLIP's preprocessing has no randomness, so an image has the same embedding in every epoch.
-            self.train_rows.use_tensors("image_embeds", partial(self.embedder, inner.eval()))
-        if self.evaluator:
-            images = self.evaluator.images
-            count = count_trained_images(self.embedder.keys(images), self.embedder.keys(self.train_rows.images))
-            if count:
-                accelerator.print(
-                    f"Warning: {count:,} of {len(images):,} evaluation rows (split {images.split!r}) show an image "
-                    "that is also trained on: their scores say nothing about new images."
-                )
+        self._teach()
+        if isinstance(self.train_rows, PairRows):
+            self._embed_images(inner)
         if args.report_to:
             accelerator.init_trackers("conclip", config=tracker_config(args, inner.config.name_or_path))
-        collator = PairCollator(
-            self.processing_class.image_processor, args.mini_batch_size, static_shapes=compiles(args, accelerator)
-        )
+        collator = PairCollator(self.image_processor, args.mini_batch_size, static_shapes=compiles(args, accelerator))
         # Embedding images that are not in the cache uses random numbers; dropout must not depend on it.
         set_seed(args.seed)
         state = prepare_training(self.model, self.train_rows, collator, args, accelerator, checkpoint)
         announce(state, self.train_rows)
-        self.statistics = run_training(state, self.evaluate if self.evaluator else None)
+        evaluates = self.evaluator or self.held_out_statements
+        self.statistics = run_training(state, self.evaluate if evaluates else None)
         self.model = accelerator.unwrap_model(state.model, keep_fp32_wrapper=False)
         # A card that was written before the training is not that of the trained weights.
         self.reported_to = None
         return self.statistics
+
+    def _embed_images(self, model: ConCLIPModel) -> None:
+        """Embed the images of the training rows, and warn of those that are also evaluated on."""
+        for warning in self.train_rows.use_keys(self.embedder.keys):
+            self.accelerator.print(f"Warning: {warning}")
+        if model.image_encoder_is_frozen:
+            # CLIP's preprocessing has no randomness, so an image has the same embedding in every epoch.
+            self.train_rows.use_tensors("image_embeds", partial(self.embedder, model.eval()))
+        if self.evaluator:
+            images = self.evaluator.images
+            count = count_trained_images(self.embedder.keys(images), self.embedder.keys(self.train_rows.images))
+            if count:
+                self.accelerator.print(
+                    f"Warning: {count:,} of {len(images):,} evaluation rows (split {images.split!r}) show an image "
+                    "that is also trained on: their scores say nothing about new images."
+                )
+
+    def _teach(self) -> None:
+        """Make the targets of negation distillation, by the model as it is before training."""
+        if self.statements is None or self.teacher is not None:
+            return
+        generators = [self.statements.generator]
+        if self.held_out_statements:
+            generators.append(self.held_out_statements)
+        self.teacher = Teacher(
+            lambda texts: self._embed(self.tokenizer(texts)),
+            generators,
+            self.args.distillation_beta,
+            self.args.distillation_anchor_weight,
+        )
+        self.statements.use_targets(self.teacher, self.teacher.second_moment)
+        if self.held_out_statements:
+            self.statement_evaluator = StatementEvaluator(
+                self.held_out_statements, self.tokenizer, HELD_OUT_STATEMENTS, self.teacher
+            )
+
+    def _embed(self, tokens: TextTokens) -> torch.Tensor:
+        """Return unit embeddings of n texts, float32, (n, d), on the CPU and on every process."""
+        model = unwrap_lora(self.model)
+        training = model.training
+        embeds = embed_texts(model.eval(), tokens, self.accelerator, self.args.per_device_eval_batch_size)
+        model.train(training)
+        return embeds
 
     def is_finished(self, resume_from_checkpoint: str | bool | None) -> bool:
         """
@@ -204,7 +265,8 @@ class ConCLIPTrainer:
             UsageError: nothing to resume from, or checkpoints of an earlier run in the way.
         """
         checkpoint = checkpoint_to_resume(self.output_dir, resume_from_checkpoint)
-        written = ["model.safetensors", "results.json"] if self.evaluator else ["model.safetensors"]
+        evaluates = self.evaluator or self.held_out_statements
+        written = ["model.safetensors", "results.json"] if evaluates else ["model.safetensors"]
         if not checkpoint or not all((checkpoint.parent / name).is_file() for name in written):
             return False
         _, fixed, finished = read_state(checkpoint)
@@ -231,10 +293,15 @@ class ConCLIPTrainer:
         Raises:
             UsageError: there is no `eval_dataset`.
         """
-        if self.evaluator is None:
+        if self.evaluator is None and self.held_out_statements is None:
             raise UsageError("Pass an eval_dataset to evaluate.")
-        # New adapters change nothing, so before training this scores the base model.
-        metrics, margins = self.evaluator(unwrap_lora(self.model))
+        self._teach()
+        metrics, margins = {}, {}
+        if self.evaluator:
+            # New adapters change nothing, so before training this scores the base model.
+            metrics, margins = self.evaluator(unwrap_lora(self.model))
+        if self.statement_evaluator:
+            metrics |= self.statement_evaluator(self._embed)
         self.evaluations.append((metrics, margins))
         return metrics
 
@@ -293,7 +360,7 @@ class ConCLIPTrainer:
             "training": self.statistics,
             "num_processes": self.accelerator.num_processes,
             "mixed_precision": self.accelerator.mixed_precision,
-            "image_processor": type(self.processing_class.image_processor).__name__,
+            "image_processor": type(self.image_processor).__name__ if self.image_processor else None,
             "arguments": asdict(self.args),
             "versions": software_versions(),
             **details,
@@ -337,6 +404,41 @@ class ConCLIPTrainer:
         self.accelerator.wait_for_everyone()
 
 
+def make_statements(
+    dataset: Dataset, args: ConCLIPTrainingArguments, split: str, tokenizer: TextTokenizer, accelerator: Accelerator
+) -> StatementRows:
+    """
+    Return the statements to train on: as many an epoch as the dataset has captions.
+
+    Raises:
+        UsageError: a missing column or a blank text.
+    """
+    captions = distinct_captions(dataset, args.caption_column, split)
+    if len(captions) > MOST_CAPTIONS:
+        accelerator.print(
+            f"Negation distillation uses {MOST_CAPTIONS:,} of the {len(captions):,} captions, drawn with --seed "
+            f"{args.seed}."
+        )
+        chosen = np.random.default_rng(args.seed).permutation(len(captions))[:MOST_CAPTIONS]
+        captions = [captions[at] for at in sorted(chosen.tolist())]
+    batch = args.per_device_train_batch_size * accelerator.num_processes
+    generator = StatementGenerator(captions, seed=args.seed)
+    return StatementRows(generator, tokenizer, max(len(captions), batch))
+
+
+def held_out_statements(
+    dataset: Dataset, args: ConCLIPTrainingArguments, split: str, trained: StatementGenerator
+) -> StatementGenerator:
+    """Return a generator of statements on the captions of `dataset` and the things of another generator."""
+    captions = distinct_captions(dataset, args.caption_column, split)[:HELD_OUT_STATEMENTS]
+    return StatementGenerator(captions, nouns=trained.things(), seed=args.seed + 1)
+
+
+def distinct_captions(dataset: Dataset, column: str, split: str) -> list[str]:
+    require_columns(dataset, {"--caption_column": column}, split)
+    return list(dict.fromkeys(chain.from_iterable(text_lists(dataset, column, split))))
+
+
 def with_loss(args: ConCLIPTrainingArguments, dataset: Dataset, accelerator: Accelerator) -> ConCLIPTrainingArguments:
     """
     Return the arguments with a loss: where the user named none, the first that the data allows, and say so.
@@ -345,6 +447,8 @@ def with_loss(args: ConCLIPTrainingArguments, dataset: Dataset, accelerator: Acc
         UsageError: the data has not what a loss that was named needs, or lacks a column that was named.
     """
     columns = {f"--{name}": getattr(args, name) for name in ("negated_caption_column", "distractor_image_column")}
+    if args.loss == DISTILLATION:
+        return args
     if args.loss:
         require_values(dataset, args.loss, *columns.values())
         return args

@@ -24,17 +24,33 @@ FORMS = {
     "NegCLIP": ("negated_input_ids", "negated_attention_mask"),
     "CLIP": (),
     "L_conclip with LoRA": DISTRACTORS,
+    "negation distillation": None,
 }
 
 
 def inputs(form):
+    if FORMS[form] is None:
+        return distilled_inputs()
     names = ("input_ids", "attention_mask", "pixel_values", *FORMS[form])
     batch = tiny_batch(SIZE, dtype=torch.float64)
     return {name: batch[name] for name in names} | {"return_loss": True}
 
 
+def distilled_inputs():
+    """Texts with targets alone, without images."""
+    batch = tiny_batch(SIZE, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(3)
+    targets, views = (torch.randn(rows, 16, generator=generator, dtype=torch.float64) for rows in (SIZE, 20))
+    batch = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    moment = torch.nn.functional.normalize(views).T.matmul(torch.nn.functional.normalize(views)) / 20
+    targets = torch.nn.functional.normalize(targets)
+    return {**batch, "text_targets": targets, "second_moment": moment, "return_loss": True}
+
+
 def make_model(form) -> ConCLIPModel | PeftModel:
     model = tiny_model().double()
+    # Texts alone give the scale no gradient, for which DDP would wait.
+    model.logit_scale.requires_grad_(FORMS[form] is not None)
     if "LoRA" not in form:
         return model
     with torch.random.fork_rng(devices=[]):
@@ -47,22 +63,30 @@ def make_model(form) -> ConCLIPModel | PeftModel:
     return adapted
 
 
+def part_of(batch: dict, rows: slice) -> dict:
+    whole = ("return_loss", "second_moment")
+    return {name: value if name in whole else value[rows] for name, value in batch.items()}
+
+
 def losses_and_gradients(model, plain, **inputs):
     model.train().zero_grad()
     output = model(**inputs)
     output.loss.backward()
     gradients = {name: parameter.grad for name, parameter in plain.named_parameters() if parameter.grad is not None}
-    return {"loss": output.loss.detach(), "logits": output.logits_per_text.detach(), "gradients": gradients}
+    return {"loss": output.loss.detach(), "logits": logits_of(output), "gradients": gradients}
+
+
+def logits_of(output) -> torch.Tensor:
+    """Return the logits of pairs, or what texts alone have in their place."""
+    found = output.target_text_embeds if output.logits_per_text is None else output.logits_per_text
+    return found.detach()
 
 
 def one_of_two(rank: int, folder: Path) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     result = {"world_size": torch.distributed.get_world_size()}
     for form in FORMS:
-        mine = {
-            name: value.chunk(2)[rank] if isinstance(value, torch.Tensor) else value
-            for name, value in inputs(form).items()
-        }
+        mine = part_of(inputs(form), slice(rank * SIZE // 2, (rank + 1) * SIZE // 2))
         plain = make_model(form)
         model = torch.nn.parallel.DistributedDataParallel(plain)
         result[form] = losses_and_gradients(model, plain, **mine)
@@ -89,7 +113,8 @@ def test_two_processes_equal_one_with_the_joint_batch(ranks, form):
         assert joint["gradients"].keys() == adapters and len(adapters) == 2 * 6 * 2
         assert all(gradient.abs().max() > 1e-9 for gradient in joint["gradients"].values())
     else:
-        assert "text_projection.weight" in joint["gradients"] and "logit_scale" in joint["gradients"]
+        assert "text_projection.weight" in joint["gradients"]
+        assert ("logit_scale" in joint["gradients"]) == (FORMS[form] is not None)
     for rank in ranks:
         assert rank["world_size"] == 2
         torch.testing.assert_close(rank[form]["loss"], joint["loss"], rtol=1e-12, atol=0)
@@ -102,10 +127,8 @@ def test_two_processes_equal_one_with_the_joint_batch(ranks, form):
 def test_logits_and_evaluation_are_of_the_own_rank(ranks, form):
     model, half = make_model(form).eval(), SIZE // 2
     for rank, result in enumerate(ranks):
-        rows = slice(rank * half, (rank + 1) * half)
-        mine = {name: v[rows] if isinstance(v, torch.Tensor) else v for name, v in inputs(form).items()}
-        expected = model(**mine)
-        torch.testing.assert_close(result[form]["logits"], expected.logits_per_text, rtol=1e-12, atol=1e-12)
+        expected = model(**part_of(inputs(form), slice(rank * half, (rank + 1) * half)))
+        torch.testing.assert_close(result[form]["logits"], logits_of(expected), rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(result[form]["evaluated"], expected.loss, rtol=1e-12, atol=1e-12)
 
 

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 from modeling_conclip.loss_conclip import (
     conclip_terms,
     contrastive_loss,
+    distillation_terms,
     gather_across_processes,
     l2_normalize,
     similarity,
@@ -229,3 +230,48 @@ def test_gather_in_one_process_returns_what_it_gets():
     rows = embeddings()
     gathered = gather_across_processes(rows["images"], None, rows["negated"])
     assert gathered[0] is rows["images"] and gathered[1] is None and gathered[2] is rows["negated"]
+
+
+def distilled(rows=6, width=8, views=11) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Unit embeddings, targets and views, float64."""
+    generator = torch.Generator().manual_seed(1)
+    sizes = (rows, rows, views)
+    return tuple(l2_normalize(torch.randn(size, width, generator=generator, dtype=torch.float64)) for size in sizes)
+
+
+def test_distillation_terms_are_the_cosine_and_the_mean_square_of_score_differences():
+    embeds, targets, views = (rows.numpy() for rows in distilled())
+    cosines = [1 - sum(a * b for a, b in zip(e, g, strict=True)) for e, g in zip(embeds, targets, strict=True)]
+    squares = [(7.0 * (e @ v) - 7.0 * (g @ v)) ** 2 for e, g in zip(embeds, targets, strict=True) for v in views]
+    second_moment = sum(np.outer(v, v) for v in views) / len(views)
+    actual = distillation_terms(*map(torch.from_numpy, (embeds, targets, second_moment)), SCALE)
+    assert_allclose([term.item() for term in actual], [np.mean(cosines), np.mean(squares)], rtol=1e-12)
+    assert abs(np.mean(cosines) - np.mean(squares)) > 1e-2
+
+
+def test_distillation_terms_are_zero_at_the_targets_and_larger_elsewhere():
+    embeds, _, views = distilled()
+    moment = views.T @ views / len(views)
+    assert [term.item() for term in distillation_terms(embeds, embeds.clone(), moment, SCALE)] == [0, 0]
+    assert all(term.item() > 0.1 for term in distillation_terms(embeds, -embeds, moment, SCALE))
+
+
+def test_gradients_of_distillation():
+    embeds, targets, views = distilled()
+    moment, scale = views.T @ views / len(views), SCALE.clone().requires_grad_()
+    embeds.requires_grad_()
+    assert torch.autograd.gradcheck(lambda rows: distillation_terms(rows, targets, moment, SCALE), embeds)
+    sum(distillation_terms(embeds, targets, moment, scale)).backward()
+    # By hand: d/de of |e - g|² / 2 and of s² (e - g)ᵀ C (e - g), each a mean over rows.
+    difference = (embeds - targets).detach()
+    expected = (difference + 2 * 49 * difference @ moment) / len(embeds)
+    torch.testing.assert_close(embeds.grad, expected, rtol=1e-12, atol=1e-12)
+    assert scale.grad is None
+
+
+def test_distillation_is_computed_in_float32_under_autocast():
+    embeds, targets, views = (rows.float() for rows in distilled())
+    moment = views.T @ views / len(views)
+    expected = distillation_terms(embeds, targets, moment, SCALE.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert distillation_terms(embeds, targets, moment, SCALE.float()) == expected

@@ -11,7 +11,7 @@ from tiny import tiny_batch, tiny_config, tiny_model
 from modeling_conclip import ConCLIPConfig
 from modeling_conclip.packing_conclip import pack_texts
 
-NEITHER = "Pass input_ids or packed_texts, and pixel_values or image_embeds."
+NEITHER = "Pass input_ids or packed_texts, and pixel_values, image_embeds or, for texts alone, text_targets."
 REFUSED = {
     "no images": ({"pixel_values": None}, NEITHER),
     "no captions": ({"input_ids": None, "attention_mask": None}, NEITHER),

@@ -15,7 +15,7 @@ from tiny import save_tiny, tiny_model, tiny_processor
 from conclip import ConCLIPTrainer, ConCLIPTrainingArguments
 from conclip.errors import UsageError
 from conclip.training.default_loss import default_loss
-from conclip.training.splits import count_trained_images, default_eval_split, hold_out_images
+from conclip.training.splits import count_trained_images, default_eval_split, hold_out
 
 COLUMNS = ("negated_captions", "distractor_images")
 
@@ -45,7 +45,7 @@ def keys_of(images: list[int]) -> np.ndarray:
 def test_a_tenth_of_the_images_is_held_out(count, held_out):
     images = [row % count for row in range(3 * count)]
     dataset = datasets.Dataset.from_dict({"image": images, "row": range(len(images))})
-    train, test, note = hold_out_images(dataset, keys_of(images), seed=3)
+    train, test, note = hold_out(dataset, keys_of(images), seed=3)
     assert len(set(test["image"])) == held_out and len(test) == 3 * held_out
     assert not set(test["image"]) & set(train["image"])
     assert sorted(train["row"][:] + test["row"][:]) == list(range(len(images)))
@@ -56,7 +56,7 @@ def test_a_tenth_of_the_images_is_held_out(count, held_out):
 def test_at_most_a_thousand_images_are_held_out():
     keys = np.arange(12_000, dtype=np.uint64).repeat(2).view(np.uint8).reshape(12_000, 16)
     dataset = datasets.Dataset.from_dict({"row": range(12_000)})
-    assert [len(part) for part in hold_out_images(dataset, keys, seed=0)[:2]] == [11_000, 1_000]
+    assert [len(part) for part in hold_out(dataset, keys, seed=0)[:2]] == [11_000, 1_000]
 
 
 def test_the_seed_decides_and_the_order_of_the_rows_does_not():
@@ -64,7 +64,7 @@ def test_the_seed_decides_and_the_order_of_the_rows_does_not():
 
     def held_out(order, seed):
         dataset = datasets.Dataset.from_dict({"image": order})
-        return set(hold_out_images(dataset, keys_of(order), seed)[1]["image"])
+        return set(hold_out(dataset, keys_of(order), seed)[1]["image"])
 
     assert held_out(images, 1) == held_out(images[::-1], 1) != held_out(images, 2)
 
@@ -73,7 +73,7 @@ def test_one_image_cannot_be_held_out():
     with pytest.raises(
         UsageError, match="All rows have the same image, so none can be held out: add --eval_split none"
     ):
-        hold_out_images(datasets.Dataset.from_dict({"image": [0, 0]}), keys_of([0, 0]), seed=0)
+        hold_out(datasets.Dataset.from_dict({"image": [0, 0]}), keys_of([0, 0]), seed=0)
 
 
 NEGATED = ["no dog"]
