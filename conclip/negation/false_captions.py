@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from conclip.negation.grammar.generator import GrammarGenerator
 from conclip.negation.grammar.parsing import Pair, Parsed, parse
 from conclip.negation.grammar.text import apply, fit_articles, fit_case, split_end, tidy
-from conclip.negation.query import Query
+from conclip.negation.query import Query, is_verb
 from conclip.negation.rows import Negation, Span
 
 STRATEGIES = ("verb", "attribute", "relation")
@@ -16,6 +16,7 @@ _ARTICLE = re.compile(r"^(?:an?|the|some|his|her|its|their) ", re.I)
 _DANGLING = re.compile(
     r"(?i)\b(?:and|or|but|while|as|of|with|who|that|which|is|are|to|in|on|at|for|there|his|her)\W*$"
 )
+_AND = re.compile(r"\band (\w+s)\b")
 _WORD, _BRACKET = re.compile("[A-Za-z]"), re.compile("[()]")
 # Nothing hangs on these that belongs to what a verb says.
 _NOT_SAID = ("cc", "conj", "advcl", "ccomp", "parataxis", "punct")
@@ -100,6 +101,9 @@ def _phrase(parsed: Parsed, pair: Pair) -> tuple[Span, str] | None:
     if any(kid.dep == "conj" for kid in after):
         return None
     last = tokens[min([kid.left for kid in after], default=verb.right + 1) - 1]
+    # Of "does not hold a bag and talks", what is denied?
+    if any(is_verb(word) for word in _AND.findall(parsed.caption[verb.end : last.end])):
+        return None
     if pair.object and last.end < pair.object[1]:
         return None
     first = token

@@ -51,6 +51,7 @@ from dataset_scripts.scenes import make_row
         ("A cup is nowhere to be found, while a cat sleeps.", "a cat sleeps", ["cup"]),
         ("a cat instead of a dog", "a cat", ["dog"]),
         ("A dog runs, and the photo does not show a cat.", "A dog runs", ["cat"]),
+        ("A dog runs, while the scene lacks a cat.", "A dog runs", ["cat"]),
         ("A dog runs, while we can see no cat anywhere.", "A dog runs", ["cat"]),
         ("a dog in the photo does not wear a collar", "a dog in the photo", ["wear a collar"]),
         ("A dog runs. This picture is without cats.", "A dog runs", ["cats"]),
