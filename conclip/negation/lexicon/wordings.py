@@ -11,6 +11,7 @@ HELD_OUT = (
     r"(?:^|[.;,] )this image",
     r"\b(?:present|included) in this image",
     r"\bin this image\W*$",
+    r"^an? \w+ not \w+ing\W*$",
     r"^the image (?:shows|features|includes|contains) [\w -]+\W*$",
     r"\bno [\w -]+ (?:is|are) (?:present|included)\W*$",
 )
