@@ -10,8 +10,8 @@ from conclip.evaluation.items import ItemImages, make_chunk
 from conclip.models.cached_encoder import CachedEncoder
 from dataset_scripts.benchmarks.schema import Probe
 
-# Weight of the L2 penalty beside the mean loss: little, since there are more images than dimensions.
-PENALTY = 1e-4
+# A dimension that varies less than this is taken to be constant.
+SMALLEST_STD = 1e-6
 
 
 @dataclass
@@ -60,7 +60,7 @@ def fit_probe_scorer(probe: Probe, title: str, encoder: CachedEncoder) -> ProbeS
 
 def fit_probes(embeddings: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
     """
-    Fit a logistic regression for each label.
+    Fit a logistic regression for each label, on standardised dimensions, with scikit-learn's default penalty (C = 1).
 
     Args:
         embeddings: float32, (images, d).
@@ -69,20 +69,24 @@ def fit_probes(embeddings: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
     Returns:
         float64, (d + 1, labels): weights and, last, the constant, which is not penalised.
     """
-    inputs, shown = _with_constant(embeddings), shown.double()
+    embeddings, shown = embeddings.double(), shown.double()
+    mean, std = embeddings.mean(dim=0), embeddings.std(dim=0, correction=0).clamp(min=SMALLEST_STD)
+    inputs = _with_constant((embeddings - mean) / std)
     weights = torch.zeros(inputs.shape[1], shown.shape[1], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=300, tolerance_change=1e-10, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        # The labels are independent: a sum over them fits each alone.
-        fit = torch.nn.functional.binary_cross_entropy_with_logits(inputs @ weights, shown, reduction="none")
-        value = fit.mean(dim=0).sum() + PENALTY / 2 * weights[:-1].square().sum()
+        fit = torch.nn.functional.binary_cross_entropy_with_logits(inputs @ weights, shown, reduction="sum")
+        # Of the mean over images; the labels are independent, so that a sum over them fits each alone.
+        value = (fit + weights[:-1].square().sum() / 2) / len(inputs)
         value.backward()
         return value
 
     optimizer.step(loss)
-    return weights.detach()
+    # For embeddings as they are.
+    scaled = weights.detach()[:-1] / std[:, None]
+    return torch.cat([scaled, weights.detach()[-1:] - mean @ scaled])
 
 
 def _with_constant(embeddings: torch.Tensor) -> torch.Tensor:

@@ -13,10 +13,11 @@ from PIL import Image
 from scene_captions import OBJECT, is_true
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from small_benchmarks import plain_scores, write_images
 from tiny import save_tiny, tiny_processor
 
-from conclip.evaluation.probe import PENALTY
 from conclip.evaluation.scoring import class_samples
 from dataset_scripts import scenes
 from dataset_scripts.benchmarks import imagenet
@@ -316,7 +317,7 @@ def test_ceiling_of_the_multiple_choice_of_the_scenes(model, clip, tmp_path):
     images, logits = embedded(train), {}
     for word in (*SHAPES, *COLOURS):
         shown = [any(word in described.split() for described in row["objects"]) for row in train]
-        probe = LogisticRegression(C=1 / (PENALTY * len(train)), tol=1e-9, max_iter=5000).fit(images, shown)
+        probe = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-9, max_iter=5000)).fit(images, shown)
         logits[word] = probe.decision_function(embedded(test))
     correct = []
     for question in SCENES_CHOICE.read(tmp_path, seed=0):
