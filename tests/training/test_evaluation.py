@@ -75,17 +75,18 @@ def test_equal_captions_of_two_images_are_one_right_and_one_wrong(tmp_path):
 
 
 def test_the_first_image_is_right_if_the_text_is_true_of_it(tmp_path):
-    """Rows of 8 colours and a copy of the first; a caption is true of the colours that its row lists."""
+    """Rows of 8 colours and, second, a copy of the first; a caption is true of the colours that its row lists."""
     lists = [["red", "blue"], ["green"], COLOURS, ["blue", "white", "black"], ["black", "red"], ["white"], COLOURS[4:]]
     lists += [COLOURS[5:], ["red", "white"]]
     things = ["cat", "dog", "car", "hat", "man", "ball", "sofa", "bird", "woman"]
+    own = [COLOURS[0], *COLOURS]
     rows = [
-        {"image": COLOURS[at % 8], "objects": [COLOURS[at % 8]], "caption": f"a {things[at]}"}
+        {"image": own[at], "objects": [own[at]], "caption": f"a {things[at]}"}
         | {"true_negations": [f"no {things[-at]}"] * 2, "true_negation_foils": ["a tree", "a bus"]}
         for at in range(9)
     ]
-    known = {f"a {thing}": own for thing, own in zip(things, lists, strict=True)}
-    known |= {f"no {things[-at]}": [COLOURS[at % 8], "red"] for at in range(9)}
+    known = {f"a {thing}": colours for thing, colours in zip(things, lists, strict=True)}
+    known |= {f"no {things[-at]}": [own[at], "red"] for at in range(9)}
 
     def truth(texts, objects):
         return np.array([[colour in known[text] for [colour] in objects] for text in texts])

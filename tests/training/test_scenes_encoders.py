@@ -99,10 +99,15 @@ def test_the_image_encoder_learns_to_name_what_the_cells_show(drawn, monkeypatch
     monkeypatch.setattr(image_encoder, "STEPS", 80)
     monkeypatch.setattr(image_encoder, "BATCH_SIZE", 64)
 
+    grey = []
+
     def normalize(pixels):
+        grey.extend((pixels == pixels[..., :1]).all(dim=-1).flatten(1).all(dim=1).tolist())
         return (pixels.permute(0, 3, 1, 2) - 128) / 70
 
     train_image_encoder(model, images, labels, normalize, seed=0)
+    # 4 standard deviations, and a little for images that show black and white objects alone.
+    assert abs(np.mean(grey[: 80 * 64]) - image_encoder.GREY_SHARE) < 4 * (0.24 / (80 * 64)) ** 0.5 + 0.02
     embeds = model.embed_images(normalize(images.float()))
     # Each part of the embedding holds the logits of its cell, up to a constant and a scale for each image.
     parts = embeds.unflatten(1, (CELLS, -1))[..., : sum(CLASSES)].split(CLASSES, dim=-1)
