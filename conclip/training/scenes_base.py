@@ -154,7 +154,7 @@ def base_clip(folder: Path) -> Path:
         return finished
     processes.wait_for_everyone()
     if processes.is_main_process:
-        print(f"Training the base CLIP on captions, once; it will be kept in {finished}")
+        print(f"Training the base CLIP, once; it will be kept in {finished}")
         # All scenes, even if only some are used for fine-tuning: the base model is kept for other runs.
         scenes = load_scenes("train")
         unfinished = folder / f"unfinished-{finished.name}"

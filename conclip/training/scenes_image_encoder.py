@@ -28,7 +28,7 @@ STEPS, BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY = 450, 128, 2e-3, 0.05
 GREY_SHARE, DARKEST, CONTRAST = 0.4, 60, 0.6
 # Large, so that the last layer can tell the cells apart whatever they show.
 POSITION_STD = 0.5
-# Attention of a head to its own cell, as a logit above the other cells: no other cell gets through.
+# Attention of a head to its own cell, as a logit above the other cells: these get less than 1 % of it.
 SHARPNESS = 20.0
 
 
@@ -84,8 +84,8 @@ def train_image_encoder(
     Train the image encoder, and set its last layer and its projection.
 
     Args:
-        model: its patches are the cells; hidden size and projection have as many numbers for each attention head, one
-            per cell, as there are classes, or more.
+        model: its patches are the cells; hidden size and projection have an attention head for each cell, and as many
+            numbers for each head as there are classes, or more.
         images: uint8, (scenes, height, width, 3).
         labels: int64, (scenes, `CELLS`, 3), from `cell_labels`.
         normalize: takes images as float32 and returns pixel values on the device of the model.
