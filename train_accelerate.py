@@ -87,7 +87,9 @@ def run(
     # Load
     train_dataset, eval_dataset, eval_split = load(data_args, training_args, accelerator)
     base = model_args.model_name_or_path or str(base_clip(output_dir.parent))
-    reads_images = training_args.loss != DISTILLATION or training_args.image_column in train_dataset.column_names
+    reads_images = training_args.image_embeds_column is None and (
+        training_args.loss != DISTILLATION or training_args.image_column in train_dataset.column_names
+    )
     freeze = not model_args.train_image_encoder
     model, processor = load_model(base, model_args.revision, needs_images=reads_images, freeze_image_encoder=freeze)
 
@@ -137,8 +139,8 @@ def load(data_args: DataArguments, training_args: ConCLIPTrainingArguments, acce
         The training rows; the rows to evaluate on and the name of their split, `None` without an evaluation.
     """
     from conclip.data import first_rows, require_columns, split_names
-    from conclip.embedding.image_column import ImageColumn
-    from conclip.embedding.images import embedding_cache_dir, image_keys
+    from conclip.embedding.embedding_files import read_parts
+    from conclip.embedding.images import embedding_cache_dir, image_keys, open_images
     from conclip.training.splits import default_eval_split, first_caption_keys, hold_out
 
     name = data_args.dataset_name or default_dataset(training_args)
@@ -155,12 +157,14 @@ def load(data_args: DataArguments, training_args: ConCLIPTrainingArguments, acce
         if eval_split not in ("none", None):
             eval_dataset = load_rows(data_args, training_args, eval_split)
     if eval_split is None:
-        column = training_args.image_column
+        (option, column), _ = training_args.image_columns.items()
         if training_args.loss == DISTILLATION and column not in train_dataset.column_names:
             keys, what = first_caption_keys(train_dataset, training_args.caption_column, train_split), "captions"
         else:
-            require_columns(train_dataset, {"--image_column": column}, train_split)
-            images = ImageColumn(train_dataset, column, train_split)
+            require_columns(train_dataset, {f"--{option}": column}, train_split)
+            parts = read_parts(Path(training_args.image_embeds_file)) if training_args.image_embeds_file else None
+            embeddings = training_args.image_embeds_column is not None
+            images = open_images(train_dataset, column, train_split, embeddings, parts)
             keys = image_keys(images, embedding_cache_dir(training_args.embedding_cache_dir), accelerator)
             what = "images"
         train_dataset, eval_dataset, note = hold_out(train_dataset, keys, training_args.seed, what)
@@ -194,6 +198,8 @@ def load_rows(data_args: DataArguments, training_args: ConCLIPTrainingArguments,
     if not data_args.dataset_name:
         return load_scenes(split)
     dataset = load_split(data_args.dataset_name, data_args.dataset_config_name, split)
+    if training_args.image_embeds_column is not None:
+        return with_embeddings(dataset, training_args, split, data_args.train_split)
     if training_args.image_column not in dataset.column_names and "source_caption" in dataset.column_names:
         raise UsageError(
             f"--dataset_name {data_args.dataset_name} holds texts alone: repeat `conclip negate` with --image_column, "
@@ -204,6 +210,41 @@ def load_rows(data_args: DataArguments, training_args: ConCLIPTrainingArguments,
         if column in dataset.column_names and column not in texts:
             dataset = as_image_column(dataset, column, data_args.image_dir or data_folder(data_args.dataset_name))
     return dataset
+
+
+def with_embeddings(dataset, training_args: ConCLIPTrainingArguments, split: str, train_split: str):
+    """
+    Return rows with the numbers of their embeddings in --image_embeds_file, unless they have them.
+
+    Raises:
+        UsageError: the file lacks an image, or has another number of rows than the split.
+    """
+    from datasets import Value
+
+    from conclip.embedding.embedding_files import numbers_of_names, read_embeddings, read_parts
+
+    file, column = training_args.image_embeds_file, training_args.image_embeds_column
+    if not file or column in dataset.column_names:
+        return dataset
+    names = None if Path(file).is_dir() else read_embeddings(Path(file)).names
+    if names and dataset.features.get(training_args.image_column) == Value("string"):
+        of_rows = dataset[training_args.image_column][:]
+        return dataset.add_column(column, numbers_of_names(of_rows, names, f"Split {split!r}", file))
+    if "source_row" in dataset.column_names:
+        return dataset.add_column(column, dataset["source_row"][:])
+    if split != train_split:
+        raise UsageError(
+            f"The rows of --image_embeds_file {file} belong to those of the split {train_split!r}: for the split "
+            f"{split!r}, name a column of the dataset with their numbers by --image_embeds_column, or use "
+            "--eval_split none."
+        )
+    found = sum(map(len, read_parts(Path(file))))
+    if found != len(dataset):
+        raise UsageError(
+            f"--image_embeds_file {file} has {found:,} rows, but the split {split!r} has {len(dataset):,}: it needs "
+            "an embedding for each row in the same order, or name a column of row numbers with --image_embeds_column."
+        )
+    return dataset.add_column(column, list(range(found)))
 
 
 if __name__ == "__main__":

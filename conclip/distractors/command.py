@@ -101,8 +101,9 @@ def write_file(
     import numpy as np
 
     from conclip.distractors.caption_filter import CaptionFilter
-    from conclip.distractors.files import Parts, check_output, key_of, read_embeddings, read_texts, write_distractors
+    from conclip.distractors.files import Parts, check_output, key_of, read_texts, write_distractors
     from conclip.distractors.search import find_distractors
+    from conclip.embedding.embedding_files import read_embeddings
 
     images = pool_images = read_embeddings(queries)
     if pool and not (pool.exists() and pool.samefile(queries)):

@@ -4,8 +4,6 @@ import io
 import json
 import re
 import shutil
-import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ import xxhash
 
 from conclip.atomic_write import write_atomically
 from conclip.distractors.search import Distractors, as_float32
+from conclip.embedding.embedding_files import Embeddings
 from conclip.embedding.tensor_files import DamagedFile, checksum, read_mapped, with_checksum
 from conclip.errors import UsageError
 
@@ -24,51 +23,6 @@ SUFFIXES = (".pt", ".parquet")
 ROWS_AT_A_TIME = 4_096
 # Raise it whenever the same inputs shall give another result: an interrupted run then starts again.
 VERSION = 2
-
-
-@dataclass
-class Embeddings:
-    """
-    Embeddings of images.
-
-    Args:
-        rows: float32 or float16, (n, d); memory-mapped if the file is .npy.
-        names: names of the images, if known.
-        keys: uint8, (n, 16), content keys of the images, if known.
-    """
-
-    rows: np.ndarray
-    names: list[str] | None = None
-    keys: np.ndarray | None = None
-
-
-def read_embeddings(path: Path) -> Embeddings:
-    """
-    Read the embeddings of images.
-
-    Args:
-        path: .npy with the rows; or .npz with the rows, under any name, and optionally `names` and `keys`.
-
-    Raises:
-        UsageError: the file does not exist, is damaged, or holds something else.
-    """
-    try:
-        loaded = np.load(path, mmap_mode="r")
-        arrays = {"rows": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except FileNotFoundError:
-        raise UsageError(f"There is no file {path}: name the .npy or .npz file that holds embeddings.") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path} cannot be read as .npy or .npz ({error}): write it again.") from error
-    rows = [name for name, array in arrays.items() if array.ndim == 2 and array.dtype in (np.float32, np.float16)]
-    if len(rows) != 1:
-        shapes = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items())
-        raise UsageError(f"{path} must hold one array (n, d) of float32 or float16; it holds {shapes}.")
-    count = len(arrays[rows[0]])
-    for name in ("names", "keys"):
-        if name in arrays and len(arrays[name]) != count:
-            raise UsageError(f"{path} holds {len(arrays[name])} {name} for {count} embeddings: write it again.")
-    names = [str(name) for name in arrays["names"]] if "names" in arrays else None
-    return Embeddings(arrays[rows[0]], names, arrays.get("keys"))
 
 
 def read_texts(path: Path, embeddings: Embeddings) -> list[list[str]]:

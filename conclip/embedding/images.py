@@ -12,6 +12,7 @@ import PIL.Image
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object, send_to_device
+from datasets import Dataset
 from huggingface_hub import constants
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
@@ -19,6 +20,7 @@ from transformers import BaseImageProcessor
 
 from conclip.atomic_write import WriteError
 from conclip.embedding.cache import cached_embeddings
+from conclip.embedding.embedding_column import EmbeddingColumn
 from conclip.embedding.fingerprint import clip_image_encoder_description
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.image_files import to_rgb
@@ -91,18 +93,41 @@ def require_finite(embeds: torch.Tensor, images: ImageColumn, at: np.ndarray) ->
         )
 
 
-def image_keys(images: ImageColumn, cache_dir: Path, accelerator: Accelerator) -> np.ndarray:
+def open_images(
+    dataset: Dataset,
+    column: str,
+    split: str,
+    embeddings: bool = False,
+    parts: list[np.ndarray] | None = None,
+    rows: np.ndarray | None = None,
+    places: np.ndarray | None = None,
+) -> ImageColumn | EmbeddingColumn:
+    """
+    Open a column of images, or of their embeddings.
+
+    Args, Raises:
+        See `ImageColumn` and, for `embeddings`, `EmbeddingColumn`.
+    """
+    if embeddings:
+        return EmbeddingColumn(dataset, column, split, parts, rows, places)
+    return ImageColumn(dataset, column, split, rows, places)
+
+
+def image_keys(images: ImageColumn | EmbeddingColumn, cache_dir: Path, accelerator: Accelerator) -> np.ndarray:
     """
     Return the content keys of images; each process reads its share, unless `cache_dir` has their index.
 
-    They are read once: `images` keeps them.
+    They are read once: `images` keeps them. The keys of ready embeddings are those of their numbers; every process
+    reads all.
 
     Returns:
         uint8, (images, 16), the same on every process.
 
     Raises:
-        UsageError: an image cannot be read, or `cache_dir` cannot be written to.
+        UsageError: an image cannot be read, an embedding is zero or not finite, or `cache_dir` cannot be written to.
     """
+    if isinstance(images, EmbeddingColumn):
+        return images.keys()
     if images.keys is not None:
         return images.keys
     count = len(images)
@@ -163,21 +188,23 @@ class ImageEmbedder:
     image is embedded once for all runs, and a run that was stopped continues from the cached ones.
 
     Args:
-        image_processor: the image processor of the model.
+        image_processor: the image processor of the model; `None` if all embeddings are ready.
         batch_size: number of images per batch.
         num_workers: number of `DataLoader` workers per process.
         cache_dir: the folder for all encoders and datasets, see `embedding_cache_dir`.
     """
 
-    image_processor: BaseImageProcessor
+    image_processor: BaseImageProcessor | None
     accelerator: Accelerator
     batch_size: int
     num_workers: int
     cache_dir: Path
 
-    def __call__(self, model: ConCLIPModel, images: ImageColumn, noun: str) -> torch.Tensor | StoredEmbeddings:
+    def __call__(
+        self, model: ConCLIPModel, images: ImageColumn | EmbeddingColumn, noun: str
+    ) -> torch.Tensor | StoredEmbeddings | EmbeddingColumn:
         """
-        Embed with a CLIP model.
+        Embed with a CLIP model; ready embeddings are checked and returned.
 
         Args:
             noun: name of the images in the progress bar, e.g. "distractors".
@@ -186,8 +213,12 @@ class ImageEmbedder:
             Projected embeddings by index, float32, (images, d), unit rows, on the CPU and on every process.
 
         Raises:
-            UsageError: an image cannot be read, or `cache_dir` cannot be written to or is not shared by the nodes.
+            UsageError: an image cannot be read, an embedding is zero or not finite, or `cache_dir` cannot be written
+                to or is not shared by the nodes.
         """
+        if isinstance(images, EmbeddingColumn):
+            images.keys()
+            return images
         if not model.image_encoder_is_frozen:
             # Not cached: the next update of the weights changes them.
             own = Subset(images, process_share(len(images), self.accelerator))
@@ -232,7 +263,7 @@ class ImageEmbedder:
         except WriteError as error:
             raise UsageError(f"--embedding_cache_dir: {error}") from error
 
-    def keys(self, images: ImageColumn) -> np.ndarray:
+    def keys(self, images: ImageColumn | EmbeddingColumn) -> np.ndarray:
         """Return the keys of the images, uint8, (images, 16), the same on every process."""
         return image_keys(images, self.cache_dir, self.accelerator)
 

@@ -173,6 +173,22 @@ class ConCLIPTrainingArguments:
         "column with the distractors, similar images that the negated captions should describe: an image, or a list "
         "in the order of the negated captions",
     )
+    image_embeds_column: str | None = option(
+        None,
+        "column with ready image embeddings of the model, lists of floats, in place of images; with "
+        "--image_embeds_file, column with the number of a row in that file (from 0)",
+    )
+    distractor_image_embeds_column: str = option(
+        "distractor_image_embeds",
+        "column with the embeddings, or the numbers, of the distractors: one, or a list in the order of the negated "
+        "captions",
+    )
+    image_embeds_file: str | None = option(
+        None,
+        ".npy or .npz file with ready image embeddings, or folder of .npy files in the order of their names, in place "
+        "of images; they belong to the rows of the dataset by --image_embeds_column, by the names in --image_column "
+        "if the file has names too, by the column source_row that `conclip negate` writes, or else by their order",
+    )
     per_device_train_batch_size: int = option(
         200, "rows for each process and step; the loss compares the rows of all processes", at_least=1
     )
@@ -235,6 +251,8 @@ class ConCLIPTrainingArguments:
         if "none" in self.report_to:
             raise UsageError("--report_to none excludes other trackers: give either none or the trackers.")
         check_ranges(self)
+        if self.image_embeds_file and not self.image_embeds_column:
+            self.image_embeds_column = "image_embeds"
         if not (self.image_to_text_weight or self.text_to_image_weight or self.distractor_weight):
             raise UsageError(
                 "--image_to_text_weight, --text_to_image_weight and --distractor_weight are all 0: at least one needs "
@@ -257,6 +275,15 @@ class ConCLIPTrainingArguments:
             raise UsageError("--bf16 and --fp16 exclude each other.")
         if self.push_to_hub and self.hub_model_id is None:
             raise UsageError("--push_to_hub needs --hub_model_id, e.g. --hub_model_id me/conclip-vit-base-patch32.")
+
+    @property
+    def image_columns(self) -> dict[str, str]:
+        """The columns that hold images or, in their place, embeddings: option without dashes -> name."""
+        if self.image_embeds_column is None:
+            names = ("image_column", "distractor_image_column")
+        else:
+            names = ("image_embeds_column", "distractor_image_embeds_column")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def distills(self) -> bool:
@@ -314,6 +341,11 @@ def parse_arguments(
     elif Path(model.model_name_or_path).is_dir():
         if Path(model.model_name_or_path).resolve() == Path(training.output_dir).resolve():
             raise UsageError(f"--output_dir {training.output_dir} is the base model's folder: choose another.")
+    if training.image_embeds_column and model.train_image_encoder:
+        raise UsageError(
+            "--train_image_encoder needs images: leave it out, or train without --image_embeds_column and "
+            "--image_embeds_file."
+        )
     refuse_options_without_effect(parser, model, data, training)
     return model, data, training
 
@@ -335,9 +367,19 @@ def refuse_options_without_effect(
     elif Path(model.model_name_or_path).is_dir():
         parser.without_effect(["revision"], f"on the local folder {model.model_name_or_path}")
     if data.dataset_name is None:
-        parser.without_effect(["dataset_config_name", "image_dir"], "without --dataset_name")
+        names = ["dataset_config_name", "image_dir", "image_embeds_column", "image_embeds_file"]
+        parser.without_effect(names, "without --dataset_name")
     elif Path(data.dataset_name).is_file():
         parser.without_effect(["dataset_config_name"], f"on the file {data.dataset_name}")
+    if training.image_embeds_column:
+        # Beside a file, it may hold the names of the images.
+        names = [] if training.image_embeds_file else ["image_column"]
+        parser.without_effect(
+            [*names, "distractor_image_column", "image_dir"], "with embeddings in place of the images"
+        )
+    else:
+        names = ["distractor_image_embeds_column"]
+        parser.without_effect(names, "without --image_embeds_column or --image_embeds_file")
     if data.eval_split == "none":
         parser.without_effect(["max_eval_samples", "eval_steps"], "with --eval_split none")
         if model.train_image_encoder:
@@ -348,10 +390,12 @@ def refuse_options_without_effect(
     if training.loss in ("negclip", "clip"):
         names = ["distractor_weight"] if training.distractor_weight else []
         parser.without_effect(
-            [*names, "distractor_image_column"], f"with --loss {training.loss}, which uses no distractors"
+            [*names, "distractor_image_column", "distractor_image_embeds_column"],
+            f"with --loss {training.loss}, which uses no distractors",
         )
     if training.loss == DISTILLATION:
-        names = [*training.pair_weights, "distillation_weight", "negated_caption_column", "distractor_image_column"]
+        names = [*training.pair_weights, "distillation_weight", "negated_caption_column"]
+        names += ["distractor_image_column", "distractor_image_embeds_column"]
         parser.without_effect(names, f"with --loss {DISTILLATION}")
     elif not training.distills:
         names = ["cosine_weight", "profile_weight", "distillation_beta", "distillation_anchor_weight"]

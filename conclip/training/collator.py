@@ -20,7 +20,7 @@ class PairCollator:
     behind the others.
 
     Args:
-        image_processor: that of the model.
+        image_processor: that of the model; `None` if the rows hold no images.
         mini_batch_size: rows whose activations are in memory at a time; a larger batch is packed in several pieces.
         static_shapes: round the sizes of packed texts, for compiled code.
 
@@ -29,7 +29,7 @@ class PairCollator:
         (N, 3, height, width), or the tensors of the rows.
     """
 
-    image_processor: BaseImageProcessor
+    image_processor: BaseImageProcessor | None
     mini_batch_size: int
     static_shapes: bool = False
 

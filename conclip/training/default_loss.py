@@ -30,8 +30,17 @@ def default_loss(dataset: Dataset, negated_caption_column: str, distractor_image
     return "conclip", ""
 
 
-def require_values(dataset: Dataset, loss: str, negated_caption_column: str, distractor_image_column: str) -> None:
+def require_values(
+    dataset: Dataset,
+    loss: str,
+    negated_caption_column: str,
+    distractor_image_column: str,
+    option: str = "--distractor_image_column",
+) -> None:
     """
+    Args:
+        option: names the column of distractors.
+
     Raises:
         UsageError: the dataset has none of the negated captions or distractors that a loss needs.
     """
@@ -43,7 +52,7 @@ def require_values(dataset: Dataset, loss: str, negated_caption_column: str, dis
     if loss in DISTRACTOR_LOSSES and not has_values(dataset, distractor_image_column):
         raise UsageError(
             f"--loss {loss} needs distractor images, and the column {distractor_image_column} has none: find them "
-            "with `conclip distractors`, name the column with --distractor_image_column, or choose --loss negclip."
+            f"with `conclip distractors`, name the column with {option}, or choose --loss negclip."
         )
 
 
@@ -54,8 +63,8 @@ def has_values(dataset: Dataset, column: str) -> bool:
     rows = dataset.select_columns([column]).with_format("arrow")
     for table in rows.iter(ROWS_AT_A_TIME):
         values = table[column].drop_null()
-        # Images are structs, which have no length.
-        if pa.types.is_struct(values.type) or pa.types.is_null(values.type):
+        # Images are structs, which have no length. Numbers of rows have none either.
+        if any(check(values.type) for check in (pa.types.is_struct, pa.types.is_null, pa.types.is_integer)):
             found = len(values) > 0
         else:
             length = pc.list_value_length if hasattr(values.type, "value_type") else pc.binary_length

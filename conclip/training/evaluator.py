@@ -8,8 +8,7 @@ import torch
 from datasets import Dataset
 
 from conclip.data import pair_captions, require_columns, source_row, text_lists
-from conclip.embedding.image_column import ImageColumn
-from conclip.embedding.images import ImageEmbedder
+from conclip.embedding.images import ImageEmbedder, open_images
 from conclip.embedding.retrieval import first_image_true, pool_images, text_to_image_recall
 from conclip.embedding.texts import embed_texts
 from conclip.embedding.tokens import TextTokens
@@ -123,6 +122,7 @@ class Evaluator:
         tokenize: takes all texts and returns their tokens.
         split: name of the split, for messages.
         image_column, caption_column, negated_caption_column: names of the columns.
+        embeddings, parts: whether `image_column` holds embeddings, see `open_images`.
         truth: if it is known of which images a text is true: takes texts and the column "objects", returns bool,
             (texts, rows).
 
@@ -139,10 +139,13 @@ class Evaluator:
         image_column: str = "image",
         caption_column: str = "caption",
         negated_caption_column: str = "negated_captions",
+        embeddings: bool = False,
+        parts: list[np.ndarray] | None = None,
         truth: Truth | None = None,
     ):
-        require_columns(dataset, {"--image_column": image_column, "--caption_column": caption_column}, split)
-        self.embedder, self.images = embedder, ImageColumn(dataset, image_column, split)
+        option = "--image_embeds_column" if embeddings else "--image_column"
+        require_columns(dataset, {option: image_column, "--caption_column": caption_column}, split)
+        self.embedder, self.images = embedder, open_images(dataset, image_column, split, embeddings, parts)
         captions = text_lists(dataset, caption_column, split)
         self.captions = [text for own in captions for text in own]
         self.caption_rows = np.repeat(np.arange(len(captions)), [len(own) for own in captions])

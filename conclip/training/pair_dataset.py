@@ -4,14 +4,15 @@ from collections.abc import Callable
 from itertools import chain, pairwise
 
 import numpy as np
-import pyarrow as pa
 import torch
 import xxhash
 from datasets import Dataset
 
 from conclip.data import require_columns, source_row, text_lists
+from conclip.embedding.embedding_column import EmbeddingColumn, holds_lists
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.image_hashes import ROWS_AT_A_TIME
+from conclip.embedding.images import open_images
 from conclip.embedding.store import StoredEmbeddings
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
@@ -40,6 +41,7 @@ class PairRows(torch.utils.data.Dataset):
         seed: of the choice among captions.
         split: name of the split, for messages.
         image_column, caption_column, negated_caption_column, distractor_image_column: names of the columns.
+        embeddings, parts: whether the columns of images hold embeddings, see `open_images`.
 
     Raises:
         UsageError: a missing column, a blank text, or a row without what the loss needs.
@@ -58,23 +60,26 @@ class PairRows(torch.utils.data.Dataset):
         caption_column: str = "caption",
         negated_caption_column: str = "negated_captions",
         distractor_image_column: str = "distractor_images",
+        embeddings: bool = False,
+        parts: list[np.ndarray] | None = None,
     ):
         self.split, self.seed = split, seed
-        columns = {"--image_column": image_column, "--caption_column": caption_column}
+        kind = "image_embeds" if embeddings else "image"
+        columns = {f"--{kind}_column": image_column, "--caption_column": caption_column}
         if loss in NEGATED_LOSSES:
             columns["--negated_caption_column"] = negated_caption_column
         if loss in DISTRACTOR_LOSSES:
-            columns["--distractor_image_column"] = distractor_image_column
+            columns[f"--distractor_{kind}_column"] = distractor_image_column
         require_columns(dataset, columns, split)
         captions, negated = text_lists(dataset, caption_column, split), []
         self.captions, self.negations = lengths(captions), None
         if loss in NEGATED_LOSSES:
             negated = text_lists(dataset, negated_caption_column, split)
             self.negations = lengths(negated)
-        self.images = ImageColumn(dataset, image_column, split)
+        self.images = open_images(dataset, image_column, split, embeddings, parts)
         self.distractors = None
         if loss in DISTRACTOR_LOSSES:
-            self.distractors = self._distractor_images(dataset, distractor_image_column)
+            self.distractors = self._distractor_images(dataset, distractor_image_column, embeddings, parts)
         self.tokens = tokenize([*chain.from_iterable(captions), *chain.from_iterable(negated)])
         self.tensor_name, self.image_tensors, self.distractor_tensors = None, None, None
         self._use_all()
@@ -86,11 +91,12 @@ class PairRows(torch.utils.data.Dataset):
             self.usable = np.ones(self.negations.sum(), bool)
         self.set_epoch(0)
 
-    def _distractor_images(self, dataset: Dataset, column: str) -> ImageColumn:
+    def _distractor_images(
+        self, dataset: Dataset, column: str, embeddings: bool, parts: list[np.ndarray] | None
+    ) -> ImageColumn | EmbeddingColumn:
         """Return the distractors that may be used; `self.distractor_counts` says how many belong to each row."""
         rows, places, counts = [], [], []
-        kind = dataset.data.schema.field(column).type
-        listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        listed = holds_lists(dataset, column, of_vectors=embeddings and parts is None)
         # A part at a time: selected rows are copied, with the bytes of their images.
         tables = dataset.select_columns([column]).with_format("arrow").iter(ROWS_AT_A_TIME)
         for row, value in enumerate(chain.from_iterable(table[column] for table in tables)):
@@ -103,10 +109,15 @@ class PairRows(torch.utils.data.Dataset):
             counts.append(len(value) if paired else 1)
             rows += [row] * counts[-1]
             places += range(counts[-1])
-        self.distractor_counts = np.array(counts)
-        return ImageColumn(dataset, column, self.split, np.array(rows), np.array(places) if listed else None)
+        self.distractor_counts, self.distractor_rows = np.array(counts), np.array(rows)
+        at = np.array(places) if listed else None
+        return open_images(dataset, column, self.split, embeddings, parts, self.distractor_rows, at)
 
-    def use_tensors(self, name: str, compute: Callable[[ImageColumn, str], torch.Tensor | StoredEmbeddings]) -> None:
+    def use_tensors(
+        self,
+        name: str,
+        compute: Callable[[ImageColumn | EmbeddingColumn, str], torch.Tensor | StoredEmbeddings | EmbeddingColumn],
+    ) -> None:
         """
         Replace the images of all rows by tensors.
 
@@ -124,7 +135,7 @@ class PairRows(torch.utils.data.Dataset):
         self.statements = statements
         statements.set_epoch(self.epoch)
 
-    def use_keys(self, compute: Callable[[ImageColumn], np.ndarray]) -> list[str]:
+    def use_keys(self, compute: Callable[[ImageColumn | EmbeddingColumn], np.ndarray]) -> list[str]:
         """
         Find out which images and which texts are equal, for `keys`, and leave out what contradicts itself.
 
@@ -154,7 +165,7 @@ class PairRows(torch.utils.data.Dataset):
         self.usable = ~same_text
         if self.distractors is not None:
             self.distractor_keys = as_integers(compute(self.distractors))
-            same_image = self.distractor_keys == self.image_keys[self.distractors.stored.rows]
+            same_image = self.distractor_keys == self.image_keys[self.distractor_rows]
             found["distractors that are the image of their row"] = same_image.sum()
             self.usable &= ~same_image[self._distractors_at(row, place)]
         self.kept = np.unique(row[self.usable])
@@ -237,7 +248,11 @@ class PairRows(torch.utils.data.Dataset):
         return columns
 
     def _images(
-        self, name: str, images: ImageColumn, tensors: torch.Tensor | StoredEmbeddings | None, at: np.ndarray
+        self,
+        name: str,
+        images: ImageColumn | EmbeddingColumn,
+        tensors: torch.Tensor | StoredEmbeddings | EmbeddingColumn | None,
+        at: np.ndarray,
     ) -> dict:
         if tensors is None:
             return {name: [images[index] for index in at.tolist()]}

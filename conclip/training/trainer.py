@@ -14,10 +14,13 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import set_seed
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import PreTrainedTokenizerBase, ProcessorMixin
+from transformers import BaseImageProcessor, PreTrainedTokenizerBase, ProcessorMixin
 
 from conclip.atomic_write import writable_folder, write_atomically
 from conclip.data import require_columns, text_lists
+from conclip.embedding.embedding_column import EmbeddingColumn
+from conclip.embedding.embedding_files import read_parts
+from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.images import ImageEmbedder, embedding_cache_dir
 from conclip.embedding.texts import cached_tokens, embed_texts
 from conclip.embedding.tokens import TextTokenizer, TextTokens
@@ -133,8 +136,11 @@ class ConCLIPTrainer:
             self.statements = make_statements(train_dataset, args, split, self.tokenizer, accelerator)
             # Texts alone give it no gradient, for which DistributedDataParallel would wait.
             model.logit_scale.requires_grad_(model.logit_scale.requires_grad and args.loss != DISTILLATION)
-        columns = {"image_column": args.image_column, "caption_column": args.caption_column}
+        image_column, distractor_column = args.image_columns.values()
+        columns = {"image_column": image_column, "caption_column": args.caption_column}
         columns["negated_caption_column"] = args.negated_caption_column
+        columns["embeddings"] = args.image_embeds_column is not None
+        columns["parts"] = read_parts(Path(args.image_embeds_file)) if args.image_embeds_file else None
         if args.loss == DISTILLATION:
             self.train_rows = self.statements
         else:
@@ -144,11 +150,15 @@ class ConCLIPTrainer:
                 loss=args.loss,
                 seed=args.seed,
                 split=split,
-                distractor_image_column=args.distractor_image_column,
+                distractor_image_column=distractor_column,
                 **columns,
             )
+            for images in filter(None, (self.train_rows.images, self.train_rows.distractors)):
+                require_fitting_images(images, self.image_processor, model)
             if self.statements:
                 self.train_rows.use_statements(self.statements)
+        if args.image_embeds_column and args.image_column in train_dataset.column_names:
+            accelerator.print(f"The images in the column {args.image_column} are not read: embeddings replace them.")
         require_full_batch(self.train_rows, args.per_device_train_batch_size, accelerator.num_processes)
         negated = args.negated_caption_column if args.loss in NEGATED_LOSSES else None
         self.example = example_texts(train_dataset, args.caption_column, negated)
@@ -165,8 +175,9 @@ class ConCLIPTrainer:
             split = str(eval_dataset.split or "test")
             if args.distills:
                 self.held_out_statements = held_out_statements(eval_dataset, args, split, self.statements.generator)
-            if args.image_column in eval_dataset.column_names or args.loss != DISTILLATION:
+            if image_column in eval_dataset.column_names or args.loss != DISTILLATION:
                 self.evaluator = Evaluator(eval_dataset, self.embedder, tokenize, split=split, truth=truth, **columns)
+                require_fitting_images(self.evaluator.images, self.image_processor, model)
         self.teacher: Teacher | None = None
         self.statement_evaluator: StatementEvaluator | None = None
         # (metrics, margins) of each call of `evaluate`, in order.
@@ -439,6 +450,22 @@ def distinct_captions(dataset: Dataset, column: str, split: str) -> list[str]:
     return list(dict.fromkeys(chain.from_iterable(text_lists(dataset, column, split))))
 
 
+def require_fitting_images(
+    images: ImageColumn | EmbeddingColumn, image_processor: BaseImageProcessor | None, model: ConCLIPModel
+) -> None:
+    """
+    Raises:
+        UsageError: images without an image processor, or embeddings that are not those of the model.
+    """
+    name = public_name(model.config.name_or_path or "the model")
+    if isinstance(images, EmbeddingColumn):
+        if not model.image_encoder_is_frozen:
+            raise UsageError("Embeddings do not train the image encoder: freeze it, or train on images.")
+        images.require_width(model.config.projection_dim, name)
+    elif image_processor is None:
+        raise UsageError(f"{name} has no image processor: add preprocessor_config.json, or train on embeddings.")
+
+
 def with_loss(args: ConCLIPTrainingArguments, dataset: Dataset, accelerator: Accelerator) -> ConCLIPTrainingArguments:
     """
     Return the arguments with a loss: where the user named none, the first that the data allows, and say so.
@@ -446,11 +473,12 @@ def with_loss(args: ConCLIPTrainingArguments, dataset: Dataset, accelerator: Acc
     Raises:
         UsageError: the data has not what a loss that was named needs, or lacks a column that was named.
     """
-    columns = {f"--{name}": getattr(args, name) for name in ("negated_caption_column", "distractor_image_column")}
     if args.loss == DISTILLATION:
         return args
+    option, distractor_column = [*args.image_columns.items()][1]
+    columns = {"--negated_caption_column": args.negated_caption_column, f"--{option}": distractor_column}
     if args.loss:
-        require_values(dataset, args.loss, *columns.values())
+        require_values(dataset, args.loss, *columns.values(), f"--{option}")
         return args
     defaults = {f"--{item.name}": item.default for item in fields(args)}
     named = {option: column for option, column in columns.items() if column != defaults[option]}

@@ -29,7 +29,8 @@ from conclip.distractors import CaptionFilter, find_distractors, search
 from conclip.distractors import files as distractor_files
 from conclip.distractors.caption_filter import head_of
 from conclip.distractors.command import main
-from conclip.distractors.files import Embeddings, key_of
+from conclip.distractors.files import key_of
+from conclip.embedding.embedding_files import Embeddings
 from dataset_scripts.ccneg import CCNeg
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from runs import write_dataset
 from small_benchmarks import write_images
 from tiny import save_tiny, tiny_processor
 
-from conclip.distractors.files import read_embeddings
+from conclip.embedding.embedding_files import read_embeddings
 from conclip.models.embed_command import main
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from bad_rows import truncated
 from embedded import stored, write_rows
+from ready_embeddings import embed_dataset
 from runs import command, log, results, run, weights, write_inputs
 
 from conclip.training.pair_dataset import PairRows
@@ -41,6 +42,7 @@ VARIANTS = {
     },
     "distilled": {"loss": "negation_distillation", "max_steps": 3, "eval_split": "none"},
     "mixed": {"loss": "negclip", "distillation_weight": 0.5, "max_steps": 2, "eval_split": "none"},
+    "embeddings": {"image_embeds_column": "image_embeds", "max_steps": 3, "eval_split": "none"},
     # Two epochs: in the second one other captions and negated captions are drawn.
     "repeated": {"save_steps": 8, "max_steps": 12, "eval_split": "none"},
 }
@@ -90,7 +92,12 @@ def inputs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def variants(inputs, tmp_path_factory):
     repeated = write_repeated(inputs["dataset_name"], tmp_path_factory.mktemp("repeated"))
-    return {**VARIANTS, "repeated": {**VARIANTS["repeated"], "dataset_name": repeated}}
+    embedded = embed_dataset(inputs, tmp_path_factory.mktemp("embedded") / "ready")["dataset_name"]
+    return {
+        **VARIANTS,
+        "repeated": {**VARIANTS["repeated"], "dataset_name": repeated},
+        "embeddings": {**VARIANTS["embeddings"], "dataset_name": embedded},
+    }
 
 
 @pytest.fixture(scope="module")
