@@ -103,6 +103,11 @@ HOW = {
         ("torchrun", PARSE),
         ("conclip train --model_name_or_path", SHORT),
         ("conclip train --config recipes/negclip.yaml", SHORT),
+        ("conclip embed", ""),
+        ("conclip negate", "--num_proc 1"),
+        ("conclip train", SHORT),
+        ("conclip distractors", ""),
+        ("conclip train", SHORT),
     ],
 }
 LANGUAGES = {"bash", "python", "text", "bibtex"}

@@ -198,10 +198,45 @@ def test_a_config_file_sets_the_options(inputs, tmp_path):
     assert [line["step"] for line in log(tmp_path / "file")] == [1, 2]
 
 
-@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
-def test_recipes_name_options_that_exist(recipe):
-    model, _, training = parse_arguments(["--config", str(recipe)])
-    assert model.model_name_or_path and training.loss == recipe.stem
+# The paper's settings (arXiv 2403.20312) and the weights of L1, L2 and L3 in its ablation.
+PAPER = {
+    "per_device_train_batch_size": 200,
+    "num_train_epochs": 5,
+    "learning_rate": 1e-6,
+    "weight_decay": 0.2,
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 50,
+    "max_grad_norm": 0,
+}
+# The authors' published command (arXiv 2210.01936).
+NEGCLIP = {"per_device_train_batch_size": 256, "num_train_epochs": 5, "learning_rate": 1e-6, "warmup_steps": 50}
+RECIPES = {
+    "conclip": ("conclip", (1, 1, 1), PAPER),
+    "conclip-l1": ("conclip", (1, 0, 0), PAPER),
+    "conclip-l2": ("conclip", (0, 1, 0), PAPER),
+    "conclip-l1-l2": ("conclip", (1, 1, 0), PAPER),
+    "conclip-no-distractors": ("negclip", (1, 1, 1), PAPER),
+    "negclip": ("negclip", (1, 1, 1), NEGCLIP),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_have_the_settings_of_their_papers(name, capsys):
+    loss, weights, settings = RECIPES[name]
+    model, _, training = parse_arguments(["--config", str(ROOT / f"recipes/{name}.yaml")])
+    assert (training.loss, tuple(training.loss_weights.values())) == (loss, weights)
+    assert {key: getattr(training, key) for key in settings} == settings
+    assert model.train_image_encoder == (name == "negclip")
+    assert training.output_dir == f"outputs/{name}-vit-base-patch32"
+    # An option without effect gives a warning.
+    assert capsys.readouterr() == ("", "")
+
+
+def test_every_recipe_is_in_the_documents_and_trains_a_model_that_it_names():
+    text = (ROOT / "docs/training.md").read_text("utf-8")
+    for path in (ROOT / "recipes").glob("*.yaml"):
+        assert f"recipes/{path.name}" in text
+        assert parse_arguments(["--config", str(path)])[0].model_name_or_path
 
 
 def test_the_public_interface_is_small_and_costs_nothing_to_import():
