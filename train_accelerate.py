@@ -219,6 +219,7 @@ def with_embeddings(dataset, training_args: ConCLIPTrainingArguments, split: str
     Raises:
         UsageError: the file lacks an image, or has another number of rows than the split.
     """
+    import numpy as np
     from datasets import Value
 
     from conclip.embedding.embedding_files import numbers_of_names, read_embeddings, read_parts
@@ -244,7 +245,7 @@ def with_embeddings(dataset, training_args: ConCLIPTrainingArguments, split: str
             f"--image_embeds_file {file} has {found:,} rows, but the split {split!r} has {len(dataset):,}: it needs "
             "an embedding for each row in the same order, or name a column of row numbers with --image_embeds_column."
         )
-    return dataset.add_column(column, list(range(found)))
+    return dataset.add_column(column, np.arange(found))
 
 
 if __name__ == "__main__":

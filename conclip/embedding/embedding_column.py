@@ -71,24 +71,23 @@ class EmbeddingColumn:
             raise UsageError(
                 f"Split {self.split!r}: {self.column} holds {kind}; it has to hold embeddings, lists of floats."
             )
-        matrices, first, width = [], 0, len(chunks[0][0] or ())
+        matrices, first, width = [], 0, int(np.diff(_offsets(chunks[0]))[0])
+
+        def require(fine: np.ndarray, says: str) -> None:
+            for index in np.flatnonzero(~fine)[:1].tolist():
+                row = np.searchsorted(ends, first + index, side="right")
+                raise UsageError(f"Split {self.split!r}, row {row}: {self.column} {says}")
+
         for chunk in chunks:
+            require(
+                chunk.is_valid().to_numpy(zero_copy_only=False), "is empty: leave the row out, or embed its image."
+            )
+            says = f"has not the {width:,} numbers of the first row: every embedding needs the width of the model's."
+            require(np.diff(_offsets(chunk)) == width, says)
             values = chunk.flatten()
-            lengths = np.diff(_offsets(chunk))
-            wrong = ~chunk.is_valid().to_numpy(zero_copy_only=False) | (lengths != width)
-            for index in np.flatnonzero(wrong)[:1].tolist():
-                row, held = np.searchsorted(ends, first + index, side="right"), len(chunk[index].as_py() or ())
-                raise UsageError(
-                    f"Split {self.split!r}, row {row}: {self.column} holds {held} numbers, but the first row {width}: "
-                    "every embedding needs the width of the model's."
-                )
-            if values.null_count:
-                at = values.is_null().to_numpy(zero_copy_only=False).argmax() // width
-                row = np.searchsorted(ends, first + at, side="right")
-                raise UsageError(
-                    f"Split {self.split!r}, row {row}: {self.column} lacks a number: embed the image again."
-                )
-            matrices.append(values.to_numpy().reshape(len(chunk), -1))
+            present = values.is_valid().to_numpy(zero_copy_only=False).reshape(len(chunk), width)
+            require(present.all(axis=1), "lacks a number: embed the image again.")
+            matrices.append(values.to_numpy().reshape(len(chunk), width))
             first += len(chunk)
         return matrices
 

@@ -92,8 +92,9 @@ def changed(row: int, value) -> list:
 @pytest.mark.parametrize(
     ("vectors", "says"),
     [
-        (changed(3, [1.0, 2.0]), "row 3: embeds holds 2 numbers, but the first row 4"),
-        (changed(2, None), "row 2: embeds holds 0 numbers, but the first row 4"),
+        (changed(3, [1.0, 2.0]), "row 3: embeds has not the 4 numbers of the first row"),
+        (changed(2, None), "row 2: embeds is empty"),
+        (changed(0, None), "row 0: embeds is empty"),
         (changed(2, [1.0, None, 0.0, 0.0]), "row 2: embeds lacks a number"),
         (changed(4, [0.0] * 4), "row 4: embeds is all zeros"),
         (changed(1, [float("nan")] * 4), "row 1: embeds is not finite"),
@@ -104,6 +105,13 @@ def test_bad_vectors_are_refused_with_their_row(vectors, says):
     rows = Dataset.from_dict({"embeds": vectors}, features=Features({"embeds": List(Value("float64"))}))
     with pytest.raises(UsageError, match=f"Split 'train', {says}"):
         EmbeddingColumn(rows, "embeds", "train").keys()
+
+
+def test_a_bad_vector_in_a_list_is_named_by_the_row_of_the_list():
+    lists = [VECTORS[:3].tolist(), [VECTORS[3].tolist(), [1.0]]]
+    rows = Dataset.from_dict({"embeds": lists}, features=Features({"embeds": List(List(Value("float32")))}))
+    with pytest.raises(UsageError, match="row 1: embeds has not the 4 numbers"):
+        EmbeddingColumn(rows, "embeds", "train", rows=np.array([0, 1]), places=np.array([0, 0]))
 
 
 def test_the_row_of_a_bad_vector_is_that_before_rows_were_selected():

@@ -13,7 +13,9 @@ from runs import command, log, refusal, results, run, weights, write_inputs
 
 from conclip.embedding import images
 from conclip.errors import UsageError
-from conclip.training.arguments import parse_arguments
+from conclip.models.clip import load_model
+from conclip.training.arguments import ConCLIPTrainingArguments, parse_arguments
+from conclip.training.trainer import ConCLIPTrainer
 from modeling_conclip import ConCLIPModel
 
 COLUMN = {"image_embeds_column": "image_embeds"}
@@ -189,6 +191,30 @@ def test_a_model_without_image_processor_needs_embeddings(ready, inputs, tmp_pat
 def test_a_missing_column_is_named_by_its_option(ready, tmp_path, capsys):
     argv = command(ready, tmp_path / "run", image_embeds_column="embeds")
     assert refusal(argv, capsys).startswith("--image_embeds_column embeds: the split 'train' has no such column")
+
+
+def test_distillation_scores_and_holds_out_images_by_their_embeddings(ready, tmp_path, capsys, no_pixels):
+    name, embeds = captions_alone(ready, tmp_path)
+    np.save(tmp_path / "embeds.npy", embeds)
+    argv = command(
+        {**ready, "dataset_name": name},
+        tmp_path / "run",
+        image_embeds_file=tmp_path / "embeds.npy",
+        embedding_cache_dir=tmp_path / "cache",
+        loss="negation_distillation",
+        max_steps=1,
+    )
+    assert run(argv) == 0
+    assert "5 of its 50 images (5 rows)" in capsys.readouterr().out
+    assert "text-to-image recall@1" in results(tmp_path / "run")["after"]
+
+
+def test_an_image_encoder_that_trains_is_refused_in_python_too(ready, tmp_path):
+    rows = datasets.load_dataset(ready["dataset_name"], split="train")
+    model, processor = load_model(ready["model_name_or_path"], needs_images=False, freeze_image_encoder=False)
+    args = ConCLIPTrainingArguments(output_dir=str(tmp_path), **COLUMN, per_device_train_batch_size=8)
+    with pytest.raises(UsageError, match="Embeddings do not train the image encoder"):
+        ConCLIPTrainer(model, args, processor, rows)
 
 
 MODEL = ["--model_name_or_path", "clip", "--dataset_name", "data"]
