@@ -1,7 +1,5 @@
 """Ready embeddings of images, in place of the images of a dataset column."""
 
-from itertools import chain
-
 import numpy as np
 import pyarrow as pa
 import torch
@@ -152,19 +150,18 @@ class EmbeddingColumn:
             UsageError: an embedding is zero or not finite.
         """
         if self._keys is None:
-            parts = (self._keys_of(start) for start in range(0, len(self), ROWS_AT_A_TIME))
-            content = b"".join(chain.from_iterable(parts))
+            content = b"".join(self._keys_of(start) for start in range(0, len(self), ROWS_AT_A_TIME))
             self._keys = np.frombuffer(content, np.uint8).reshape(-1, KEY_BYTES)
         return self._keys
 
-    def _keys_of(self, start: int) -> list[bytes]:
+    def _keys_of(self, start: int) -> bytes:
         rows = self._read(self.at[start : start + ROWS_AT_A_TIME])
         for what, bad in (("not finite", ~np.isfinite(rows).all(axis=1)), ("all zeros", ~rows.any(axis=1))):
             for index in np.flatnonzero(bad)[:1].tolist():
                 raise UsageError(
                     f"{self.where(start + index)} is {what}: leave the row out, or embed its image again."
                 )
-        return [xxhash.xxh3_128_digest(row) for row in unit_rows(rows)]
+        return b"".join(xxhash.xxh3_128_digest(row) for row in unit_rows(rows))
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
