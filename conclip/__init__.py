@@ -13,6 +13,7 @@ _MODULES = {
     "ConCLIPModel": "modeling_conclip",
     "ConCLIPTrainer": "conclip.training.trainer",
     "ConCLIPTrainingArguments": "conclip.training.arguments",
+    "embed_query": "conclip.evaluation.query_encoder",
     "evaluate_model": "conclip.evaluation",
     "find_distractors": "conclip.distractors",
     "load_scenes": "dataset_scripts.scenes",

@@ -31,6 +31,11 @@ class EvaluationArguments:
     clean_text: bool = option(
         True, "clean the texts for CLIP models (curly quotes, HTML entities, …) as OpenAI's tokenizer does"
     )
+    query_arithmetic: bool = option(
+        False,
+        "also score each model with query arithmetic, which needs no training: a text that negates something is "
+        "embedded as what it wants, less what it denies",
+    )
     seed: int = option(0, "seed of benchmarks that sample: shuffled captions, multiple choice of the scenes")
 
 

@@ -15,6 +15,7 @@ from conclip.embedding.images import embedding_cache_dir
 from conclip.errors import UsageError
 from conclip.evaluation.arguments import PREPROCESSINGS
 from conclip.evaluation.items import ItemReader
+from conclip.evaluation.query_encoder import QueryEncoder
 from conclip.evaluation.results import BenchmarkReport
 from conclip.evaluation.scorers import EmbeddingScorer, MatchingScorer
 from conclip.evaluation.scoring import Record, Score, Scorer, can_score, score_benchmark
@@ -81,6 +82,7 @@ def evaluate_models(
     allow_missing_images: bool = False,
     preprocessing: str = "transformers",
     clean_text: bool = True,
+    query_arithmetic: bool = False,
     seed: int = 0,
     revision: str | None = None,
     batch_size: int = 256,
@@ -100,6 +102,7 @@ def evaluate_models(
         preprocessing: "transformers" for the image processor of each model; "openai" for the pixels of OpenAI's code,
             bit for bit, which needs CLIP models. Images are then not turned by their EXIF orientation.
         clean_text: clean the texts for CLIP models as OpenAI's tokenizer does.
+        query_arithmetic: also score each model with query arithmetic, see `QueryEncoder`.
         seed: seed of the benchmarks that sample.
         revision: branch, tag or commit of the models on the Hub.
         batch_size: number of images, or texts, per batch and process.
@@ -139,12 +142,12 @@ def evaluate_models(
             loaded = load_encoders(model, accelerator, revision=revision, **encoding)
         else:
             loaded = wrap_encoders(*model, accelerator, **encoding)
-        for label, scorer in scorers_of(loaded, model_label).items():
+        for label, scorer in scorers_of(loaded, model_label, query_arithmetic).items():
             if label in descriptions:
                 raise UsageError(
                     f"--model_name_or_path {model_label}: the table already has a column {label}; rename a folder."
                 )
-            descriptions[label] = _for_report(loaded.description)
+            descriptions[label] = _for_report(loaded.description) | settings_of(scorer)
             if warning := loaded.description.get("warning"):
                 accelerator.print(f"Warning: {warning}")
             for reader in readers:
@@ -167,6 +170,7 @@ def evaluate_models(
             "allow_missing_images": allow_missing_images,
             "preprocessing": preprocessing,
             "clean_text": clean_text,
+            "query_arithmetic": query_arithmetic,
             "revision": revision,
             "batch_size": batch_size,
             "mixed_precision": accelerator.mixed_precision,
@@ -176,17 +180,25 @@ def evaluate_models(
     )
 
 
-def scorers_of(loaded: LoadedModel, label: str) -> dict[str, Scorer]:
-    """Return the ways to score with a model by their labels: one or, for BLIP, two."""
-    if loaded.matcher is None:
-        return {label: EmbeddingScorer(loaded.encoder)}
-    embedder = loaded.encoder.embedder
-    return {
-        f"{label} (ITC)": EmbeddingScorer(loaded.encoder),
-        f"{label} (ITM)": MatchingScorer(
+def scorers_of(loaded: LoadedModel, label: str, query_arithmetic: bool = False) -> dict[str, Scorer]:
+    """Return the ways to score with a model by their labels: one or, for BLIP, two, and query arithmetic."""
+    embedded, embedder = label if loaded.matcher is None else f"{label} (ITC)", loaded.encoder.embedder
+    scorers: dict[str, Scorer] = {embedded: EmbeddingScorer(loaded.encoder)}
+    if query_arithmetic:
+        scorers[f"{embedded} + query arithmetic"] = EmbeddingScorer(QueryEncoder(loaded.encoder))
+    if loaded.matcher is not None:
+        scorers[f"{label} (ITM)"] = MatchingScorer(
             loaded.matcher, embedder.accelerator, embedder.batch_size, embedder.num_workers
-        ),
-    }
+        )
+    return scorers
+
+
+def settings_of(scorer: Scorer) -> dict:
+    """Return what a report says of query arithmetic, if the scorer uses it."""
+    encoder = getattr(scorer, "encoder", None)
+    if not isinstance(encoder, QueryEncoder):
+        return {}
+    return {"query_arithmetic": {"beta": encoder.beta, "anchor_weight": encoder.anchor_weight}}
 
 
 def has_items(reader: ItemReader, accelerator: Accelerator) -> bool:

@@ -75,6 +75,7 @@ def run(
         allow_missing_images=evaluation.allow_missing_images,
         preprocessing=evaluation.preprocessing,
         clean_text=evaluation.clean_text,
+        query_arithmetic=evaluation.query_arithmetic,
         seed=evaluation.seed,
         revision=evaluation.revision,
         batch_size=computation.per_device_eval_batch_size,

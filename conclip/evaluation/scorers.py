@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from conclip.embedding.store import StoredEmbeddings, as_scalars
 from conclip.evaluation.items import ItemImages
+from conclip.evaluation.query_encoder import QueryEncoder
 from conclip.models.blip import BlipMatcher
 from conclip.models.cached_encoder import CachedEncoder, encoder_tokens, token_keys
 
@@ -19,7 +21,7 @@ PAIRS_AT_A_TIME = 16_384
 class EmbeddingScorer:
     """Score a pair by the cosine of the two embeddings."""
 
-    encoder: CachedEncoder
+    encoder: CachedEncoder | QueryEncoder
 
     def pairs(
         self, images: ItemImages, image_at: Sequence[int], texts: list[str], text_at: Sequence[int]
@@ -76,7 +78,10 @@ class MatchingScorer:
 
 
 def cosines(
-    one: StoredEmbeddings, one_at: Sequence[int], other: StoredEmbeddings, other_at: Sequence[int]
+    one: StoredEmbeddings,
+    one_at: Sequence[int],
+    other: StoredEmbeddings | torch.Tensor,
+    other_at: Sequence[int],
 ) -> np.ndarray:
     """Return float64, (pairs,): computed in float64, so that equal embeddings get equal scores in any position."""
     one_at, other_at = np.asarray(one_at, np.int64), np.asarray(other_at, np.int64)

@@ -128,7 +128,8 @@ def score_items(reader: ItemReader, scorer: Scorer, record: Record | None = None
         return accuracy_scores("pair accuracy", result, reader)
     result = accumulate(ChoiceAccuracy, choice_columns, reader, scorer, record)
     scores = accuracy_scores("accuracy", result, reader)
-    if benchmark.probe and isinstance(scorer, EmbeddingScorer):
+    # The probe reads images alone, so query arithmetic has the same.
+    if benchmark.probe and isinstance(scorer, EmbeddingScorer) and isinstance(scorer.encoder, CachedEncoder):
         probed = fit_probe_scorer(benchmark.probe, benchmark.title, scorer.encoder)
         result = accumulate(ChoiceAccuracy, choice_columns, reader, probed, None)
         scores += [replace(own, headline=False) for own in accuracy_scores(CEILING, result, reader)]
