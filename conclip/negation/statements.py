@@ -51,12 +51,12 @@ class Statement:
 # "caption_absence": a caption and no X, where the caption may name X itself. "presence": X, or X and Y.
 # "false_caption": a caption with a verb, an attribute or a relation negated. Each with its share of the statements.
 SHARES = {
-    "affirmative": 0.18,
-    "absence": 0.22,
-    "hybrid": 0.22,
-    "caption_absence": 0.18,
-    "presence": 0.10,
-    "false_caption": 0.10,
+    "affirmative": 0.34,
+    "absence": 0.18,
+    "hybrid": 0.18,
+    "caption_absence": 0.14,
+    "presence": 0.08,
+    "false_caption": 0.08,
 }
 KINDS = tuple(SHARES)
 

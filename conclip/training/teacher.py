@@ -7,9 +7,9 @@ import torch
 from conclip.negation.arithmetic import QueryArithmetic, thing_name
 from conclip.negation.query import Query
 from conclip.negation.statements import StatementGenerator
-from modeling_conclip.loss_conclip import l2_normalize
 
-# Share of the directions of things, beside captions or images, in what scores are compared over.
+# Share of the directions of things, beside captions, in what scores are compared over. Images in place of captions
+# gave the same model.
 _DIRECTIONS = 0.2
 
 
@@ -25,8 +25,6 @@ class Teacher:
         generators: the sources of statements, that of the training first: the direction of a thing is learned from the
             captions of the first.
         beta, anchor_weight: as in `QueryArithmetic`.
-        images: float32, (n, d), unit embeddings of the images that the captions describe, or of others; `None` for
-            none.
     """
 
     def __init__(
@@ -35,7 +33,6 @@ class Teacher:
         generators: Sequence[StatementGenerator],
         beta: float = 0.5,
         anchor_weight: float = 1.0,
-        images: torch.Tensor | None = None,
     ):
         self._at: dict[str, int] = {}
         self._table, self._embed = torch.empty(0), embed
@@ -47,9 +44,9 @@ class Teacher:
         self.arithmetic = QueryArithmetic(self._look_up, beta, anchor_weight)
         self.arithmetic.learn(things, captions)
         self.arithmetic.presence([text for text in texts if thing_name(text)])
-        views = self._look_up(captions) if images is None else l2_normalize(images).float()
         directions = self.arithmetic.direction(things)
-        self.second_moment = (1 - _DIRECTIONS) * _mean_outer(views) + _DIRECTIONS * _mean_outer(directions)
+        captions = _mean_outer(self._look_up(captions))
+        self.second_moment = (1 - _DIRECTIONS) * captions + _DIRECTIONS * _mean_outer(directions)
         self._embed = None
 
     def __call__(self, queries: Sequence[Query]) -> torch.Tensor:

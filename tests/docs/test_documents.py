@@ -66,6 +66,7 @@ HOW = {
     "docs/benchmarks.md": [
         ("conclip evaluate --model_name_or_path outputs", "--benchmarks scenes-pairs"),
         ("conclip evaluate --model_name_or_path openai", "--benchmarks sugarcrepe sugarcrepe-pp cifar10"),
+        ("conclip evaluate --model_name_or_path openai", ""),
         ("conclip card", ""),
         ("conclip evaluate --benchmarks list", ""),
     ],
