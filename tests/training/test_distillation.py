@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from conclip.models.clip import text_tokenizer
 from conclip.negation.arithmetic import QueryArithmetic
 from conclip.negation.plain_captions import plain_captions
 from conclip.negation.statements import StatementGenerator
+from conclip.training.arguments import parse_arguments
 from conclip.training.collator import PairCollator
 from conclip.training.statement_evaluator import FOUND, KEPT, StatementEvaluator
 from conclip.training.statement_rows import StatementRows
@@ -21,6 +23,7 @@ from conclip.training.teacher import Teacher
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.packing_conclip import PADDING, pack_texts
 
+ROOT = Path(__file__).resolve().parents[2]
 CAPTIONS = plain_captions(60, seed=3)
 LOSS = {"loss": "negation_distillation"}
 
@@ -140,6 +143,14 @@ def test_beside_pairs_and_with_images(tmp_path):
 )
 def test_refuses(inputs, tmp_path, capsys, change, says):
     assert says in refusal(command({**inputs, **change}, tmp_path / "model"), capsys)
+
+
+def test_the_recipe_writes_out_the_defaults(capsys):
+    recipe = parse_arguments(["--config", str(ROOT / "recipes" / "negation-distillation.yaml")])
+    options = ["--model_name_or_path", "openai/clip-vit-base-patch32", "--loss", "negation_distillation"]
+    assert recipe == parse_arguments(options)
+    # An option without effect gives a warning.
+    assert capsys.readouterr() == ("", "")
 
 
 def test_needs_a_model(tmp_path, capsys):
