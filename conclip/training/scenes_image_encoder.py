@@ -128,7 +128,7 @@ def set_last_layer(model: ConCLIPModel, head: torch.nn.Linear, states: torch.Ten
 
     Args:
         head: gives the logits of a cell.
-        states: float32, (images, 1 + `CELLS`, hidden size), by which the cells are told apart.
+        states: float32, (images, 1 + `CELLS`, hidden size), which differ from cell to cell.
     """
     last = model.vision_model.encoder.layers[-1]
     attention = last.self_attn
