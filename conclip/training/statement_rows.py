@@ -1,13 +1,22 @@
 """The texts of negation distillation, composed anew in each epoch, with their targets."""
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from datasets import Dataset
 
-from conclip.embedding.tokens import TextTokens
+from conclip.data import require_columns, text_lists
+from conclip.embedding.tokens import TextTokenizer, TextTokens
 from conclip.negation.query import Query
 from conclip.negation.statements import Statement, StatementGenerator
+from conclip.training.arguments import ConCLIPTrainingArguments
+
+# The base model embeds every caption that negation distillation uses.
+MOST_CAPTIONS = 100_000
+HELD_OUT_STATEMENTS = 2_000
 
 
 class StatementRows(torch.utils.data.Dataset):
@@ -70,3 +79,38 @@ class StatementRows(torch.utils.data.Dataset):
             "text_targets": self.targets([statement.query for statement in statements]),
             "second_moment": self.second_moment,
         }
+
+
+def make_statements(
+    dataset: Dataset, args: ConCLIPTrainingArguments, split: str, tokenizer: TextTokenizer, accelerator: Accelerator
+) -> StatementRows:
+    """
+    Return the statements to train on: as many an epoch as the dataset has captions.
+
+    Raises:
+        UsageError: a missing column or a blank text.
+    """
+    captions = distinct_captions(dataset, args.caption_column, split)
+    if len(captions) > MOST_CAPTIONS:
+        accelerator.print(
+            f"Negation distillation uses {MOST_CAPTIONS:,} of the {len(captions):,} captions, drawn with --seed "
+            f"{args.seed}."
+        )
+        chosen = np.random.default_rng(args.seed).permutation(len(captions))[:MOST_CAPTIONS]
+        captions = [captions[at] for at in sorted(chosen.tolist())]
+    batch = args.per_device_train_batch_size * accelerator.num_processes
+    generator = StatementGenerator(captions, seed=args.seed)
+    return StatementRows(generator, tokenizer, max(len(captions), batch))
+
+
+def held_out_statements(
+    dataset: Dataset, args: ConCLIPTrainingArguments, split: str, trained: StatementGenerator
+) -> StatementGenerator:
+    """Return a generator of statements on the captions of `dataset` and the things of another generator."""
+    captions = distinct_captions(dataset, args.caption_column, split)[:HELD_OUT_STATEMENTS]
+    return StatementGenerator(captions, nouns=trained.things(), seed=args.seed + 1)
+
+
+def distinct_captions(dataset: Dataset, column: str, split: str) -> list[str]:
+    require_columns(dataset, {"--caption_column": column}, split)
+    return list(dict.fromkeys(chain.from_iterable(text_lists(dataset, column, split))))

@@ -3,7 +3,6 @@
 import os
 from dataclasses import asdict, fields, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +16,16 @@ from peft import LoraConfig
 from transformers import BaseImageProcessor, PreTrainedTokenizerBase, ProcessorMixin
 
 from conclip.atomic_write import writable_folder, write_atomically
-from conclip.data import require_columns, text_lists
+from conclip.data import require_columns
 from conclip.embedding.embedding_column import EmbeddingColumn
 from conclip.embedding.embedding_files import read_parts
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.images import ImageEmbedder, embedding_cache_dir
 from conclip.embedding.texts import cached_tokens, embed_texts
-from conclip.embedding.tokens import TextTokenizer, TextTokens
+from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
 from conclip.hub import license_of, push
 from conclip.models.clip import add_lora, require_fitting_processor, save_model, text_tokenizer, unwrap_lora
-from conclip.negation.statements import StatementGenerator
 from conclip.public_names import is_local, public_name, without_paths
 from conclip.runtime import processes_share_cpu, software_versions
 from conclip.training.arguments import DISTILLATION, ConCLIPTrainingArguments
@@ -54,14 +52,10 @@ from conclip.training.pair_dataset import NEGATED_LOSSES, PairRows
 from conclip.training.report import FIGURE_FILE, RESULTS_FILE, table_rows, verdict, write_report
 from conclip.training.splits import count_trained_images
 from conclip.training.statement_evaluator import StatementEvaluator
-from conclip.training.statement_rows import StatementRows
+from conclip.training.statement_rows import HELD_OUT_STATEMENTS, held_out_statements, make_statements
 from conclip.training.teacher import Teacher
 from conclip.training.trackers import JsonlTracker
 from modeling_conclip import ConCLIPModel
-
-# The base model embeds every caption that negation distillation uses.
-MOST_CAPTIONS = 100_000
-HELD_OUT_STATEMENTS = 2_000
 
 
 class ConCLIPTrainer:
@@ -413,41 +407,6 @@ class ConCLIPTrainer:
         if self.accelerator.is_main_process:
             push(self.args.hub_model_id, self.output_dir, type(unwrap_lora(self.model)).__name__)
         self.accelerator.wait_for_everyone()
-
-
-def make_statements(
-    dataset: Dataset, args: ConCLIPTrainingArguments, split: str, tokenizer: TextTokenizer, accelerator: Accelerator
-) -> StatementRows:
-    """
-    Return the statements to train on: as many an epoch as the dataset has captions.
-
-    Raises:
-        UsageError: a missing column or a blank text.
-    """
-    captions = distinct_captions(dataset, args.caption_column, split)
-    if len(captions) > MOST_CAPTIONS:
-        accelerator.print(
-            f"Negation distillation uses {MOST_CAPTIONS:,} of the {len(captions):,} captions, drawn with --seed "
-            f"{args.seed}."
-        )
-        chosen = np.random.default_rng(args.seed).permutation(len(captions))[:MOST_CAPTIONS]
-        captions = [captions[at] for at in sorted(chosen.tolist())]
-    batch = args.per_device_train_batch_size * accelerator.num_processes
-    generator = StatementGenerator(captions, seed=args.seed)
-    return StatementRows(generator, tokenizer, max(len(captions), batch))
-
-
-def held_out_statements(
-    dataset: Dataset, args: ConCLIPTrainingArguments, split: str, trained: StatementGenerator
-) -> StatementGenerator:
-    """Return a generator of statements on the captions of `dataset` and the things of another generator."""
-    captions = distinct_captions(dataset, args.caption_column, split)[:HELD_OUT_STATEMENTS]
-    return StatementGenerator(captions, nouns=trained.things(), seed=args.seed + 1)
-
-
-def distinct_captions(dataset: Dataset, column: str, split: str) -> list[str]:
-    require_columns(dataset, {"--caption_column": column}, split)
-    return list(dict.fromkeys(chain.from_iterable(text_lists(dataset, column, split))))
 
 
 def require_fitting_images(
