@@ -82,7 +82,8 @@ def draw_scores(results: dict, margins: dict[str, dict[str, np.ndarray]], path: 
         bars.plot([100 * row["chance"]] * 2, [y - 0.4, y + 0.4], color="black", lw=1, ls=":")
     bars.set_yticks(at, [f"{row['label'].strip()} (n={row['count']:,})" for row in rows], fontsize=8)
     bars.set(xlim=(0, 100), xlabel="% (dotted: chance)")
-    bars.legend(fontsize=8, loc="lower right")
+    # Above the bars, which may fill the plot.
+    bars.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     for plot, name in zip(plots, margins["after"], strict=True):
         pooled = np.concatenate([margins[side][name] for side in ("before", "after")])
         edges = np.linspace(*np.quantile(pooled, [0.002, 0.998]), 61)
