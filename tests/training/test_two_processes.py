@@ -40,8 +40,21 @@ VARIANTS = {
         "max_steps": 2,
         "eval_split": "none",
     },
-    "distilled": {"loss": "negation_distillation", "max_steps": 3, "eval_split": "none"},
-    "mixed": {"loss": "negclip", "distillation_weight": 0.5, "max_steps": 2, "eval_split": "none"},
+    "distilled": {
+        "loss": "negation_distillation",
+        "max_steps": 3,
+        "eval_split": "none",
+        "adam_epsilon": 1.0,
+        "learning_rate": 0.01,
+    },
+    "mixed": {
+        "loss": "negclip",
+        "distillation_weight": 0.5,
+        "max_steps": 2,
+        "eval_split": "none",
+        "adam_epsilon": 1.0,
+        "learning_rate": 0.01,
+    },
     "embeddings": {"image_embeds_column": "image_embeds", "max_steps": 3, "eval_split": "none"},
     # Two epochs: in the second one other captions and negated captions are drawn.
     "repeated": {"save_steps": 8, "max_steps": 12, "eval_split": "none"},
