@@ -74,6 +74,8 @@ BESIDE = 0.5
 DESCRIBED = 0.12
 # How often a thing is denied in the middle of a caption that can be parted.
 PARTED = 0.3
+# How much of the false captions denies a caption as a whole.
+WHOLE = 0.2
 _TRIES = 8
 
 _COLORED, _COLORS = sorted(COLORED), sorted(COLORS)
@@ -90,6 +92,8 @@ _SUBJECT = re.compile(
     r"((?:is|are|was|were) [a-z].*)$",
     re.I | re.S,
 )
+# "A | man climbs a wall": "no man climbs a wall" denies the whole.
+_WHOLE = re.compile(r"^(an?|some) (.*)$", re.I | re.S)
 # Names that keep their capital inside a sentence.
 _NAMES = frozenset(
     "I American Asian African European Chinese Japanese Indian Mexican British English French German Italian Spanish "
@@ -131,6 +135,11 @@ class StatementGenerator:
         self._pairs = self._choose_pairs(rng)
         self._doings = denied_doings()
         self._false = self._negate(rng) if "false_caption" in self._kinds else []
+        self._whole = [
+            caption
+            for number, caption in enumerate(self.captions)
+            if number not in self._negated and _WHOLE.match(_END.sub("", caption))
+        ]
         if "false_caption" in self._kinds and not self._false:
             logger.warning("No caption has a verb, an attribute or a relation to negate; there are no false captions.")
             shares = SHARES if shares is None else shares
@@ -302,6 +311,12 @@ class StatementGenerator:
         return sorted({self._of_word[name] for name in names if name in self._of_word})
 
     def _false_caption(self, rng: random.Random) -> Statement:
+        if self._whole and rng.random() < WHOLE:
+            caption = self._whole[int(rng.random() * len(self._whole))]
+            plain = _END.sub("", caption)
+            rule = "denied_sentence" if _is_sentence(plain) else "denied_phrase"
+            text = compose(rng, rule, caption=(plain, _continued(plain), *_WHOLE.match(plain).groups()))
+            return Statement(_finish(rng, text), Query("", (caption,)), "false_caption")
         text, query = self._false[int(rng.random() * len(self._false))]
         return Statement(text, query, "false_caption")
 

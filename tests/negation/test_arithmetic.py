@@ -91,10 +91,11 @@ def test_negation_is_the_wanted_less_the_unwanted(model, beta):
         # A thing is wanted as the templates have it.
         Query("the street", ("car",)): norm(presence(model, "a street") - beta * cars),
         Query("", ("car",)): norm(anchor(model) - beta * cars),
-        # What is no name of a thing: its embedding less the mean.
+        # What is no name of a thing: its embedding less the mean, twice; so is a name of two words.
         Query("a dog", ("running fast",)): norm(
-            presence(model, "a dog") - beta * norm(model.unit("running fast") - mean(model))
+            presence(model, "a dog") - 2 * beta * norm(model.unit("running fast") - mean(model))
         ),
+        Query("a dog", ("red hats",)): norm(presence(model, "a dog") - 2 * beta * direction(model, "a red hat")),
     }
     equal(arithmetic(list(cases)), list(cases.values()))
 
@@ -133,7 +134,13 @@ def test_directions_are_learned_from_captions(model, arithmetic):
     equal(arithmetic.presence(["dog"])[0], norm(presence(model, "a dog") + expected["dog"]))
     found = arithmetic([Query("a street", ("dogs", "asleep"))])[0]
     other = norm(model.unit("asleep") - centre)
-    equal(found, norm(presence(model, "a street") - 0.5 * (expected["dog"] + other)))
+    equal(found, norm(presence(model, "a street") - 0.5 * (expected["dog"] + 2 * other)))
+
+
+def test_a_learned_name_of_two_words_is_a_thing(model, arithmetic):
+    arithmetic.learn(["park bench"], ["a park bench", "the sky", "a dog"])
+    found = arithmetic([Query("a dog", ("a park bench",))])[0]
+    equal(found, norm(presence(model, "a dog") - 0.5 * arithmetic.direction(["park bench"])[0].numpy()))
 
 
 def test_mentions_are_those_of_a_loop():

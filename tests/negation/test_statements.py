@@ -235,6 +235,24 @@ def test_false_captions_leave_a_whole_sentence(generator):
         assert not re.search(r"\b(?:with|and|is|are|the|a|on)$", query.wanted), (text, query)
 
 
+def test_a_caption_can_be_denied_as_a_whole():
+    captions = ["A dog runs on the beach .", "a brown dog on a beach", "two dogs", "a man with no hat"]
+    made = StatementGenerator(captions, nouns=["dog", "cat", "man"], shares={"false_caption": 1})
+    drawn = [made(0, index) for index in range(2_000)]
+    whole = {}
+    for statement in drawn:
+        if not statement.query.wanted:
+            whole.setdefault(statement.query.unwanted, set()).add(statement.text.lower().rstrip("."))
+    assert whole.keys() == {("A dog runs on the beach .",), ("a brown dog on a beach",)}
+    assert {"no dog runs on the beach", "it is not true that a dog runs on the beach"} == whole[(captions[0],)]
+    phrases = whole[(captions[1],)]
+    assert {"no brown dog on a beach", "there is no brown dog on a beach", "not a brown dog on a beach"} <= phrases
+    assert all(re.search(r"\b(?:no|not|doesn't|without)\b", text) and "dog on a beach" in text for text in phrases)
+    # One in five false captions.
+    share = sum(not statement.query.wanted for statement in drawn) / len(drawn)
+    assert abs(share - 0.2) < 4 * math.sqrt(0.2 * 0.8 / len(drawn))
+
+
 def test_without_the_extra_one_sentence_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "lemminflect", None)
     with pytest.raises(UsageError, match=r"statements need lemminflect: pip install \"conclip\[negate\]\"."):
