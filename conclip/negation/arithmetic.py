@@ -7,8 +7,9 @@ e(·) is the unit embedding of a text. For a thing x ("dog"):
     P(x) = norm(U(x) - mean of U over many things)                                     direction
 
 A query that wants w and does not want x and y is embedded as norm(w - β (P(x) + P(y))), where w is U of a thing, e of
-another text, or the anchor, e of "a photo", if nothing is wanted. Of an unwanted text that names no thing, such as
-"running", P is norm(e - mean of U); phrases, "running" or "red hat", are subtracted twice. A query that negates nothing keeps its embedding.
+another text, or the anchor, e of "a photo", if nothing is wanted. An unwanted text that names no thing, such as
+"running", has the direction norm(e - mean of U). Phrases ("running", "red hat") are subtracted twice. A query that
+negates nothing keeps its embedding.
 
 `learn` replaces what templates say of a thing by what captions say of it: P(x) becomes the mean embedding of the
 captions that name x, less the mean of all captions.
@@ -30,8 +31,8 @@ PRESENCE = ("a photo of {}.", "{}", "there is {}.")
 ANCHOR = ("a photo of something.", "this is a photo.", "a photo.")
 # The direction that templates give counts as much as so many captions of average agreement.
 TEMPLATES_COUNT = 2
-# A phrase that is no name ("running on a beach", "red hat") is subtracted twice: of captions against their false negations, the images of
-# Flickr8k then prefer 99.7 in place of 98.0 in a hundred.
+# A phrase that is no name ("running on a beach", "red hat") is subtracted twice: of captions against their false
+# negations, the images of Flickr8k then prefer 99.7 in place of 98.0 in a hundred.
 PHRASE_WEIGHT = 2.0
 # What is said of a thing in so many words at most is a name for it: "a red hat".
 _MOST_WORDS = 3
