@@ -99,6 +99,17 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("A man on a cellphone sticking his finger in his ear.", "on a man"),
         ("A young boy with a necklace on in the water .", "water on in"),
         ("Two girls sit along a lake while a man in the background fishes", "fishes sit"),
+        ("A tall church tower sitting on the side of a road.", "tower sitting but there"),
+        ("A tall church tower sitting on the side of a road.", "tower sitting and there"),
+        ("A stuffed teddy bear sitting on a metal sculpture", "sitting but there"),
+        ("Dog and bird together in water .", "dog together"),
+        ("A blue train on some train tracks about to go under a bridge", "go but not"),
+        ("A blue train on some train tracks about to go under a bridge", "go, but not"),
+        ("A city street sign mounted on a black pole near a high rise building.", "mounted but not"),
+        ("A brown dog is making its way through a pile of junk .", "way but not"),
+        ("A person sitting in a modern chair next to a vase in an empty room.", "not empty"),
+        ("A newspaper spread out on a made bed with a quilt and pillow.", "not made"),
+        ("Those zebras may have lost their parents and they could be nearby.", "could not be"),
     ],
 )
 def test_what_was_bad_is_not_made(caption, wrong):

@@ -269,6 +269,10 @@ def _verb_preposition(parsed: Parsed, pair: Pair) -> list[Form]:
     before = parsed.tokens[parsed.tokens[pair.token].left - 1]
     if before.tag[:2] == "NN" and noun >= 0 and parsed.tokens[noun].lemma in words.CLOTHES | words.WORN:
         return []
+    # "About to go, but not under a bridge" says another thing of going.
+    verb = parsed.tokens[pair.head]
+    if verb.tag == "VB" and parsed.kid(verb.i, "aux") == verb.i - 1:
+        return []
     # "(The surfer) wearing a suit, but not on a surfboard, is …" asks for marks on both sides.
     after = parsed.tokens[parsed.tokens[pair.token].right + 1 :]
     if after and after[0].tag in ("VBZ", "VBP", "VBD", "MD"):

@@ -28,6 +28,8 @@ from conclip.negation.lexicon.nouns import may_be_absent
 from conclip.negation.rows import Negation
 
 _LINKS = frozenset({"IN", "RB", "RP", "JJ", "TO"})
+# These ask for more than one.
+_SHARED = frozenset("together both each other another pair between among alike same".split())
 # After what was taken out, these may point at it.
 _IT = frozenset("it its them their itself themselves which".split())
 # What the sentence may go on with where a phrase is taken out of it.
@@ -110,6 +112,9 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
     if not is_clause and any(
         token.tag in ("PRP", "WP", "WDT") or token.text.lower() == "another" for token in remaining
     ):
+        return None
+    # "A tower sitting, but there is no dog" breaks off; "a dog sleeping, but there is no cat" does not.
+    if ends_in_verb and not is_finite and (remaining[-1].lemma in words.POSTURES or not _is_being(remaining)):
         return None
     # What stands between marks belongs together in ways that the parse seldom gets right.
     return None if _MARKS.search(text) else Core(text, is_clause, is_with or _is_being(remaining), place)
@@ -246,7 +251,7 @@ def _without_conjunct(parsed: Parsed, token) -> tuple[int, int, int, int, bool] 
     cc = token.left - 1
     if cc < 1 or tokens[cc].dep != "cc" or tokens[cc].text.lower() != "and" or parsed.kid(token.i, "conj") >= 0:
         return None
-    if first.tag[:2] != "NN" or first.dep == "conj":
+    if first.tag[:2] != "NN" or first.dep == "conj" or any(t.text.lower() in _SHARED for t in tokens):
         return None
     if first.dep in ("nsubj", "nsubjpass"):
         return first.left, cc - 1, cc, cc - 1, False

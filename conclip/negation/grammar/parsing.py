@@ -397,6 +397,9 @@ def _verb(parsed: Parsed, verb) -> Pair | None:
         if kid.dep in _SUBJECTS and k < verb.i:
             subject = k
         elif kid.dep in ("aux", "auxpass"):
+            # Nobody can tell whether "they could not be nearby" is false.
+            if kid.text.lower() in ("may", "might", "could", "would", "should", "must"):
+                return None
             if kid.tag in FINITE or kid.tag == "MD":
                 first = k if first < 0 else first
             elif kid.tag == "VBG":
@@ -525,6 +528,12 @@ def _relation(parsed: Parsed, prep) -> Pair | None:
         construction = "with" if word == "with" else "noun-prep"
     elif governor.tag[:2] == "VB" and governor.lemma != "be":
         if governor.tag == "VBN" and (word == "with" or governor.lemma in ("dress", "cover", "fill", "seat")):
+            return None
+        # "(A sign mounted), but not on a pole" breaks off; one does not make one's way without saying where.
+        is_bare = governor.tag == "VBN" or governor.tag == "VBD" and governor.lemma in words.STATIVE
+        if is_bare and parsed.kid(governor.i, "auxpass") < 0:
+            return None
+        if any(tokens[k].dep == "dobj" and tokens[k].lemma == "way" for k in parsed.children[governor.i]):
             return None
         construction = "with" if word == "with" else "verb-prep"
     else:

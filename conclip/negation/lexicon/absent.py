@@ -18,6 +18,7 @@ from conclip.negation.lexicon import words
 from conclip.negation.lexicon.inflection import is_person, singular
 from conclip.negation.lexicon.names import may_corefer
 from conclip.negation.lexicon.nouns import PER, may_be_absent, read_nouns
+from conclip.negation.lexicon.places import SORTS, place_of, unlikely_places
 
 # Objects (one word each) -> words of a caption, singular, that imply them. Collected from captions of the same image
 # of which one names the object and another does not.
@@ -180,12 +181,8 @@ _PETS = frozenset({"dog", "cat"})
 _FARMS = (words.ANIMALS - _PETS - {"puppy", "kitten", "bird"}) | frozenset(
     "field grass pasture meadow farm barn fence hay hill pond lake river water".split()
 )
-# What may be where there is no telling what else is: beside these at home, elsewhere outdoors too.
-_OUTDOORS = frozenset("bird horse bicycle bike umbrella bench boat ball".split())
-_INDOORS = words.SERVING | frozenset(
-    "room kitchen bathroom bedroom toilet sink stove oven laptop computer television book office bed couch sofa chair "
-    "desk lamp mirror rug carpet curtain shelf bookshelf cabinet microwave floor pillow blanket keyboard phone".split()
-)
+# What may be where there is no telling what else is, if the place allows it.
+_COMMON = _PETS | frozenset("bird horse bicycle bike umbrella bench boat ball".split())
 _ANYONE = words.MALE | words.FEMALE | words.CHILDREN | {"person", "adult", "people"}
 # So many captions of an image name everybody in it, if all name the same person.
 _SURE = 3
@@ -292,9 +289,10 @@ class AbsentNouns:
         self._person_heads = {head for head in self._of_head if is_person(head)}
         self._people = self._numbers(is_person)
         self._people_set = frozenset(self._people)
-        self._indoors, self._outdoors = (
-            np.array([name in names for name in self.names], bool) for names in (_PETS, _PETS | _OUTDOORS)
-        )
+        self._common = np.array([name in _COMMON for name in self.names], bool)
+        self._in_place = {
+            sort: [number for number, name in enumerate(self.names) if place_of(name) == sort] for sort in SORTS
+        }
         self._anywhere = np.array([name in _ANYONE or name == "dog" for name in self.names], bool)
         self._adults = self._numbers(lambda head: is_person(head) and head not in words.CHILDREN)
         self._animals = self._numbers(lambda head: head in words.ANIMALS and head not in _PETS)
@@ -385,6 +383,10 @@ class AbsentNouns:
             weights[self._wild] = 0
         if words.SERVING.isdisjoint(noun.rpartition(" ")[2] for noun in nouns):
             weights[self._foods] = 0
+        said = {word for text in captions for word in _WORD.findall(text.lower())}
+        forms = said.union(map(singular, said))
+        for sort in unlikely_places(forms):
+            weights[self._in_place[sort]] = 0
         weights[self._people_that_may_be_there(nouns, captions, mentioned)] = 0
         # The likeliest alone: of what goes with one noun of the row and with none of them badly, or else the best.
         lift = self.lift[ids]
@@ -392,9 +394,7 @@ class AbsentNouns:
             if np.count_nonzero(weights[belongs]) >= _FEW_NAMES:
                 weights[~belongs & ~self._anywhere] = 0
             else:
-                # Of scenes of which nothing is known, what may be anywhere.
-                may_be = self._indoors if _INDOORS.intersection(nouns) or not ids else self._outdoors
-                weights[~self._anywhere & ~may_be] = 0
+                weights[~self._anywhere & ~self._common] = 0
         possible = np.flatnonzero(weights)
         if len(possible) > _MOST_NAMES_DRAWN:
             weights[possible[np.argsort(likely[possible])[:-_MOST_NAMES_DRAWN]]] = 0

@@ -220,6 +220,8 @@ NOT_PREDICATIVE = word_set(
     "street country mountain-bike pick-up motor rugby military-style civil real true false extra additional "
     "involved past present future late early new-born newborn pet dirt cowboy business stop red-carpet lacrosse "
     "cross cross-country martial acoustic mini fair brunette blond blonde half-naked asian-looking oriental "
+    # A room with a person in it is not empty, and a made bed was made by nobody in sight.
+    "empty made "
     "haired headed legged sleeved eyed handed faced footed colored coloured shirted chested skinned toothed "
     "caucasian hispanic overgrown shallow mock fresh collegiate underground free freestyle"
 ) - word_set(
@@ -303,6 +305,8 @@ FREE_VERBS = word_set(
     "skip gallop trot stroll wander sunbathe paint draw write hang perch nap snowboarding kayak canoe bounce land "
     "fall watch speak kiss hug bathe yawn bend lounge rollerblade sled soar hover parachute juggle bat pitch"
 )
+# By themselves, without a place, these say too little: "a tower sitting".
+POSTURES = word_set("sit stand lie lay hang lean perch kneel crouch squat wait rest park mount")
 BINDING_VERBS = word_set(
     "have make take keep let get be become seem put place set lay lean belong consist depend give hand stare gaze "
     "cover fill look point attach"

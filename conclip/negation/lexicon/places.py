@@ -1,0 +1,61 @@
+"""Where things are seen: no boat is missed in a kitchen, and no couch on a beach."""
+
+from collections.abc import Set
+
+from conclip.negation.lexicon.words import word_set
+
+# Words of a caption, singular or as written, that tell that its image was taken outdoors, near water or indoors.
+_OUTDOORS = word_set(
+    "outside outdoors outdoor field grass grassy lawn yard backyard garden park street road roadside sidewalk "
+    "pavement highway driveway alley curb crosswalk traffic intersection tree forest woods wooded jungle mountain "
+    "hill hillside cliff canyon valley trail path meadow pasture farm desert sand sandy beach shore coast ocean sea "
+    "lake river creek stream pond waterfall dock pier harbor snow snowy slope ice sky sunset cloud city town "
+    "village playground skatepark trampoline parade protest picnic camp campfire tent hydrant bridge river "
+    "countryside rock rocky dirt mud leaf bush fence barn sheep cow giraffe zebra elephant goat horse surf surfing "
+    "surfer surfboard kayak kayaking canoe sail sailing boat ski skiing skier snowboard snowboarder sled biker "
+    "biking cyclist bicyclist cycling motocross racetrack hike hiking hiker climber climbing soccer football "
+    "baseball rugby golf lacrosse tennis frisbee kite airplane plane train truck bus motorcycle motorcyclist car "
+    "skateboard skateboarder skateboarding scooter wave bench rain rainy plaza square market fountain"
+)
+_WATERS = word_set(
+    "water beach shore seashore coast coastline ocean sea lake river creek stream pond bay harbor dock pier marina "
+    "wave surf surfing surfer surfboard swim swimming swimmer fishing island"
+)
+_INDOORS = word_set(
+    "inside indoors indoor room bedroom bathroom restroom kitchen livingroom office classroom hallway lobby gym "
+    "gymnasium store bookstore shop shelf bookshelf library museum gallery bar pub cafe restaurant diner cafeteria "
+    "church theater theatre stadium arena auditorium airport station fireplace couch sofa bed crib toilet sink "
+    "bathtub tub shower stove oven refrigerator fridge microwave counter cabinet cupboard desk lamp mirror carpet "
+    "rug curtain pillow blanket mattress television tv laptop computer keyboard monitor wii floor ceiling stair "
+    "staircase elevator escalator subway salon hospital bowling stage concert party table plate bowl tray dish cake "
+    "pizza sandwich meal stuffed"
+)
+# What is seen in each sort of place alone; a dog may be anywhere.
+_SEEN = {
+    "outdoors": "bus truck train airplane bridge fountain snow pool waterfall river lake pond beach ocean horse pony "
+    "cow sheep goat deer bird bear elephant giraffe zebra car bicycle bike motorcycle sled skateboard frisbee kite "
+    "football ball umbrella bench",
+    "water": "boat canoe kayak sailboat duck swan goose",
+    "indoors": "couch bed",
+}
+_SORT = {thing: sort for sort, things in _SEEN.items() for thing in things.split()}
+SORTS = tuple(_SEEN)
+
+
+def place_of(thing: str) -> str | None:
+    """Return the one of `SORTS` in which a thing, singular, is seen; None if it may be anywhere."""
+    return _SORT.get(thing.rpartition(" ")[2])
+
+
+def unlikely_places(said: Set[str]) -> list[str]:
+    """
+    Return those of `SORTS` in which an image was not taken, as far as its captions tell.
+
+    Each sort needs a word that tells of it, and outdoors and water no word that tells of a room.
+
+    Args:
+        said: the words of the captions, as written and singular.
+    """
+    indoors, outdoors, water = (not words.isdisjoint(said) for words in (_INDOORS, _OUTDOORS, _WATERS))
+    found = {"outdoors": outdoors and not indoors, "water": water and not indoors, "indoors": indoors}
+    return [sort for sort in SORTS if not found[sort]]
