@@ -109,6 +109,8 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("A brown dog is making its way through a pile of junk .", "way but not"),
         ("A person sitting in a modern chair next to a vase in an empty room.", "not empty"),
         ("A newspaper spread out on a made bed with a quilt and pillow.", "not made"),
+        ("A man uses a laptop in an otherwise dark room.", "not otherwise"),
+        ("A person hikes across a grass and snow covered plain", "a grass and no"),
         ("Those zebras may have lost their parents and they could be nearby.", "could not be"),
     ],
 )

@@ -422,6 +422,8 @@ def _other_thing(parsed: Parsed, pair: Pair, rng: random.Random) -> Core | None:
         for other in parsed.pairs
         if other.kind == "object" and not may_corefer(other.name, pair.name) and _stands_alone(parsed, other.token)
     ]
+    # "A grass (and snow covered plain)": the parse is wrong.
+    others = [other for other in others if not (is_mass(other.name) and _has_article(parsed, other.token))]
     if not others:
         return None
     other = others[int(rng.random() * len(others))]
@@ -438,6 +440,10 @@ def _other_thing(parsed: Parsed, pair: Pair, rng: random.Random) -> Core | None:
     if _MARKS.search(text) or any(may_corefer(word, pair.name) for word in text.lower().split()):
         return None
     return Core(text, False)
+
+
+def _has_article(parsed: Parsed, noun: int) -> bool:
+    return parsed.tokens[parsed.tokens[noun].left].text.lower() in ("a", "an")
 
 
 def _stands_alone(parsed: Parsed, noun: int) -> bool:

@@ -585,6 +585,8 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
         return None
     if low in words.COLORS and is_person(noun.lemma):
         return None
+    if any(t.text.lower() in words.SCOPE_ADVERBS for t in tokens[adjective.left : adjective.i]):
+        return None
     span = parsed.subtree(adjective.i)
     # "Baby brown": the words before it belong to the colour.
     if any(token.tag[:2] == "NN" for token in tokens[adjective.left : adjective.i]):

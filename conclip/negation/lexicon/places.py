@@ -21,6 +21,11 @@ _WATERS = word_set(
     "water beach shore seashore coast coastline ocean sea lake river creek stream pond bay harbor dock pier marina "
     "wave surf surfing surfer surfboard swim swimming swimmer fishing island"
 )
+_STREETS = word_set(
+    "street road roadside sidewalk pavement highway driveway alley curb crosswalk traffic intersection city town "
+    "village park parking plaza square market bus truck car taxi van motorcycle scooter bench skatepark building "
+    "playground promenade boardwalk parade protest hydrant"
+)
 _INDOORS = word_set(
     "inside indoors indoor room bedroom bathroom restroom kitchen livingroom office classroom hallway lobby gym "
     "gymnasium store bookstore shop shelf bookshelf library museum gallery bar pub cafe restaurant diner cafeteria "
@@ -32,14 +37,15 @@ _INDOORS = word_set(
 )
 # What is seen in each sort of place alone; a dog may be anywhere.
 _SEEN = {
-    "outdoors": "bus truck train airplane bridge fountain snow pool waterfall river lake pond beach ocean horse pony "
-    "cow sheep goat deer bird bear elephant giraffe zebra car bicycle bike motorcycle sled skateboard frisbee kite "
-    "football ball umbrella bench",
+    "outdoors": "train airplane bridge snow pool waterfall river lake pond beach ocean horse pony cow sheep goat deer "
+    "bird bear elephant giraffe zebra bicycle bike sled frisbee kite football ball",
+    "streets": "bus truck car motorcycle skateboard fountain umbrella bench",
     "water": "boat canoe kayak sailboat duck swan goose",
     "indoors": "couch bed",
 }
 _SORT = {thing: sort for sort, things in _SEEN.items() for thing in things.split()}
-SORTS = tuple(_SEEN)
+_WORDS = {"outdoors": _OUTDOORS, "streets": _STREETS, "water": _WATERS, "indoors": _INDOORS}
+SORTS = tuple(_WORDS)
 
 
 def place_of(thing: str) -> str | None:
@@ -51,11 +57,10 @@ def unlikely_places(said: Set[str]) -> list[str]:
     """
     Return those of `SORTS` in which an image was not taken, as far as its captions tell.
 
-    Each sort needs a word that tells of it, and outdoors and water no word that tells of a room.
+    Each sort needs a word that tells of it, and all but indoors no word that tells of a room.
 
     Args:
         said: the words of the captions, as written and singular.
     """
-    indoors, outdoors, water = (not words.isdisjoint(said) for words in (_INDOORS, _OUTDOORS, _WATERS))
-    found = {"outdoors": outdoors and not indoors, "water": water and not indoors, "indoors": indoors}
-    return [sort for sort in SORTS if not found[sort]]
+    told = {sort: not words.isdisjoint(said) for sort, words in _WORDS.items()}
+    return [sort for sort in SORTS if not told[sort] or (sort != "indoors" and told["indoors"])]

@@ -315,7 +315,7 @@ BINDING_VERBS = word_set(
 # Inside what is negated, these reverse the sense or leave it open.
 SCOPE_ADVERBS = word_set(
     "still already also too only almost barely hardly just even always sometimes often usually possibly perhaps "
-    "maybe probably apparently never not no yet nearly anymore currently"
+    "maybe probably apparently never not no yet nearly anymore currently otherwise"
 )
 QUANTIFIERS = word_set("some several many most all every each both few various numerous any multiple")
 SHADES = word_set("light dark bright pale deep")
