@@ -111,6 +111,10 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("A newspaper spread out on a made bed with a quilt and pillow.", "not made"),
         ("A man uses a laptop in an otherwise dark room.", "not otherwise"),
         ("A person hikes across a grass and snow covered plain", "a grass and no"),
+        ("An Asian little girl hugs two tree branches .", "not asian little"),
+        ("A skier goes upside down kicking snow in the air .", "no kicking snow"),
+        ("a cat stands on a table drinking water out of a glass", "table drinking water,"),
+        ("A young girl dressed in black swings around on a rope with red ball at end .", "at end and no"),
         ("Those zebras may have lost their parents and they could be nearby.", "could not be"),
     ],
 )

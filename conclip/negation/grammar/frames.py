@@ -79,6 +79,8 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
             or tokens[last].dep == "cc"
             # Other words may hang on what was taken out: "(opening a hydrant) spewing water".
             or after.tag not in _RESUMING
+            # "(A red ball) at end".
+            or (after.tag == "IN" and _is_bare_place(parsed, after))
         ):
             return None
     if not remaining or remaining[-1].tag in _DANGLING or not _is_complete_without(remaining, name):
@@ -118,6 +120,11 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
         return None
     # What stands between marks belongs together in ways that the parse seldom gets right.
     return None if _MARKS.search(text) else Core(text, is_clause, is_with or _is_being(remaining), place)
+
+
+def _is_bare_place(parsed: Parsed, preposition) -> bool:
+    noun = parsed.kid(preposition.i, "pobj")
+    return noun >= 0 and parsed.tokens[noun].lemma in words.NO_OBJECT and not parsed.children[noun]
 
 
 def _is_part(parsed: Parsed, noun) -> bool:

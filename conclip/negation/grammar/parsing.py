@@ -275,6 +275,10 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
             break
         if kid.dep == "compound" and not _names_a_kind(kid):
             return None
+        # "Upside down kicking snow", "on a table drinking water": a verb.
+        if kid.dep == "compound" and kid.text.endswith("ing"):
+            if kid.text not in words.THINGS_IN_ING | words.NOT_PREDICATIVE:
+                return None
         if kid.dep == "compound" and k == first - 1 and kid.text.isalpha() and kid.left == k:
             first = k
         elif kid.text.lower() in words.UNREAL or (kid.text.lower(), head) in words.FIXED_NAMES:
@@ -588,8 +592,9 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
     if any(t.text.lower() in words.SCOPE_ADVERBS for t in tokens[adjective.left : adjective.i]):
         return None
     span = parsed.subtree(adjective.i)
-    # "Baby brown": the words before it belong to the colour.
-    if any(token.tag[:2] == "NN" for token in tokens[adjective.left : adjective.i]):
+    # "Baby brown": the words before it belong to the colour; "Asian little" are two adjectives.
+    within = tokens[adjective.left : adjective.i]
+    if any(t.tag[:2] == "NN" or (t.tag == "JJ" and t.text.lower() not in words.SHADES) for t in within):
         return None
     if span[1] > noun.start or not all(t.text[0].isalpha() or t.text == "-" for t in tokens[adjective.left : noun.i]):
         return None
