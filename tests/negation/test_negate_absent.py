@@ -12,7 +12,7 @@ from conclip.negation.lexicon.places import place_of, unlikely_places
 
 NAMES = [
     "dog", "man", "person", "boy", "child", "bicycle", "ball", "soccer ball", "umbrella", "flower", "kayak",
-    "jacket", "woman", "car", "cat", "pool", "horse", "snow", "bus", "bench", "kite", "pizza",
+    "jacket", "woman", "car", "cat", "pool", "horse", "snow", "bus", "bench", "kite", "pizza", "bird",
 ]  # fmt: skip
 
 
@@ -62,6 +62,9 @@ def test_counting_forgets_the_rare_when_there_are_too_many(monkeypatch):
         ("a vehicle", {"bus", "car"}),
         ("people", {"person", "man", "woman", "boy", "child"}),
         ("he smiles", {"man", "boy", "person"}),
+        ("some ducks", {"bird"}),
+        ("geese", {"bird"}),
+        ("a foal", {"horse"}),
         # What goes with the scene and is seldom named.
         ("a runway", {"bus", "car"}),
         ("a mountain", {"snow"}),

@@ -28,6 +28,7 @@ from conclip.negation.lexicon.nouns import may_be_absent
 from conclip.negation.rows import Negation
 
 _LINKS = frozenset({"IN", "RB", "RP", "JJ", "TO"})
+_ANIMALS = words.ANIMALS.union(*(names for names in words.SYNONYMS if names & words.ANIMALS))
 # These ask for more than one.
 _SHARED = frozenset("together both each other another pair between among alike same".split())
 # After what was taken out, these may point at it.
@@ -45,7 +46,7 @@ class Core:
     Attributes:
         text (`str`): without the caption's end.
         is_clause (`bool`): whether a clause fits behind it: it has a finite verb, or ends in a participle.
-        has_owner (`bool`): whether it begins with a person or an animal, who can be without a thing.
+        has_owner (`bool`): whether it begins with a person, who can be without a thing.
         place (`tuple[str, str] | None`): if the thing was in a "with …" phrase, the text before and after it.
     """
 
@@ -119,7 +120,11 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
     if ends_in_verb and not is_finite and (remaining[-1].lemma in words.POSTURES or not _is_being(remaining)):
         return None
     # What stands between marks belongs together in ways that the parse seldom gets right.
-    return None if _MARKS.search(text) else Core(text, is_clause, is_with or _is_being(remaining), place)
+    return (
+        None
+        if _MARKS.search(text)
+        else Core(text, is_clause, is_with or is_person(_first_noun(remaining).lemma), place)
+    )
 
 
 def _is_bare_place(parsed: Parsed, preposition) -> bool:
@@ -162,9 +167,13 @@ def _is_sure(parsed: Parsed, remaining: list) -> bool:
     return subject in kept and (parsed.tokens[subject].dep == "expl" or is_thing(parsed.tokens[subject]))
 
 
+def _first_noun(remaining: list):
+    return next(token for token in remaining if token.tag[:2] == "NN" and token.dep != "compound")
+
+
 def _is_being(remaining: list) -> bool:
-    first = next(token for token in remaining if token.tag[:2] == "NN" and token.dep != "compound")
-    return is_person(first.lemma) or first.lemma in words.ANIMALS | words.COLLECTIVES
+    first = _first_noun(remaining).lemma
+    return is_person(first) or first in _ANIMALS | words.COLLECTIVES
 
 
 def _is_complete_without(remaining: list, name: str) -> bool:
@@ -362,8 +371,8 @@ def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, N
     pair = things[int(rng.random() * len(things))]
     others = [other for other in things if not may_corefer(other.name, pair.name)]
     frames = _HYBRID_FRAMES
-    # Earrings are not "without a book"; a man is.
-    has = [is_person(other.name) or other.name in words.ANIMALS for other in (pair, *others)]
+    # Neither earrings nor sheep are "without a bicycle"; a man is.
+    has = [is_person(other.name) for other in (pair, *others)]
     if goes_along(absent) and has[0] and not any(has[1:]) and all(goes_along(other.name) for other in others):
         frames += _HYBRID_WITHOUT_FRAMES
     if any(is_unique(name) for name in (pair.name, absent)):

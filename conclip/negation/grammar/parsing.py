@@ -262,6 +262,9 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
     head = singular(low) if noun.tag[-1] == "S" and low not in words.NO_OBJECT else low
     if head in words.NO_OBJECT or low in words.NO_OBJECT or head in words.PRONOUNS:
         return None
+    # Served without an article it is meat, not "a chicken".
+    if low in ("chicken", "turkey", "fish", "lamb", "duck") and noun.left == noun.i:
+        return None
     if not is_visible(head) or is_miscounted(parsed, noun) or may_be_verb(parsed, noun):
         return None
     first = noun.i

@@ -65,6 +65,14 @@ SYNONYMS = (
         "whippet doberman malamute pomeranian"
     ),
     word_set("cat kitten kitty"),
+    word_set(
+        "bird duck duckling goose swan pigeon dove seagull gull owl penguin parrot chicken hen rooster chick eagle "
+        "hawk falcon vulture crow raven crane heron stork pelican flamingo ostrich emu peacock turkey sparrow robin "
+        "finch parakeet cockatoo fowl waterfowl hummingbird woodpecker toucan"
+    ),
+    word_set("sheep lamb ram ewe"),
+    word_set("bear cub panda"),
+    word_set("horse pony foal colt mare stallion mustang bronco"),
     word_set("bike bicycle motorcycle motorbike cycle dirtbike"),
     word_set("car vehicle automobile truck taxi cab van suv jeep"),
     word_set("boat ship canoe kayak raft sailboat vessel ferry yacht"),
@@ -99,8 +107,7 @@ SYNONYMS = (
     word_set("table desk counter"),
     word_set("flag banner sign"),
     *(frozenset({"animal", "pet", "wildlife", "livestock", name}) for name in ANIMALS | {"pony", "bull"}),
-    word_set("horse pony bronco"),
-    word_set("cow bull cattle steer"),
+    word_set("cow bull cattle steer calf ox heifer buffalo"),
     word_set("fence railing rail gate barrier"),
     word_set("stage concert"),
     word_set("surfboard board skateboard snowboard wakeboard ski"),
