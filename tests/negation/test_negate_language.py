@@ -117,6 +117,7 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("A young girl dressed in black swings around on a rope with red ball at end .", "at end and no"),
         ("Chicken and mushrooms served with broccoli garnished with parsley.", "a chicken"),
         ("A doberman biting a blue ball on a grassy surface .", "without a bicycle"),
+        ("A man wearing big , brown , rubber boots is sitting down of a machine .", "brown , no rubber"),
         ("Those zebras may have lost their parents and they could be nearby.", "could not be"),
     ],
 )

@@ -110,6 +110,10 @@ def no_subject(parsed: Parsed, pair: Pair, scope: list[Edit]) -> list[Form]:
         return []
     if any(tokens[k].dep in ("conj", "poss") for k in parsed.children[noun.i]):
         return []
+    # "Wearing big, brown, (rubber boots)": no subject, but what is worn.
+    before = tokens[noun.left - 1] if noun.left else None
+    if before and (before.text == "," or before.tag[:2] in ("VB", "JJ", "NN")):
+        return []
     first, last = tokens[noun.left], noun.left
     while tokens[last].text.lower() in words.QUANTIFIERS or tokens[last].text.lower() in ("a", "an", "the"):
         last += 1

@@ -597,8 +597,10 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
     span = parsed.subtree(adjective.i)
     # "Baby brown": the words before it belong to the colour; "Asian little" are two adjectives.
     within = tokens[adjective.left : adjective.i]
-    if any(t.tag[:2] == "NN" or (t.tag == "JJ" and t.text.lower() not in words.SHADES) for t in within):
-        return None
+    for token in within:
+        alone = token.text.lower() not in words.SHADES and tokens[token.i + 1].text != "-"
+        if token.tag[:2] == "NN" or (token.tag == "JJ" and alone):
+            return None
     if span[1] > noun.start or not all(t.text[0].isalpha() or t.text == "-" for t in tokens[adjective.left : noun.i]):
         return None
     return Pair("attribute", "adjective", parsed.phrase(noun.i), span, None, (), span, adjective.i, noun.i)
