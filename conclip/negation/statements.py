@@ -17,6 +17,7 @@ from itertools import accumulate
 
 from conclip.errors import UsageError
 from conclip.negation.false_captions import false_captions
+from conclip.negation.grammar.text import fit_articles
 from conclip.negation.lexicon.inflection import plural, singular, takes_who
 from conclip.negation.lexicon.names import contradicts, some
 from conclip.negation.lexicon.nouns import PER, read_nouns
@@ -76,6 +77,9 @@ DESCRIBED = 0.12
 PARTED = 0.3
 # How much of the false captions denies a caption as a whole.
 WHOLE = 0.2
+# How much of the affirmative texts is a caption with another thing in the place of one that it names: texts of other
+# sources keep their embedding too. So many of these at most.
+VARIED, MOST_VARIED = 0.5, 20_000
 _TRIES = 8
 
 _COLORED, _COLORS = sorted(COLORED), sorted(COLORS)
@@ -133,6 +137,7 @@ class StatementGenerator:
         self._set_nouns(nouns)
         rng = random.Random(seed)
         self._pairs = self._choose_pairs(rng)
+        self._varied = self._vary(rng) if "affirmative" in self._kinds else []
         self._doings = denied_doings()
         self._false = self._negate(rng) if "false_caption" in self._kinds else []
         self._whole = [
@@ -209,6 +214,23 @@ class StatementGenerator:
             pairs[first, self._draw_other(rng, first)] = None
         return list(pairs)
 
+    def _vary(self, rng: random.Random) -> list[str]:
+        """Return captions, each with another thing in the place of one that it names."""
+        varied: dict[str, None] = {}
+        for _ in range(min(MOST_VARIED, len(self.captions))):
+            number = int(rng.random() * len(self.captions))
+            caption = self.captions[number]
+            found = [word for word in _WORD.finditer(caption) if word[0] in self._of_word]
+            if number in self._negated or not found:
+                continue
+            word = found[int(rng.random() * len(found))]
+            thing = self._of_word[word[0]]
+            name = self._things[self._draw_other(rng, thing)]
+            name = name if word[0] == self._things[thing] else plural(name)
+            text = caption[: word.start()] + name + caption[word.end() :]
+            varied[fit_articles(text, caption)] = None
+        return list(varied)
+
     def _negate(self, rng: random.Random) -> list[tuple[str, Query]]:
         affirmative = [number for number in range(len(self.captions)) if number not in self._negated]
         sample = sorted(rng.sample(affirmative, min(PARSED, len(affirmative))))
@@ -236,7 +258,7 @@ class StatementGenerator:
             parts += (*(some(name, False) for name in who), *done)
         for query in [*self._negated.values(), *(query for _, query in self._false)]:
             parts += (query.wanted, *query.unwanted)
-        return list(dict.fromkeys(filter(None, (*self.captions, *parts))))
+        return list(dict.fromkeys(filter(None, (*self.captions, *self._varied, *parts))))
 
     def __call__(self, epoch: int, index: int) -> Statement:
         """Return statement `index` of an epoch; it depends on the seed and these two numbers alone."""
@@ -247,6 +269,9 @@ class StatementGenerator:
     # --- The kinds ---
 
     def _affirmative(self, rng: random.Random) -> Statement:
+        if self._varied and rng.random() < VARIED:
+            caption = self._varied[int(rng.random() * len(self._varied))]
+            return Statement(caption, Query(caption), "affirmative")
         while True:
             number = int(rng.random() * len(self.captions))
             if number not in self._negated:

@@ -17,7 +17,7 @@ from conclip.negation.lexicon.scenes import COLORS
 from conclip.negation.lexicon.wordings import HELD_OUT
 from conclip.negation.plain_captions import plain_captions
 from conclip.negation.query import Query, parse_query
-from conclip.negation.statements import KINDS, OWN, SHARES, Statement, StatementGenerator
+from conclip.negation.statements import KINDS, OWN, SHARES, VARIED, Statement, StatementGenerator
 from conclip.negation.wording import both, compose, form_of
 
 CAPTIONS = [*plain_captions(400), "A man with no shirt is climbing a rock .", "the boys 's dog runs"]
@@ -153,11 +153,23 @@ def test_base_texts_and_things_hold_all_that_queries_need(generator, drawn):
         assert all(phrase in single or phrase in known for phrase in statement.query.unwanted), statement
 
 
-def test_affirmative_statements_are_captions(drawn):
+def test_affirmative_statements_are_captions_or_name_another_thing(drawn):
+    texts = [statement.text for statement in drawn if statement.kind == "affirmative"]
     for statement in drawn:
         if statement.kind == "affirmative":
-            assert statement.text in CAPTIONS and statement.query == Query(statement.text)
+            assert statement.query == Query(statement.text)
         assert bool(statement.query.unwanted) == (statement.kind not in ("affirmative", "presence"))
+    share = sum(text in CAPTIONS for text in texts) / len(texts)
+    assert abs(share - (1 - VARIED)) < 4 * math.sqrt(VARIED * (1 - VARIED) / len(texts))
+
+
+def test_captions_name_another_thing_in_the_same_number():
+    captions = ["a dog runs", "two dogs run", "the sky", "a cow without a dog"]
+    made = StatementGenerator(captions * 50, nouns=["dog", "apple", "ox"], shares={"affirmative": 1})
+    texts = {made(0, index).text for index in range(500)}
+    assert texts == {"a dog runs", "two dogs run", "the sky"} | {
+        "an apple runs", "an ox runs", "two apples run", "two oxen run",
+    }  # fmt: skip
 
 
 def test_a_caption_that_negates_keeps_its_wording(drawn):
@@ -292,4 +304,5 @@ def test_odd_captions(caplog):
     with caplog.at_level(logging.WARNING):
         generator = StatementGenerator(["", "a dog runs", " \n", "?"], shares=shares)
     assert "3 of 4 captions have no word in them and were left out." in caplog.text
-    assert {generator(0, index).query.wanted for index in range(50)} == {"a dog runs"}
+    denied = [statement for index in range(50) if (statement := generator(0, index)).kind == "caption_absence"]
+    assert {statement.query.wanted for statement in denied} == {"a dog runs"}
