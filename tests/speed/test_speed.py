@@ -10,7 +10,7 @@ from accelerate.state import AcceleratorState, PartialState
 from tiny import tiny_tokenizer
 
 from modeling_conclip.loss_conclip import l2_normalize
-from speed import epochs, gpu_recipe, launch, memory, models, sugarcrepe, training_step
+from speed import distillation_step, epochs, gpu_recipe, launch, memory, models, sugarcrepe, training_step
 from speed.captions import sampled_pairs
 from speed.paired import time_in_turns
 
@@ -37,6 +37,21 @@ def test_training_step_is_checked_and_timed_in_turns(tmp_path, capsys):
     assert len(ratios) == 2
     assert (found["ratio"]["min"], found["ratio"]["max"]) == (min(ratios), max(ratios))
     assert "the paper's step takes" in capsys.readouterr().out
+
+
+def test_step_of_distillation_is_timed_beside_that_of_pairs(tmp_path, capsys):
+    output = tmp_path / "step.json"
+    distillation_step.main(["--pairs", "4", "--statements", "16", "--rounds", "2", "--output_file", str(output)])
+    found = written(output)
+    assert len(found["ours_s"]) == len(found["reference_s"]) == 2 and 6 < found["tokens_a_statement"] < 20
+    assert "a step over 4 pairs takes" in capsys.readouterr().out
+
+
+def test_a_word_is_one_token_in_every_text():
+    tokens = distillation_step.tokens_by_word(["No dog.", "the dog isn't red"])
+    one, other = tokens.ids[:5].tolist(), tokens.ids[5:].tolist()
+    assert tokens.offsets.tolist() == [0, 5, 11] and one[2] == other[2]
+    assert len({*one, *other}) == 2 + 6
 
 
 @pytest.mark.parametrize("broken", ["loss", "gradient"])
