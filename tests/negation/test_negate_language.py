@@ -118,6 +118,8 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("Chicken and mushrooms served with broccoli garnished with parsley.", "a chicken"),
         ("A doberman biting a blue ball on a grassy surface .", "without a bicycle"),
         ("A man wearing big , brown , rubber boots is sitting down of a machine .", "brown , no rubber"),
+        ("In the Fall , college students return to their schools .", "no school"),
+        ("Cows are grazing in a wet pasture with birds.", "birds are grazing"),
         ("Those zebras may have lost their parents and they could be nearby.", "could not be"),
     ],
 )

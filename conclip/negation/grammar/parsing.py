@@ -331,6 +331,9 @@ def _unseen(parsed: Parsed, noun) -> bool:
         if noun.dep == "pobj":
             if head.text.lower() in words.UNSEEN_PREPOSITIONS:
                 return True
+            # "Students return to their schools" shows no school yet.
+            if head.text.lower() == "to" and tokens[head.head].tag[:2] == "VB":
+                return True
             if head.text.lower() == "of" and tokens[head.head].lemma in words.PICTURES:
                 return tokens[head.head].dep != "ROOT" or tokens[head.head].lemma in ("statue", "sculpture", "toy")
         if noun.tag == "VB" and any(tokens[k].tag == "TO" for k in parsed.children[noun.i]):

@@ -184,6 +184,11 @@ def _fixed(parsed: Parsed, a, b) -> bool:
         prepositions = {tokens[a.head].text.lower(), tokens[b.head].text.lower()}
         if len(prepositions) == 1:
             return True
+    # "Cows graze with birds": birds graze with cows too.
+    if tokens[b.head].text.lower() == "with" and all(
+        is_person(noun.lemma) or noun.lemma in words.ANIMALS for noun in (a, b)
+    ):
+        return True
     between = tokens[a.i + 1 : b.left]
     # "A necklace on in the water": two of them belong to different words.
     if any(one.tag in ("IN", "RP") and other.tag == "IN" for one, other in pairwise(between)):
