@@ -19,6 +19,7 @@ COMMANDS = {
         "Find similar images, on request those that match the negated caption",
     ),
     "embed": ("conclip.models.embed_command", "Embed images for `conclip distractors`"),
+    "convert": ("conclip.models.convert_command", "Convert checkpoints of OpenAI, open_clip and others, and back"),
     "ccneg": ("dataset_scripts.ccneg_folder", "Write CC-Neg as a folder that load_dataset reads"),
 }
 # These start processes of their own, which have to end with them.

@@ -1,6 +1,7 @@
 """ConCLIP: a `CLIPModel` with no new parameter whose `forward` also takes negated captions and distractor images."""
 
 import math
+import os
 from dataclasses import dataclass
 
 import torch
@@ -80,7 +81,17 @@ class ConCLIPModel(CLIPModel):
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
-        """Load any CLIP folder or Hub id, as `CLIPModel.from_pretrained` does, and freeze what the config says."""
+        """
+        Load any CLIP folder or Hub id, as `CLIPModel.from_pretrained` does, and freeze what the config says.
+
+        Raises:
+            OSError: what `CLIPModel.from_pretrained` raises, or a file of a checkpoint in place of a folder.
+        """
+        if args and isinstance(args[0], str | os.PathLike) and os.path.isfile(args[0]):
+            raise OSError(
+                f"{args[0]} is a file: convert it to a folder first, with conclip convert --model_name_or_path "
+                f"{args[0]} --output_dir FOLDER."
+            )
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         # Loading replaces the parameters that __init__ froze.

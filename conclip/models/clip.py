@@ -78,6 +78,7 @@ def reporting_load_errors(model_name_or_path: str, subject: str) -> Iterator[Non
     Raises:
         UsageError: there is no such folder, or in place of any other error.
     """
+    require_folder(model_name_or_path, subject)
     is_path = model_name_or_path.startswith((".", "/", "~")) or model_name_or_path.count("/") > 1
     if is_path and not Path(model_name_or_path).is_dir():
         raise UsageError(f"{subject}: there is no such folder.")
@@ -93,6 +94,20 @@ def reporting_load_errors(model_name_or_path: str, subject: str) -> Iterator[Non
         raise UsageError(f"{subject} cannot be loaded: {one_line(error)}") from error
     finally:
         logging.set_verbosity(verbosity)
+
+
+def require_folder(model_name_or_path: str, subject: str) -> None:
+    """
+    Check that a model is not named by the file of a checkpoint.
+
+    Raises:
+        UsageError: it is; the message begins with `subject` and names the command that converts it.
+    """
+    if Path(model_name_or_path).is_file():
+        raise UsageError(
+            f"{subject} is a file: convert it to a folder first, with conclip convert --model_name_or_path "
+            f"{model_name_or_path} --output_dir FOLDER."
+        )
 
 
 def model_type(model_name_or_path: str, revision: str | None, subject: str) -> str | None:

@@ -70,6 +70,7 @@ HOW = {
         ("conclip card", ""),
         ("conclip evaluate --benchmarks list", ""),
     ],
+    "docs/convert.md": [("conclip convert", ""), ("conclip convert", "")],
     "docs/distractors.md": [
         ("conclip embed", ""),
         ("conclip embed", ""),
