@@ -69,7 +69,7 @@ def run(
     command: str,
 ) -> None:
     from conclip.hub import create_repository, use_cache_without_network
-    from conclip.models.clip import load_model
+    from conclip.models.clip import load_model, require_folder
     from conclip.training.report import format_table, table_rows
     from conclip.training.scenes_base import base_clip
     from conclip.training.trainer import ConCLIPTrainer, checkpoint_to_resume
@@ -78,6 +78,9 @@ def run(
     # What can fail is checked before the work begins.
     output_dir = Path(training_args.output_dir)
     checkpoint_to_resume(output_dir, training_args.resume_from_checkpoint)
+    if model_args.model_name_or_path is not None:
+        # Before the data is read, which may take long.
+        require_folder(model_args.model_name_or_path, f"--model_name_or_path {model_args.model_name_or_path}")
     use_cache_without_network([model_args.model_name_or_path, data_args.dataset_name])
     if training_args.push_to_hub and accelerator.is_main_process:
         create_repository(training_args.hub_model_id)
