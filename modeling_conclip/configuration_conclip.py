@@ -37,6 +37,8 @@ class ConCLIPConfig(CLIPConfig):
             Weight of L4, the cosine to the target, within negation distillation. Finite, >= 0.
         profile_weight (`float`, defaults to 0.3):
             Weight of L5, the profile of scores, within negation distillation. Finite, >= 0.
+        truth_weight (`float`, defaults to 1.0):
+            Weight of L6, of which images a text is true, within negation distillation. Finite, >= 0.
         freeze_image_encoder (`bool`, defaults to `True`):
             Whether the image encoder and its projection are frozen and kept in eval mode, as in the paper.
 
@@ -53,11 +55,12 @@ class ConCLIPConfig(CLIPConfig):
     distillation_weight: float | int = 1.0
     cosine_weight: float | int = 4.0
     profile_weight: float | int = 0.3
+    truth_weight: float | int = 1.0
     freeze_image_encoder: bool = True
 
     def validate_loss_weights(self):
         names = ("image_to_text_weight", "text_to_image_weight", "distractor_weight")
-        for name in (*names, "distillation_weight", "cosine_weight", "profile_weight"):
+        for name in (*names, "distillation_weight", "cosine_weight", "profile_weight", "truth_weight"):
             weight = getattr(self, name)
             if not math.isfinite(weight) or weight < 0:
                 raise ValueError(f"{name} must be a finite number of 0 or more, got {weight!r}.")

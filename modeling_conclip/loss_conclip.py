@@ -27,7 +27,14 @@ embeddings), all L2-normalised and of shape (M, d); C = mean of v vᵀ over many
 
     L4 = mean of 1 - e·g                    loss_cosine
     L5 = mean of s² (e - g)ᵀ C (e - g)      loss_profile: mean square of s · e·v - s · g·v, the profile of scores
-    loss = w (w4 L4 + w5 L5), added to the loss above if the batch has images too
+    loss = w (w4 L4 + w5 L5 + w6 L6), added to the loss above if the batch has images too
+
+Where it is known how likely a text is true of each of K images with embeddings v (t, from 0 to 1), the images teach it
+and not a target; with z = s e·v and both means weighted, over the images, by t and by 1 - t:
+
+    L6 = mean over such texts of (mean of log(1 + exp(-z)) where true + mean of log(1 + exp(z)) where false) / 2
+
+True and false images count the same, however rare what the text says is. L4 and L5 are means over the other texts.
 
 By the cosine alone a text such as "no dog" ends near a photo of anything; the profile of scores, over what the model
 will be compared with, keeps it away from dogs.
@@ -142,13 +149,34 @@ def distillation_terms(embeds: Tensor, targets: Tensor, second_moment: Tensor, s
         scale: scalar, exp(logit_scale); L5 gives it no gradient.
 
     Returns:
-        Two scalars; both are 0 if the embeddings are the targets.
+        Two scalars; both are 0 if the embeddings are the targets, and without texts.
     """
     with nullcontext() if embeds.is_meta else torch.autocast(embeds.device.type, enabled=False):
         difference = embeds - targets
-        profile = ((difference @ second_moment) * difference).sum(dim=-1).mean()
+        texts = max(len(embeds), 1)
+        profile = ((difference @ second_moment) * difference).sum() / texts
         # Half the squared distance of unit vectors: exact also where they are nearly equal.
-        return difference.pow(2).sum(dim=-1).mean() / 2, scale.detach() ** 2 * profile
+        return difference.pow(2).sum() / (2 * texts), scale.detach() ** 2 * profile
+
+
+def truth_loss(embeds: Tensor, image_embeds: Tensor, truth: Tensor, scale: Tensor) -> Tensor:
+    """
+    Return L6 of this module's docstring, unweighted.
+
+    Args:
+        embeds: (M, d), unit rows.
+        image_embeds: (K, d), unit rows.
+        truth: (M, K), 0 to 1.
+        scale: scalar, exp(logit_scale).
+
+    Returns:
+        Scalar; 0 without texts, log 2 if all scores are 0.
+    """
+    logits = similarity(embeds, image_embeds, scale)
+    # A text that is true, or false, of hardly any image counts as if it were of one.
+    true = (F.softplus(-logits) * truth).sum(dim=1) / truth.sum(dim=1).clamp(min=1)
+    false = (F.softplus(logits) * (1 - truth)).sum(dim=1) / (1 - truth).sum(dim=1).clamp(min=1)
+    return (true + false).sum() / (2 * max(len(embeds), 1))
 
 
 class _GatherRows(torch.autograd.Function):

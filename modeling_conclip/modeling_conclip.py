@@ -17,6 +17,7 @@ from .loss_conclip import (
     gather_across_processes,
     l2_normalize,
     similarity,
+    truth_loss,
     weighted_mean,
 )
 from .packing_conclip import pack_texts
@@ -35,6 +36,8 @@ class ConCLIPOutput(CLIPOutput):
             `loss_distractor` is `None` if there are no distractor images.
         loss_cosine, loss_profile (`torch.Tensor`, scalar float32):
             With `return_loss=True` and `text_targets`, the unweighted terms L4 and L5.
+        loss_truth (`torch.Tensor`, scalar float32):
+            With `return_loss=True` and `truth`, the unweighted term L6.
         negated_text_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
             Normalised embeddings of the negated captions, if there are any.
         distractor_image_embeds (`torch.Tensor` of shape `(batch_size, projection_dim)`):
@@ -53,6 +56,7 @@ class ConCLIPOutput(CLIPOutput):
     loss_cosine: torch.Tensor | None = None
     loss_profile: torch.Tensor | None = None
     target_text_embeds: torch.Tensor | None = None
+    loss_truth: torch.Tensor | None = None
 
 
 class ConCLIPModel(CLIPModel):
@@ -185,6 +189,8 @@ class ConCLIPModel(CLIPModel):
         packed_texts: list[dict[str, torch.Tensor]] | None = None,
         text_targets: torch.FloatTensor | None = None,
         second_moment: torch.FloatTensor | None = None,
+        truth: torch.FloatTensor | None = None,
+        truth_image_embeds: torch.FloatTensor | None = None,
         **kwargs,
     ) -> ConCLIPOutput:
         """
@@ -214,6 +220,11 @@ class ConCLIPModel(CLIPModel):
             second_moment (`torch.FloatTensor` of shape `(projection_dim, projection_dim)`):
                 Mean outer product of the unit embeddings over which scores are compared. The loss needs it for
                 `text_targets`.
+            truth (`torch.FloatTensor` of shape `(num_targets, num_images)`):
+                How likely each text with a target is true of some images, 0 to 1. These images teach the text then,
+                and its target is ignored. A row of NaN leaves it to its target.
+            truth_image_embeds (`torch.FloatTensor` of shape `(num_images, projection_dim)`):
+                Unit embeddings of these images, needed for `truth`.
 
         In training under `torch.distributed` the loss compares the rows of all ranks, so every rank needs a batch of
         the same size. Logits are those of this rank.
@@ -243,7 +254,9 @@ class ConCLIPModel(CLIPModel):
                     f"Got {len(text_embeds)} texts and {len(text_targets)} text_targets: pass a target for each text "
                     "behind the captions, and images for the captions, if there are any."
                 )
-            distilled = self._distill(text_embeds[pairs:], text_targets, second_moment, return_loss)
+            distilled = self._distill(
+                text_embeds[pairs:], text_targets, second_moment, truth, truth_image_embeds, return_loss
+            )
             text_embeds = text_embeds[:pairs]
         if not has_images:
             if distractor_pixel_values is not None or distractor_image_embeds is not None:
@@ -272,27 +285,43 @@ class ConCLIPModel(CLIPModel):
             vision_model_output=vision_output,
         )
 
-    def _distill(self, embeds, targets, second_moment, return_loss) -> dict[str, torch.Tensor]:
+    def _distill(self, embeds, targets, second_moment, truth, image_embeds, return_loss) -> dict[str, torch.Tensor]:
         """Return the output fields of the texts with targets; "loss" is the weighted loss of negation distillation."""
         embeds = l2_normalize(embeds)
         if not return_loss:
             return {"target_text_embeds": embeds}
         width = embeds.shape[-1]
-        for name, tensor, shape in (
+        expected = [
             ("text_targets", targets, (len(embeds), width)),
             ("second_moment", second_moment, (width, width)),
-        ):
+        ]
+        if truth is not None:
+            images = 0 if image_embeds is None else len(image_embeds)
+            expected += [
+                ("truth", truth, (len(embeds), images)),
+                ("truth_image_embeds", image_embeds, (images, width)),
+            ]
+        for name, tensor, shape in expected:
             found = None if tensor is None else tuple(tensor.shape)
             if found != shape:
                 raise ValueError(f"The loss needs {name} of shape {shape}, got {found}.")
         scale = self.logit_scale.to(embeds).exp()
-        joint = (embeds, targets.to(embeds))
+        own, targets = embeds, targets.to(embeds)
         if self.training:
-            joint = gather_across_processes(*joint)
-        cosine, profile = distillation_terms(*joint, second_moment.to(embeds), scale)
-        config = self.config
-        loss = config.distillation_weight * (config.cosine_weight * cosine + config.profile_weight * profile)
-        return {"loss": loss, "loss_cosine": cosine, "loss_profile": profile, "target_text_embeds": embeds}
+            embeds, targets = gather_across_processes(embeds, targets)
+        config, fields = self.config, {"target_text_embeds": own}
+        loss = 0
+        if truth is not None:
+            truth = truth.to(embeds)
+            if self.training:
+                (truth,) = gather_across_processes(truth)
+            known = ~truth.isnan().any(dim=1)
+            fields["loss_truth"] = truth_loss(embeds[known], image_embeds.to(embeds), truth[known], scale)
+            loss = config.truth_weight * fields["loss_truth"]
+            embeds, targets = embeds[~known], targets[~known]
+        cosine, profile = distillation_terms(embeds, targets, second_moment.to(embeds), scale)
+        loss = config.distillation_weight * (config.cosine_weight * cosine + config.profile_weight * profile + loss)
+        return {"loss": loss, "loss_cosine": cosine, "loss_profile": profile, **fields}
 
     def _split_packed_texts(self, embeds, images):
         if len(embeds) not in (images, 2 * images):

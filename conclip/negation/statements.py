@@ -11,7 +11,7 @@ import random
 import re
 from bisect import bisect
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -81,9 +81,12 @@ WHOLE = 0.2
 # sources keep their embedding too. So many of these at most.
 VARIED, MOST_VARIED = 0.5, 20_000
 _TRIES = 8
+# Statements composed until one has only the words that it may have.
+_MOST_TRIES = 2_000
 
 _COLORED, _COLORS = sorted(COLORED), sorted(COLORS)
 _WORD = re.compile(r"[a-z]+")
+_WORDS = re.compile(r"[\w'’-]+")
 # What a text that negates has in it; `parse_query` decides.
 _NEGATIVE = re.compile(
     r"(?i)\b(?:no|not|nobody|none|never|neither|nor|without|lack\w*|free|clear|devoid|empty|bare|void|absen\w+|missing"
@@ -116,6 +119,8 @@ class StatementGenerator:
             those of `nouns.tsv` and of a list, 1,500 at most.
         seed: of all random choices.
         shares: kind -> its share; kinds that are not named have none. By default `SHARES`.
+        words: if given, statements hold no other words than these, in lower case. A kind of which no statement is
+            found is left out, with a warning.
 
     Raises:
         UsageError: a caption that is no text, no caption that is not blank, too few nouns, shares of no known kind, or
@@ -128,9 +133,10 @@ class StatementGenerator:
         nouns: Sequence[str] | None = None,
         seed: int = 42,
         shares: Mapping[str, float] | None = None,
+        words: Collection[str] | None = None,
     ):
         _require_dictionary()
-        self.seed = seed
+        self.seed, self.shares, self.words = seed, shares, None if words is None else frozenset(words)
         self._kinds, self._shares = _read_shares(shares)
         self.captions = list(captions) if len(captions) else plain_captions(seed=seed)
         self._read_captions()
@@ -149,6 +155,8 @@ class StatementGenerator:
             logger.warning("No caption has a verb, an attribute or a relation to negate; there are no false captions.")
             shares = SHARES if shares is None else shares
             self._kinds, self._shares = _read_shares({kind: shares[kind] for kind in self._kinds[:-1]})
+        if self.words is not None:
+            self._leave_out_kinds(SHARES if shares is None else shares)
 
     # --- What is prepared ---
 
@@ -239,6 +247,16 @@ class StatementGenerator:
         except ValueError as error:
             raise UsageError(str(error)) from error
 
+    def _leave_out_kinds(self, shares: Mapping[str, float]) -> None:
+        """Leave out the kinds of which no statement has the words that it may have."""
+        rng = random.Random(self.seed)
+        found = [kind for kind in self._kinds if self._compose(rng, kind) is not None]
+        if not found:
+            raise UsageError("no statement can be composed of the words that it may have.")
+        if missing := [kind for kind in self._kinds if kind not in found]:
+            logger.warning("No statement of the kinds %s can be composed of the words given.", ", ".join(missing))
+            self._kinds, self._shares = _read_shares({kind: shares[kind] for kind in found})
+
     # --- What it may be asked ---
 
     def things(self) -> list[str]:
@@ -264,7 +282,17 @@ class StatementGenerator:
         """Return statement `index` of an epoch; it depends on the seed and these two numbers alone."""
         rng = random.Random((self.seed * 1_000_003 + epoch) * 1_000_000_007 + index)
         kind = self._kinds[bisect(self._shares, rng.random() * self._shares[-1])]
-        return getattr(self, f"_{kind}")(rng)
+        while (statement := self._compose(rng, kind)) is None:
+            pass
+        return statement
+
+    def _compose(self, rng: random.Random, kind: str) -> Statement | None:
+        """Return a statement of a kind, or None if, in many tries, none had only the words that it may have."""
+        for _ in range(1 if self.words is None else _MOST_TRIES):
+            statement = getattr(self, f"_{kind}")(rng)
+            if self.words is None or self.words.issuperset(words_of(statement.text)):
+                return statement
+        return None
 
     # --- The kinds ---
 
@@ -388,6 +416,11 @@ class StatementGenerator:
     def _both(self, pair: tuple[int, int]) -> str:
         first, second = pair
         return f"{self._forms[first][0].some} and {self._forms[second][0].some}"
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text in lower case, with their apostrophes and hyphens: "there isn't" has two."""
+    return _WORDS.findall(text.lower())
 
 
 def _require_dictionary() -> None:

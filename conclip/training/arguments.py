@@ -144,6 +144,17 @@ class ConCLIPTrainingArguments:
         "weight within negation distillation of L5, the difference of the scores of many captions or images",
         at_least=0,
     )
+    truth_weight: float = option(
+        0.0,
+        "weight within negation distillation of L6, by which the images and captions of the dataset teach which "
+        "statements are true of an image; 0 for none",
+        at_least=0,
+    )
+    own_words: bool = option(
+        False,
+        "compose the statements of negation distillation of the things and words of the captions and negated captions "
+        "alone, for a model that knows few words",
+    )
     distillation_beta: float = option(
         0.5, "how much of what a text denies is subtracted in its target, in units of the rest", above=0
     )
@@ -264,8 +275,10 @@ class ConCLIPTrainingArguments:
             raise UsageError("--loss clip takes no weights: use --loss negclip or conclip.")
         if self.loss == "negclip" and self.distractor_weight not in (0, 1):
             raise UsageError("--distractor_weight has no effect with --loss negclip, which has no term L3.")
-        if self.distills and not (self.cosine_weight or self.profile_weight):
-            raise UsageError("--cosine_weight and --profile_weight are both 0: one of them needs to be above 0.")
+        if self.distills and not (self.cosine_weight or self.profile_weight or self.truth_weight):
+            raise UsageError(
+                "--cosine_weight and --profile_weight are both 0: one of them or --truth_weight needs to be above 0."
+            )
         if self.lr_scheduler_type == "polynomial" and self.learning_rate <= POLYNOMIAL_END:
             raise UsageError(
                 f"--lr_scheduler_type polynomial ends at a learning rate of {POLYNOMIAL_END}: --learning_rate must be "
@@ -301,7 +314,7 @@ class ConCLIPTrainingArguments:
         """The weights of the loss by their names in `ConCLIPConfig`."""
         if not self.distills:
             return self.pair_weights
-        distillation = {name: getattr(self, name) for name in ("cosine_weight", "profile_weight")}
+        distillation = {name: getattr(self, name) for name in ("cosine_weight", "profile_weight", "truth_weight")}
         if self.loss == DISTILLATION:
             return {"distillation_weight": 1.0, **distillation}
         return {**self.pair_weights, "distillation_weight": self.distillation_weight, **distillation}
@@ -341,6 +354,8 @@ def parse_arguments(
     elif Path(model.model_name_or_path).is_dir():
         if Path(model.model_name_or_path).resolve() == Path(training.output_dir).resolve():
             raise UsageError(f"--output_dir {training.output_dir} is the base model's folder: choose another.")
+    if training.truth_weight and model.train_image_encoder:
+        raise UsageError("--truth_weight needs a frozen image encoder: leave out --train_image_encoder.")
     if training.image_embeds_column and model.train_image_encoder:
         raise UsageError(
             "--train_image_encoder needs images: leave it out, or train without --image_embeds_column and "
@@ -398,7 +413,8 @@ def refuse_options_without_effect(
         names += ["distractor_image_column", "distractor_image_embeds_column"]
         parser.without_effect(names, f"with --loss {DISTILLATION}")
     elif not training.distills:
-        names = ["cosine_weight", "profile_weight", "distillation_beta", "distillation_anchor_weight"]
+        names = ["cosine_weight", "profile_weight", "truth_weight", "own_words"]
+        names += ["distillation_beta", "distillation_anchor_weight"]
         parser.without_effect(names, f"without --loss {DISTILLATION} or --distillation_weight")
     if training.max_steps is not None:
         parser.without_effect(["num_train_epochs"], "beside --max_steps")

@@ -30,11 +30,19 @@ from modeling_conclip import ConCLIPModel
 
 # AdamW divides by the root of the mean squared gradient plus epsilon: with less than this it may divide by almost 0.
 SMALLEST_EPSILON = 1e-12
-LOSSES = ("loss", "loss_image_to_text", "loss_text_to_image", "loss_distractor", "loss_cosine", "loss_profile")
+LOSSES = (
+    "loss",
+    "loss_image_to_text",
+    "loss_text_to_image",
+    "loss_distractor",
+    "loss_cosine",
+    "loss_profile",
+    "loss_truth",
+)
 # Settings that a resumed run must share with its checkpoint; the length of the run may change.
 FIXED = (
     "loss image_to_text_weight text_to_image_weight distractor_weight distillation_weight cosine_weight "
-    "profile_weight distillation_beta distillation_anchor_weight per_device_train_batch_size "
+    "profile_weight truth_weight own_words distillation_beta distillation_anchor_weight per_device_train_batch_size "
     "gradient_accumulation_steps learning_rate weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm "
     "lr_scheduler_type warmup_steps seed".split()
 )

@@ -10,13 +10,18 @@ from datasets import Dataset
 
 from conclip.data import require_columns, text_lists
 from conclip.embedding.tokens import TextTokenizer, TextTokens
+from conclip.errors import UsageError
 from conclip.negation.query import Query
-from conclip.negation.statements import Statement, StatementGenerator
+from conclip.negation.recurring_things import recurring_things
+from conclip.negation.statements import SHARES, Statement, StatementGenerator, words_of
 from conclip.training.arguments import ConCLIPTrainingArguments
+from conclip.training.image_truth import ImageTruth
 
 # The base model embeds every caption that negation distillation uses.
 MOST_CAPTIONS = 100_000
 HELD_OUT_STATEMENTS = 2_000
+# With `--own_words`.
+LEAST_THINGS = 3
 
 
 class StatementRows(torch.utils.data.Dataset):
@@ -36,6 +41,7 @@ class StatementRows(torch.utils.data.Dataset):
         self.generator, self.tokenize, self.length = generator, tokenize, length
         self.targets: Callable[[Sequence[Query]], torch.Tensor] | None = None
         self.second_moment: torch.Tensor | None = None
+        self.truth: ImageTruth | None = None
         self.epoch = 0
 
     def use_targets(self, targets: Callable[[Sequence[Query]], torch.Tensor], second_moment: torch.Tensor) -> None:
@@ -46,6 +52,10 @@ class StatementRows(torch.utils.data.Dataset):
             second_moment: float32, (d, d), the mean outer product of unit embeddings, see `loss_conclip`.
         """
         self.targets, self.second_moment = targets, second_moment
+
+    def use_truth(self, truth: ImageTruth) -> None:
+        """Let images teach the statements that are about things alone."""
+        self.truth = truth
 
     def set_epoch(self, epoch: int) -> None:
         """Compose other statements from now on."""
@@ -74,11 +84,15 @@ class StatementRows(torch.utils.data.Dataset):
         """Return the columns that `PairCollator` takes."""
         statements = self.statements(indices)
         tokens = self.tokenize([statement.text for statement in statements])
-        return {
+        queries = [statement.query for statement in statements]
+        columns = {
             "statements": tokens[range(len(tokens))],
-            "text_targets": self.targets([statement.query for statement in statements]),
+            "text_targets": self.targets(queries),
             "second_moment": self.second_moment,
         }
+        if self.truth is not None:
+            columns |= {"truth": self.truth(queries), "truth_image_embeds": self.truth.image_embeds}
+        return columns
 
 
 def make_statements(
@@ -99,8 +113,32 @@ def make_statements(
         chosen = np.random.default_rng(args.seed).permutation(len(captions))[:MOST_CAPTIONS]
         captions = [captions[at] for at in sorted(chosen.tolist())]
     batch = args.per_device_train_batch_size * accelerator.num_processes
-    generator = StatementGenerator(captions, seed=args.seed)
+    options = own_words(captions, dataset, args, split) if args.own_words else {}
+    generator = StatementGenerator(captions, seed=args.seed, **options)
     return StatementRows(generator, tokenizer, max(len(captions), batch))
+
+
+def own_words(captions: list[str], dataset: Dataset, args: ConCLIPTrainingArguments, split: str) -> dict:
+    """
+    Return the options of a `StatementGenerator` that keeps to the things and words of captions and negated captions.
+
+    Raises:
+        UsageError: the captions name too few things again and again.
+    """
+    things = recurring_things(captions)
+    if len(things) < LEAST_THINGS:
+        raise UsageError(
+            f"--own_words needs captions that name {LEAST_THINGS} things or more again and again; split {split!r} has "
+            f"{len(things)}."
+        )
+    texts = captions
+    if args.negated_caption_column in dataset.column_names:
+        negated = text_lists(dataset, args.negated_caption_column, split, may_be_empty=True)
+        texts = [*captions, *chain.from_iterable(negated)]
+    words = {word for text in texts for word in words_of(text)}
+    # The parser that makes false captions would add a dependency; negated captions are such captions.
+    shares = {kind: share for kind, share in SHARES.items() if kind != "false_caption"}
+    return {"nouns": things, "words": words, "shares": shares}
 
 
 def held_out_statements(
@@ -108,7 +146,9 @@ def held_out_statements(
 ) -> StatementGenerator:
     """Return a generator of statements on the captions of `dataset` and the things of another generator."""
     captions = distinct_captions(dataset, args.caption_column, split)[:HELD_OUT_STATEMENTS]
-    return StatementGenerator(captions, nouns=trained.things(), seed=args.seed + 1)
+    return StatementGenerator(
+        captions, nouns=trained.things(), seed=args.seed + 1, shares=trained.shares, words=trained.words
+    )
 
 
 def distinct_captions(dataset: Dataset, column: str, split: str) -> list[str]:

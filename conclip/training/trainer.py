@@ -16,11 +16,11 @@ from peft import LoraConfig
 from transformers import BaseImageProcessor, PreTrainedTokenizerBase, ProcessorMixin
 
 from conclip.atomic_write import writable_folder, write_atomically
-from conclip.data import require_columns
+from conclip.data import require_columns, text_lists
 from conclip.embedding.embedding_column import EmbeddingColumn
 from conclip.embedding.embedding_files import read_parts
 from conclip.embedding.image_column import ImageColumn
-from conclip.embedding.images import ImageEmbedder, embedding_cache_dir
+from conclip.embedding.images import ImageEmbedder, embedding_cache_dir, open_images
 from conclip.embedding.texts import cached_tokens, embed_texts
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
@@ -39,6 +39,7 @@ from conclip.training.checkpoints import (
 from conclip.training.collator import PairCollator
 from conclip.training.default_loss import default_loss, require_values
 from conclip.training.evaluator import Evaluator, Truth
+from conclip.training.image_truth import ImageTruth
 from conclip.training.loop import (
     announce,
     compiles,
@@ -56,6 +57,7 @@ from conclip.training.statement_rows import HELD_OUT_STATEMENTS, held_out_statem
 from conclip.training.teacher import Teacher
 from conclip.training.trackers import JsonlTracker
 from modeling_conclip import ConCLIPModel
+from modeling_conclip.loss_conclip import l2_normalize
 
 
 class ConCLIPTrainer:
@@ -137,6 +139,10 @@ class ConCLIPTrainer:
         columns["parts"] = read_parts(Path(args.image_embeds_file)) if args.image_embeds_file else None
         if args.loss == DISTILLATION:
             self.train_rows = self.statements
+            if args.truth_weight:
+                require_columns(train_dataset, {f"--{[*args.image_columns][0]}": image_column}, split)
+                self.images = open_images(train_dataset, image_column, split, columns["embeddings"], columns["parts"])
+                require_fitting_images(self.images, self.image_processor, model)
         else:
             self.train_rows = PairRows(
                 train_dataset,
@@ -149,8 +155,11 @@ class ConCLIPTrainer:
             )
             for images in filter(None, (self.train_rows.images, self.train_rows.distractors)):
                 require_fitting_images(images, self.image_processor, model)
+            self.images = self.train_rows.images
             if self.statements:
                 self.train_rows.use_statements(self.statements)
+        if args.truth_weight:
+            self.image_captions = text_lists(train_dataset, args.caption_column, split)
         if args.image_embeds_column and args.image_column in train_dataset.column_names:
             accelerator.print(f"The images in the column {args.image_column} are not read: embeddings replace them.")
         require_full_batch(self.train_rows, args.per_device_train_batch_size, accelerator.num_processes)
@@ -202,6 +211,8 @@ class ConCLIPTrainer:
         self._teach()
         if isinstance(self.train_rows, PairRows):
             self._embed_images(inner)
+        if args.distills and args.truth_weight:
+            self._teach_truth(inner)
         if args.report_to:
             accelerator.init_trackers("conclip", config=tracker_config(args, inner.config.name_or_path))
         collator = PairCollator(self.image_processor, args.mini_batch_size, static_shapes=compiles(args, accelerator))
@@ -250,6 +261,12 @@ class ConCLIPTrainer:
             self.statement_evaluator = StatementEvaluator(
                 self.held_out_statements, self.tokenizer, HELD_OUT_STATEMENTS, self.teacher
             )
+
+    def _teach_truth(self, model: ConCLIPModel) -> None:
+        """Learn from the training images of which of them statements are true."""
+        embeds = l2_normalize(self.embedder(model.eval(), self.images, "images")[:])
+        things = self.statements.generator.things()
+        self.statements.use_truth(ImageTruth(embeds, self.image_captions, things, self.args.seed))
 
     def _embed(self, tokens: TextTokens) -> torch.Tensor:
         """Return unit embeddings of n texts, float32, (n, d), on the CPU and on every process."""

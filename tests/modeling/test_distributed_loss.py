@@ -25,12 +25,13 @@ FORMS = {
     "CLIP": (),
     "L_conclip with LoRA": DISTRACTORS,
     "negation distillation": None,
+    "negation distillation with images": None,
 }
 
 
 def inputs(form):
     if FORMS[form] is None:
-        return distilled_inputs()
+        return distilled_inputs() | (known_truth() if "with images" in form else {})
     names = ("input_ids", "attention_mask", "pixel_values", *FORMS[form])
     batch = tiny_batch(SIZE, dtype=torch.float64)
     return {name: batch[name] for name in names} | {"return_loss": True}
@@ -45,6 +46,15 @@ def distilled_inputs():
     moment = torch.nn.functional.normalize(views).T.matmul(torch.nn.functional.normalize(views)) / 20
     targets = torch.nn.functional.normalize(targets)
     return {**batch, "text_targets": targets, "second_moment": moment, "return_loss": True}
+
+
+def known_truth():
+    """The truth of three texts: two of those of the first process, and one of the second's."""
+    generator = torch.Generator().manual_seed(4)
+    truth = torch.rand(SIZE, 7, generator=generator, dtype=torch.float64)
+    truth[[1, 3, 4]] = torch.nan
+    images = torch.nn.functional.normalize(torch.randn(7, 16, generator=generator, dtype=torch.float64))
+    return {"truth": truth, "truth_image_embeds": images}
 
 
 def make_model(form) -> ConCLIPModel | PeftModel:
@@ -64,7 +74,7 @@ def make_model(form) -> ConCLIPModel | PeftModel:
 
 
 def part_of(batch: dict, rows: slice) -> dict:
-    whole = ("return_loss", "second_moment")
+    whole = ("return_loss", "second_moment", "truth_image_embeds")
     return {name: value if name in whole else value[rows] for name, value in batch.items()}
 
 

@@ -15,6 +15,7 @@ from modeling_conclip.loss_conclip import (
     gather_across_processes,
     l2_normalize,
     similarity,
+    truth_loss,
     weighted_mean,
 )
 
@@ -275,3 +276,42 @@ def test_distillation_is_computed_in_float32_under_autocast():
     expected = distillation_terms(embeds, targets, moment, SCALE.float())
     with torch.autocast("cpu", torch.bfloat16):
         assert distillation_terms(embeds, targets, moment, SCALE.float()) == expected
+
+
+def known_truth(rows=6, images=11) -> torch.Tensor:
+    """How likely texts are true of images; the first is true of hardly any, the second false of hardly any."""
+    generator = torch.Generator().manual_seed(2)
+    truth = torch.rand(rows, images, generator=generator, dtype=torch.float64)
+    truth[0], truth[1] = 0.01 * truth[0], 1 - 0.01 * truth[1]
+    return truth
+
+
+def test_truth_loss_is_a_mean_over_true_and_one_over_false_images():
+    embeds, _, images = (rows.numpy() for rows in distilled())
+    truth = known_truth().numpy()
+    losses = []
+    for e, likely in zip(embeds, truth, strict=True):
+        true = sum(t * math.log1p(math.exp(-7.0 * (e @ v))) for t, v in zip(likely, images, strict=True))
+        false = sum((1 - t) * math.log1p(math.exp(7.0 * (e @ v))) for t, v in zip(likely, images, strict=True))
+        losses.append((true / max(1, sum(likely)) + false / max(1, sum(1 - likely))) / 2)
+    actual = truth_loss(*map(torch.from_numpy, (embeds, images, truth)), SCALE)
+    assert_allclose(actual, np.mean(losses), rtol=1e-12)
+
+
+def test_truth_loss_at_scores_of_zero_is_log_two_and_without_texts_zero():
+    embeds, images = torch.eye(4, dtype=torch.float64)[:2], torch.eye(4, dtype=torch.float64)[2:]
+    assert_allclose(truth_loss(embeds, images, torch.eye(2, dtype=torch.float64), SCALE), math.log(2), rtol=1e-12)
+    assert truth_loss(embeds[:0], images, torch.ones(0, 2, dtype=torch.float64), SCALE) == 0
+
+
+def test_gradients_of_the_truth_loss():
+    embeds, _, images = distilled()
+    scale = SCALE.clone().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda rows, scale: truth_loss(rows, images, known_truth(), scale), (embeds.requires_grad_(), scale)
+    )
+
+
+def test_distillation_without_texts_is_zero():
+    embeds, targets, views = distilled()
+    assert [term.item() for term in distillation_terms(embeds[:0], targets[:0], views.T @ views, SCALE)] == [0, 0]

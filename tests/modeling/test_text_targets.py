@@ -52,6 +52,24 @@ def test_weights_come_from_the_config(given):
     torch.testing.assert_close(model(**given, return_loss=True).loss, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_images_teach_the_texts_of_which_the_truth_is_known(given):
+    model, images = tiny_model(distillation_weight=0.5, truth_weight=3.0), unit(9, seed=4)
+    truth = torch.rand(4, 9, generator=torch.Generator().manual_seed(0))
+    truth[[0, 3]] = torch.nan
+    output = model(**given, truth=truth, truth_image_embeds=images, return_loss=True)
+    others = {name: rows if name == "second_moment" else rows[[0, 3]] for name, rows in given.items()}
+    expected, cosine, profile = by_hand(model, others)
+    logits = model.logit_scale.exp() * output.target_text_embeds @ images.T
+    likely, known = -torch.nn.functional.logsigmoid(logits), truth[[1, 2]]
+    unlikely = -torch.nn.functional.logsigmoid(-logits)
+    true = (likely[[1, 2]] * known).sum(1) / known.sum(1)
+    false = (unlikely[[1, 2]] * (1 - known)).sum(1) / (1 - known).sum(1)
+    by_images = (true + false).mean() / 2
+    torch.testing.assert_close(output.loss_truth, by_images, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(output.loss_cosine, cosine, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(output.loss, 0.5 * (expected + 3 * by_images), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("negated", [False, True])
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_beside_pairs_the_losses_add_up(given, negated, pieces):
@@ -93,6 +111,11 @@ def stack(parts):
         ({"second_moment": None}, "needs second_moment of shape (16, 16), got None"),
         ({"second_moment": torch.ones(4, 4)}, "needs second_moment of shape (16, 16), got (4, 4)"),
         ({"text_targets": torch.ones(4, 9)}, "needs text_targets of shape (4, 16), got (4, 9)"),
+        ({"truth": torch.ones(4, 2)}, "needs truth of shape (4, 0), got (4, 2)"),
+        (
+            {"truth": torch.ones(4, 2), "truth_image_embeds": torch.ones(2, 3)},
+            "needs truth_image_embeds of shape (2, 16), got (2, 3)",
+        ),
         ({"text_targets": torch.ones(5, 16)}, "Got 4 texts and 5 text_targets"),
         ({"text_targets": torch.ones(3, 16)}, "Got 4 texts and 3 text_targets"),
         ({"distractor_image_embeds": torch.ones(4, 16)}, "Distractor images need images"),

@@ -17,7 +17,7 @@ from conclip.negation.lexicon.scenes import COLORS
 from conclip.negation.lexicon.wordings import HELD_OUT
 from conclip.negation.plain_captions import plain_captions
 from conclip.negation.query import Query, parse_query
-from conclip.negation.statements import KINDS, OWN, SHARES, VARIED, Statement, StatementGenerator
+from conclip.negation.statements import KINDS, OWN, SHARES, VARIED, Statement, StatementGenerator, words_of
 from conclip.negation.wording import both, compose, form_of
 
 CAPTIONS = [*plain_captions(400), "A man with no shirt is climbing a rock .", "the boys 's dog runs"]
@@ -306,3 +306,36 @@ def test_odd_captions(caplog):
     assert "3 of 4 captions have no word in them and were left out." in caplog.text
     denied = [statement for index in range(50) if (statement := generator(0, index)).kind == "caption_absence"]
     assert {statement.query.wanted for statement in denied} == {"a dog runs"}
+
+
+def test_words_of_a_text():
+    assert words_of("There isn't a T-shirt, no red one.") == ["there", "isn't", "a", "t-shirt", "no", "red", "one"]
+
+
+class TestOwnWords:
+    captions = ("a star and no doubt a circle", "a red circle with a star", "there is a picture of a red circle")
+    shares = {kind: share for kind, share in SHARES.items() if kind != "false_caption"}
+
+    def make(self, words, **options):
+        return StatementGenerator(self.captions, ["star", "circle", "red circle"], 7, words=words, **options)
+
+    def test_no_statement_has_another_word(self):
+        words = {word for caption in self.captions for word in words_of(caption)}
+        generator = self.make(words, shares=self.shares)
+        drawn = [generator(0, index) for index in range(600)]
+        assert {word for statement in drawn for word in words_of(statement.text)} <= words
+        assert {statement.kind for statement in drawn} == set(self.shares)
+        texts = {statement.text.lower().rstrip(".") for statement in drawn}
+        assert {"no star", "there is no circle", "a star with no red circle"} <= texts
+        assert generator(0, 5) == self.make(words, shares=self.shares)(0, 5)
+
+    def test_a_kind_without_a_statement_is_left_out(self, caplog):
+        words = {word for caption in self.captions for word in words_of(caption)} - {"no"}
+        with caplog.at_level(logging.WARNING):
+            generator = self.make(words, shares={"absence": 0.5, "presence": 0.2, "affirmative": 0.3})
+        assert {generator(0, index).kind for index in range(100)} == {"presence", "affirmative"}
+        assert "No statement of the kinds absence can be composed" in caplog.text
+
+    def test_too_few_words(self):
+        with pytest.raises(UsageError, match="no statement can be composed of the words"):
+            self.make({"no"}, shares=self.shares)

@@ -15,6 +15,7 @@ from conclip.models.clip import text_tokenizer
 from conclip.negation.arithmetic import QueryArithmetic
 from conclip.negation.plain_captions import plain_captions
 from conclip.negation.statements import StatementGenerator
+from conclip.training import image_truth
 from conclip.training.arguments import parse_arguments
 from conclip.training.collator import PairCollator
 from conclip.training.statement_evaluator import FOUND, KEPT, StatementEvaluator
@@ -130,9 +131,34 @@ def test_beside_pairs_and_with_images(tmp_path):
     assert {"negation pair accuracy", FOUND, KEPT} <= results(tmp_path / "texts")["after"].keys()
 
 
+@pytest.mark.parametrize("loss", ["conclip", "negation_distillation"])
+def test_images_teach_statements_in_the_words_of_the_captions(tmp_path, monkeypatch, loss):
+    # Few of the 50 captions name the same thing.
+    monkeypatch.setattr(image_truth, "LEAST_CAPTIONS", 2)
+    inputs = write_inputs(tmp_path)
+    options = {"loss": loss, "truth_weight": 2, "own_words": True, "max_steps": 2}
+    if loss == "conclip":
+        options["distillation_weight"] = 0.5
+    assert run(command(inputs, tmp_path / "model", **options)) == 0
+    for line in log(tmp_path / "model"):
+        if "train/loss" in line:
+            distilled = 4 * line["train/loss_cosine"] + 0.3 * line["train/loss_profile"] + 2 * line["train/loss_truth"]
+            pairs = 0
+            if loss == "conclip":
+                terms = ("image_to_text", "text_to_image", "distractor")
+                pairs = sum(line[f"train/loss_{term}"] for term in terms) / 3
+                distilled = distilled / 2
+            assert line["train/loss"] == pytest.approx(pairs + distilled, rel=1e-5)
+            assert line["train/loss_truth"] > 0
+    assert "negation pair accuracy" in results(tmp_path / "model")["after"]
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
+        ({"truth_weight": 1}, "--image_column"),
+        ({"loss": "clip", "own_words": True}, "--own_words has no effect without"),
+        ({"loss": "clip", "distillation_weight": 1, "truth_weight": 1, "train_image_encoder": True}, "frozen"),
         ({"train_image_encoder": True}, "--train_image_encoder has no effect"),
         ({"distractor_weight": 2}, "--distractor_weight has no effect with --loss negation_distillation"),
         ({"loss": "clip", "distillation_beta": 0.3}, "--distillation_beta has no effect without"),
