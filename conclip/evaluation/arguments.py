@@ -8,6 +8,7 @@ from conclip.errors import UsageError
 from conclip.models.arguments import EncodingArguments
 
 PREPROCESSINGS = ("transformers", "openai")
+QUERY_RULES = ("ours", "spacevlm")
 
 
 @dataclass
@@ -31,10 +32,18 @@ class EvaluationArguments:
     clean_text: bool = option(
         True, "clean the texts for CLIP models (curly quotes, HTML entities, …) as OpenAI's tokenizer does"
     )
-    query_arithmetic: bool = option(
-        False,
-        "also score each model with query arithmetic, which needs no training: a text that negates something is "
-        "embedded as what it wants, less what it denies",
+    query_arithmetic: list[str] | None = option(
+        None,
+        "also score each model with these rules, which need no training: a text that negates something is embedded as "
+        "what it wants, less what it denies; ours: by query arithmetic; spacevlm: by the rule of SpaceVLM "
+        "(arXiv 2511.12331)",
+        choices=QUERY_RULES,
+    )
+    query_arithmetic_beta: float = option(
+        0.5, "how much of what a text denies is subtracted, in units of the rest", above=0
+    )
+    query_arithmetic_anchor_weight: float = option(
+        1.0, 'weight of "a photo" in a text that only denies; less for models with centred embeddings', at_least=0
     )
     seed: int = option(0, "seed of benchmarks that sample: shuffled captions, multiple choice of the scenes")
 
@@ -75,6 +84,9 @@ def parse_arguments(argv: list[str] | None = None) -> tuple[EvaluationArguments,
     if all(name.startswith("scenes") for name in evaluation.benchmarks):
         names = ["data_dir", "allow_missing_images"]
         PARSER.without_effect(names, "on the scenes, which are drawn: name other benchmarks with --benchmarks")
+    if "ours" not in (evaluation.query_arithmetic or ()):
+        names = ["query_arithmetic_beta", "query_arithmetic_anchor_weight"]
+        PARSER.without_effect(names, "without --query_arithmetic ours")
     if output.model_card and not Path(output.model_card).is_file():
         raise UsageError(f"--model_card {output.model_card}: there is no such file.")
     return evaluation, computation, output

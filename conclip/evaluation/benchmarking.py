@@ -15,7 +15,7 @@ from conclip.embedding.images import embedding_cache_dir
 from conclip.errors import UsageError
 from conclip.evaluation.arguments import PREPROCESSINGS
 from conclip.evaluation.items import ItemReader
-from conclip.evaluation.query_encoder import QueryEncoder
+from conclip.evaluation.query_encoder import ANCHOR_WEIGHT, BETA, RULES, QueryEncoder
 from conclip.evaluation.results import BenchmarkReport
 from conclip.evaluation.scorers import EmbeddingScorer, MatchingScorer
 from conclip.evaluation.scoring import Record, Score, Scorer, can_score, score_benchmark
@@ -82,7 +82,9 @@ def evaluate_models(
     allow_missing_images: bool = False,
     preprocessing: str = "transformers",
     clean_text: bool = True,
-    query_arithmetic: bool = False,
+    query_arithmetic: Sequence[str] = (),
+    query_arithmetic_beta: float = BETA,
+    query_arithmetic_anchor_weight: float = ANCHOR_WEIGHT,
     seed: int = 0,
     revision: str | None = None,
     batch_size: int = 256,
@@ -102,7 +104,9 @@ def evaluate_models(
         preprocessing: "transformers" for the image processor of each model; "openai" for the pixels of OpenAI's code,
             bit for bit, which needs CLIP models. Images are then not turned by their EXIF orientation.
         clean_text: clean the texts for CLIP models as OpenAI's tokenizer does.
-        query_arithmetic: also score each model with query arithmetic, see `QueryEncoder`.
+        query_arithmetic: rules by which texts with negation are embedded, "ours" or "spacevlm", see `QueryEncoder`;
+            each adds a column to each model.
+        query_arithmetic_beta, query_arithmetic_anchor_weight: of the rule "ours", see `QueryArithmetic`.
         seed: seed of the benchmarks that sample.
         revision: branch, tag or commit of the models on the Hub.
         batch_size: number of images, or texts, per batch and process.
@@ -118,6 +122,14 @@ def evaluate_models(
     """
     if preprocessing not in PREPROCESSINGS:
         raise UsageError(f"preprocessing={preprocessing!r}: it has to be one of {', '.join(PREPROCESSINGS)}.")
+    if isinstance(query_arithmetic, str) or not set(query_arithmetic) <= set(RULES):
+        raise UsageError(f"query_arithmetic={query_arithmetic!r}: it has to be a list of {', '.join(RULES)}.")
+    rules = {
+        rule: {"beta": query_arithmetic_beta, "anchor_weight": query_arithmetic_anchor_weight}
+        if rule == "ours"
+        else {}
+        for rule in query_arithmetic
+    }
     started = time.perf_counter()
     accelerator = accelerator or Accelerator()
     encoding = {
@@ -142,7 +154,7 @@ def evaluate_models(
             loaded = load_encoders(model, accelerator, revision=revision, **encoding)
         else:
             loaded = wrap_encoders(*model, accelerator, **encoding)
-        for label, scorer in scorers_of(loaded, model_label, query_arithmetic).items():
+        for label, scorer in scorers_of(loaded, model_label, rules).items():
             if label in descriptions:
                 raise UsageError(
                     f"--model_name_or_path {model_label}: the table already has a column {label}; rename a folder."
@@ -170,7 +182,7 @@ def evaluate_models(
             "allow_missing_images": allow_missing_images,
             "preprocessing": preprocessing,
             "clean_text": clean_text,
-            "query_arithmetic": query_arithmetic,
+            "query_arithmetic": [*query_arithmetic],
             "revision": revision,
             "batch_size": batch_size,
             "mixed_precision": accelerator.mixed_precision,
@@ -180,12 +192,17 @@ def evaluate_models(
     )
 
 
-def scorers_of(loaded: LoadedModel, label: str, query_arithmetic: bool = False) -> dict[str, Scorer]:
-    """Return the ways to score with a model by their labels: one or, for BLIP, two, and query arithmetic."""
+def scorers_of(loaded: LoadedModel, label: str, rules: Mapping[str, dict]) -> dict[str, Scorer]:
+    """
+    Return the ways to score with a model by their labels: one or, for BLIP, two, and the rules of query arithmetic.
+
+    Args:
+        rules: rule -> further parameters of `QueryEncoder`.
+    """
     embedded, embedder = label if loaded.matcher is None else f"{label} (ITC)", loaded.encoder.embedder
     scorers: dict[str, Scorer] = {embedded: EmbeddingScorer(loaded.encoder)}
-    if query_arithmetic:
-        scorers[f"{embedded} + query arithmetic"] = EmbeddingScorer(QueryEncoder(loaded.encoder))
+    for rule, parameters in rules.items():
+        scorers[f"{embedded} + {RULES[rule]}"] = EmbeddingScorer(QueryEncoder(loaded.encoder, rule, **parameters))
     if loaded.matcher is not None:
         scorers[f"{label} (ITM)"] = MatchingScorer(
             loaded.matcher, embedder.accelerator, embedder.batch_size, embedder.num_workers
@@ -198,7 +215,7 @@ def settings_of(scorer: Scorer) -> dict:
     encoder = getattr(scorer, "encoder", None)
     if not isinstance(encoder, QueryEncoder):
         return {}
-    return {"query_arithmetic": {"beta": encoder.beta, "anchor_weight": encoder.anchor_weight}}
+    return {"query_arithmetic": encoder.settings}
 
 
 def has_items(reader: ItemReader, accelerator: Accelerator) -> bool:

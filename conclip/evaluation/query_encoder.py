@@ -13,10 +13,12 @@ from conclip.embedding.store import StoredEmbeddings
 from conclip.errors import UsageError
 from conclip.models.cached_encoder import CachedEncoder
 from conclip.models.loading import FAMILIES
-from conclip.negation.arithmetic import QueryArithmetic
+from conclip.negation.arithmetic import THRESHOLD, QueryArithmetic, SpaceVLM
 from conclip.negation.query import Query, parse_query
 
 BETA, ANCHOR_WEIGHT = 0.5, 1.0
+# Rule -> what its column is called beside the name of the model.
+RULES = {"ours": "query arithmetic", "spacevlm": "SpaceVLM's rule"}
 _BATCH = 256
 # Model -> (what its weights were, the settings, its arithmetic): what is known of things serves many queries.
 _known: WeakKeyDictionary = WeakKeyDictionary()
@@ -30,17 +32,25 @@ class QueryEncoder:
 
     Args:
         encoder: the model.
+        rule: "ours" for `QueryArithmetic`, "spacevlm" for `SpaceVLM`.
         beta, anchor_weight: see `QueryArithmetic`.
     """
 
     encoder: CachedEncoder
+    rule: str = "ours"
     beta: float = BETA
     anchor_weight: float = ANCHOR_WEIGHT
-    _arithmetic: QueryArithmetic | None = field(default=None, repr=False)
+    _arithmetic: QueryArithmetic | SpaceVLM | None = field(default=None, repr=False)
 
     @property
     def embedder(self) -> ImageEmbedder:
         return self.encoder.embedder
+
+    @property
+    def settings(self) -> dict:
+        """What a report says of the rule."""
+        own = {"beta": self.beta, "anchor_weight": self.anchor_weight}
+        return {"rule": self.rule, **(own if self.rule == "ours" else {"threshold": THRESHOLD})}
 
     def images(self, images: ImageColumn) -> StoredEmbeddings:
         """Return what `CachedEncoder.images` returns."""
@@ -53,7 +63,10 @@ class QueryEncoder:
         if not queries:
             return embeds
         if self._arithmetic is None:
-            self._arithmetic = QueryArithmetic(self._embed, self.beta, self.anchor_weight)
+            ours = self.rule == "ours"
+            self._arithmetic = (
+                QueryArithmetic(self._embed, self.beta, self.anchor_weight) if ours else SpaceVLM(self._embed)
+            )
         # Equal queries get one embedding: two could differ by rounding, where they have to tie.
         distinct = list(dict.fromkeys(queries.values()))
         of_query: dict[Query, torch.Tensor] = dict(zip(distinct, self._arithmetic(distinct), strict=True))

@@ -29,6 +29,8 @@ from conclip.negation.query import Query, parse_query
 
 PRESENCE = ("a photo of {}.", "{}", "there is {}.")
 ANCHOR = ("a photo of something.", "this is a photo.", "a photo.")
+# What SpaceVLM's rule begins with where nothing is wanted, and its threshold that was best on a small model.
+NOTHING_WANTED, THRESHOLD = "A photo of something", 0.8
 # The direction that templates give counts as much as so many captions of average agreement.
 TEMPLATES_COUNT = 2
 # A phrase that is no name ("running on a beach", "red hat") is subtracted twice: of captions against their false
@@ -204,6 +206,33 @@ class QueryArithmetic:
         return F.normalize(self._embed(texts).float(), dim=1)
 
 
+class SpaceVLM:
+    """
+    Embed queries by the rule of SpaceVLM (arXiv 2511.12331), for comparison: see `spacevlm`.
+
+    The wanted text is embedded as it is, or as "A photo of something" if nothing is wanted; several unwanted texts
+    are joined by "and". A query that negates nothing keeps its embedding.
+
+    Args:
+        embed: takes n texts and returns their embeddings, (n, d), normalised or not.
+        threshold: see `spacevlm`.
+    """
+
+    def __init__(self, embed: Callable[[list[str]], torch.Tensor], threshold: float = THRESHOLD):
+        self._embed, self.threshold = embed, threshold
+
+    def __call__(self, queries: Sequence[str | Query]) -> torch.Tensor:
+        """Embed n texts or split queries, see `QueryArithmetic.__call__`."""
+        split = [parse_query(query) if isinstance(query, str) else query for query in queries]
+        wanted = F.normalize(self._embed([query.wanted or NOTHING_WANTED for query in split]).float(), dim=1)
+        negated = [row for row, query in enumerate(split) if query.unwanted]
+        if negated:
+            unwanted = self._embed([" and ".join(split[row].unwanted) for row in negated])
+            unwanted = F.normalize(unwanted.float(), dim=1)
+            wanted[negated] = spacevlm(wanted[negated], unwanted, self.threshold)
+        return wanted
+
+
 def thing_name(phrase: str) -> str | None:
     """Return the name of a thing, singular and without article, if the phrase is one: "any red hats" -> "red hat"."""
     *before, head = _ARTICLE.sub("", phrase.strip().rstrip(".")).lower().split() or [""]
@@ -238,7 +267,7 @@ def mentions(names: Sequence[str], captions: Sequence[str]) -> tuple[torch.Tenso
     return found[:, 0], found[:, 1]
 
 
-def spacevlm(wanted: torch.Tensor, unwanted: torch.Tensor, threshold: float = 0.8) -> torch.Tensor:
+def spacevlm(wanted: torch.Tensor, unwanted: torch.Tensor, threshold: float = THRESHOLD) -> torch.Tensor:
     """
     Embed queries by the rule of SpaceVLM (arXiv 2511.12331), for comparison: the centre of the region near the wanted
     and far from the unwanted text.

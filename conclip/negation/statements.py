@@ -135,7 +135,7 @@ class StatementGenerator:
         shares: Mapping[str, float] | None = None,
         words: Collection[str] | None = None,
     ):
-        _require_dictionary()
+        require_dictionary()
         self.seed, self.shares, self.words = seed, shares, None if words is None else frozenset(words)
         self._kinds, self._shares = _read_shares(shares)
         self.captions = list(captions) if len(captions) else plain_captions(seed=seed)
@@ -205,15 +205,15 @@ class StatementGenerator:
         counts: Counter[str] = Counter()
         for word, count in words.items():
             name = singular(word)
-            if count >= LEAST and name in visible and _is_thing(name):
+            if count >= LEAST and name in visible and is_thing(name):
                 counts[name] += count
         # What the captions lack comes after the commonest that they name.
         total = sum(counts.values()) / PER
         for name, count in shipped.totals.items():
-            if _is_thing(name):
+            if is_thing(name):
                 counts[name] += count * total / 100
         named = [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
-        return list(dict.fromkeys([*named, "person", *filter(_is_thing, THINGS)]))[:NUM_NOUNS]
+        return list(dict.fromkeys([*named, "person", *filter(is_thing, THINGS)]))[:NUM_NOUNS]
 
     def _choose_pairs(self, rng: random.Random) -> list[tuple[int, int]]:
         pairs: dict[tuple[int, int], None] = {}
@@ -423,7 +423,11 @@ def words_of(text: str) -> list[str]:
     return _WORDS.findall(text.lower())
 
 
-def _require_dictionary() -> None:
+def require_dictionary() -> None:
+    """
+    Raises:
+        UsageError: lemminflect is not installed.
+    """
     try:
         import lemminflect  # noqa: F401
     except ImportError as error:
@@ -444,7 +448,7 @@ def _read_shares(shares: Mapping[str, float] | None) -> tuple[list[str], list[fl
     return kinds, list(accumulate(shares[kind] for kind in kinds))
 
 
-def _is_thing(name: str) -> bool:
+def is_thing(name: str) -> bool:
     """Return whether a statement can be about it."""
     head = name.rpartition(" ")[2]
     return not (name in NO_THINGS or head in IMAGE or (head.endswith("ing") and head not in THINGS_IN_ING))

@@ -14,7 +14,7 @@ from tiny import save_tiny, tiny_processor
 from conclip import embed_query
 from conclip.errors import UsageError
 from conclip.models.loading import load_dual_encoder
-from conclip.negation.arithmetic import QueryArithmetic
+from conclip.negation.arithmetic import QueryArithmetic, SpaceVLM
 from modeling_conclip import ConCLIPModel
 
 CAPTIONS = ["a dog on a table", "a table with no dog", "a cat", "no cat"]
@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def by_hand(model, processor):
+def by_hand(model, processor, rule=QueryArithmetic, **parameters):
     """Query arithmetic on the embeddings of single texts."""
 
     @torch.no_grad()
@@ -35,40 +35,43 @@ def by_hand(model, processor):
         rows = [model.get_text_features(**processor(text=[text], return_tensors="pt")).pooler_output for text in texts]
         return torch.cat(rows)
 
-    return QueryArithmetic(embed)
+    return rule(embed, **parameters)
 
 
-def test_a_row_of_query_arithmetic_beside_the_model(folder, tmp_path):
+def test_columns_of_query_arithmetic_beside_the_model(folder, tmp_path):
     data = tmp_path / "mine"
     write_images(data / "images", ["a.png", "b.png"])
     row = {"id": 0, "image_0": "a", "image_1": "b", "caption_0": CAPTIONS[0], "caption_1": CAPTIONS[1]}
     other = {"id": 1, "image_0": "b", "image_1": "a", "caption_0": CAPTIONS[2], "caption_1": CAPTIONS[3]}
     (data / "examples.jsonl").write_text("".join(f"{json.dumps(item)}\n" for item in (row, other)))
-    options = {"log_samples": True, "query_arithmetic": True}
+    options = {"log_samples": True, "query_arithmetic": ["ours", "spacevlm"], "query_arithmetic_beta": 0.7}
+    labels = ["tiny", "tiny + query arithmetic", "tiny + SpaceVLM's rule"]
     evaluate_models([folder], [f"two_by_two:{data}"], tmp_path, tmp_path / "out", **options)
     samples = {
         path.parent.name: [json.loads(line) for line in path.read_text().splitlines()]
         for path in (tmp_path / "out" / "samples").glob("*/mine.jsonl")
     }
-    assert samples.keys() == {"tiny", "tiny + query arithmetic"}
+    assert samples.keys() == {*labels}
     clip, processor = ConCLIPModel.from_pretrained(folder).eval(), tiny_processor()
-    texts = by_hand(clip, processor)(CAPTIONS)
+    ours, spacevlm = by_hand(clip, processor, beta=0.7)(CAPTIONS), by_hand(clip, processor, SpaceVLM)(CAPTIONS)
+    assert not torch.allclose(ours, spacevlm, atol=1e-3)
     for number, item in enumerate((row, other)):
         for side, name in enumerate((item["image_0"], item["image_1"])):
             image = Image.open(data / "images" / f"{name}.png")
             pixels = processor(images=image, return_tensors="pt")["pixel_values"]
             with torch.no_grad():
                 vector = torch.nn.functional.normalize(clip.get_image_features(pixels).pooler_output, dim=1)[0]
-            expected = [float(texts[2 * number + caption] @ vector) for caption in (0, 1)]
-            assert samples["tiny + query arithmetic"][number]["scores"][side] == pytest.approx(expected, abs=1e-5)
+            for label, texts in zip(labels[1:], (ours, spacevlm), strict=True):
+                expected = [float(texts[2 * number + caption] @ vector) for caption in (0, 1)]
+                assert samples[label][number]["scores"][side] == pytest.approx(expected, abs=1e-5)
             plain = plain_scores(clip, image, [item["caption_0"], item["caption_1"]])
             assert samples["tiny"][number]["scores"][side] == pytest.approx(plain, abs=1e-5)
             # The first caption of each item negates nothing.
-            first = [samples[label][number]["scores"][side][0] for label in ("tiny", "tiny + query arithmetic")]
-            assert first[0] == first[1]
+            assert len({samples[label][number]["scores"][side][0] for label in labels}) == 1
     report = json.loads((tmp_path / "out" / "benchmarks.json").read_text())
-    assert report["models"]["tiny + query arithmetic"]["query_arithmetic"] == {"beta": 0.5, "anchor_weight": 1.0}
-    assert "query_arithmetic" not in report["models"]["tiny"]
+    of_rules = [report["models"][label].get("query_arithmetic") for label in labels]
+    ours = {"rule": "ours", "beta": 0.7, "anchor_weight": 1.0}
+    assert of_rules == [None, ours, {"rule": "spacevlm", "threshold": 0.8}]
     assert report_of(tmp_path / "out", whole_rows=True)["mine", "text score", ""]["values"].keys() == samples.keys()
 
 

@@ -6,7 +6,7 @@ import torch
 
 from conclip.errors import UsageError
 from conclip.negation import Query, parse_query
-from conclip.negation.arithmetic import ANCHOR, PRESENCE, QueryArithmetic, mentions, spacevlm, thing_name
+from conclip.negation.arithmetic import ANCHOR, PRESENCE, QueryArithmetic, SpaceVLM, mentions, spacevlm, thing_name
 from conclip.negation.lexicon.names import some
 from conclip.negation.lexicon.nouns import read_nouns
 
@@ -186,6 +186,19 @@ def test_spacevlm_turns_away_from_the_unwanted_in_their_plane():
         assert np.arccos(q @ n) == pytest.approx(delta)
         assert np.arccos(q @ a) == pytest.approx(abs(delta - theta), abs=1e-6)
         assert np.linalg.matrix_rank(np.stack([a, n, q]), tol=1e-6) == 2
+
+
+def test_spacevlm_on_queries(model):
+    texts = ["a dog", "a street with no cars", "neither a cat nor a dog"]
+    found = SpaceVLM(model, threshold=0.9)(texts)
+    split = [("a dog", ()), ("a street", ("cars",)), ("A photo of something", ("cat", "dog"))]
+    queries = map(parse_query, texts[1:])
+    assert [(query.wanted, len(query.unwanted)) for query in queries] == [("a street", 1), ("", 2)]
+    split = [(wanted, parse_query(text).unwanted) for (wanted, _), text in zip(split, texts, strict=True)]
+    np.testing.assert_allclose(found[0], model.unit("a dog"), atol=1e-6)
+    for row, (wanted, unwanted) in zip(found[1:], split[1:], strict=True):
+        pair = (torch.tensor(model.unit(text))[None].float() for text in (wanted, " and ".join(unwanted)))
+        torch.testing.assert_close(row, spacevlm(*pair, threshold=0.9)[0])
 
 
 @pytest.mark.parametrize("options", [{"beta": 0}, {"beta": -1}, {"beta": float("nan")}, {"anchor_weight": -0.1}])
