@@ -125,9 +125,10 @@ def run(
         arguments={"model": asdict(model_args), "data": asdict(data_args), "training": asdict(trainer.args)},
     )
     if eval_dataset is not None:
-        table = format_table(table_rows(before, after), results["title"])
+        table = format_table(table_rows(before, after, results.get("query_arithmetic")), results["title"])
+        notes = "".join(f"{sentence}\n" for sentence in results["not_scored"])
         accelerator.print(
-            f"\n{table}\n\n{results['verdict']}\nA tie counts as an error. Report: {output_dir}/README.md"
+            f"\n{table}\n\n{notes}{results['verdict']}\nA tie counts as an error. Report: {output_dir}/README.md"
         )
     trainer.mark_finished()
     if training_args.push_to_hub:

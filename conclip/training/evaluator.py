@@ -1,6 +1,6 @@
-"""Scores of a model on held-out rows: negation pairs, true negations and retrieval."""
+"""Scores of a model on held-out rows: negation pairs, true negations, multiple choice and retrieval."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +9,20 @@ from datasets import Dataset
 
 from conclip.data import pair_captions, require_columns, source_row, text_lists
 from conclip.embedding.images import ImageEmbedder, open_images
-from conclip.embedding.retrieval import first_image_true, pool_images, text_to_image_recall
+from conclip.embedding.retrieval import first_image_true, image_to_text_recall, pool_images, text_to_image_recall
 from conclip.embedding.texts import embed_texts
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
+from conclip.metrics.choice_accuracy.choice_accuracy import choice_accuracy
 from conclip.metrics.pair_accuracy.pair_accuracy import pair_accuracy
+from conclip.negation.query import Query, parse_query
+from conclip.negation.questions import QUESTION_KINDS, Question, make_questions
 from modeling_conclip import ConCLIPModel
 
 Truth = Callable[[list[str], list[list[str]]], np.ndarray]
+MULTIPLE_CHOICE = "multiple choice accuracy"
+# How many of the best count in retrieval.
+RECALL_AT = (1, 5)
 
 
 @dataclass
@@ -109,6 +115,27 @@ def kinds_of(dataset: Dataset, column: str, texts: list[list[str]], at: list[tup
     return [kinds[row][place] for row, place in at]
 
 
+def choices_on(captions: list[list[str]], content: np.ndarray) -> tuple[list[Question], str]:
+    """
+    Make multiple-choice questions on the distinct images.
+
+    Args:
+        captions: of each row.
+        content: int64, (rows,), the number of each row's image.
+
+    Returns:
+        The questions; and, if there are none, a sentence that says why.
+    """
+    of_images: list[list[str]] = [[] for _ in range(content.max() + 1)]
+    for image, own in zip(content, captions, strict=True):
+        of_images[image] += own
+    try:
+        questions = make_questions(of_images)
+    except UsageError as error:
+        return [], f"No {MULTIPLE_CHOICE}: {error}"
+    return questions, "" if questions else f"No {MULTIPLE_CHOICE}: the captions name too few things."
+
+
 class Evaluator:
     """
     Score models on one dataset.
@@ -124,7 +151,11 @@ class Evaluator:
         image_column, caption_column, negated_caption_column: names of the columns.
         embeddings, parts: whether `image_column` holds embeddings, see `open_images`.
         truth: if it is known of which images a text is true: takes texts and the column "objects", returns bool,
-            (texts, rows).
+            (texts, rows). There are no multiple-choice questions then: those of captions are true as far as captions
+            tell.
+
+    Attributes:
+        not_scored: sentences that say what could not be scored, and why.
 
     Raises:
         UsageError: a missing column or a blank text.
@@ -153,7 +184,15 @@ class Evaluator:
             "negation pair accuracy": negation_pairs(dataset, captions, negated_caption_column, split),
             "true negation accuracy": true_negation_pairs(dataset, split),
         }
-        self.image_embeds, self.image_keys = None, None
+        self.image_embeds, self.text_embeds = None, None
+        self.pool, self.content = pool_images(self.embedder.keys(self.images))
+        self.questions, why = ([], "") if truth else choices_on(captions, self.content)
+        absent = {
+            "negation pair accuracy": f"the data has no negated captions (column {negated_caption_column})",
+            "true negation accuracy": "the data has no true negations with foils",
+        }
+        self.not_scored = [f"No {name}: {absent[name]}." for name, pairs in self.pairs.items() if pairs is None]
+        self.not_scored += [why] if why else []
         # Name of the metric -> texts, each true of one image or more, and bool, (texts, rows), of which.
         self.queries: dict[str, tuple[list[str], np.ndarray]] = {}
         if truth:
@@ -165,6 +204,7 @@ class Evaluator:
             for name, texts in queries.items():
                 self.queries[f"first image true, {name}"] = texts, truth(texts, dataset["objects"][:])
         texts = self.captions + [text for pairs in self.pairs.values() if pairs for text in pairs.true + pairs.false]
+        texts += [text for question in self.questions for text in question.texts]
         # The queries are among these.
         distinct = list(dict.fromkeys(texts))
         self.tokens = tokenize(distinct)
@@ -191,9 +231,31 @@ class Evaluator:
         if images is None:
             images = self.embedder(model, self.images, "images")[:]
         self.image_embeds = images
-        embeds = embed_texts(model, self.tokens, self.embedder.accelerator, self.embedder.batch_size)
+        self.text_embeds = embed_texts(model, self.tokens, self.embedder.accelerator, self.embedder.batch_size)
         model.train(training)
+        return self._score(self.text_embeds, images)
 
+    def query_arithmetic(self, arithmetic: Callable[[Sequence[Query]], torch.Tensor]) -> dict:
+        """
+        Score the model of the last call again, with query arithmetic in place of its embeddings of texts that negate.
+
+        Args:
+            arithmetic: takes n queries and returns unit embeddings, (n, d).
+
+        Returns:
+            Metrics by name, as `__call__`.
+        """
+        queries = {at: query for text, at in self.text_index.items() if (query := parse_query(text)).unwanted}
+        embeds = self.text_embeds.clone()
+        if queries:
+            # Equal queries get one embedding: two could differ by rounding, where they have to tie.
+            distinct = list(dict.fromkeys(queries.values()))
+            rows = dict(zip(distinct, arithmetic(distinct), strict=True))
+            for at, query in queries.items():
+                embeds[at] = rows[query]
+        return self._score(embeds, self.image_embeds)[0]
+
+    def _score(self, embeds: torch.Tensor, images: torch.Tensor) -> tuple[dict, dict[str, np.ndarray]]:
         metrics, margins = {}, {}
         for name, pairs in self.pairs.items():
             if pairs is None:
@@ -206,34 +268,52 @@ class Evaluator:
             result = pair_accuracy(*scores, categories=pairs.kinds)
             metrics[name] = {"value": result.pop("accuracy"), **result}
             margins[name] = scores[0] - scores[1]
+        if self.questions:
+            metrics[MULTIPLE_CHOICE] = self._choices(embeds, images)
         return metrics | self._retrieval(embeds, images), margins
+
+    def _choices(self, embeds: torch.Tensor, images: torch.Tensor) -> dict:
+        """Return how often the true text of a question is nearest to the image, and of each kind of question."""
+        at = torch.tensor([[self.text_index[text] for text in question.texts] for question in self.questions])
+        own = images[self.pool[[question.image for question in self.questions]]]
+        scores = (embeds[at].double() * own[:, None].double()).sum(dim=2).float().numpy()
+        result = choice_accuracy(scores, [0] * len(scores), [question.kind for question in self.questions])
+        # In the order of what is asked, not of the alphabet.
+        kinds = {kind: result["categories"][kind] for kind in QUESTION_KINDS if kind in result["categories"]}
+        return (
+            {"value": result["accuracy"]}
+            | {name: result[name] for name in ("count", "ties", "chance")}
+            | {"categories": kinds}
+        )
 
     def _retrieval(self, text_embeds: torch.Tensor, image_embeds: torch.Tensor) -> dict[str, dict]:
         """
-        Return how often a caption finds its own image first among the distinct images of all rows and, if the truth is
-        known, how often a text finds an image first of which it is true.
+        Return how often a caption finds its own image among the first of the distinct images of all rows, how often an
+        image finds one of its captions among the first and, if the truth is known, how often a text finds an image
+        first of which it is true.
         """
-        if self.image_keys is None:
-            self.image_keys = self.embedder.keys(self.images)
-        pool, content = pool_images(self.image_keys)
+        pool = self.pool
 
         def at(texts: list[str]) -> np.ndarray:
             return np.array([self.text_index[text] for text in texts])
 
-        own = content[self.caption_rows]
+        searched = text_embeds, at(self.captions), image_embeds, pool, self.content[self.caption_rows], RECALL_AT
+        directions = {
+            "text-to-image": text_to_image_recall(*searched),
+            "image-to-text": image_to_text_recall(*searched),
+        }
         results = {
-            "text-to-image recall@1": text_to_image_recall(
-                text_embeds, at(self.captions), image_embeds, pool, own, ks=[1]
-            )
+            f"{direction} recall@{k}": metric_at(result, k)
+            for direction, result in directions.items()
+            for k in RECALL_AT
         }
         for name, (texts, true) in self.queries.items():
-            results[name] = first_image_true(text_embeds, at(texts), image_embeds, pool, true[:, pool])
-        return {
-            name: {
-                "value": result["recall_at_1"],
-                "count": result["count"],
-                "ties": result["ties_at_1"],
-                "chance": result["chance_at_1"],
-            }
-            for name, result in results.items()
-        }
+            found = first_image_true(text_embeds, at(texts), image_embeds, pool, true[:, pool])
+            results[name] = metric_at(found, 1)
+        return results
+
+
+def metric_at(result: dict, k: int) -> dict:
+    """Return recall@k of a result of the metric `retrieval_recall`."""
+    names = {"value": f"recall_at_{k}", "count": "count", "ties": f"ties_at_{k}", "chance": f"chance_at_{k}"}
+    return {name: result[key] for name, key in names.items()}

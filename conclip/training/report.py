@@ -7,21 +7,42 @@ import numpy as np
 
 from conclip.atomic_write import write_atomically, write_figure
 
+QUERY_ARITHMETIC = (
+    "Query arithmetic is the base model without training: a text that negates something is embedded as what it wants, "
+    "less what it denies."
+)
 RESULTS_FILE, FIGURE_FILE = "results.json", "scores.png"
 
 
-def table_rows(before: dict, after: dict) -> list[dict]:
-    """Return a row for each metric and its categories: label, count, chance, before, after (shares of 1), ties."""
+def table_rows(before: dict, after: dict, query_arithmetic: dict | None = None) -> list[dict]:
+    """
+    Return a row for each metric and its categories: label, count, chance, before, after (shares of 1), ties.
+
+    Args:
+        before, after: metrics by name.
+        query_arithmetic: metrics of the base model with query arithmetic. The rows then have the entry
+            "query_arithmetic" too, `None` for a metric that is not among these.
+    """
+
+    def arithmetic(name: str, category: str | None = None) -> dict:
+        if not query_arithmetic:
+            return {}
+        metric = query_arithmetic.get(name)
+        value = metric and (metric["categories"][category]["accuracy"] if category else metric["value"])
+        return {"query_arithmetic": value}
+
     rows = []
     for name, metric in after.items():
         rows.append(
             {"label": name, "count": metric["count"], "chance": metric["chance"], "ties": metric["ties"]}
             | {"before": before[name]["value"], "after": metric["value"]}
+            | arithmetic(name)
         )
         for category, part in metric.get("categories", {}).items():
             rows.append(
                 {"label": f"  {category}", "count": part["count"], "chance": metric["chance"], "ties": part["ties"]}
                 | {"before": before[name]["categories"][category]["accuracy"], "after": part["accuracy"]}
+                | arithmetic(name, category)
             )
     return rows
 
@@ -29,17 +50,21 @@ def table_rows(before: dict, after: dict) -> list[dict]:
 def format_table(rows: list[dict], title: str) -> str:
     """Return the rows of `table_rows` as a table for the terminal."""
     width = max(len(row["label"]) for row in rows)
-    lines = [
-        title,
-        f"{'%':<{width}}  {'count':>7}  {'chance':>6}  {'before':>6}  {'after':>6}  {'change':>6}  {'ties':>5}",
-    ]
+    has_arithmetic = "query_arithmetic" in rows[0]
+    heading = f"{'%':<{width}}  {'count':>7}  {'chance':>6}  {'before':>6}  {'after':>6}  {'change':>6}  {'ties':>5}"
+    lines = [title, heading + (f"  {'query arithmetic':>16}" if has_arithmetic else "")]
     for row in rows:
         chance, before, after = (100 * row[name] for name in ("chance", "before", "after"))
         lines.append(
             f"{row['label']:<{width}}  {row['count']:>7,}  {chance:>6.2f}  {before:>6.1f}  {after:>6.1f}  "
             f"{after - before:>+6.1f}  {row['ties']:>5,}"
+            + (f"  {_percent(row['query_arithmetic']):>16}" if has_arithmetic else "")
         )
     return "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
 
 
 def verdict(rows: list[dict], loss: str) -> str:
@@ -69,21 +94,26 @@ def draw_scores(results: dict, margins: dict[str, dict[str, np.ndarray]], path: 
     # Imported here because only the main process needs it. Without pyplot, matplotlib looks for no window system.
     from matplotlib.figure import Figure
 
-    rows = table_rows(results["before"], results["after"])
-    figure = Figure(figsize=(6 + 4 * len(margins["after"]), 4.5))
+    rows = table_rows(results["before"], results["after"], results.get("query_arithmetic"))
+    figure = Figure(figsize=(6 + 4 * len(margins["after"]), max(4.5, 0.4 * len(rows))))
     bars, *plots = figure.subplots(1, 1 + len(margins["after"]), squeeze=False)[0]
     at = np.arange(len(rows))[::-1]
-    for side, offset, colour in (("before", 0.2, "#9aa5b1"), ("after", -0.2, "#1f6feb")):
-        values = [100 * row[side] for row in rows]
-        bars.barh(at + offset, values, 0.38, label=side, color=colour)
-        for y, value in zip(at + offset, values, strict=True):
-            bars.text(min(value, 92) + 1, y, f"{value:.1f}", va="center", fontsize=8)
+    sides = {"before": "#9aa5b1", "query_arithmetic": "#e3a008", "after": "#1f6feb"}
+    sides = {side: colour for side, colour in sides.items() if side in rows[0]}
+    height = 0.8 / len(sides)
+    for place, (side, colour) in enumerate(sides.items()):
+        offset = height * ((len(sides) - 1) / 2 - place)
+        shown = [(y + offset, 100 * row[side]) for y, row in zip(at, rows, strict=True) if row[side] is not None]
+        label = "before, query arithmetic" if side == "query_arithmetic" else side
+        bars.barh(*zip(*shown, strict=True), 0.95 * height, label=label, color=colour)
+        for y, value in shown:
+            bars.text(min(value, 92) + 1, y, f"{value:.1f}", va="center", fontsize=8 if len(sides) < 3 else 6)
     for y, row in zip(at, rows, strict=True):
         bars.plot([100 * row["chance"]] * 2, [y - 0.4, y + 0.4], color="black", lw=1, ls=":")
     bars.set_yticks(at, [f"{row['label'].strip()} (n={row['count']:,})" for row in rows], fontsize=8)
     bars.set(xlim=(0, 100), xlabel="% (dotted: chance)")
     # Above the bars, which may fill the plot.
-    bars.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+    bars.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(sides), frameon=False)
     for plot, name in zip(plots, margins["after"], strict=True):
         pooled = np.concatenate([margins[side][name] for side in ("before", "after")])
         edges = np.linspace(*np.quantile(pooled, [0.002, 0.998]), 61)
@@ -101,17 +131,23 @@ def draw_scores(results: dict, margins: dict[str, dict[str, np.ndarray]], path: 
 
 def results_markdown(results: dict) -> str:
     """Return the section of results of the model card."""
-    rows = table_rows(results["before"], results["after"])
+    rows = table_rows(results["before"], results["after"], results.get("query_arithmetic"))
+    has_arithmetic = "query_arithmetic" in rows[0]
     lines = [
         f"{results['title']}. Base model: `{results['base_model']}`. A tie counts as an error.",
         "",
-        "| metric, % | count | chance | before | after |",
-        "|---|---:|---:|---:|---:|",
+        "| metric, % | count | chance | before | after |" + (" query arithmetic |" if has_arithmetic else ""),
+        "|---|---:|---:|---:|---:|" + ("---:|" if has_arithmetic else ""),
     ]
     for row in rows:
         label = f"&nbsp;&nbsp;{row['label'].strip()}" if row["label"].startswith(" ") else row["label"]
         numbers = " | ".join(f"{100 * row[name]:.1f}" for name in ("before", "after"))
-        lines.append(f"| {label} | {row['count']:,} | {100 * row['chance']:.2f} | {numbers} |")
+        arithmetic = f" {_percent(row['query_arithmetic'])} |" if has_arithmetic else ""
+        lines.append(f"| {label} | {row['count']:,} | {100 * row['chance']:.2f} | {numbers} |{arithmetic}")
+    if has_arithmetic:
+        lines += ["", QUERY_ARITHMETIC]
+    if not_scored := results.get("not_scored"):
+        lines += ["", " ".join(not_scored)]
     lines += ["", results["verdict"], "", f"![Scores before and after]({FIGURE_FILE})"]
     if results["image_processor"]:
         lines += ["", f"Preprocessing: `{results['image_processor']}`."]

@@ -26,6 +26,7 @@ from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
 from conclip.hub import license_of, push
 from conclip.models.clip import add_lora, require_fitting_processor, save_model, text_tokenizer, unwrap_lora
+from conclip.negation.arithmetic import QueryArithmetic
 from conclip.public_names import is_local, public_name, without_paths
 from conclip.runtime import processes_share_cpu, software_versions
 from conclip.training.arguments import DISTILLATION, ConCLIPTrainingArguments
@@ -58,6 +59,8 @@ from conclip.training.teacher import Teacher
 from conclip.training.trackers import JsonlTracker
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
+
+NO_IMAGES = "The data has no images or embeddings of images: only statements are scored."
 
 
 class ConCLIPTrainer:
@@ -185,6 +188,8 @@ class ConCLIPTrainer:
         self.statement_evaluator: StatementEvaluator | None = None
         # (metrics, margins) of each call of `evaluate`, in order.
         self.evaluations: list[tuple[dict, dict[str, np.ndarray]]] = []
+        # Metrics of the base model with query arithmetic.
+        self.query_arithmetic: dict | None = None
         self.statistics: dict | None = None
         # The folder where this run has written the card of the trained weights.
         self.reported_to: Path | None = None
@@ -324,8 +329,23 @@ class ConCLIPTrainer:
             metrics, margins = self.evaluator(unwrap_lora(self.model))
         if self.statement_evaluator:
             metrics |= self.statement_evaluator(self._embed)
+        if self.evaluator and not self.evaluations:
+            self._score_query_arithmetic()
         self.evaluations.append((metrics, margins))
         return metrics
+
+    def _score_query_arithmetic(self) -> None:
+        """Score the base model, which was evaluated just now, with query arithmetic."""
+        embeds = {}
+
+        def embed(texts: list[str]) -> torch.Tensor:
+            new = sorted(set(texts) - embeds.keys())
+            if new:
+                embeds.update(zip(new, self._embed(self.tokenizer(new)), strict=True))
+            return torch.stack([embeds[text] for text in texts])
+
+        settings = self.args.distillation_beta, self.args.distillation_anchor_weight
+        self.query_arithmetic = self.evaluator.query_arithmetic(QueryArithmetic(embed, *settings))
 
     def save_model(self, output_dir: str | None = None) -> None:
         """
@@ -378,6 +398,9 @@ class ConCLIPTrainer:
             (before, margins_before), (after, margins_after) = self.evaluations[0], self.evaluations[-1]
             results |= {"before": before, "after": after, "verdict": verdict(table_rows(before, after), loss)}
             margins = {"before": margins_before, "after": margins_after}
+            if self.query_arithmetic:
+                results["query_arithmetic"] = self.query_arithmetic
+            results["not_scored"] = self.evaluator.not_scored if self.evaluator else [NO_IMAGES]
         results |= {
             "training": self.statistics,
             "num_processes": self.accelerator.num_processes,

@@ -1,5 +1,7 @@
 """The evaluator on a few rows worked out by hand, and training on ready embeddings against training on pixels."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,11 @@ from tiny import tiny_model, tiny_processor
 import conclip.training.evaluator as evaluator_module
 from conclip.data import pair_captions
 from conclip.embedding.images import ImageEmbedder
+from conclip.embedding.texts import embed_texts
 from conclip.models.clip import text_tokenizer
-from conclip.training.evaluator import Evaluator
+from conclip.negation.arithmetic import QueryArithmetic
+from conclip.negation.questions import QUESTION_KINDS, make_questions
+from conclip.training.evaluator import MULTIPLE_CHOICE, Evaluator
 from modeling_conclip import ConCLIPModel
 
 COLOURS = ["red", "green", "blue", "black", "white", "rgb(9, 99, 9)", "rgb(200, 20, 90)", "rgb(1, 2, 99)"]
@@ -21,12 +26,16 @@ TEXT = Value("string")
 TEXTS = Sequence(TEXT)
 
 
-def evaluated(rows: list[dict], tmp_path, caption=TEXT, frozen=True, truth=None) -> tuple[dict, dict, ConCLIPModel]:
-    """Return metrics and margins of a tiny model on rows, whose `image` is a colour, and the model."""
+def dataset_of(rows: list[dict], caption=TEXT) -> Dataset:
     rows = [{**row, "image": {"bytes": encoded(row["image"])}} for row in rows]
     features = {"image": Image(), "caption": caption, "negated_captions": TEXTS, "negation_kinds": TEXTS}
     features |= dict.fromkeys(("objects", "true_negations", "true_negation_foils"), TEXTS)
-    dataset = Dataset.from_list(rows, features=Features({name: features[name] for name in rows[0]}))
+    return Dataset.from_list(rows, features=Features({name: features[name] for name in rows[0]}))
+
+
+def evaluated(rows: list[dict], tmp_path, caption=TEXT, frozen=True, truth=None) -> tuple[dict, dict, ConCLIPModel]:
+    """Return metrics and margins of a tiny model on rows, whose `image` is a colour, and the model."""
+    dataset = dataset_of(rows, caption)
     model = tiny_model(seed=1)
     model.vision_model.requires_grad_(not frozen)
     model.visual_projection.requires_grad_(not frozen)
@@ -61,9 +70,22 @@ def test_recall_where_the_rows_repeat_their_image(frozen, tmp_path):
     firsts = cosines(model, captions, COLOURS).argmax(axis=1)
     right = sum(first == at % 8 for at, first in enumerate(firsts))
     assert 0 < right < 39 and not margins
-    assert metrics == {
-        "text-to-image recall@1": {"value": pytest.approx(right / 39), "count": 39, "ties": 0, "chance": 1 / 8}
+    similar = cosines(model, captions, COLOURS)
+    own = np.arange(39) % 8
+    ranks = 1 + (similar > similar[np.arange(39), own, None]).sum(axis=1)
+    # Of an image, the rank of the best of its own captions.
+    of_images = [1 + (similar[own != at, at] > similar[own == at, at].max()).sum() for at in range(8)]
+    chances = [1 - math.comb(39 - count, 5) / math.comb(39, 5) for count in np.bincount(own)]
+    expected = {
+        "text-to-image recall@1": (right / 39, 39, 1 / 8),
+        "text-to-image recall@5": (np.mean(ranks <= 5), 39, 5 / 8),
+        "image-to-text recall@1": (np.mean(np.array(of_images) == 1), 8, np.bincount(own).mean() / 39),
+        "image-to-text recall@5": (np.mean(np.array(of_images) <= 5), 8, np.mean(chances)),
     }
+    assert list(metrics) == [MULTIPLE_CHOICE, *expected]
+    for name, (value, count, chance) in expected.items():
+        approximate = {"value": pytest.approx(value), "chance": pytest.approx(chance)}
+        assert metrics[name] == {**approximate, "count": count, "ties": 0}
 
 
 def test_equal_captions_of_two_images_are_one_right_and_one_wrong(tmp_path):
@@ -102,7 +124,76 @@ def test_the_first_image_is_right_if_the_text_is_true_of_it(tmp_path):
         assert metrics[f"first image true, {name}"] == {
             "value": pytest.approx(right / 9), "count": 9, "ties": 0, "chance": pytest.approx(chance)
         }  # fmt: skip
-    assert list(evaluated(rows, tmp_path)[0]) == ["true negation accuracy", "text-to-image recall@1"]
+    without = [name for name in metrics if not name.startswith("first image true")]
+    assert [name for name in evaluated(rows, tmp_path)[0] if name != MULTIPLE_CHOICE] == without
+
+
+def test_multiple_choice_and_query_arithmetic_by_a_loop(tmp_path):
+    """Nine rows of eight images: the captions of the two red rows belong to one image."""
+    things = [("cat", "ball"), ("dog", "hat"), ("car", "tree"), ("dog", "ball"), ("cat", "hat"), ("man", "car")]
+    things += [("woman", "hat"), ("man", "ball"), ("horse", "tree")]
+    rows = [
+        {
+            "image": COLOURS[at % 8],
+            "caption": f"a {one} near a {other}",
+            "negated_captions": [f"a {one} and no {other}"],
+        }
+        for at, (one, other) in enumerate(things)
+    ]
+    metrics, _, model = evaluated(rows, tmp_path)
+    captions = [[rows[at]["caption"]] for at in range(8)]
+    captions[0].append(rows[8]["caption"])
+    questions = make_questions(captions)
+    assert len(questions) > 10 and {question.kind for question in questions} == {*QUESTION_KINDS}
+
+    def right(scores):
+        """Kind -> whether each question is right; `scores` takes texts and a colour."""
+        kinds = {kind: [] for kind in QUESTION_KINDS}
+        for question in questions:
+            true, *false = scores(list(question.texts), COLOURS[question.image])
+            kinds[question.kind].append(true > max(false))
+        return kinds
+
+    def check(metric, kinds):
+        every = [answer for own in kinds.values() for answer in own]
+        assert metric["value"] == pytest.approx(np.mean(every))
+        assert (metric["count"], metric["chance"]) == (len(questions), 0.25)
+        assert list(metric["categories"]) == list(QUESTION_KINDS)
+        for kind, own in kinds.items():
+            assert metric["categories"][kind]["accuracy"] == pytest.approx(np.mean(own))
+
+    check(metrics[MULTIPLE_CHOICE], right(lambda texts, colour: cosines(model, texts, [colour])[:, 0]))
+
+    def texts_of(texts):
+        return embed_texts(model, text_tokenizer(model, tiny_processor())(texts), Accelerator(), 4)
+
+    arithmetic = QueryArithmetic(texts_of)
+    embedder = ImageEmbedder(tiny_processor().image_processor, Accelerator(), 4, 0, tmp_path)
+    evaluator = Evaluator(dataset_of(rows), embedder, text_tokenizer(model, tiny_processor()))
+    before = evaluator(model)[0]
+    found = evaluator.query_arithmetic(arithmetic)
+    image_embeds = dict(zip(COLOURS, evaluator.image_embeds, strict=False))
+    check(found[MULTIPLE_CHOICE], right(lambda texts, colour: (arithmetic(texts) @ image_embeds[colour]).tolist()))
+    pairs = [
+        texts_of([row["caption"]])[0] @ image_embeds[row["image"]]
+        > (arithmetic(row["negated_captions"])[0] @ image_embeds[row["image"]])
+        for row in rows
+    ]
+    assert found["negation pair accuracy"]["value"] == pytest.approx(np.mean(pairs))
+    # No caption negates anything.
+    assert found["text-to-image recall@1"] == before["text-to-image recall@1"]
+    assert evaluator(model)[0] == before
+
+
+def test_says_what_is_not_scored_and_why(tmp_path):
+    rows = [{"image": "red", "caption": "ein Hund"}, {"image": "blue", "caption": "eine Katze"}]
+    embedder = ImageEmbedder(tiny_processor().image_processor, Accelerator(), 4, 0, tmp_path)
+    evaluator = Evaluator(dataset_of(rows), embedder, text_tokenizer(tiny_model(seed=1), tiny_processor()))
+    assert evaluator.not_scored == [
+        "No negation pair accuracy: the data has no negated captions (column negated_captions).",
+        "No true negation accuracy: the data has no true negations with foils.",
+        "No multiple choice accuracy: the captions name too few things.",
+    ]
 
 
 def test_captions_and_negated_captions_are_paired_by_index_or_each_with_each():

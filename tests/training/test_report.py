@@ -1,8 +1,8 @@
 """The report of a run: table and verdict, from results written by hand."""
 
-from training_results import AFTER, BEFORE, metric
+from training_results import AFTER, BEFORE, RESULTS, metric
 
-from conclip.training.report import format_table, table_rows, verdict
+from conclip.training.report import format_table, results_markdown, table_rows, verdict
 
 
 def test_table_says_count_chance_before_after_change_and_ties():
@@ -11,6 +11,23 @@ def test_table_says_count_chance_before_after_change_and_ties():
     assert lines[2].split() == ["pairs", "100", "50.00", "50.0", "90.0", "+40.0", "0"]
     assert lines[3].split() == ["object", "40", "50.00", "25.0", "75.0", "+50.0", "2"]
     assert lines[4].split() == ["recall", "100", "50.00", "30.0", "10.0", "-20.0", "0"]
+
+
+def test_query_arithmetic_is_a_column_of_all_that_it_scores():
+    arithmetic = {"pairs": metric(0.8, categories={"object": {"accuracy": 0.7, "count": 40, "ties": 0}})}
+    lines = format_table(table_rows(BEFORE, AFTER, arithmetic), "title").splitlines()
+    assert lines[1].endswith("ties  query arithmetic")
+    assert [line.split()[-1] for line in lines[2:]] == ["80.0", "70.0", "–"]
+    results = {
+        **RESULTS,
+        "query_arithmetic": arithmetic,
+        "not_scored": ["No true negation accuracy: none.", "No more."],
+    }
+    text = results_markdown(results)
+    assert (
+        "| pairs | 100 | 50.00 | 50.0 | 90.0 | 80.0 |" in text and "| recall | 100 | 50.00 | 30.0 | 10.0 | – |" in text
+    )
+    assert "\n\nNo true negation accuracy: none. No more.\n\n" in text
 
 
 def test_verdict_names_each_fall_and_doubts_small_ones():
