@@ -431,7 +431,7 @@ def require_dictionary() -> None:
     try:
         import lemminflect  # noqa: F401
     except ImportError as error:
-        raise UsageError('statements need lemminflect: pip install "conclip[negate]".') from error
+        raise UsageError('lemminflect is not installed: pip install "conclip[negate]".') from error
 
 
 def _read_shares(shares: Mapping[str, float] | None) -> tuple[list[str], list[float]]:

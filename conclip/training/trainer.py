@@ -27,6 +27,7 @@ from conclip.errors import UsageError
 from conclip.hub import license_of, push
 from conclip.models.clip import add_lora, require_fitting_processor, save_model, text_tokenizer, unwrap_lora
 from conclip.negation.arithmetic import QueryArithmetic
+from conclip.negation.statements import require_dictionary
 from conclip.public_names import is_local, public_name, without_paths
 from conclip.runtime import processes_share_cpu, software_versions
 from conclip.training.arguments import DISTILLATION, ConCLIPTrainingArguments
@@ -188,8 +189,9 @@ class ConCLIPTrainer:
         self.statement_evaluator: StatementEvaluator | None = None
         # (metrics, margins) of each call of `evaluate`, in order.
         self.evaluations: list[tuple[dict, dict[str, np.ndarray]]] = []
-        # Metrics of the base model with query arithmetic.
+        # Metrics of the base model with query arithmetic; `None` if it was not evaluated before training.
         self.query_arithmetic: dict | None = None
+        self.has_begun = False
         self.statistics: dict | None = None
         # The folder where this run has written the card of the trained weights.
         self.reported_to: Path | None = None
@@ -212,6 +214,7 @@ class ConCLIPTrainer:
             raise UsageError("This trainer has finished: make a new ConCLIPTrainer to train the model further.")
         checkpoint = checkpoint_to_resume(self.output_dir, resume_from_checkpoint)
         args, accelerator = self.args, self.accelerator
+        self.has_begun = True
         inner = unwrap_lora(self.model)
         self._teach()
         if isinstance(self.train_rows, PairRows):
@@ -329,13 +332,18 @@ class ConCLIPTrainer:
             metrics, margins = self.evaluator(unwrap_lora(self.model))
         if self.statement_evaluator:
             metrics |= self.statement_evaluator(self._embed)
-        if self.evaluator and not self.evaluations:
+        if self.evaluator and not self.evaluations and not self.has_begun:
             self._score_query_arithmetic()
         self.evaluations.append((metrics, margins))
         return metrics
 
     def _score_query_arithmetic(self) -> None:
         """Score the base model, which was evaluated just now, with query arithmetic."""
+        try:
+            require_dictionary()
+        except UsageError as error:
+            self.evaluator.not_scored.append(f"No query arithmetic: {error}")
+            return
         embeds = {}
 
         def embed(texts: list[str]) -> torch.Tensor:

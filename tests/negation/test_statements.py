@@ -267,7 +267,7 @@ def test_a_caption_can_be_denied_as_a_whole():
 
 def test_without_the_extra_one_sentence_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "lemminflect", None)
-    with pytest.raises(UsageError, match=r"statements need lemminflect: pip install \"conclip\[negate\]\"."):
+    with pytest.raises(UsageError, match=r"lemminflect is not installed: pip install \"conclip\[negate\]\"."):
         StatementGenerator(CAPTIONS)
 
 
