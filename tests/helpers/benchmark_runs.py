@@ -27,7 +27,8 @@ def command(models: list, benchmarks: list[str], data_dir: Path, output_dir: Pat
     argv = ["--model_name_or_path", *map(str, models), "--benchmarks", *benchmarks, "--data_dir", str(data_dir)]
     argv += ["--output_dir", str(output_dir)]
     for name, value in options.items():
-        argv += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        values = [] if value is True else value if isinstance(value, list) else [value]
+        argv += [f"--{name}", *map(str, values)]
     return argv
 
 
