@@ -60,7 +60,7 @@ class MatchingScorer:
         accelerator, count = self.accelerator, len(image_at)
         # Of texts that are equal to the model, only the first is scored.
         _, first, same = np.unique(
-            as_scalars(token_keys(encoder_tokens(self.matcher, texts, self.batch_size))),
+            as_scalars(token_keys(encoder_tokens(self.matcher.tokenize, texts, self.batch_size))),
             return_index=True,
             return_inverse=True,
         )

@@ -25,7 +25,7 @@ class BlipMatcher(DualEncoder):
     def _image_features(self, pixel_values: torch.Tensor) -> torch.Tensor:
         return self.model.vision_proj(self._image_states(pixel_values)[:, 0])
 
-    def _text_features(self, **tokens: torch.Tensor) -> torch.Tensor:
+    def text_features(self, **tokens: torch.Tensor) -> torch.Tensor:
         tokens.pop("token_type_ids", None)
         return self.model.text_proj(self.model.text_encoder(**tokens).last_hidden_state[:, 0])
 

@@ -1,6 +1,6 @@
 """Cached embeddings of images and texts, from a dual encoder of any family."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ import PIL.Image
 import torch
 import xxhash
 from tqdm.auto import tqdm
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from conclip.embedding.cache import cached_embeddings
 from conclip.embedding.fingerprint import (
@@ -149,7 +149,7 @@ def cached_dual_encoder(encoder: DualEncoder, embedder: ImageEmbedder, batch_siz
         image_encoder_description(modules, encoder.config, encoder.image_processor, accelerator.mixed_precision),
         embed_texts,
         text_encoder_description(modules, encoder.config, tokenizer, accelerator.mixed_precision),
-        lambda texts: token_keys(encoder_tokens(encoder, texts, batch_size)),
+        lambda texts: token_keys(encoder_tokens(encoder.tokenize, texts, batch_size)),
         partial(preprocess_images, encoder.image_processor),
     )
 
@@ -165,10 +165,12 @@ def token_keys(tokens: Iterable[np.ndarray]) -> np.ndarray:
     return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16)
 
 
-def encoder_tokens(encoder: DualEncoder, texts: list[str], batch_size: int) -> Iterator[np.ndarray]:
-    """Yield the tokens of each text, int64, (length,)."""
+def encoder_tokens(
+    tokenize: Callable[[list[str]], BatchEncoding], texts: Sequence[str], batch_size: int
+) -> Iterator[np.ndarray]:
+    """Yield the tokens that the model reads of each text, int64, (length,); `tokenize`: see `DualEncoder`."""
     for start in range(0, len(texts), batch_size):
-        tokens = encoder.tokenize(texts[start : start + batch_size])
+        tokens = tokenize(list(texts[start : start + batch_size]))
         ids = tokens["input_ids"].cpu().numpy()
         # SigLIP has no mask: it reads the padding, too.
         masks = tokens["attention_mask"].cpu().numpy().astype(bool) if "attention_mask" in tokens else np.full(1, True)

@@ -1,10 +1,11 @@
-"""Dual encoders of other families than CLIP, through transformers' own classes: ALIGN, FLAVA, SigLIP and SigLIP 2."""
+"""Dual encoders of other families than CLIP (ALIGN, Chinese-CLIP, FLAVA, SigLIP), in transformers' own classes."""
 
 import PIL.Image
 import torch
 from transformers import BaseImageProcessor, BatchEncoding, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from conclip.embedding.image_files import to_rgb
+from modeling_conclip.modeling_conclip import MAX_LOGIT_SCALE
 
 
 def preprocess_images(image_processor: BaseImageProcessor, images: list[PIL.Image.Image]) -> dict[str, torch.Tensor]:
@@ -20,7 +21,9 @@ def preprocess_images(image_processor: BaseImageProcessor, images: list[PIL.Imag
 
 class DualEncoder(torch.nn.Module):
     """
-    A model that embeds images and texts. This class fits ALIGN; other families override one or two methods.
+    A model that embeds images and texts.
+
+    This class fits ALIGN and Chinese-CLIP; other families override one or two methods.
 
     The model is in eval mode: the embedding of an image or text does not depend on the rest of its batch.
 
@@ -51,10 +54,24 @@ class DualEncoder(torch.nn.Module):
     def preprocess(self, images: list[PIL.Image.Image]) -> dict[str, torch.Tensor]:
         return preprocess_images(self.image_processor, images)
 
+    @property
+    def logit_scale(self) -> torch.Tensor:
+        """Return the logarithm of what the model multiplies cosines by, scalar, without gradient."""
+        # ALIGN divides by a temperature. A model that has neither, such as BLIP, gets CLIP's upper bound.
+        if hasattr(self.model, "temperature"):
+            return -self.model.temperature.detach().log().reshape(())
+        if hasattr(self.model, "logit_scale"):
+            return self.model.logit_scale.detach().reshape(())
+        return torch.tensor(MAX_LOGIT_SCALE, device=self.model.device)
+
+    @staticmethod
+    def tokenize_texts(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> BatchEncoding:
+        """Return the inputs of the text encoder, padded, with an attention mask if it takes one, on the CPU."""
+        return tokenizer(texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+
     def tokenize(self, texts: list[str]) -> BatchEncoding:
-        """Return the inputs of the text encoder, with an attention mask, on the model's device."""
-        tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
-        return tokens.to(self.model.device)
+        """Return the inputs of the text encoder on the model's device, see `tokenize_texts`."""
+        return self.tokenize_texts(texts, self.tokenizer, self.max_length).to(self.model.device)
 
     @torch.no_grad()
     def embed_images(self, pixel_values: torch.Tensor, **others: torch.Tensor) -> torch.Tensor:
@@ -78,35 +95,36 @@ class DualEncoder(torch.nn.Module):
         Returns:
             Projected embeddings, not normalised, float32, (n, d), on the model's device.
         """
-        return self._text_features(**self.tokenize(texts)).float()
+        return self.text_features(**self.tokenize(texts)).float()
 
     def _image_features(self, pixel_values: torch.Tensor, **others: torch.Tensor) -> torch.Tensor:
         return self.model.get_image_features(pixel_values=pixel_values, **others).pooler_output
 
-    def _text_features(self, **tokens: torch.Tensor) -> torch.Tensor:
+    def text_features(self, **tokens: torch.Tensor) -> torch.Tensor:
+        """Return projected embeddings of tokenised texts, not normalised, (n, d), with gradient."""
         return self.model.get_text_features(**tokens).pooler_output
 
 
 class SiglipEncoder(DualEncoder):
     """SigLIP and SigLIP 2. Their text encoder attends to the padding: it pools at the last of always 64 positions."""
 
-    def tokenize(self, texts: list[str]) -> BatchEncoding:
+    @staticmethod
+    def tokenize_texts(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> BatchEncoding:
         # SigLIP 2 was trained on lower case. SigLIP's own tokenizer lower-cases, Gemma's does not.
-        if not hasattr(self.tokenizer, "canonicalize_text"):
+        if not hasattr(tokenizer, "canonicalize_text"):
             texts = [text.lower() for text in texts]
-        tokens = self.tokenizer(
+        return tokenizer(
             texts,
             padding="max_length",
             # Gemma's tokenizer pads on the left by default.
             padding_side="right",
             truncation=True,
-            max_length=self.max_length,
+            max_length=max_length,
             # The models were trained without a mask; one would hide the padding.
             return_attention_mask=False,
             return_token_type_ids=False,
             return_tensors="pt",
         )
-        return tokens.to(self.model.device)
 
 
 class FlavaEncoder(DualEncoder):
@@ -119,5 +137,5 @@ class FlavaEncoder(DualEncoder):
     def _image_features(self, pixel_values: torch.Tensor) -> torch.Tensor:
         return super()._image_features(pixel_values)[:, 0]
 
-    def _text_features(self, **tokens: torch.Tensor) -> torch.Tensor:
-        return super()._text_features(**tokens)[:, 0]
+    def text_features(self, **tokens: torch.Tensor) -> torch.Tensor:
+        return super().text_features(**tokens)[:, 0]

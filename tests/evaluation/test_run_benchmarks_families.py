@@ -122,8 +122,8 @@ def test_what_a_model_reads_of_a_text_does_not_depend_on_its_neighbours(tmp_path
     for family in ("align", "siglip"):
         save_other(tmp_path / family, family)
         encoder = load_dual_encoder(str(tmp_path / family))
-        together, alone = (token_keys(encoder_tokens(encoder, texts, size)) for size in (4, 1))
+        together, alone = (token_keys(encoder_tokens(encoder.tokenize, texts, size)) for size in (4, 1))
         assert np.array_equal(together, alone) and together.shape == (4, 16) and together.dtype == np.uint8
         assert [len(np.unique(keys, axis=0)) for keys in (together, together[[0, 2]])] == [3, 1], family
         padded = encoder.tokenize(texts[:1])["input_ids"][0].numpy()
-        assert np.array_equal(next(encoder_tokens(encoder, texts[:1], 1)), padded)
+        assert np.array_equal(next(encoder_tokens(encoder.tokenize, texts[:1], 1)), padded)
