@@ -70,18 +70,24 @@ def run(
 ) -> None:
     from conclip.hub import create_repository, use_cache_without_network
     from conclip.models.clip import load_model, require_folder
+    from conclip.models.loading import family_of, load_text_model
     from conclip.training.report import format_table, table_rows
     from conclip.training.scenes_base import base_clip
-    from conclip.training.trainer import ConCLIPTrainer, checkpoint_to_resume
+    from conclip.training.trainer import ConCLIPTrainer, checkpoint_to_resume, require_texts_alone
     from dataset_scripts.scenes_truth import truth
 
     # What can fail is checked before the work begins.
     output_dir = Path(training_args.output_dir)
     checkpoint_to_resume(output_dir, training_args.resume_from_checkpoint)
-    if model_args.model_name_or_path is not None:
+    name = model_args.model_name_or_path
+    if name is not None:
         # Before the data is read, which may take long.
-        require_folder(model_args.model_name_or_path, f"--model_name_or_path {model_args.model_name_or_path}")
+        require_folder(name, f"--model_name_or_path {name}")
     use_cache_without_network([model_args.model_name_or_path, data_args.dataset_name])
+    # What cannot be read is reported when it is loaded.
+    family = "clip" if name is None else family_of(name, model_args.revision) or "clip"
+    if family != "clip":
+        require_texts_alone(training_args, f"--model_name_or_path {name}: a {family} model")
     if training_args.push_to_hub and accelerator.is_main_process:
         create_repository(training_args.hub_model_id)
     if model_args.model_name_or_path is not None:
@@ -93,8 +99,18 @@ def run(
     reads_images = training_args.image_embeds_column is None and (
         training_args.loss != DISTILLATION or training_args.image_column in train_dataset.column_names
     )
-    freeze = not model_args.train_image_encoder
-    model, processor = load_model(base, model_args.revision, needs_images=reads_images, freeze_image_encoder=freeze)
+    if family == "clip":
+        freeze = not model_args.train_image_encoder
+        model, processor = load_model(
+            base, model_args.revision, needs_images=reads_images, freeze_image_encoder=freeze
+        )
+    else:
+        model, processor, surplus = load_text_model(base, model_args.revision)
+        if surplus:
+            accelerator.print(
+                f"Warning: {len(surplus):,} weights in {base} are not part of {type(model).__name__} and are not "
+                f"saved, such as {surplus[0]}."
+            )
 
     # Train, and evaluate before and after
     trainer = ConCLIPTrainer(

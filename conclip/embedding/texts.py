@@ -15,7 +15,6 @@ from conclip.embedding.tokens import TextTokenizer, TextTokens
 from conclip.errors import UsageError
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
-from modeling_conclip.packing_conclip import pack_texts
 
 
 def cached_tokens(
@@ -54,7 +53,7 @@ def embed_texts(model: ConCLIPModel, tokens: TextTokens, accelerator: Accelerato
     Embed texts; each process embeds its share.
 
     Args:
-        model: a model in eval mode.
+        model: a model in eval mode, or another with its methods `pack_texts` and `embed_packed_texts`.
         tokens: the tokens of n texts.
         batch_size: number of texts per batch.
 
@@ -95,7 +94,7 @@ def embed_packed(
     """
     for start in range(0, len(order), batch_size):
         at = order[start : start + batch_size]
-        packed = send_to_device(pack_texts(texts[at]), accelerator.device)
+        packed = send_to_device(model.pack_texts(texts[at]), accelerator.device)
         with accelerator.autocast():
             yield at, l2_normalize(model.embed_packed_texts(packed)).float()
         bar.update(len(at))

@@ -14,7 +14,9 @@ QUERY_RULES = ("ours", "spacevlm")
 @dataclass
 class EvaluationArguments:
     model_name_or_path: list[str] | None = option(
-        None, "one or more models, by folder or Hub id: CLIP, ConCLIP, LoRA adapters, SigLIP, ALIGN, FLAVA, BLIP"
+        None,
+        "one or more models, by folder or Hub id: CLIP, ConCLIP, LoRA adapters, SigLIP, ALIGN, Chinese-CLIP, FLAVA, "
+        "BLIP",
     )
     revision: str | None = option(None, "branch, tag or commit of the models on the Hub")
     benchmarks: list[str] = option(

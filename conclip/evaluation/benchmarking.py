@@ -44,7 +44,7 @@ def evaluate_model(
     Score one model on benchmarks.
 
     Args:
-        model: a CLIP or ConCLIP model (or SigLIP, ALIGN, FLAVA, BLIP) in memory, or a folder or Hub id. A model in
+        model: a CLIP or ConCLIP model (or SigLIP, ALIGN, Chinese-CLIP, …) in memory, or a folder or Hub id. A model in
             memory is moved to the GPU if there is one; its training mode is restored afterwards.
         processor: the processor of a model in memory.
         benchmarks: names of benchmarks or beginnings of names, as `--benchmarks` takes them.

@@ -93,7 +93,7 @@ def embed_query(
     The first call for a model embeds some 900 short texts; later calls embed the query alone.
 
     Args:
-        model: a CLIP or ConCLIP model, or one of SigLIP, SigLIP 2, ALIGN, FLAVA and BLIP, in eval mode.
+        model: a CLIP or ConCLIP model, or one of SigLIP, SigLIP 2, ALIGN, Chinese-CLIP, FLAVA and BLIP, in eval mode.
         processor: its processor.
         query: a text, or n texts.
         beta, anchor_weight: see `QueryArithmetic`.

@@ -17,15 +17,27 @@ from transformers import (
     CLIPConfig,
     CLIPModel,
     PreTrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
 
 from conclip.embedding.tokens import TextTokenizer
 from conclip.errors import UsageError, one_line
 from conclip.public_names import public_name, without_paths
 from modeling_conclip import ConCLIPModel
+
+# What the tokenizers and image processors of transformers read.
+PROCESSOR_FILES = (
+    "*token*.json",
+    "*processor_config.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "*.bpe",
+    "*.spm",
+)
 
 
 def load_model(
@@ -188,18 +200,29 @@ def require_fitting_processor(
     tokenizer = tokenizer_of(processor)
     if hasattr(processor, "image_processor"):
         require_fitting_image_size(processor.image_processor, config.vision_config.image_size, subject)
-    tokens, known = len(tokenizer), config.text_config.vocab_size
-    if tokens > known:
-        raise UsageError(
-            f"{subject}: its tokenizer has {tokens:,} tokens, but its model has {known:,}: the tokenizer belongs to "
-            "another model."
-        )
+    require_fitting_tokenizer(tokenizer, config.text_config, subject)
     end, found = config.text_config.eos_token_id, tokenizer.eos_token_id
     # 2 stands in the configs of old checkpoints; such a model takes the token with the largest id.
     if end != 2 and found not in (None, end):
         raise UsageError(
             f"{subject}: its tokenizer ends a text with token {found}, but its model looks for token {end}: correct "
             "`eos_token_id` of `text_config` in config.json."
+        )
+
+
+def require_fitting_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, subject: str) -> None:
+    """
+    Args:
+        config: that of the text encoder.
+
+    Raises:
+        UsageError: the tokenizer makes tokens that the model does not have; the message begins with `subject`.
+    """
+    tokens, known = len(tokenizer), config.vocab_size
+    if tokens > known:
+        raise UsageError(
+            f"{subject}: its tokenizer has {tokens:,} tokens, but its model has {known:,}: the tokenizer belongs to "
+            "another model."
         )
 
 
@@ -230,7 +253,7 @@ def text_tokenizer(
     return TextTokenizer(tokenizer_of(processor), config.max_position_embeddings, config.eos_token_id, clean)
 
 
-def add_lora(model: ConCLIPModel, config: LoraConfig) -> PeftModel:
+def add_lora(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
     """
     Add low-rank adapters to the modules that the config names; everything else, logit_scale included, is frozen.
 
@@ -243,19 +266,19 @@ def add_lora(model: ConCLIPModel, config: LoraConfig) -> PeftModel:
         raise UsageError(f"--lora_target_modules {config.target_modules}: {one_line(error)}") from error
 
 
-def unwrap_lora(model: ConCLIPModel | PeftModel) -> ConCLIPModel:
-    """Return the ConCLIP model inside LoRA adapters, or the model itself if it has none."""
+def unwrap_lora(model: torch.nn.Module) -> torch.nn.Module:
+    """Return the model inside LoRA adapters, or the model itself if it has none."""
     return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 def save_model(
-    model: ConCLIPModel | PeftModel,
+    model: PreTrainedModel | PeftModel,
     processor: ProcessorMixin | PreTrainedTokenizerBase,
     output_dir: Path,
     stale: Iterable[str] = (),
     base_model: str | None = None,
     adapter_card: str | None = None,
-) -> ConCLIPModel:
+) -> PreTrainedModel:
     """
     Write a folder that `from_pretrained` loads; other files in it stay, and each new file is renamed into place.
 
@@ -264,6 +287,8 @@ def save_model(
     in its place.
 
     Args:
+        model: a ConCLIP, or a model of another family, which is saved in its own class; the files of its processor are
+            copied from where it was loaded, as they are.
         stale: names of files that describe the weights of an earlier run.
         base_model: name of the base model, for the adapters.
         adapter_card: text of adapter/README.md.
@@ -280,7 +305,10 @@ def save_model(
     # transformers 4 wrote where a base model was loaded from into its config, and the configs of its encoders.
     config = unfinished / "config.json"
     _write_json(config, without_paths(json.loads(config.read_text("utf-8"))))
-    _save_processor(processor, unfinished)
+    if isinstance(model, ConCLIPModel):
+        _save_processor(processor, unfinished)
+    else:
+        _keep_processor(model, processor, unfinished)
     shutil.rmtree(output_dir / "adapter", ignore_errors=True)
     for path in (*(output_dir / name for name in stale), *output_dir.glob("model-*-of-*.safetensors")):
         path.unlink(missing_ok=True)
@@ -297,7 +325,9 @@ def _save_adapter(model: PeftModel, folder: Path, base_model: str | None, card: 
     config = json.loads(path.read_text("utf-8"))
     # peft writes the path of a local base, and our class, which `AutoPeftModel` cannot import without this package.
     config["base_model_name_or_path"] = base_model or public_name(config["base_model_name_or_path"] or "")
-    config["auto_mapping"] = {"base_model_class": CLIPModel.__name__, "parent_library": CLIPModel.__module__}
+    base = unwrap_lora(model)
+    own = CLIPModel if isinstance(base, CLIPModel) else type(base)
+    config["auto_mapping"] = {"base_model_class": own.__name__, "parent_library": own.__module__}
     _write_json(path, config)
     if card:
         (folder / "README.md").write_text(card, "utf-8")
@@ -326,6 +356,18 @@ def _save_processor(processor: ProcessorMixin | PreTrainedTokenizerBase, folder:
     _write_json(folder / "vocab.json", tokens["vocab"])
     merges = "\n".join(" ".join(pair) if isinstance(pair, list) else pair for pair in tokens["merges"])
     (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", "utf-8")
+
+
+def _keep_processor(model: PreTrainedModel, processor: ProcessorMixin | PreTrainedTokenizerBase, folder: Path) -> None:
+    """Copy the files of a processor from where it was loaded with its model; save one that is in memory alone."""
+    name = model.config.name_or_path
+    if not name or tokenizer_of(processor).name_or_path != name:
+        processor.save_pretrained(folder)
+        return
+    revision = getattr(model.config, "_commit_hash", None)
+    source = Path(cached_file(name, "config.json", revision=revision, local_files_only=True)).parent
+    for path in {path for pattern in PROCESSOR_FILES for path in source.glob(pattern)}:
+        shutil.copyfile(path, folder / path.name)
 
 
 def _write_json(path: Path, values: dict) -> None:

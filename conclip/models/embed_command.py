@@ -33,7 +33,9 @@ class ImageArguments:
 
 @dataclass
 class ModelArguments:
-    model_name_or_path: str = option(help="folder or Hub id: CLIP, ConCLIP, LoRA adapters, SigLIP, ALIGN, FLAVA, BLIP")
+    model_name_or_path: str = option(
+        help="folder or Hub id: CLIP, ConCLIP, LoRA adapters, SigLIP, ALIGN, Chinese-CLIP, FLAVA, BLIP"
+    )
     revision: str | None = option(None, "branch, tag or commit of the model on the Hub")
 
 

@@ -42,6 +42,7 @@ from modeling_conclip import ConCLIPModel
 FAMILIES = {
     "align": (AutoModel, DualEncoder),
     "blip": (BlipForImageTextRetrieval, BlipMatcher),
+    "chinese_clip": (AutoModel, DualEncoder),
     "flava": (AutoModel, FlavaEncoder),
     "siglip": (AutoModel, SiglipEncoder),
     "siglip2": (AutoModel, SiglipEncoder),
@@ -76,7 +77,7 @@ def load_encoders(
     clean_text: bool = False,
 ) -> LoadedModel:
     """
-    Load CLIP, ConCLIP, LoRA adapters of either, SigLIP, SigLIP 2, ALIGN, FLAVA or BLIP, in float32.
+    Load CLIP, ConCLIP, LoRA adapters of either, SigLIP, SigLIP 2, ALIGN, Chinese-CLIP, FLAVA or BLIP, in float32.
 
     Args:
         model_name_or_path: folder or Hub id.
@@ -91,7 +92,7 @@ def load_encoders(
         UsageError: there is no complete model of a supported family, or it has no such preprocessing.
     """
     settings = (accelerator, cache_dir, batch_size, num_workers)
-    family = _family(model_name_or_path, revision)
+    family = family_of(model_name_or_path, revision)
     base = None if family else _base_of_adapters(model_name_or_path, revision)
     if family in ("clip", None):
         model, processor = _load_clip(model_name_or_path, base, revision)
@@ -162,17 +163,55 @@ def load_dual_encoder(model_name_or_path: str, revision: str | None = None) -> D
         if family not in FAMILIES:
             raise UsageError(f"{subject}: a {family} model; supported are clip, {', '.join(FAMILIES)}.")
         loader, encoder = FAMILIES[family]
-        model, loading = loader.from_pretrained(
-            model_name_or_path,
-            revision=revision,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-        require_all_weights(loading, subject)
+        model, _ = _load_weights(loader, model_name_or_path, revision, subject)
         image_processor, tokenizer = _load_processors(model_name_or_path, revision, subject)
         _require_fitting_images(image_processor, model.config, subject)
         return encoder(model, image_processor, tokenizer)
+
+
+def load_text_model(
+    model_name_or_path: str, revision: str | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
+    """
+    Load a model of any family in float32 with its tokenizer, to train its text encoder.
+
+    Args:
+        model_name_or_path: folder or Hub id.
+        revision: branch, tag or commit on the Hub.
+
+    Returns:
+        The model, of its own class of transformers; its tokenizer; and the names of weights that its files hold and
+        the class does not have.
+
+    Raises:
+        UsageError: there is no complete model with its tokenizer.
+    """
+    subject = f"--model_name_or_path {model_name_or_path}"
+    with reporting_load_errors(model_name_or_path, subject):
+        family = model_type(model_name_or_path, revision, subject)
+        loader, _ = FAMILIES.get(family, (AutoModel, DualEncoder))
+        model, surplus = _load_weights(loader, model_name_or_path, revision, subject)
+        return model, _load_tokenizer(model_name_or_path, revision, subject), surplus
+
+
+def encoder_class(family: str) -> type[DualEncoder]:
+    """Return our class for the models of a family; `DualEncoder` for one that is not in `FAMILIES`."""
+    return FAMILIES.get(family, (AutoModel, DualEncoder))[1]
+
+
+def _load_weights(
+    loader: type, model_name_or_path: str, revision: str | None, subject: str
+) -> tuple[PreTrainedModel, list[str]]:
+    model, loading = loader.from_pretrained(
+        model_name_or_path,
+        revision=revision,
+        dtype=torch.float32,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    require_all_weights(loading, subject)
+    # Older versions of transformers saved positions, which are counted.
+    return model, sorted(name for name in loading["unexpected_keys"] if not name.endswith("position_ids"))
 
 
 def _require_fitting_images(image_processor: BaseImageProcessor, config: PreTrainedConfig, subject: str) -> None:
@@ -186,8 +225,18 @@ def _require_fitting_images(image_processor: BaseImageProcessor, config: PreTrai
 def _load_processors(
     model_name_or_path: str, revision: str | None, subject: str
 ) -> tuple[BaseImageProcessor, PreTrainedTokenizerBase]:
+    files = "the files of its processor (preprocessor_config.json and the tokenizer's)"
     try:
         image_processor = AutoImageProcessor.from_pretrained(model_name_or_path, revision=revision)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{subject}: needs {files} beside the weights.") from error
+    return image_processor, _load_tokenizer(model_name_or_path, revision, subject, files)
+
+
+def _load_tokenizer(
+    model_name_or_path: str, revision: str | None, subject: str, files: str = "the files of its tokenizer"
+) -> PreTrainedTokenizerBase:
+    try:
         tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, revision=revision)
     except (OSError, ValueError):
         tokenizer = None
@@ -198,11 +247,8 @@ def _load_processors(
         ) from error
     # If the files are missing, transformers makes a tokenizer that knows only the special tokens.
     if tokenizer is None or len(tokenizer) <= len(tokenizer.all_special_tokens):
-        raise UsageError(
-            f"{subject}: needs the files of its processor (preprocessor_config.json and the tokenizer's) beside the "
-            "weights."
-        )
-    return image_processor, tokenizer
+        raise UsageError(f"{subject}: needs {files} beside the weights.")
+    return tokenizer
 
 
 def _clip(
@@ -253,7 +299,7 @@ def _dual_encoder(
     )
 
 
-def _family(name_or_path: str, revision: str | None) -> str | None:
+def family_of(name_or_path: str, revision: str | None) -> str | None:
     """Return the `model_type`; `None` for adapters, and if it cannot be read, which loading reports later."""
     try:
         return model_type(name_or_path, revision, subject=name_or_path)

@@ -38,7 +38,11 @@ DISTILLATION_RECIPE = {
 SCHEDULES = "linear cosine cosine_with_restarts polynomial constant constant_with_warmup inverse_sqrt".split()
 # The `lr_end` of transformers' polynomial schedule.
 POLYNOMIAL_END = 1e-7
-LORA_TARGET_MODULES = r"text_model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
+# The names in CLIP and SigLIP, and in BERT, which is the text encoder of ALIGN and Chinese-CLIP.
+LORA_TARGET_MODULES = (
+    r"text_model\.encoder\.(layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
+    r"|layer\.\d+\.(attention\.self\.(query|key|value)|(attention\.output|intermediate|output)\.dense))"
+)
 PARSER = {
     "prog": "conclip train",
     "description": "Fine-tune a CLIP model with a negation loss. Without --model_name_or_path, train a small CLIP on "
@@ -54,7 +58,9 @@ class ModelArguments:
     """The model to fine-tune, and which part of it."""
 
     model_name_or_path: str | None = option(
-        None, "CLIP or ConCLIP model: folder or Hub id; by default, a small CLIP trained on generated scenes"
+        None,
+        "CLIP or ConCLIP model: folder or Hub id; for --loss negation_distillation, also a model of another family "
+        "that embeds texts, such as SigLIP; by default, a small CLIP trained on generated scenes",
     )
     revision: str | None = option(None, "branch, tag or commit of the model on the Hub")
     train_image_encoder: bool = option(

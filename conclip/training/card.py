@@ -85,15 +85,15 @@ def adapter_card(model: dict) -> str:
         base_model=model["base_model"] if model["base_is_on_hub"] else None,
         base_model_relation="adapter" if model["base_is_on_hub"] else None,
         license=model["license"],
-        tags=["clip", "lora"],
+        tags=[model["family"], "lora"],
     )
     if model["base_is_on_hub"]:
         load = 'from peft import AutoPeftModel\n\nmodel = AutoPeftModel.from_pretrained("path/to/adapter")'
         base = f"The base model is `{model['base_model']}`."
     else:
         load = (
-            "from peft import PeftModel\nfrom transformers import CLIPModel\n\n"
-            f'base = CLIPModel.from_pretrained("path/to/{model["base_model"]}")\n'
+            f"from peft import PeftModel\nfrom transformers import {model['class']}\n\n"
+            f'base = {model["class"]}.from_pretrained("path/to/{model["base_model"]}")\n'
             'model = PeftModel.from_pretrained(base, "path/to/adapter")'
         )
         base = (
@@ -105,8 +105,8 @@ def adapter_card(model: dict) -> str:
             [
                 f"---\n{data}\n---\n",
                 f"# Adapters of {model['name']}\n",
-                f"Low-rank adapters of rank {model['lora']['rank']} for a CLIP model. They were trained with "
-                f"{LOSSES[model['loss']]}. {base} The folder above this one holds the merged model.\n",
+                f"Low-rank adapters of rank {model['lora']['rank']} for a {_kind(model)}. They were trained "
+                f"with {LOSSES[model['loss']]}. {base} The folder above this one holds the merged model.\n",
                 f"```python\n{load}\n```\n",
                 f"The adapters are on the modules that match `{model['lora']['target_modules']}`; `lora_alpha` is "
                 f"{model['lora']['alpha']}.",
@@ -157,7 +157,11 @@ def _metadata(results: dict) -> ModelCardData:
         base_model=model["base_model"] if model["base_is_on_hub"] else None,
         base_model_relation="finetune" if model["base_is_on_hub"] else None,
         datasets=[results["dataset"]] if model["dataset_is_on_hub"] else None,
-        tags=["clip", *(["negation"] if model["loss"] != "clip" else []), *(["lora"] if model["lora"] else [])],
+        tags=[
+            model["family"],
+            *(["negation"] if model["loss"] != "clip" else []),
+            *(["lora"] if model["lora"] else []),
+        ],
         model_name=model["name"] if entries else None,
         eval_results=entries or None,
     )
@@ -166,7 +170,7 @@ def _metadata(results: dict) -> ModelCardData:
 def _description(results: dict) -> str:
     model = results["model"]
     trained = (
-        f"A CLIP model, fine-tuned from `{model['base_model']}` on {_data(results)} with {LOSSES[model['loss']]}."
+        f"A {_kind(model)}, fine-tuned from `{model['base_model']}` on {_data(results)} with {LOSSES[model['loss']]}."
     )
     if "distillation_weight" in model["loss_weights"] and model["loss"] != DISTILLATION:
         trained = f"{trained[:-1]}, and with {LOSSES[DISTILLATION]}."
@@ -182,6 +186,11 @@ def _description(results: dict) -> str:
     else:
         part = "The text encoder and the image encoder were trained."
     return f"{trained} {part}"
+
+
+def _kind(model: dict) -> str:
+    """Return the family of a model in words."""
+    return "CLIP model" if model["family"] == "clip" else f"model of the family `{model['family']}`"
 
 
 def _data(results: dict) -> str:
@@ -203,6 +212,15 @@ def _usage(model: dict) -> str:
 classify = pipeline("zero-shot-image-classification", model={json.dumps(model["repository"])})
 labels = [{labels}]
 print(classify("image.jpg", candidate_labels=labels, hypothesis_template="{{}}"))"""
+    if model["family"] != "clip":
+        if not model["zero_shot"]:
+            snippet = f"""from transformers import AutoModel, AutoTokenizer
+
+name = {json.dumps(model["repository"])}
+model, tokenizer = AutoModel.from_pretrained(name), AutoTokenizer.from_pretrained(name)
+print(model.get_text_features(**tokenizer([{labels}], padding=True, return_tensors="pt")))"""
+        own = f"It is a `{model['class']}` of transformers, which loads it without this package."
+        return f"```python\n{snippet}\n```\n\n{own}"
     return (
         f"```python\n{snippet}\n```\n\n"
         "`CLIPModel`, `AutoModel` and everything else that loads CLIP models loads it. To train it further with the "

@@ -1,5 +1,6 @@
 """Batches of tensors with the names that `ConCLIPModel.forward` takes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ class PairCollator:
         image_processor: that of the model; `None` if the rows hold no images.
         mini_batch_size: rows whose activations are in memory at a time; a larger batch is packed in several pieces.
         static_shapes: round the sizes of packed texts, for compiled code.
+        pack_texts: that of the model.
 
     Returns:
         `packed_texts`, as `pack_texts` makes them; `pixel_values` and `distractor_pixel_values`, float32,
@@ -32,6 +34,7 @@ class PairCollator:
     image_processor: BaseImageProcessor | None
     mini_batch_size: int
     static_shapes: bool = False
+    pack_texts: Callable[[np.ndarray, int, bool], list[dict]] = pack_texts
 
     def __call__(self, columns: dict) -> dict:
         batch = {}
@@ -43,7 +46,7 @@ class PairCollator:
         rows = len(next(iter(batch.values())))
         pieces = -(-rows // self.mini_batch_size)
         texts = stack_tokens([columns[name] for name in ("texts", "statements") if name in columns])
-        batch["packed_texts"] = pack_texts(texts, pieces, self.static_shapes)
+        batch["packed_texts"] = self.pack_texts(texts, pieces, self.static_shapes)
         return batch
 
 

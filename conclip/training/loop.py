@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from conclip.errors import UsageError
 from conclip.models.clip import unwrap_lora
+from conclip.models.text_distillation import TextDistillationModel
 from conclip.training.arguments import ConCLIPTrainingArguments
 from conclip.training.batches import DistinctBatches
 from conclip.training.checkpoints import (
@@ -144,17 +145,18 @@ def compiles(args: ConCLIPTrainingArguments, accelerator: Accelerator) -> bool:
 
 
 def fixed_settings(
-    model: ConCLIPModel | PeftModel,
+    model: ConCLIPModel | PeftModel | TextDistillationModel,
     args: ConCLIPTrainingArguments,
     accelerator: Accelerator,
     rows: PairRows | StatementRows,
 ) -> dict:
     """Return the settings that must not change between a checkpoint and its resumption, ready for JSON."""
-    lora = model.peft_config["default"] if isinstance(model, PeftModel) else None
+    trained = model.encoder.model if isinstance(model, TextDistillationModel) else model
+    lora = trained.peft_config["default"] if isinstance(trained, PeftModel) else None
     modules = lora and lora.target_modules
     return {
         **{name: getattr(args, name) for name in FIXED},
-        "train_image_encoder": not unwrap_lora(model).config.freeze_image_encoder,
+        "train_image_encoder": not getattr(unwrap_lora(model).config, "freeze_image_encoder", True),
         "use_lora": lora is not None,
         "lora_rank": lora and lora.r,
         "lora_alpha": lora and lora.lora_alpha,

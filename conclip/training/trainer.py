@@ -13,7 +13,8 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import set_seed
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import BaseImageProcessor, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import BaseImageProcessor, CLIPModel, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from conclip.atomic_write import writable_folder, write_atomically
 from conclip.data import require_columns, text_lists
@@ -25,7 +26,15 @@ from conclip.embedding.texts import cached_tokens, embed_texts
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
 from conclip.hub import license_of, push
-from conclip.models.clip import add_lora, require_fitting_processor, save_model, text_tokenizer, unwrap_lora
+from conclip.models.clip import (
+    add_lora,
+    require_fitting_processor,
+    save_model,
+    text_tokenizer,
+    tokenizer_of,
+    unwrap_lora,
+)
+from conclip.models.text_distillation import TextDistillationModel
 from conclip.negation.arithmetic import QueryArithmetic
 from conclip.negation.statements import require_dictionary
 from conclip.public_names import is_local, public_name, without_paths
@@ -73,9 +82,10 @@ class ConCLIPTrainer:
     "negation_distillation" needs captions alone; images, if there are any, are used for its scores.
 
     Args:
-        model: loaded in float32. It is trained in place; its loss weights are set from `args`.
+        model: loaded in float32. It is trained in place; its loss weights are set from `args`. The loss
+            "negation_distillation" also takes a model of another family, any with `get_text_features`.
         args: settings of the run.
-        processing_class: the CLIPProcessor of the model; its tokenizer will do if no image is read.
+        processing_class: the processor of the model; its tokenizer will do if no image is read.
         train_dataset: rows to train on; `args` names the columns.
         eval_dataset: rows to evaluate on, with an image, a caption and, if there are any, negated captions.
         peft_config: train these adapters instead of the weights.
@@ -103,7 +113,7 @@ class ConCLIPTrainer:
 
     def __init__(
         self,
-        model: ConCLIPModel,
+        model: ConCLIPModel | PreTrainedModel,
         args: ConCLIPTrainingArguments,
         processing_class: ProcessorMixin | PreTrainedTokenizerBase,
         train_dataset: Dataset,
@@ -116,26 +126,37 @@ class ConCLIPTrainer:
             # Lets a notebook train again with another precision.
             AcceleratorState._reset_state()
             accelerator = make_accelerator(args)
+        if isinstance(model, CLIPModel) and not isinstance(model, ConCLIPModel):
+            raise UsageError("Load a CLIP model by ConCLIPModel.from_pretrained, not as CLIPModel.")
+        if not isinstance(model, ConCLIPModel):
+            require_texts_alone(args, f"{model.config.name_or_path or 'The model'}: a {model.config.model_type} model")
         args = with_loss(args, train_dataset, accelerator)
         self.args, self.processing_class, self.accelerator = args, processing_class, accelerator
         self.peft_config = peft_config
         self.image_processor = getattr(processing_class, "image_processor", None)
         self.output_dir = Path(args.output_dir)
         set_seed(args.seed)
-        require_fitting_processor(processing_class, model.config, model.config.name_or_path or "the model")
-        for name, weight in args.loss_weights.items():
-            setattr(model.config, name, weight)
         require_finite_model(model)
+        if isinstance(model, ConCLIPModel):
+            require_fitting_processor(processing_class, model.config, model.config.name_or_path or "the model")
+            for name, weight in args.loss_weights.items():
+                setattr(model.config, name, weight)
         self.model = add_lora(model, peft_config) if peft_config else model
+        if isinstance(model, ConCLIPModel):
+            self.tokenizer = text_tokenizer(model, processing_class)
+        else:
+            tokenizer = tokenizer_of(processing_class)
+            self.model = TextDistillationModel(self.model, tokenizer, args.cosine_weight, args.profile_weight)
+            self.tokenizer = self.model.make_tokenizer()
         cache_dir = embedding_cache_dir(args.embedding_cache_dir)
-        tokenize = cached_tokens(text_tokenizer(model, processing_class), cache_dir / "texts", accelerator.print)
-        self.tokenizer = text_tokenizer(model, processing_class)
+        tokenize = cached_tokens(self.tokenizer, cache_dir / "texts", accelerator.print)
         split = str(train_dataset.split or "train")
         self.statements = self.held_out_statements = None
         if args.distills:
             self.statements = make_statements(train_dataset, args, split, self.tokenizer, accelerator)
-            # Texts alone give it no gradient, for which DistributedDataParallel would wait.
-            model.logit_scale.requires_grad_(model.logit_scale.requires_grad and args.loss != DISTILLATION)
+            if args.loss == DISTILLATION and isinstance(model, ConCLIPModel):
+                # Texts alone give it no gradient, for which DistributedDataParallel would wait.
+                model.logit_scale.requires_grad_(False)
         image_column, distractor_column = args.image_columns.values()
         columns = {"image_column": image_column, "caption_column": args.caption_column}
         columns["negated_caption_column"] = args.negated_caption_column
@@ -182,7 +203,14 @@ class ConCLIPTrainer:
             split = str(eval_dataset.split or "test")
             if args.distills:
                 self.held_out_statements = held_out_statements(eval_dataset, args, split, self.statements.generator)
-            if image_column in eval_dataset.column_names or args.loss != DISTILLATION:
+            has_images = image_column in eval_dataset.column_names
+            if has_images and not isinstance(model, ConCLIPModel):
+                family = model.config.model_type
+                accelerator.print(
+                    f"The images in the column {image_column} are not read: a {family} model is scored on statements "
+                    "alone; `conclip evaluate` scores it on images."
+                )
+            elif has_images or args.loss != DISTILLATION:
                 self.evaluator = Evaluator(eval_dataset, self.embedder, tokenize, split=split, truth=truth, **columns)
                 require_fitting_images(self.evaluator.images, self.image_processor, model)
         self.teacher: Teacher | None = None
@@ -223,7 +251,9 @@ class ConCLIPTrainer:
             self._teach_truth(inner)
         if args.report_to:
             accelerator.init_trackers("conclip", config=tracker_config(args, inner.config.name_or_path))
-        collator = PairCollator(self.image_processor, args.mini_batch_size, static_shapes=compiles(args, accelerator))
+        collator = PairCollator(
+            self.image_processor, args.mini_batch_size, compiles(args, accelerator), inner.pack_texts
+        )
         # Embedding images that are not in the cache uses random numbers; dropout must not depend on it.
         set_seed(args.seed)
         state = prepare_training(self.model, self.train_rows, collator, args, accelerator, checkpoint)
@@ -357,7 +387,9 @@ class ConCLIPTrainer:
 
     def save_model(self, output_dir: str | None = None) -> None:
         """
-        Save model and processor to a folder that every CLIP class loads; adapters are merged, and saved apart too.
+        Save model and processor to a folder; adapters are merged, and saved apart too.
+
+        Every CLIP class loads a CLIP. A model of another family is saved in its own class.
 
         Args:
             output_dir: the folder, by default `args.output_dir`.
@@ -365,8 +397,9 @@ class ConCLIPTrainer:
         if self.accelerator.is_main_process:
             folder = writable_folder(output_dir or self.args.output_dir)
             model = self._describe()
-            self.model = save_model(
-                self.model,
+            of_family = isinstance(self.model, TextDistillationModel)
+            saved = save_model(
+                self.model.encoder.model if of_family else self.model,
                 self.processing_class,
                 folder,
                 # The card of an earlier run, unless this run has written its own there already.
@@ -374,6 +407,10 @@ class ConCLIPTrainer:
                 base_model=model["base_model"],
                 adapter_card=adapter_card(model) if model["lora"] else None,
             )
+            if of_family:
+                self.model.encoder.model = saved
+            else:
+                self.model = saved
             print(f"Model saved to {folder}")
         self.accelerator.wait_for_everyone()
 
@@ -430,6 +467,9 @@ class ConCLIPTrainer:
         model, args = unwrap_lora(self.model), self.args
         base = model.config.name_or_path or "a model in memory"
         return {
+            "family": model.config.model_type,
+            "class": self._class_name(),
+            "zero_shot": model.config.model_type in MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES,
             "name": (args.hub_model_id or self.output_dir.resolve().name).rpartition("/")[2],
             "repository": args.hub_model_id or self.output_dir.resolve().name,
             "base_model": public_name(base),
@@ -441,6 +481,13 @@ class ConCLIPTrainer:
             "lora": describe_adapters(self.peft_config) if self.peft_config else None,
             "example": self.example,
         }
+
+    def _class_name(self) -> str:
+        """Return the name of transformers' class of the saved folder."""
+        model = unwrap_lora(self.model)
+        if isinstance(model, TextDistillationModel):
+            return type(unwrap_lora(model.encoder.model)).__name__
+        return CLIPModel.__name__
 
     def push_to_hub(self) -> None:
         """
@@ -471,6 +518,25 @@ def require_fitting_images(
         images.require_width(model.config.projection_dim, name)
     elif image_processor is None:
         raise UsageError(f"{name} has no image processor: add preprocessor_config.json, or train on embeddings.")
+
+
+def require_texts_alone(args: ConCLIPTrainingArguments, subject: str) -> None:
+    """
+    Check the settings for a model of another family than CLIP.
+
+    Raises:
+        UsageError: they need a CLIP; the message begins with `subject`.
+    """
+    if args.loss != DISTILLATION:
+        raise UsageError(
+            f"{subject}, not a CLIP: other families can be trained only with --loss {DISTILLATION}, from texts alone."
+        )
+    if args.image_embeds_column:
+        raise UsageError(
+            f"{subject}, trained on texts alone: leave out --image_embeds_column and --image_embeds_file."
+        )
+    if args.torch_compile:
+        raise UsageError(f"{subject}, trained by transformers' own code: leave out --torch_compile.")
 
 
 def with_loss(args: ConCLIPTrainingArguments, dataset: Dataset, accelerator: Accelerator) -> ConCLIPTrainingArguments:

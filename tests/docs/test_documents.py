@@ -102,6 +102,7 @@ HOW = {
         ("conclip ccneg", CCNEG),
         ("conclip evaluate", ""),
         ("conclip train --loss negation_distillation", f"{SHORT} --image_dir images"),
+        ("conclip train --loss negation_distillation --model_name_or_path google", f"{SHORT} --image_dir images"),
         ("accelerate launch --multi_gpu", PARSE),
         ("torchrun", PARSE),
         ("conclip train --model_name_or_path", SHORT),

@@ -12,6 +12,10 @@ from transformers import (
     BlipForImageTextRetrieval,
     BlipImageProcessorPil,
     BlipProcessor,
+    ChineseCLIPConfig,
+    ChineseCLIPImageProcessorPil,
+    ChineseCLIPModel,
+    ChineseCLIPProcessor,
     EfficientNetImageProcessorPil,
     FlavaConfig,
     FlavaForPreTraining,
@@ -31,7 +35,7 @@ from transformers import (
 
 torch.set_num_threads(1)
 
-FAMILIES = ("align", "blip", "flava", "siglip", "siglip2")
+FAMILIES = ("align", "blip", "chinese_clip", "flava", "siglip", "siglip2")
 SIZE = {"height": 32, "width": 32}
 SIGLIP_LENGTH = 24
 ENCODER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -70,6 +74,12 @@ def _blip():
     return model, BlipProcessor(BlipImageProcessorPil(size=SIZE), word_pieces())
 
 
+def _chinese_clip():
+    text = {**ENCODER, "vocab_size": len(WORDS), "max_position_embeddings": 64, "pad_token_id": 0}
+    model = ChineseCLIPModel(ChineseCLIPConfig(text_config=text, vision_config=VISION, projection_dim=16))
+    return model, ChineseCLIPProcessor(ChineseCLIPImageProcessorPil(size=SIZE, crop_size=SIZE), word_pieces())
+
+
 def _flava():
     text = {**ENCODER, "vocab_size": len(WORDS), "max_position_embeddings": 64}
     config = FlavaConfig(
@@ -100,7 +110,10 @@ def _siglip2():
     return model, Siglip2Processor(image_processor, letters(Siglip2Tokenizer))
 
 
-BUILDERS = {"align": _align, "blip": _blip, "flava": _flava, "siglip": _siglip, "siglip2": _siglip2}
+BUILDERS = {
+    **{"align": _align, "blip": _blip, "chinese_clip": _chinese_clip},
+    **{"flava": _flava, "siglip": _siglip, "siglip2": _siglip2},
+}
 
 
 def save_other(folder, family: str, seed: int = 0):

@@ -23,6 +23,9 @@ RESULTS = {
     "dataset": "me/data",
     "split": "test",
     "model": {
+        "family": "clip",
+        "class": "CLIPModel",
+        "zero_shot": True,
         "name": "my-clip",
         "repository": "me/my-clip",
         "base_model": "openai/clip-vit-base-patch32",

@@ -42,6 +42,9 @@ def logit(family, model, processor, image, text):
     if family == "align":
         value = model(**tokens, **pixels).logits_per_image
         return value, value * model.temperature
+    if family == "chinese_clip":
+        value = model(**tokens, **pixels).logits_per_image
+        return value, value / model.logit_scale.exp()
     if family == "flava":
         value = model(**tokens, **pixels, return_loss=False).contrastive_logits_per_image
         return value, value / model.flava.logit_scale.exp()
@@ -139,7 +142,8 @@ def refused(folder):
 
 def test_refuses_what_is_no_supported_model(tmp_path):
     save_tiny(tmp_path / "clip", CLIPModel)
-    assert "a clip model; supported are clip, align, blip, flava, siglip, siglip2" in refused(tmp_path / "clip")
+    supported = "clip, align, blip, chinese_clip, flava, siglip, siglip2"
+    assert f"a clip model; supported are {supported}" in refused(tmp_path / "clip")
     change_config(tmp_path / "clip", model_type="bert")
     assert "a bert model" in refused(tmp_path / "clip")
     (tmp_path / "empty").mkdir()

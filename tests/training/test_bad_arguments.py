@@ -220,7 +220,7 @@ def larger_tokenizer(folder):
         (no_folder, "there is no such folder."),
         (no_config, "no model there (config.json missing)."),
         (broken_config, "is not a valid JSON file."),
-        (another_model, "a bert model, not a CLIP."),
+        (another_model, "a bert model, not a CLIP"),
         (truncated_weights, "cannot be loaded: Error while deserializing header"),
         (missing_tensor, "text_projection.weight is missing or of another shape."),
         (other_shape, "text_projection.weight and 1 more are missing or of another shape."),

@@ -15,6 +15,7 @@ import pytest
 import torch
 from bad_rows import truncated
 from embedded import stored, write_rows
+from other_models import save_other
 from ready_embeddings import embed_dataset
 from runs import command, log, results, run, weights, write_inputs
 
@@ -51,6 +52,13 @@ VARIANTS = {
         "loss": "negclip",
         "distillation_weight": 0.5,
         "max_steps": 2,
+        "eval_split": "none",
+        "adam_epsilon": 1.0,
+        "learning_rate": 0.01,
+    },
+    "another family": {
+        "loss": "negation_distillation",
+        "max_steps": 3,
         "eval_split": "none",
         "adam_epsilon": 1.0,
         "learning_rate": 0.01,
@@ -105,11 +113,14 @@ def inputs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def variants(inputs, tmp_path_factory):
     repeated = write_repeated(inputs["dataset_name"], tmp_path_factory.mktemp("repeated"))
+    siglip = tmp_path_factory.mktemp("siglip")
+    save_other(siglip, "siglip")
     embedded = embed_dataset(inputs, tmp_path_factory.mktemp("embedded") / "ready")["dataset_name"]
     return {
         **VARIANTS,
         "repeated": {**VARIANTS["repeated"], "dataset_name": repeated},
         "embeddings": {**VARIANTS["embeddings"], "dataset_name": embedded},
+        "another family": {**VARIANTS["another family"], "model_name_or_path": siglip},
     }
 
 
