@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from conclip.errors import UsageError
+from conclip.errors import UsageError, one_line
 
 
 @dataclass
@@ -41,7 +41,7 @@ def read_embeddings(path: Path) -> Embeddings:
     except FileNotFoundError:
         raise UsageError(f"There is no file {path}: name the .npy or .npz file that holds embeddings.") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path} cannot be read as .npy or .npz ({error}): write it again.") from error
+        raise UsageError(f"{path} cannot be read as .npy or .npz ({one_line(error)}): write it again.") from error
     rows = [name for name, array in arrays.items() if array.ndim == 2 and array.dtype in (np.float32, np.float16)]
     if len(rows) != 1:
         shapes = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items())

@@ -168,12 +168,12 @@ def load_processor(
         UsageError: there are no files of a processor beside the weights; the message begins with `subject`.
     """
     try:
-        processor = AutoProcessor.from_pretrained(model_name_or_path, revision=revision)
+        processor = AutoProcessor.from_pretrained(model_name_or_path, revision=revision, trust_remote_code=False)
     except (OSError, ValueError):
         processor = None
     if processor is None and not needs_images:
         # Without the tokenizer's files this raises an OSError, which the caller reports.
-        processor = AutoTokenizer.from_pretrained(model_name_or_path, revision=revision)
+        processor = AutoTokenizer.from_pretrained(model_name_or_path, revision=revision, trust_remote_code=False)
     tokenizer = tokenizer_of(processor)
     # If the files are missing, transformers makes a tokenizer that knows only the special tokens.
     is_empty = tokenizer is None or len(tokenizer) <= len(tokenizer.all_special_tokens)

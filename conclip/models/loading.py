@@ -205,6 +205,7 @@ def _load_weights(
     model, loading = loader.from_pretrained(
         model_name_or_path,
         revision=revision,
+        trust_remote_code=False,
         dtype=torch.float32,
         ignore_mismatched_sizes=True,
         output_loading_info=True,
@@ -227,7 +228,9 @@ def _load_processors(
 ) -> tuple[BaseImageProcessor, PreTrainedTokenizerBase]:
     files = "the files of its processor (preprocessor_config.json and the tokenizer's)"
     try:
-        image_processor = AutoImageProcessor.from_pretrained(model_name_or_path, revision=revision)
+        image_processor = AutoImageProcessor.from_pretrained(
+            model_name_or_path, revision=revision, trust_remote_code=False
+        )
     except (OSError, ValueError) as error:
         raise UsageError(f"{subject}: needs {files} beside the weights.") from error
     return image_processor, _load_tokenizer(model_name_or_path, revision, subject, files)
@@ -237,7 +240,7 @@ def _load_tokenizer(
     model_name_or_path: str, revision: str | None, subject: str, files: str = "the files of its tokenizer"
 ) -> PreTrainedTokenizerBase:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, revision=revision, trust_remote_code=False)
     except (OSError, ValueError):
         tokenizer = None
     except ImportError as error:

@@ -3,15 +3,16 @@
 import json
 import os
 import shutil
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.utils import load
-from accelerate.utils.constants import RNG_STATE_NAME
+from accelerate.utils.constants import OPTIMIZER_NAME, RNG_STATE_NAME, SAFE_WEIGHTS_NAME, SCALER_NAME
 
 from conclip.atomic_write import write_atomically
-from conclip.errors import UsageError, one_line
+from conclip.errors import MORE_THAN_DATA, UsageError, one_line, refuses_pickle
 
 STATE_FILE = "trainer_state.json"
 
@@ -140,13 +141,14 @@ def mark_finished(output_dir: Path, length: dict) -> None:
 
 def load_checkpoint(accelerator: Accelerator, checkpoint: Path, fixed: dict) -> TrainingProgress:
     """
-    Load weights, optimizer and random states into what accelerate has prepared.
+    Load weights, optimizer and random states into what accelerate has prepared; no file in the checkpoint runs code.
 
     Args:
         fixed: the settings of this run that must be those of the checkpoint.
 
     Raises:
-        UsageError: a setting that must not change has changed, or a file of the checkpoint is damaged.
+        UsageError: a setting that must not change has changed, or a file of the checkpoint is damaged or holds more
+            than plain data.
     """
     progress, saved, _ = read_state(checkpoint)
     changed = [
@@ -160,10 +162,40 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path, fixed: dict) -> 
             f"Cannot resume from {checkpoint}: {'; '.join(changed)}. Use the settings that the run started with."
         )
     try:
-        # load_state ignores random states that it cannot read, and dropout would then differ.
-        load(checkpoint / f"{RNG_STATE_NAME}_{accelerator.process_index}.pkl")
+        require_plain_data(accelerator, checkpoint)
         accelerator.load_state(str(checkpoint))
+    except UsageError:
+        raise
     # Each of the formats (safetensors, torch, pickle) reports damage by its own type of error.
     except Exception as error:
         raise UsageError(f"{checkpoint} is damaged ({one_line(error)}): resume from another checkpoint.") from error
     return progress
+
+
+def require_plain_data(accelerator: Accelerator, checkpoint: Path) -> None:
+    """
+    Check the files that `Accelerator.load_state` is going to read.
+
+    Raises:
+        UsageError: a file holds more than plain data, or belongs to another version of this package.
+        FileNotFoundError: a file is missing; other types of errors: it is damaged.
+    """
+    # load_state would read pickled weights in its place.
+    if not (checkpoint / SAFE_WEIGHTS_NAME).is_file():
+        raise FileNotFoundError(f"{SAFE_WEIGHTS_NAME} is missing")
+    for path in sorted(checkpoint.glob("custom_checkpoint_*.pkl")):
+        raise UsageError(
+            f"{path} was not loaded: this version keeps plain data alone, and a pickle could run code; resume from "
+            "another checkpoint."
+        )
+    # load_state ignores random states that it cannot read, and dropout would then differ.
+    names = [f"{RNG_STATE_NAME}_{accelerator.process_index}.pkl", f"{OPTIMIZER_NAME}.bin"]
+    for name in [*names, SCALER_NAME] if accelerator.scaler is not None else names:
+        path = checkpoint / name
+        try:
+            # Mapped, the tensors of the optimizer take no memory here.
+            load(path, mmap=zipfile.is_zipfile(path))
+        except Exception as error:
+            if not refuses_pickle(error):
+                raise
+            raise UsageError(f"{path} {MORE_THAN_DATA}: resume from another checkpoint.") from error

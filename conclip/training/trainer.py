@@ -531,6 +531,8 @@ def require_texts_alone(args: ConCLIPTrainingArguments, subject: str) -> None:
         raise UsageError(
             f"{subject}, not a CLIP: other families can be trained only with --loss {DISTILLATION}, from texts alone."
         )
+    if args.truth_weight:
+        raise UsageError(f"{subject}, trained on texts alone: leave out --truth_weight, for which images are needed.")
     if args.image_embeds_column:
         raise UsageError(
             f"{subject}, trained on texts alone: leave out --image_embeds_column and --image_embeds_file."

@@ -206,6 +206,7 @@ class TestRefuses:
         [
             ({"loss": "negclip"}, "a siglip model, not a CLIP: other families can be trained only with --loss neg"),
             ({}, "a siglip model, not a CLIP: other families can be trained only with --loss negation_distillation"),
+            ({**LOSS, "truth_weight": 1.0}, "a siglip model, trained on texts alone: leave out --truth_weight"),
             ({**LOSS, "image_embeds_column": "image_embeds"}, "a siglip model, trained on texts alone: leave out"),
             ({**LOSS, "torch_compile": True}, "leave out --torch_compile"),
         ],

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from payload import payload
 from runs import command, log, refusal, results, run, weights, write_inputs
 
 import conclip.training.loop as loop
@@ -266,6 +267,39 @@ def test_a_damaged_checkpoint(file, damage, inputs, copied, capsys):
     assert (copied / "model.safetensors").read_bytes() == before
     again = command(inputs, copied, **longer, resume_from_checkpoint=copied / "checkpoint-4")
     assert run(again) == 0
+
+
+# What `Accelerator.load_state` reads or might read.
+READ = ["optimizer.bin", "random_states_0.pkl", "pytorch_model.bin", "custom_checkpoint_0.pkl"]
+NOT_READ = ["scheduler.bin", "sampler.bin", "dl_state_dict.bin", "scaler.pt", "random_states_1.pkl"]
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch"])
+@pytest.mark.parametrize("file", [*READ, "model.safetensors", "trainer_state.json"])
+def test_no_file_of_a_checkpoint_runs_code(file, how, inputs, copied, tmp_path, capsys):
+    checkpoint = copied / "checkpoint-6"
+    if file == "pytorch_model.bin":
+        (checkpoint / "model.safetensors").unlink()
+    (checkpoint / file).write_bytes(payload(tmp_path / "ran", how))
+    message = refusal(command(inputs, copied, **{**OPTIONS, "max_steps": 8}, resume_from_checkpoint="latest"), capsys)
+    assert not (tmp_path / "ran").exists()
+    assert "weights_only" not in message and message.endswith("resume from another checkpoint.")
+    if file in ("optimizer.bin", "random_states_0.pkl"):
+        assert message == (
+            f"{checkpoint / file} holds more than plain data, which could run code, and was not loaded: resume from "
+            "another checkpoint."
+        )
+    if file == "custom_checkpoint_0.pkl":
+        assert message.startswith(f"{checkpoint / file} was not loaded: ")
+    if file == "pytorch_model.bin":
+        assert message.startswith(f"{checkpoint} is damaged (model.safetensors is missing)")
+
+
+def test_other_files_in_a_checkpoint_are_not_read(inputs, copied, tmp_path):
+    for file in NOT_READ:
+        (copied / "checkpoint-6" / file).write_bytes(payload(tmp_path / "ran", "pickle"))
+    assert run(command(inputs, copied, **{**OPTIONS, "max_steps": 8}, resume_from_checkpoint="latest")) == 0
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"progress": {}}', '{"progress": {"stride": 3}, "fixed": {}}'])

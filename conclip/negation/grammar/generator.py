@@ -108,7 +108,7 @@ class TokenCounter:
     def tokenizer(self):
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(self.tokenizer_name)
+        return AutoTokenizer.from_pretrained(self.tokenizer_name, trust_remote_code=False)
 
     def __call__(self, text: str) -> int:
         # A token is a byte or more, and there are two marks: a short text needs no count.

@@ -17,7 +17,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from pickle import UnpicklingError
 
+from conclip.errors import one_line
 from conclip.negation.llm.prompting import (
     ASK_AGAIN,
     ASK_AGAIN_TEMPERATURE,
@@ -398,10 +400,12 @@ class LocalModel:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
-            self.model = AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to(self.device).eval()
-        except (OSError, ValueError) as error:
-            raise ValueError(f"The language model {model} cannot be loaded: {error}") from error
+            own_code = {"trust_remote_code": False}
+            self.tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left", **own_code)
+            loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, **own_code)
+            self.model = loaded.to(self.device).eval()
+        except (OSError, ValueError, UnpicklingError) as error:
+            raise ValueError(f"The language model {model} cannot be loaded: {one_line(error)}") from error
         if not self.tokenizer.chat_template:
             raise ValueError(f"{model} has no chat template: it has to be a model tuned on instructions.")
         if self.tokenizer.pad_token is None:

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import multiprocess
 import numpy as np
@@ -25,7 +26,7 @@ from datasets import Dataset, Features, Sequence, Value
 from spacy.tokens import DocBin
 
 from conclip.atomic_write import write_atomically
-from conclip.errors import UsageError
+from conclip.errors import UsageError, one_line
 from conclip.negation import negator
 from conclip.negation.lexicon.absent import AbsentNouns
 from conclip.negation.pipeline.output import make_card, make_report, uncompressed_bytes, write_parquet, write_samples
@@ -248,7 +249,11 @@ def fit_absent_nouns(source: Source, shards: list[Shard], output: Path) -> Absen
     """Count nouns and fit how absent ones are sampled, or read what an earlier run counted."""
     path = output / WORK / NOUNS_FILE
     if path.exists():
-        return AbsentNouns.load(path)
+        try:
+            return AbsentNouns.load(path)
+        # numpy has a type of error for each kind of damage, and a ValueError for pickled objects.
+        except (ValueError, OSError, EOFError, KeyError, BadZipFile) as error:
+            raise UsageError(f"{path} cannot be read ({one_line(error)}): delete it, and start again.") from error
 
     def units():
         for shard in shards:

@@ -1,0 +1,26 @@
+"""Files that would run code if they were unpickled: helpers, not a test."""
+
+import io
+import pickle
+from pathlib import Path
+
+import torch
+
+
+class Payload:
+    """Unpickled, it makes the file `path`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def payload(path: Path, how: str) -> bytes:
+    """A pickle that makes the file `path` when it is loaded: alone ("pickle"), or as torch saves it ("torch")."""
+    if how == "pickle":
+        return pickle.dumps(Payload(path))
+    content = io.BytesIO()
+    torch.save(Payload(path), content)
+    return content.getvalue()
