@@ -31,7 +31,7 @@ DISTILLATION_RECIPE = {
     "output_dir": "outputs/conclip-distilled",
     "per_device_train_batch_size": 256,
     "max_steps": 800,
-    "learning_rate": 1e-4,
+    "learning_rate": 3e-4,
     "weight_decay": 0.05,
 }
 # The schedules of `transformers.get_scheduler` that need only the number of updates.
@@ -164,9 +164,10 @@ class ConCLIPTrainingArguments:
     distillation_beta: float = option(
         0.5, "how much of what a text denies is subtracted in its target, in units of the rest", above=0
     )
-    distillation_anchor_weight: float = option(
-        1.0,
-        'weight of "a photo" in the target of a text that only denies; less for models with centred embeddings',
+    distillation_anchor_weight: float | None = option(
+        None,
+        'weight of "a photo" in the target of a text that only denies; by default the root of the length of the mean '
+        "caption embedding, which is small for models with centred embeddings",
         at_least=0,
     )
     image_to_text_weight: float = option(

@@ -24,7 +24,10 @@ class Teacher:
         embed: the base model: takes n texts and returns unit embeddings, float32, (n, d).
         generators: the sources of statements, that of the training first: the direction of a thing is learned from the
             captions of the first.
-        beta, anchor_weight: as in `QueryArithmetic`.
+        beta: as in `QueryArithmetic`.
+        anchor_weight: as in `QueryArithmetic`; by default `common_part` of the captions of the first generator. For
+            "no dog", embeddings with a large common part, as CLIP's, need a constant to start from, and centred ones
+            do best with little of it.
     """
 
     def __init__(
@@ -32,7 +35,7 @@ class Teacher:
         embed: Callable[[list[str]], torch.Tensor],
         generators: Sequence[StatementGenerator],
         beta: float = 0.5,
-        anchor_weight: float = 1.0,
+        anchor_weight: float | None = None,
     ):
         self._at: dict[str, int] = {}
         self._table, self._embed = torch.empty(0), embed
@@ -41,6 +44,8 @@ class Teacher:
         # One call: each has its progress bar.
         texts = [text for generator in generators for text in generator.base_texts()]
         self._add(texts)
+        if anchor_weight is None:
+            anchor_weight = common_part(self._look_up(captions))
         self.arithmetic = QueryArithmetic(self._look_up, beta, anchor_weight)
         self.arithmetic.learn(things, captions)
         self.arithmetic.presence([text for text in texts if thing_name(text)])
@@ -66,6 +71,11 @@ class Teacher:
     def _look_up(self, texts: Sequence[str]) -> torch.Tensor:
         self._add(texts)
         return self._table[[self._at[text] for text in texts]]
+
+
+def common_part(embeds: torch.Tensor) -> float:
+    """Return the root of the length of the mean of unit rows, (n, d): 0 if they are centred, 1 if they are equal."""
+    return embeds.mean(dim=0).norm().sqrt().item()
 
 
 def _mean_outer(rows: torch.Tensor) -> torch.Tensor:

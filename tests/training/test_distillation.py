@@ -20,7 +20,7 @@ from conclip.training.arguments import parse_arguments
 from conclip.training.collator import PairCollator
 from conclip.training.statement_evaluator import FOUND, KEPT, StatementEvaluator
 from conclip.training.statement_rows import StatementRows
-from conclip.training.teacher import Teacher
+from conclip.training.teacher import Teacher, common_part
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.packing_conclip import PADDING, pack_texts
 
@@ -204,6 +204,14 @@ class TestTeacher:
         for generator in generators:
             queries = [generator(3, index).query for index in range(60)]
             torch.testing.assert_close(teacher(queries), arithmetic(queries), rtol=0, atol=1e-5)
+
+    def test_the_anchor_has_the_weight_of_what_captions_share(self, generators, embed):
+        captions = embed(generators[0].captions)
+        mean = [sum(column) / len(captions) for column in captions.T.tolist()]
+        expected = sum(value**2 for value in mean) ** 0.25
+        assert Teacher(embed, generators).arithmetic.anchor_weight == pytest.approx(expected, abs=1e-5)
+        assert common_part(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])) == 0
+        assert common_part(torch.tensor([[0.6, 0.8], [0.6, 0.8]])) == pytest.approx(1)
 
     def test_every_text_was_embedded_before_training(self, generators, embed):
         asked = []
