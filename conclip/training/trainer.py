@@ -382,8 +382,12 @@ class ConCLIPTrainer:
                 embeds.update(zip(new, self._embed(self.tokenizer(new)), strict=True))
             return torch.stack([embeds[text] for text in texts])
 
-        settings = self.args.distillation_beta, self.args.distillation_anchor_weight
-        self.query_arithmetic = self.evaluator.query_arithmetic(QueryArithmetic(embed, *settings))
+        settings = {"beta": self.args.distillation_beta}
+        if self.teacher:
+            settings["anchor_weight"] = self.teacher.arithmetic.anchor_weight
+        elif self.args.distillation_anchor_weight is not None:
+            settings["anchor_weight"] = self.args.distillation_anchor_weight
+        self.query_arithmetic = self.evaluator.query_arithmetic(QueryArithmetic(embed, **settings))
 
     def save_model(self, output_dir: str | None = None) -> None:
         """
