@@ -120,6 +120,9 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("A man wearing big , brown , rubber boots is sitting down of a machine .", "brown , no rubber"),
         ("In the Fall , college students return to their schools .", "no school"),
         ("Cows are grazing in a wet pasture with birds.", "birds are grazing"),
+        ("A young child with a red shirt is running in the grass", "not young"),
+        ("A smaller puppy playfully nips at a larger dog .", "nips not"),
+        ("A man in a wet suit stands on a surfboard and rows with a paddle.", "not wet"),
         ("Those zebras may have lost their parents and they could be nearby.", "could not be"),
     ],
 )

@@ -322,7 +322,7 @@ class TestOwnWords:
     def test_no_statement_has_another_word(self):
         words = {word for caption in self.captions for word in words_of(caption)}
         generator = self.make(words, shares=self.shares)
-        drawn = [generator(0, index) for index in range(600)]
+        drawn = [generator(0, index) for index in range(2_000)]
         assert {word for statement in drawn for word in words_of(statement.text)} <= words
         assert {statement.kind for statement in drawn} == set(self.shares)
         texts = {statement.text.lower().rstrip(".") for statement in drawn}

@@ -523,6 +523,9 @@ def _relation(parsed: Parsed, prep) -> Pair | None:
         base = tokens[prep.head]
     elif word != "with" and (word in words.NO_RELATION or word not in words.PLACE):
         return None
+    # "(A puppy playfully) nips at a dog": a verb.
+    if base.i > 1 and tokens[base.i - 1].tag[:2] == "NN" and tokens[base.i - 2].tag == "RB":
+        return None
     governor = tokens[base.head]
     if governor.i > base.i or governor.i == base.i or tokens[base.left].text.lower() in ("all", "both", "only"):
         return None
@@ -594,6 +597,9 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
     if tokens[adjective.right].tag not in ("JJ", "VBN", "VBG", "VBD") or tokens[adjective.left - 1].tag == "HYPH":
         return None
     if low in words.COLORS and is_person(noun.lemma):
+        return None
+    # "A child who is not young" contradicts itself.
+    if low == "young" and noun.lemma in words.CHILDREN | {"boy", "girl"}:
         return None
     if any(t.text.lower() in words.SCOPE_ADVERBS for t in tokens[adjective.left : adjective.i]):
         return None

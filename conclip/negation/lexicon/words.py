@@ -240,6 +240,7 @@ FIXED_NAMES = frozenset(
         ("hot", "dog"),
         ("hot", "air"),
         ("hot", "tub"),
+        ("wet", "suit"),
         ("polar", "bear"),
         ("high", "school"),
         ("high", "chair"),
