@@ -14,7 +14,9 @@ from torch import nn
 from transformers import AutoProcessor, CLIPModel
 
 from conclip.__main__ import main
+from conclip.errors import UsageError
 from conclip.models.checkpoint_files import read_weights
+from conclip.models.openai_layout import encoder_sizes
 from modeling_conclip import ConCLIPModel
 
 WIDTH, EMBED = 64, 16
@@ -171,6 +173,15 @@ def test_torchscript_is_read_as_torch_reads_it(clip, tokenizer, tmp_path):
     check_same(clip, tmp_path / "out")
 
 
+def test_sizes_and_masks_of_torchscript_are_no_weights(clip, tokenizer, tmp_path):
+    """OpenAI's archives hold the three sizes; `clip.model.build_model` removes them too."""
+    sizes = {name: torch.tensor(1) for name in ("input_resolution", "context_length", "vocab_size")}
+    masks = {f"{name}attn_mask": torch.ones(20, 20) for name in ("", "transformer.resblocks.2.")}
+    torch.save({**clip.state_dict(), **sizes, **masks}, tmp_path / "clip.pt")
+    assert convert(tmp_path / "clip.pt", tmp_path / "out", "--tokenizer", tokenizer) == 0
+    check_same(clip, tmp_path / "out")
+
+
 def test_there_and_back(clip, tokenizer, tmp_path):
     torch.save(clip.state_dict(), tmp_path / "clip.pt")
     assert convert(tmp_path / "clip.pt", tmp_path / "hf", "--tokenizer", tokenizer) == 0
@@ -268,6 +279,37 @@ def test_nothing_of_a_file_is_run(clip, tmp_path, capsys, torchscript):
     if not torchscript:
         torch.load(path, weights_only=False)
         assert mark.exists()
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+def test_compressed_torchscript_is_refused(clip, tmp_path, capsys):
+    torch.jit.trace(clip, inputs()).save(tmp_path / "jit.pt")
+    with zipfile.ZipFile(tmp_path / "jit.pt") as source, zipfile.ZipFile(tmp_path / "small.pt", "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name), zipfile.ZIP_DEFLATED)
+    assert convert(tmp_path / "small.pt", tmp_path / "out") == 1
+    assert "is compressed, which torch does not write." in capsys.readouterr().err
+
+
+def test_heads_of_large_encoders_are_not_guessed():
+    weights = {
+        "visual.conv1.weight": torch.empty(1280, 3, 14, 14, device="meta"),
+        "visual.positional_embedding": torch.empty(257, 1280, device="meta"),
+        "token_embedding.weight": torch.empty(49408, 1024, device="meta"),
+        "positional_embedding": torch.empty(77, 1024, device="meta"),
+        "text_projection": torch.empty(1024, 1024, device="meta"),
+    }
+    with pytest.raises(UsageError, match="how many attention heads it has: put open_clip_config.json"):
+        encoder_sizes(weights, {}, "big.pt")
+
+
+def test_the_tokenizer_of_another_model_is_refused(clip, tokenizer, tmp_path, capsys):
+    weights = dict(clip.state_dict())
+    # A larger vocabulary, so that the tokenizer's ids all fit.
+    weights["token_embedding.weight"] = torch.cat([weights["token_embedding.weight"], torch.ones(5, 2 * WIDTH)])
+    torch.save(weights, tmp_path / "clip.pt")
+    assert convert(tmp_path / "clip.pt", tmp_path / "out", "--tokenizer", tokenizer) == 1
+    assert "the tokenizer belongs to another model." in capsys.readouterr().err
 
 
 def test_damaged_and_wrong_files(tmp_path, capsys, tokenizer, clip):
