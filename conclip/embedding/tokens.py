@@ -20,8 +20,9 @@ from modeling_conclip.packing_conclip import PADDING
 TEXTS_AT_A_TIME = 10_000
 
 
-# The threads of tokenizers do not exist in a forked process, which would wait for them forever.
-os.register_at_fork(after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLELISM="false"))
+if hasattr(os, "register_at_fork"):
+    # The threads of tokenizers do not exist in a forked process, which would wait for them forever.
+    os.register_at_fork(after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLELISM="false"))
 
 
 @dataclass

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conclip.negation.grammar.parsing import Pair, Parsed, is_miscounted, is_thing
+from conclip.negation.grammar.parsing import Pair, Parsed, is_miscounted, is_thing, leads_on
 from conclip.negation.grammar.text import comma, fit_case, split_end, tidy
 from conclip.negation.lexicon import words
 from conclip.negation.lexicon.inflection import article, is_mass, is_person, plural
@@ -204,7 +204,9 @@ def _cut(parsed: Parsed, noun: int) -> tuple[int, int, int, int, bool] | None:
             return *whole, base.left, base.right, base.text == "with" and base.i == base.left
         if governor.tag[:2] != "VB" or governor.lemma == "be" or base.i < governor.i:
             return _subject_alone(parsed, governor) if base.i > governor.i else None
-        has_object = parsed.kid(governor.i, "dobj") >= 0
+        thing = parsed.kid(governor.i, "dobj")
+        # "Pokes his head (out of the water)": the part of a body asks for it.
+        has_object = thing >= 0 and tokens[thing].lemma not in words.NO_OBJECT
         # "Crossed with skis": the verb asks for it.
         if base.text == "with" and governor.tag == "VBN":
             return None
@@ -255,6 +257,8 @@ def _subject_alone(parsed: Parsed, verb) -> tuple[int, int, int, int, bool] | No
     if subject < 0 or verb.dep != "ROOT":
         return None
     token = parsed.tokens[subject]
+    if leads_on(parsed.tokens, token):
+        return None
     if token.tag[:2] != "NN" or token.lemma in words.NO_OBJECT and parsed.tokens[token.right].i == subject:
         return None
     right = min(token.right, verb.i - 1)

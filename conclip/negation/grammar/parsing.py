@@ -200,6 +200,9 @@ def leads_on(tokens: list, noun) -> bool:
     if noun.i + 1 >= len(tokens):
         return False
     after = tokens[noun.i + 1]
+    # "A chocolate frosted donut": the parser takes "frosted" for a verb.
+    if after.text.endswith("ed") and noun.i + 2 < len(tokens) and tokens[noun.i + 2].tag[:2] == "NN":
+        return True
     return (
         after.text.lower() in words.DESCRIBING
         or after.tag[:2] == "NN"
@@ -298,8 +301,8 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
     # "Four-wheelers" are no wheelers.
     if first and tokens[first - 1].text == "-" and tokens[first - 1].end == tokens[first].start:
         return None
-    # "Statue of liberty hats" are no statue.
-    if head in ("statue", "sculpture") and noun.i + 1 < len(tokens) and tokens[noun.i + 1].text.lower() == "of":
+    # "Statue of liberty hats" are no statue, a bed of flowers is no bed.
+    if head in ("statue", "sculpture", "bed") and noun.i + 1 < len(tokens) and tokens[noun.i + 1].text.lower() == "of":
         return None
     # "A high rise building" is no rise building.
     if 0 < first < noun.i and tokens[first - 1].text.lower() in ("high", "low", "long", "short", "full", "half"):
@@ -489,13 +492,20 @@ def _finite(parsed: Parsed, verb, subject: int) -> str | None:
             return None
     if verb.lemma == "be":
         return "copula"
-    if verb.tag == "VBD" and verb.lemma in words.STATIVE and parsed.kid(verb.i, "dobj") < 0:
-        return "participle"
+    if verb.tag == "VBD" and parsed.kid(verb.i, "dobj") < 0:
+        if verb.lemma in words.STATIVE:
+            return "participle"
+        # "(People) packed into a boat": as often as not a participle.
+        if verb.text.endswith("ed"):
+            return None
     return "finite"
 
 
 def _participle(parsed: Parsed, verb, subject: int) -> str | None:
     tokens, head = parsed.tokens, parsed.tokens[verb.head]
+    # Dogs that bound are not bound.
+    if verb.text.lower() == "bound":
+        return None
     if subject >= 0:
         return "participle" if verb.dep in ("ROOT", "ccomp", "acl", "conj", "relcl") else None
     if verb.dep == "acl" and head.tag[:2] == "NN":
@@ -547,6 +557,9 @@ def _relation(parsed: Parsed, prep) -> Pair | None:
         if is_bare and parsed.kid(governor.i, "auxpass") < 0:
             return None
         if any(tokens[k].dep == "dobj" and tokens[k].lemma == "way" for k in parsed.children[governor.i]):
+            return None
+        # One has one's hand somewhere.
+        if governor.lemma == "have" and word != "with":
             return None
         construction = "with" if word == "with" else "verb-prep"
     else:

@@ -209,6 +209,12 @@ def _adjectives(parsed: Parsed) -> list[tuple[Span, Span]]:
         colored = a.text.lower() in words.COLORS or b.text.lower() in words.COLORS
         if colored and (is_person(tokens[a.head].lemma) or is_person(tokens[b.head].lemma)):
             return False
+        # "A tan toilet in a small room": the toilet may be small too, and the room tan.
+        if _sort_of(a.text.lower()) != _sort_of(b.text.lower()):
+            return False
+        # "A small red bench by a tall stool" would become a small tall bench.
+        if any(tokens[k].dep == "amod" and k not in (a.i, b.i) for n in (a, b) for k in parsed.children[n.head]):
+            return False
         return a.head != b.head and a.text.lower() != b.text.lower() and not _same_name(parsed, a.head, b.head)
 
     found = [
@@ -223,6 +229,13 @@ def _adjectives(parsed: Parsed) -> list[tuple[Span, Span]]:
         and tokens[t.head].lemma not in words.NO_OBJECT
     ]
     return [((a.start, a.end), (b.start, b.end)) for a, b in _pairs(found, fits)]
+
+
+def _sort_of(adjective: str) -> str:
+    """Return what an adjective tells: of two that tell the same of two things, each is true of one alone."""
+    if adjective in words.COLORS:
+        return "color"
+    return "size" if adjective in words.SIZES else adjective
 
 
 def _same_name(parsed: Parsed, one: int, other: int) -> bool:

@@ -377,6 +377,7 @@ CONTRARIES = {
     "sandy": ("snowy", "grassy"),
 }
 ANIMAL_COLORS = word_set("black white brown")
+SIZES = word_set("small large big little tiny huge tall short giant enormous miniature")
 GROUNDS = word_set("snowy grassy sandy")
 # Verb -> what one does not do at the same time.
 OTHER_ACTIONS = {
