@@ -1,5 +1,8 @@
 """Texts as tokens: gathering, truncation, and the cache file."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -203,3 +206,28 @@ def test_unicode_and_lone_surrogates(tmp_path):
     with pytest.raises(TypeError):
         tokenizer()(["\ud83d"], tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+FORK = """
+import multiprocessing, sys
+from tiny import TEXT_LENGTH, tiny_tokenizer
+from conclip.embedding.tokens import TextTokenizer
+
+tokenizer = TextTokenizer(tiny_tokenizer(), TEXT_LENGTH, tiny_tokenizer().eos_token_id)
+texts = ["a dog"] * 5_000
+tokenizer(texts)
+child = multiprocessing.get_context("fork").Process(target=tokenizer, args=(texts,))
+child.start()
+child.join(30)
+waits = child.is_alive()
+child.kill()
+sys.exit("the child waits" if waits else child.exitcode)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_does_not_wait_for_threads_of_its_parent():
+    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "true", "RAYON_NUM_THREADS": "2"}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run([sys.executable, "-c", FORK], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-500:]
