@@ -88,6 +88,7 @@ HOW = {
         ("conclip negate", "--base_url {server} --num_proc 1 --negation_types false"),
     ],
     "docs/python.md": [],
+    "docs/results.md": [],
     "docs/speed.md": [
         ("python -m speed.training_step", "--batch_size 4 --rounds 1"),
         ("python -m speed.distillation_step", "--pairs 4 --statements 8 --rounds 1"),

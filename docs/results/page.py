@@ -1,0 +1,135 @@
+"""
+Write docs/results.md and docs/results.png from the measurements in this folder:
+
+    python docs/results/page.py
+
+`flickr8k.json` and `step.json` hold what was measured, by hand or by the command that they name; a row with several
+values of a score has one for each seed.
+"""
+
+import json
+import statistics
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+PAGE, FIGURE = FOLDER.with_suffix(".md"), FOLDER.with_suffix(".png")
+
+
+def main() -> None:
+    from conclip.atomic_write import write_atomically
+
+    write_atomically(PAGE, page().encode())
+    draw(read("flickr8k"), FIGURE)
+    print(f"Written: {PAGE}, {FIGURE}")
+
+
+def read(name: str) -> dict:
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def page() -> str:
+    """Return the page in Markdown."""
+    flickr, step = read("flickr8k"), read("step")
+    parts = [
+        "# Results of negation distillation",
+        "This page is written by `python docs/results/page.py` from the JSON files in `docs/results/`.",
+        "## On photographs",
+        flickr["about"],
+        table(flickr),
+        "![Errors on pairs against absence; the colour is text-to-image recall@5](results.png)",
+        "## What limits it",
+        *flickr["limits"],
+        "## Commands",
+        commands(flickr),
+        "## Tried and dropped",
+        "\n".join(f"- {line}" for line in flickr["dropped"]),
+        "## Cost of a step",
+        step_cost(step),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(found: dict) -> str:
+    """Return the scores of all rows, a mean and a standard deviation where there are several seeds."""
+    scores = found["scores"]
+    lines = [
+        "| % | " + " | ".join(score["name"] for score in scores) + " |",
+        "|---|" + "---:|" * len(scores),
+        "| count | " + " | ".join(f"{score['count']:,}" for score in scores) + " |",
+        "| chance | " + " | ".join(_number(score["chance"]) for score in scores) + " |",
+    ]
+    for row in found["rows"]:
+        cells = [_cell(row["scores"].get(score["key"])) for score in scores]
+        lines.append(f"| {row['name']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def commands(found: dict) -> str:
+    """Return the command of each row that was trained."""
+    common, rows = found["command"], [row for row in found["rows"] if "options" in row]
+    lines = [
+        "All runs share this command; a row adds its options.",
+        f"```text\n{common}\n```",
+        "| row | options | seeds |",
+    ]
+    lines[-1] += "\n|---|---|---|\n" + "\n".join(
+        f"| {row['name']} | {_code(row['options'])} | {', '.join(map(str, row['seeds']))} |" for row in rows
+    )
+    return "\n\n".join(lines)
+
+
+def step_cost(found: dict) -> str:
+    ratio, options = found["ratio"], found["options"]
+    return (
+        f"{options['model']}, random weights, {found['threads']} threads: a step of the paper's loss over "
+        f"{options['pairs']} pairs takes {ratio['median']:.2f} times as long as a step over {options['statements']} "
+        f"statements ({ratio['min']:.2f} to {ratio['max']:.2f}, {len(found['ours_s'])} rounds in turns in one "
+        "process). The command is `python -m speed.distillation_step`."
+    )
+
+
+def draw(found: dict, path: Path) -> None:
+    """Draw errors on pairs against absence, with text-to-image recall@5 as the colour."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    axes = figure.add_subplot()
+    rows = [row for row in found["rows"] if {"pairs", "absence", "recall5"} <= row["scores"].keys()]
+    keys = ("pairs", "absence", "recall5")
+    pairs, y, color = ([statistics.mean(_list(row["scores"][key])) for row in rows] for key in keys)
+    x = [100 - value for value in pairs]
+    points = axes.scatter(x, y, c=color, cmap="viridis", s=60)
+    for number, place in enumerate(zip(x, y, strict=True), 1):
+        axes.annotate(str(number), place, xytext=(6, 3), textcoords="offset points", fontsize=9)
+    # The better, the further to the right.
+    axes.set(xscale="log", xlim=(20, 0.1), xlabel="errors on captions against false negations, % (chance 50)")
+    axes.set_ylabel("questions about absence, % (chance 25)")
+    axes.grid(alpha=0.3, which="both")
+    legend = "\n".join(f"{number}  {row['short']}" for number, row in enumerate(rows, 1))
+    axes.text(0.03, 0.97, legend, transform=axes.transAxes, va="top", fontsize=9)
+    figure.colorbar(points, label="text-to-image recall@5, % (chance 8.3)")
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def _list(value: float | list[float]) -> list[float]:
+    return value if isinstance(value, list) else [value]
+
+
+def _cell(value: float | list[float] | None) -> str:
+    if value is None:
+        return ""
+    values = _list(value)
+    mean = _number(statistics.mean(values))
+    return f"{mean} ± {statistics.stdev(values):.1f}" if len(values) > 1 else mean
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _code(options: str) -> str:
+    return f"`{options}`" if options else "none"
+
+
+if __name__ == "__main__":
+    main()
