@@ -3,8 +3,8 @@ Write docs/results.md and docs/results.png from the measurements in this folder:
 
     python docs/results/page.py
 
-`flickr8k.json` and `step.json` hold what was measured, by hand or by the command that they name; a row with several
-values of a score has one for each seed.
+`flickr8k.json`, `scenes.json` and `step.json` hold what was measured, by hand or by the command that they name; a row
+with several values of a score has one for each seed.
 """
 
 import json
@@ -29,7 +29,7 @@ def read(name: str) -> dict:
 
 def page() -> str:
     """Return the page in Markdown."""
-    flickr, step = read("flickr8k"), read("step")
+    flickr, scenes, step = read("flickr8k"), read("scenes"), read("step")
     parts = [
         "# Results of negation distillation",
         "This page is written by `python docs/results/page.py` from the JSON files in `docs/results/`.",
@@ -43,6 +43,11 @@ def page() -> str:
         commands(flickr),
         "## Tried and dropped",
         "\n".join(f"- {line}" for line in flickr["dropped"]),
+        "## On scenes",
+        scenes["about"],
+        scenes_table(scenes),
+        scenes["limits"],
+        f"```text\n{scenes['command']}\n```",
         "## Cost of a step",
         step_cost(step),
     ]
@@ -61,6 +66,18 @@ def table(found: dict) -> str:
     for row in found["rows"]:
         cells = [_cell(row["scores"].get(score["key"])) for score in scores]
         lines.append(f"| {row['name']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def scenes_table(found: dict) -> str:
+    """Return the scores of the models, a row for each score."""
+    lines = [
+        "| % | count | chance | " + " | ".join(found["models"]) + " |",
+        "|---|" + "---:|" * (2 + len(found["models"])),
+    ]
+    for row in found["rows"]:
+        values = " | ".join(map(_number, row["values"]))
+        lines.append(f"| {row['name']} | {row['count']:,} | {row['chance']:.2f} | {values} |")
     return "\n".join(lines)
 
 

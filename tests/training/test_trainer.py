@@ -250,7 +250,18 @@ def test_every_recipe_is_in_the_documents_and_trains_a_model_that_it_names():
     text = (ROOT / "docs/training.md").read_text("utf-8")
     for path in (ROOT / "recipes").glob("*.yaml"):
         assert f"recipes/{path.name}" in text
-        assert parse_arguments(["--config", str(path)])[0].model_name_or_path
+        model, _, training = parse_arguments(["--config", str(path)])
+        # Without a model, training begins with that of the scenes.
+        assert model.model_name_or_path or path.name == "scenes-distillation.yaml"
+
+
+def test_the_recipe_of_scenes_departs_from_their_default_run_where_it_says_so(capsys):
+    _, _, training = parse_arguments(["--config", str(ROOT / "recipes/scenes-distillation.yaml")])
+    _, _, default = parse_arguments([])
+    named = "output_dir loss distillation_weight own_words truth_weight cosine_weight profile_weight num_train_epochs "
+    named += "learning_rate weight_decay"
+    found = {name for name in vars(default) if getattr(default, name) != getattr(training, name)}
+    assert found == set(named.split()) and capsys.readouterr() == ("", "")
 
 
 def test_the_public_interface_is_small_and_costs_nothing_to_import():
