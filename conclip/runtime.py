@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import platform
@@ -196,7 +197,17 @@ def _exit_unless_forking(_signal: int, _frame: object) -> None:
     if _forking:
         _arrived = True
     else:
+        # What is registered last is called first: before multiprocessing waits for the processes that are left.
+        atexit.register(_end_children)
         sys.exit(143)
+
+
+def _end_children() -> None:
+    """End the processes that were started a moment before the signal, which nobody else ends."""
+    for name in ("multiprocessing", "multiprocess"):
+        if name in sys.modules:
+            for child in sys.modules[name].active_children():
+                child.terminate()
 
 
 def _hold_sigterm() -> None:

@@ -190,3 +190,26 @@ def test_sigterm_is_not_lost_while_the_main_process_forks(when):
         [sys.executable, "-c", SIGTERM_TO_A_PARENT_WHILE_IT_FORKS, when], capture_output=True, text=True, timeout=50
     )
     assert (done.returncode, done.stdout, done.stderr) == (143, "tidied up\n", "")
+
+
+LEFT = """
+import os, signal, sys, time
+import {module}
+from conclip.runtime import exit_on_sigterm
+
+exit_on_sigterm()
+child = {module}.get_context("fork").Process(target=time.sleep, args=(300,))
+child.start()
+print(child.pid, flush=True)
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(300)
+"""
+
+
+@pytest.mark.parametrize("module", ["multiprocessing", "multiprocess"])
+def test_sigterm_ends_a_process_that_nobody_waits_for(module):
+    code = LEFT.format(module=module)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 143, done.stderr
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout), 0)
