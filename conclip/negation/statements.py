@@ -135,7 +135,6 @@ class StatementGenerator:
         shares: Mapping[str, float] | None = None,
         words: Collection[str] | None = None,
     ):
-        require_dictionary()
         self.seed, self.shares, self.words = seed, shares, None if words is None else frozenset(words)
         self._kinds, self._shares = _read_shares(shares)
         self.captions = list(captions) if len(captions) else plain_captions(seed=seed)
@@ -421,17 +420,6 @@ class StatementGenerator:
 def words_of(text: str) -> list[str]:
     """Return the words of a text in lower case, with their apostrophes and hyphens: "there isn't" has two."""
     return _WORDS.findall(text.lower())
-
-
-def require_dictionary() -> None:
-    """
-    Raises:
-        UsageError: lemminflect is not installed.
-    """
-    try:
-        import lemminflect  # noqa: F401
-    except ImportError as error:
-        raise UsageError('lemminflect is not installed: pip install "conclip[negate]".') from error
 
 
 def _read_shares(shares: Mapping[str, float] | None) -> tuple[list[str], list[float]]:

@@ -129,10 +129,7 @@ def choices_on(captions: list[list[str]], content: np.ndarray) -> tuple[list[Que
     of_images: list[list[str]] = [[] for _ in range(content.max() + 1)]
     for image, own in zip(content, captions, strict=True):
         of_images[image] += own
-    try:
-        questions = make_questions(of_images)
-    except UsageError as error:
-        return [], f"No {MULTIPLE_CHOICE}: {error}"
+    questions = make_questions(of_images)
     return questions, "" if questions else f"No {MULTIPLE_CHOICE}: the captions name too few things."
 
 

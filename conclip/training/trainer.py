@@ -36,7 +36,6 @@ from conclip.models.clip import (
 )
 from conclip.models.text_distillation import TextDistillationModel
 from conclip.negation.arithmetic import QueryArithmetic
-from conclip.negation.statements import require_dictionary
 from conclip.public_names import is_local, public_name, without_paths
 from conclip.runtime import processes_share_cpu, software_versions
 from conclip.training.arguments import DISTILLATION, ConCLIPTrainingArguments
@@ -369,11 +368,6 @@ class ConCLIPTrainer:
 
     def _score_query_arithmetic(self) -> None:
         """Score the base model, which was evaluated just now, with query arithmetic."""
-        try:
-            require_dictionary()
-        except UsageError as error:
-            self.evaluator.not_scored.append(f"No query arithmetic: {error}")
-            return
         embeds = {}
 
         def embed(texts: list[str]) -> torch.Tensor:

@@ -5,7 +5,6 @@ import math
 import pickle
 import random
 import re
-import sys
 from collections import Counter
 
 import pytest
@@ -263,12 +262,6 @@ def test_a_caption_can_be_denied_as_a_whole():
     # One in five false captions.
     share = sum(not statement.query.wanted for statement in drawn) / len(drawn)
     assert abs(share - 0.2) < 4 * math.sqrt(0.2 * 0.8 / len(drawn))
-
-
-def test_without_the_extra_one_sentence_says_so(monkeypatch):
-    monkeypatch.setitem(sys.modules, "lemminflect", None)
-    with pytest.raises(UsageError, match=r"lemminflect is not installed: pip install \"conclip\[negate\]\"."):
-        StatementGenerator(CAPTIONS)
 
 
 def test_it_travels_to_other_processes(generator, drawn):

@@ -112,14 +112,6 @@ def test_a_notebook_trains_to_the_weights_of_the_command(lora, inputs, tmp_path)
     assert "toys, test split" in (tmp_path / "notebook/README.md").read_text("utf-8")
 
 
-def test_without_the_extra_some_scores_are_missing_and_it_says_so(inputs, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "lemminflect", None)
-    trainer = make_trainer(inputs, tmp_path / "notebook")
-    assert "text-to-image recall@5" in trainer.evaluate() and trainer.query_arithmetic is None
-    why = 'lemminflect is not installed: pip install "conclip[negate]".'
-    assert trainer.evaluator.not_scored == [f"No multiple choice accuracy: {why}", f"No query arithmetic: {why}"]
-
-
 def test_rows_in_memory_and_no_evaluation(tmp_path):
     rows = [
         {

@@ -259,10 +259,8 @@ def make_generator(negations: NegationArguments, language_model: dict):
     from conclip.negation import negator
     from conclip.negation.grammar.generator import SPACY_MODEL, GrammarGenerator, TokenCounter
 
-    if not all(map(importlib.util.find_spec, ("spacy", SPACY_MODEL, "lemminflect"))):
-        raise UsageError(
-            f'the grammar needs spaCy, its model {SPACY_MODEL}, and lemminflect: pip install "conclip[negate]".'
-        )
+    if not all(map(importlib.util.find_spec, ("spacy", SPACY_MODEL))):
+        raise UsageError(f'the grammar needs spaCy and its model {SPACY_MODEL}: pip install "conclip[negate]".')
     count_tokens = None
     if negations.tokenizer_name:
         count_tokens = TokenCounter(negations.tokenizer_name)
