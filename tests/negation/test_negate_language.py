@@ -132,6 +132,13 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("A tan toilet and sink combination in a small room.", "small toilet"),
         ("A very cute small red bench by some tall stools.", "tall bench"),
         ("Those zebras may have lost their parents and they could be nearby.", "could not be"),
+        ("A man and two children in a boat on the water .", "on a boat"),
+        ("A woman in a black shirt stands in front of bananas at a fruit stand .", "stand without a banana"),
+        ("An elephant walks alone past some big rocks boulders in an open field", "not boulder"),
+        ("A sheep with its mouth open in a pen.", "no pens"),
+        ("Two dogs run through grass .", "not run through"),
+        ("A woman cooking on an old fashioned stove.", "not old"),
+        ("Two peanut butter and jelly sandwiches sliced in half", "two peanut butter with"),
     ],
 )
 def test_what_was_bad_is_not_made(caption, wrong):

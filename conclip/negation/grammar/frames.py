@@ -46,7 +46,7 @@ class Core:
     Attributes:
         text (`str`): without the caption's end.
         is_clause (`bool`): whether a clause fits behind it: it has a finite verb, or ends in a participle.
-        has_owner (`bool`): whether it begins with a person, who can be without a thing.
+        has_owner (`bool`): whether it begins with somebody who has the thing, or was "with" it.
         place (`tuple[str, str] | None`): if the thing was in a "with …" phrase, the text before and after it.
     """
 
@@ -91,6 +91,8 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
     if (
         remaining[-1].text.lower() in words.PRONOUNS
         or _is_part(parsed, remaining[-1])
+        # "Two peanut butter (and jelly sandwiches)".
+        or any(is_miscounted(parsed, token) for token in remaining)
         or any(t.i > last and t.text.lower() in _IT for t in remaining)
     ):
         return None
@@ -123,7 +125,13 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
     return (
         None
         if _MARKS.search(text)
-        else Core(text, is_clause, is_with or is_person(_first_noun(remaining).lemma), place)
+        # "A woman stands without a banana" is true beside bananas that she does not hold.
+        else Core(
+            text,
+            is_clause,
+            is_with or tokens[noun].dep == "dobj" and is_person(_first_noun(remaining).lemma),
+            place,
+        )
     )
 
 

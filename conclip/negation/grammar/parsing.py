@@ -4,7 +4,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from conclip.negation.lexicon import words
-from conclip.negation.lexicon.inflection import PLURAL_ONLY, is_also_verb, is_person, is_word, plural, singular
+from conclip.negation.lexicon.inflection import (
+    PLURAL_ONLY,
+    is_also_verb,
+    is_mass,
+    is_person,
+    is_word,
+    plural,
+    singular,
+)
 from conclip.negation.lexicon.nouns import is_visible
 from conclip.negation.lexicon.words import ANIMALS
 from conclip.negation.rows import Span
@@ -218,7 +226,9 @@ def follows_noun(tokens: list, first: int) -> bool:
 
 def is_miscounted(parsed, noun) -> bool:
     """Return whether a number does not fit: "two adult (pheasants)", where the noun is the next word."""
-    return noun.tag in ("NN", "NNP") and is_counted(parsed, noun.i) and plural(noun.text.lower()) != noun.text.lower()
+    if noun.tag not in ("NN", "NNP") or not is_counted(parsed, noun.i):
+        return False
+    return is_mass(noun.lemma) or plural(noun.text.lower()) != noun.text.lower()
 
 
 def is_counted(parsed, noun: int) -> bool:
@@ -479,7 +489,10 @@ def _finite(parsed: Parsed, verb, subject: int) -> str | None:
         # A verb without a subject is most often a noun, or a participle, that the tagger mistook.
         if verb.dep == "acl" and verb.tag == "VBD":
             return "participle"
-        shares = verb.dep == "conj" and head.tag == verb.tag and verb.lemma != "be"
+        # "(An elephant walks past) rocks boulders": nothing joins a verb here.
+        before = tokens[tokens[verb.i].left - 1]
+        joined = before.dep in ("cc", "punct") or before.tag[:2] == "RB"
+        shares = verb.dep == "conj" and joined and head.tag == verb.tag and verb.lemma != "be"
         return "finite" if shares and verb.tag != "VB" and parsed.kid(head.i, *_SUBJECTS) >= 0 else None
     if tokens[subject].dep == "expl":
         return None
@@ -505,6 +518,9 @@ def _participle(parsed: Parsed, verb, subject: int) -> str | None:
     tokens, head = parsed.tokens, parsed.tokens[verb.head]
     # Dogs that bound are not bound.
     if verb.text.lower() == "bound":
+        return None
+    # "Two dogs run": the tagger takes it for the participle.
+    if verb.tag == "VBN" and verb.text.lower() == verb.lemma and parsed.kid(verb.i, "auxpass", "aux") < 0:
         return None
     if subject >= 0:
         return "participle" if verb.dep in ("ROOT", "ccomp", "acl", "conj", "relcl") else None
@@ -601,7 +617,9 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
     # "A brown and a black dog": the first of them has no noun of its own.
     if noun.left > 1 and tokens[noun.left - 1].dep == "cc" and tokens[noun.left - 2].tag == "JJ":
         return None
-    if tokens[adjective.right + 1].dep in ("punct", "cc") or tokens[adjective.right + 1].tag == "POS":
+    after = tokens[adjective.right + 1]
+    # "An old fashioned stove" is not a fashioned one.
+    if after.dep in ("punct", "cc") or after.tag == "POS" or after.i < noun.i and after.text.endswith("ed"):
         return None
     if any(tokens[k].dep in ("poss", "appos") for k in parsed.children[noun.i] if k > adjective.i):
         return None

@@ -197,7 +197,9 @@ def _fixed(parsed: Parsed, a, b) -> bool:
     if any(t.tag[:2] == "VB" and t.lemma in _MUTUAL for t in tokens[a.i + 1 : b.left]):
         return True
     verbs = any(t.tag[:2] == "VB" and t.lemma not in ("be", "stand", "sit") for t in tokens[a.i + 1 : b.left])
-    if not verbs and links <= _ABOUT and (is_person(a.lemma) or is_person(b.lemma)):
+    # "In a boat on the water" and "in the water on a boat" say the same.
+    nested = a.dep == b.dep == "pobj"
+    if not verbs and links <= _ABOUT and (nested or is_person(a.lemma) or is_person(b.lemma)):
         return True
     return bool(links & _SYMMETRIC) and not verbs
 

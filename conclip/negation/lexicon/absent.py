@@ -18,7 +18,7 @@ from conclip.negation.lexicon import words
 from conclip.negation.lexicon.inflection import is_person, singular
 from conclip.negation.lexicon.names import may_corefer
 from conclip.negation.lexicon.nouns import PER, may_be_absent, read_nouns
-from conclip.negation.lexicon.places import SORTS, place_of, unlikely_places
+from conclip.negation.lexicon.places import SORTS, places_of, unlikely_places
 
 # Objects (one word each) -> words of a caption, singular, that imply them. Collected from captions of the same image
 # of which one names the object and another does not.
@@ -291,7 +291,7 @@ class AbsentNouns:
         self._people_set = frozenset(self._people)
         self._common = np.array([name in _COMMON for name in self.names], bool)
         self._in_place = {
-            sort: [number for number, name in enumerate(self.names) if place_of(name) == sort] for sort in SORTS
+            sort: [number for number, name in enumerate(self.names) if sort in places_of(name)] for sort in SORTS
         }
         self._anywhere = np.array([name in _ANYONE or name == "dog" for name in self.names], bool)
         self._adults = self._numbers(lambda head: is_person(head) and head not in words.CHILDREN)

@@ -2,7 +2,7 @@
 
 from collections.abc import Set
 
-from conclip.negation.lexicon.words import word_set
+from conclip.negation.lexicon.words import ANIMALS, CHILDREN, FEMALE, MALE, WILD, word_set
 
 # Words of a caption, singular or as written, that tell that its image was taken outdoors, near water or indoors.
 _OUTDOORS = word_set(
@@ -35,32 +35,59 @@ _INDOORS = word_set(
     "staircase elevator escalator subway salon hospital bowling stage concert party table plate bowl tray dish cake "
     "pizza sandwich meal stuffed"
 )
-# What is seen in each sort of place alone; a dog may be anywhere.
+# Who plays with a ball, or holds an umbrella, and where such things lie about.
+_PLAY = (
+    MALE
+    | FEMALE
+    | CHILDREN
+    | word_set(
+        "person people adult crowd group family couple team player dog puppy cat park playground yard backyard beach "
+        "toy he she they someone somebody"
+    )
+)
+# Of an aircraft the image may show the sky alone.
+_ALOFT = word_set("airplane plane jet aircraft airliner jetliner helicopter biplane glider")
+_GROUND = word_set("runway airport tarmac terminal hangar field grass road street ground gate")
+# What is seen in each sort of place alone; a dog may be anywhere on the ground.
 _SEEN = {
     "outdoors": "train airplane bridge snow pool waterfall river lake pond beach ocean horse pony cow sheep goat deer "
     "bird bear elephant giraffe zebra bicycle bike sled frisbee kite football ball",
     "streets": "bus truck car motorcycle skateboard fountain umbrella bench",
     "water": "boat canoe kayak sailboat duck swan goose",
     "indoors": "couch bed",
+    "play": "frisbee kite football ball skateboard sled umbrella guitar",
+    "ground": "dog cat",
+    "home": "cat",
 }
-_SORT = {thing: sort for sort, things in _SEEN.items() for thing in things.split()}
-_WORDS = {"outdoors": _OUTDOORS, "streets": _STREETS, "water": _WATERS, "indoors": _INDOORS}
-SORTS = tuple(_WORDS)
+_WORDS = {
+    "outdoors": _OUTDOORS,
+    "streets": _STREETS,
+    "water": _WATERS,
+    "indoors": _INDOORS,
+    "play": _PLAY,
+    "home": _INDOORS | ANIMALS - WILD | word_set("yard backyard garden porch roof chair box basket"),
+}
+SORTS = tuple(_SEEN)
 
 
-def place_of(thing: str) -> str | None:
-    """Return the one of `SORTS` in which a thing, singular, is seen; None if it may be anywhere."""
-    return _SORT.get(thing.rpartition(" ")[2])
+def places_of(thing: str) -> list[str]:
+    """Return those of `SORTS` in all of which a thing, singular, is seen."""
+    head = thing.rpartition(" ")[2]
+    return [sort for sort, things in _SEEN.items() if head in things.split()]
 
 
 def unlikely_places(said: Set[str]) -> list[str]:
     """
     Return those of `SORTS` in which an image was not taken, as far as its captions tell.
 
-    Each sort needs a word that tells of it, and all but indoors no word that tells of a room.
+    Each place needs a word that tells of it, and all but indoors no word that tells of a room. Play needs somebody who
+    may play, and the ground is unlikely beside an aircraft alone.
 
     Args:
         said: the words of the captions, as written and singular.
     """
     told = {sort: not words.isdisjoint(said) for sort, words in _WORDS.items()}
-    return [sort for sort in SORTS if not told[sort] or (sort != "indoors" and told["indoors"])]
+    told["ground"] = _ALOFT.isdisjoint(said) or not (_PLAY | _GROUND).isdisjoint(said)
+    if told["indoors"]:
+        told.update(dict.fromkeys(("outdoors", "streets", "water"), False))
+    return [sort for sort in SORTS if not told[sort]]

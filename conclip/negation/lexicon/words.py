@@ -146,7 +146,8 @@ NO_OBJECT = word_set(
     "perspective chore task activity routine red blue green white black brown yellow pink purple gray grey tan "
     "orange silver gold blond blonde brunette left right inside outside outdoors indoors front-yard left-hand "
     "right-hand purpose reason result case example member setting pass shot jumping running standing climbing "
-    "hiking swimming surfing skiing fishing shopping downtown uphill downhill total full second first third"
+    "hiking swimming surfing skiing fishing shopping downtown uphill downhill total full second first third "
+    "pen trunk bank palm club nail"
 )
 MASS = word_set(
     "earth clutter alcohol cereal lemonade soda champagne bamboo terrain art water snow grass sand food ice dirt "
