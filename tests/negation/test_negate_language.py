@@ -138,6 +138,9 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("A sheep with its mouth open in a pen.", "no pens"),
         ("Two dogs run through grass .", "not run through"),
         ("A woman cooking on an old fashioned stove.", "not old"),
+        ("Two hikers are trekking across a hillside with deep brush in spots .", "a brush"),
+        ("A box of doughnuts and two are chocolate, three are glazed", "not chocolate"),
+        ("A piece of pizza with dressing and a Coke Zero on the side.", "a pizza"),
         ("Two peanut butter and jelly sandwiches sliced in half", "two peanut butter with"),
     ],
 )

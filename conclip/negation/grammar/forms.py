@@ -85,7 +85,8 @@ def is_quantified(parsed: Parsed, noun: int) -> bool:
     """Return whether "not" after this subject could leave the sentence true: "some dogs are not running"."""
     if noun < 0:
         return False
-    if parsed.tokens[noun].text.lower() in words.INDEFINITE_PRONOUNS:
+    # "Two are not chocolate" is true of a dozen, of which two are.
+    if parsed.tokens[noun].text.lower() in words.INDEFINITE_PRONOUNS or parsed.tokens[noun].tag == "CD":
         return True
     return any(
         parsed.tokens[k].text.lower() in words.QUANTIFIERS

@@ -278,6 +278,12 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
     # Served without an article it is meat, not "a chicken".
     if low in ("chicken", "turkey", "fish", "lamb", "duck") and noun.left == noun.i:
         return None
+    # "Deep brush" is no tool, and a slice of pizza no whole one.
+    if low == "brush" and not any(tokens[k].dep in ("det", "poss", "nummod") for k in parsed.children[noun.i]):
+        return None
+    whole = tokens[tokens[noun.head].head].lemma.lower()
+    if tokens[noun.head].text.lower() == "of" and whole in words.PARTS:
+        return None
     if not is_visible(head) or is_miscounted(parsed, noun) or may_be_verb(parsed, noun):
         return None
     first = noun.i

@@ -385,7 +385,7 @@ class AbsentNouns:
             weights[self._foods] = 0
         said = {word for text in captions for word in _WORD.findall(text.lower())}
         forms = said.union(map(singular, said))
-        for sort in unlikely_places(forms):
+        for sort in unlikely_places(forms, {noun.rpartition(" ")[2] for noun in nouns}):
             weights[self._in_place[sort]] = 0
         weights[self._people_that_may_be_there(nouns, captions, mentioned)] = 0
         # The likeliest alone: of what goes with one noun of the row and with none of them badly, or else the best.

@@ -35,6 +35,13 @@ _INDOORS = word_set(
     "staircase elevator escalator subway salon hospital bowling stage concert party table plate bowl tray dish cake "
     "pizza sandwich meal stuffed"
 )
+# Open land and water.
+_LAND = word_set(
+    "field grass lawn yard backyard garden park tree forest woods mountain hill hillside cliff canyon valley "
+    "trail path meadow pasture farm sand beach shore coast ocean sea lake river creek stream pond waterfall water "
+    "snow slope rock countryside bridge dock pier boat kayak canoe tent campfire road dirt mud leaf bush barn "
+    "plant flower"
+)
 # Who plays with a ball, or holds an umbrella, and where such things lie about.
 _PLAY = (
     MALE
@@ -55,6 +62,7 @@ _SEEN = {
     "streets": "bus truck car motorcycle skateboard fountain umbrella bench",
     "water": "boat canoe kayak sailboat duck swan goose",
     "indoors": "couch bed",
+    "land": "snow pool waterfall river lake pond beach ocean",
     "play": "frisbee kite football ball skateboard sled umbrella guitar",
     "ground": "dog cat",
     "home": "cat",
@@ -76,17 +84,20 @@ def places_of(thing: str) -> list[str]:
     return [sort for sort, things in _SEEN.items() if head in things.split()]
 
 
-def unlikely_places(said: Set[str]) -> list[str]:
+def unlikely_places(said: Set[str], named: Set[str]) -> list[str]:
     """
     Return those of `SORTS` in which an image was not taken, as far as its captions tell.
 
     Each place needs a word that tells of it, and all but indoors no word that tells of a room. Play needs somebody who
-    may play, and the ground is unlikely beside an aircraft alone.
+    may play, and the ground is unlikely beside an aircraft alone. Open land has to be named by the row's own caption:
+    "a cage and no river" makes no sense, although another caption of the image names a field.
 
     Args:
-        said: the words of the captions, as written and singular.
+        said: the words of all captions of the image, as written and singular.
+        named: the things that the row's caption names, one word each.
     """
     told = {sort: not words.isdisjoint(said) for sort, words in _WORDS.items()}
+    told["land"] = not _LAND.isdisjoint(named)
     told["ground"] = _ALOFT.isdisjoint(said) or not (_PLAY | _GROUND).isdisjoint(said)
     if told["indoors"]:
         told.update(dict.fromkeys(("outdoors", "streets", "water"), False))

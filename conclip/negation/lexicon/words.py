@@ -149,6 +149,8 @@ NO_OBJECT = word_set(
     "hiking swimming surfing skiing fishing shopping downtown uphill downhill total full second first third "
     "pen trunk bank palm club nail"
 )
+# Of a thing, these are less than the thing.
+PARTS = word_set("piece slice bite bit chunk crumb half part quarter")
 MASS = word_set(
     "earth clutter alcohol cereal lemonade soda champagne bamboo terrain art water snow grass sand food ice dirt "
     "mud traffic furniture luggage clothing hair smoke fire rain wood foliage gravel bread rice meat fruit coffee "
