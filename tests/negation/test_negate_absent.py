@@ -158,6 +158,7 @@ ALL = OUT | LAND | STREETS | WET | IN | GROUND | PLAY_OUT | PLAY_STREETS | PLAY
         ("something", GROUND),
         # Planes may be in the sky alone.
         ("two planes flying near each other on a stormy day", OUT),
+        ("the moon over a harbor", OUT | WET),
         ("a plane on a runway", OUT | GROUND),
         ("a man in a plane", OUT | GROUND | PLAY_OUT | PLAY),
     ],

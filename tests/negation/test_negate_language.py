@@ -141,6 +141,9 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("Two hikers are trekking across a hillside with deep brush in spots .", "a brush"),
         ("A box of doughnuts and two are chocolate, three are glazed", "not chocolate"),
         ("A piece of pizza with dressing and a Coke Zero on the side.", "a pizza"),
+        ("Woman on beach , running from water to trees .", "not sitting"),
+        ('A decorated neck tie saying "Reel Big Fish"', "no fish"),
+        ('A decorated neck tie saying "Reel Big Fish"', "not big"),
         ("Two peanut butter and jelly sandwiches sliced in half", "two peanut butter with"),
     ],
 )

@@ -63,7 +63,8 @@ def _adjective(parsed: Parsed, pair: Pair, rng: random.Random):
 def _action(parsed: Parsed, pair: Pair, rng: random.Random):
     verb = parsed.tokens[_verb(parsed, pair)]
     contraries = words.OTHER_ACTIONS.get(verb.lemma, ())
-    if any(parsed.tokens[k].text.lower() in words.PATHS for k in parsed.children[verb.i]):
+    # "Runs from water to trees": nobody sits so.
+    if any(parsed.tokens[k].text.lower() in words.PATHS | {"from", "to"} for k in parsed.children[verb.i]):
         contraries = [other for other in contraries if other in words.MOVING]
     if not _is_anywhere(parsed, verb.i):
         return None

@@ -17,6 +17,7 @@ from conclip.negation.lexicon.nouns import is_visible
 from conclip.negation.lexicon.words import ANIMALS
 from conclip.negation.rows import Span
 
+_QUOTES = frozenset({'"', "``", "''", "“", "”"})
 _VERB_LIKE = frozenset({"NNS", "NN", "NNPS", "NNP"})
 # Third-person verbs that the tagger takes for plural nouns after a noun ("a red scarf smiles").
 _TAKEN_FOR_NOUNS = frozenset(
@@ -375,7 +376,12 @@ def parse(doc) -> Parsed:
     parsed = Parsed(doc.text, tokens, children, (), pairs)
     found = {"verb": [], "relation": [], "attribute": [], "object": []}
     subjects = []
+    quoted = False
     for token in tokens:
+        # A tie that says "Big Fish" shows none.
+        quoted ^= token.text in _QUOTES
+        if quoted:
+            continue
         tag = token.tag
         pair = None
         if tag[:2] == "VB":

@@ -52,9 +52,9 @@ _PLAY = (
         "toy he she they someone somebody"
     )
 )
-# Of an aircraft the image may show the sky alone.
-_ALOFT = word_set("airplane plane jet aircraft airliner jetliner helicopter biplane glider")
-_GROUND = word_set("runway airport tarmac terminal hangar field grass road street ground gate")
+# Of these the image may show the sky alone.
+_ALOFT = word_set("airplane plane jet aircraft airliner jetliner helicopter biplane glider moon sky cloud sunset")
+_GROUND = _LAND | word_set("runway airport tarmac terminal hangar street ground gate")
 # What is seen in each sort of place alone; a dog may be anywhere on the ground.
 _SEEN = {
     "outdoors": "train airplane bridge snow pool waterfall river lake pond beach ocean horse pony cow sheep goat deer "
