@@ -144,6 +144,11 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("Woman on beach , running from water to trees .", "not sitting"),
         ('A decorated neck tie saying "Reel Big Fish"', "no fish"),
         ('A decorated neck tie saying "Reel Big Fish"', "not big"),
+        ("A mean looking dog is in the snow and showing his teeth .", "not mean"),
+        ("A large white sheep next to a small black one", "which are"),
+        ("Two game birds with redheads on the sidewalk.", "is no redhead"),
+        ("a black woman standing over a bushel of yellow bananas", "bananas that are not white"),
+        ("One elephant standing away from the rest of the herd, drinking water.", "walking away"),
         ("Two peanut butter and jelly sandwiches sliced in half", "two peanut butter with"),
     ],
 )

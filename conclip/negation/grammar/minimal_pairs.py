@@ -49,6 +49,9 @@ def _adjective(parsed: Parsed, pair: Pair, rng: random.Random):
     contraries = words.CONTRARIES.get(word, ())
     if _sort(noun) in ("animal", "person") and word in words.COLORS:
         contraries = [other for other in contraries if other in words.ANIMAL_COLORS]
+    # Nobody thinks of white bananas or blue grass.
+    if word in words.COLORS and noun in words.OWN_COLORED:
+        return None
     # "Sandy brown" is a colour.
     if word in words.GROUNDS and noun not in words.SCENERY:
         return None
@@ -66,6 +69,10 @@ def _action(parsed: Parsed, pair: Pair, rng: random.Random):
     # "Runs from water to trees": nobody sits so.
     if any(parsed.tokens[k].text.lower() in words.PATHS | {"from", "to"} for k in parsed.children[verb.i]):
         contraries = [other for other in contraries if other in words.MOVING]
+    # "Standing away from the herd" tells where, "walking away" where to.
+    if any(parsed.tokens[k].text.lower() in words.PATHS | {"away", "out", "back"} for k in parsed.children[verb.i]):
+        if verb.lemma not in words.MOVING:
+            return None
     if not _is_anywhere(parsed, verb.i):
         return None
     subject = parsed.tokens[pair.head].lemma.lower() if pair.head >= 0 else ""

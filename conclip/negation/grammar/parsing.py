@@ -413,6 +413,9 @@ def object_nouns(parsed: Parsed) -> list[str]:
 def is_plural(parsed: Parsed, noun: int) -> bool:
     """Return whether a verb agrees with `noun` in the plural."""
     token = parsed.tokens[noun]
+    # "A sheep" may be tagged as a plural.
+    if any(parsed.tokens[k].text.lower() in ("a", "an", "one") and k < noun for k in parsed.children[noun]):
+        return False
     if token.tag in ("NNS", "NNPS") or token.text.lower() in ("people", "they", "we", "you"):
         return True
     if is_counted(parsed, noun):
@@ -630,8 +633,8 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
     if noun.left > 1 and tokens[noun.left - 1].dep == "cc" and tokens[noun.left - 2].tag == "JJ":
         return None
     after = tokens[adjective.right + 1]
-    # "An old fashioned stove" is not a fashioned one.
-    if after.dep in ("punct", "cc") or after.tag == "POS" or after.i < noun.i and after.text.endswith("ed"):
+    # "An old fashioned stove" is not a fashioned one, nor a "mean looking dog" a looking one.
+    if after.dep in ("punct", "cc") or after.tag == "POS" or after.i < noun.i and after.text.endswith(("ed", "ing")):
         return None
     if any(tokens[k].dep in ("poss", "appos") for k in parsed.children[noun.i] if k > adjective.i):
         return None

@@ -147,7 +147,7 @@ NO_OBJECT = word_set(
     "orange silver gold blond blonde brunette left right inside outside outdoors indoors front-yard left-hand "
     "right-hand purpose reason result case example member setting pass shot jumping running standing climbing "
     "hiking swimming surfing skiing fishing shopping downtown uphill downhill total full second first third "
-    "pen trunk bank palm club nail"
+    "pen trunk bank palm club nail redhead"
 )
 # Of a thing, these are less than the thing.
 PARTS = word_set("piece slice bite bit chunk crumb half part quarter")
@@ -357,6 +357,9 @@ NEGATIONS = word_set(
     "werent didnt wont don't doesn't isn't aren't wasn't weren't didn't can't won't couldn't hasn't haven't hardly "
     "barely scarcely noone non lacking lacks devoid absent unable minus sans empty-handed n’t don’t doesn’t isn’t"
 )
+
+# Their colours are known.
+OWN_COLORED = FOODS | word_set("grass leaf tree bush plant field lawn hay sky water snow sand dirt mud rock moon fire")
 
 # Words that rule each other out, about as often as captions use them: if one were negated truly far more often than
 # falsely ("not old", for captions say "young"), the word alone would tell.
