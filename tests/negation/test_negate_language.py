@@ -149,6 +149,9 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("Two game birds with redheads on the sidewalk.", "is no redhead"),
         ("a black woman standing over a bushel of yellow bananas", "bananas that are not white"),
         ("One elephant standing away from the rest of the herd, drinking water.", "walking away"),
+        ("A living room with walls painted beige and furnishings in shades of blue.", "that is not painted"),
+        ("Three stuffed animals lay in a bed cuddled together.", "lay, but there"),
+        ("A baseman and a ballplayer from the opposing team sliding onto base .", "a team"),
         ("Two peanut butter and jelly sandwiches sliced in half", "two peanut butter with"),
     ],
 )

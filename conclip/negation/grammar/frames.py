@@ -119,6 +119,9 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
     ):
         return None
     # "A tower sitting, but there is no dog" breaks off; "a dog sleeping, but there is no cat" does not.
+    # Nor does "three animals lay" end there.
+    if remaining[-1].text.lower() == "lay":
+        return None
     if ends_in_verb and not is_finite and (remaining[-1].lemma in words.POSTURES or not _is_being(remaining)):
         return None
     # What stands between marks belongs together in ways that the parse seldom gets right.

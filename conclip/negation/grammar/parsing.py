@@ -351,6 +351,9 @@ def _unseen(parsed: Parsed, noun) -> bool:
         if noun.dep == "pobj":
             if head.text.lower() in words.UNSEEN_PREPOSITIONS:
                 return True
+            # "A player from the opposing team" is one player.
+            if head.text.lower() == "from" and noun.lemma in words.COLLECTIVES:
+                return True
             # "Students return to their schools" shows no school yet.
             if head.text.lower() == "to" and tokens[head.head].tag[:2] == "VB":
                 return True
@@ -522,11 +525,17 @@ def _finite(parsed: Parsed, verb, subject: int) -> str | None:
         return "copula"
     if verb.tag == "VBD" and parsed.kid(verb.i, "dobj") < 0:
         if verb.lemma in words.STATIVE:
-            return "participle"
+            return None if _describes_another(parsed, verb, tokens[subject]) else "participle"
         # "(People) packed into a boat": as often as not a participle.
         if verb.text.endswith("ed"):
             return None
     return "finite"
+
+
+def _describes_another(parsed: Parsed, verb, noun) -> bool:
+    """Return whether a participle may describe the word before it: "a room with walls painted beige"."""
+    before = parsed.tokens[verb.i - 1]
+    return before.tag == "NNS" and not is_plural(parsed, noun.i) and noun.lemma not in words.COLLECTIVES
 
 
 def _participle(parsed: Parsed, verb, subject: int) -> str | None:
@@ -536,6 +545,8 @@ def _participle(parsed: Parsed, verb, subject: int) -> str | None:
         return None
     # "Two dogs run": the tagger takes it for the participle.
     if verb.tag == "VBN" and verb.text.lower() == verb.lemma and parsed.kid(verb.i, "auxpass", "aux") < 0:
+        return None
+    if _describes_another(parsed, verb, tokens[subject] if subject >= 0 else head):
         return None
     if subject >= 0:
         return "participle" if verb.dep in ("ROOT", "ccomp", "acl", "conj", "relcl") else None

@@ -35,6 +35,7 @@ _IMPLYING = {
     "wave": "surf surfing surfer",
     "surfboard": "surf surfing surfer",
     "pool": "swim swimming swimmer diving poolside underwater",
+    "boat": "wakeboard wakeboarding wakeboarder waterski waterskiing waterskier parasail parasailing parasailer",
     "boat canoe kayak raft": "sail sailing rowing rower kayaking kayaker canoeing rafting rapids paddling dock "
     "harbor marina",
     "bike bicycle motorcycle motorbike": "biker biking cyclist cycling bicyclist motorcyclist bmx bmxer rider "

@@ -42,6 +42,18 @@ _LAND = word_set(
     "snow slope rock countryside bridge dock pier boat kayak canoe tent campfire road dirt mud leaf bush barn "
     "plant flower"
 )
+# Rooms of a home, and what stands there.
+_HOMES = word_set(
+    "room bedroom bathroom restroom kitchen livingroom office shop store bookstore library fireplace couch sofa "
+    "bed crib toilet sink bathtub tub shower refrigerator fridge microwave counter cabinet cupboard desk lamp "
+    "mirror carpet rug curtain pillow blanket mattress laptop computer monitor floor stair staircase window yard "
+    "backyard garden porch roof chair box basket"
+)
+# Where one plays ball.
+_GAMES = word_set(
+    "field grass lawn yard backyard park playground beach sand pool court game child kid boy girl toddler toy dog "
+    "puppy kitten player team"
+)
 # Who plays with a ball, or holds an umbrella, and where such things lie about.
 _PLAY = (
     MALE
@@ -54,18 +66,19 @@ _PLAY = (
 )
 # Of these an image may show nothing else: aircraft in the sky, and food.
 _ALONE = word_set(
-    "airplane plane sky sunset cloud kite rain rock mud dirt leaf table plate bowl tray dish cake pizza sandwich meal "
-    "television tv monitor keyboard"
+    "airplane plane sky sunset cloud kite rain rock mud dirt leaf table plate bowl tray dish cake pizza sandwich "
+    "meal television tv monitor keyboard"
 )
 # What is seen in each sort of place alone; a thing of two sorts where both are told of.
 _SEEN = {
     "outdoors": "airplane bridge snow pool waterfall river lake pond beach ocean horse pony cow sheep goat deer "
-    "bird bear elephant giraffe zebra sled frisbee kite football ball",
+    "bird bear elephant giraffe zebra bicycle bike sled frisbee kite football ball",
     "streets": "bus truck car train motorcycle skateboard fountain umbrella bench",
     "water": "boat canoe kayak sailboat duck swan goose",
     "indoors": "couch bed",
     "land": "snow pool waterfall river lake pond beach ocean",
     "play": "frisbee kite football ball skateboard sled umbrella guitar",
+    "games": "frisbee kite football ball",
     "rides": "bicycle bike motorcycle skateboard",
     "ground": "dog cat couch bed",
     "home": "cat",
@@ -78,7 +91,8 @@ _WORDS = {
     "play": _PLAY,
     "rides": _PLAY | _STREETS,
     "ground": (_OUTDOORS | _STREETS | _WATERS | _INDOORS | _PLAY | ANIMALS) - _ALONE,
-    "home": _INDOORS | ANIMALS - WILD | word_set("yard backyard garden porch roof chair box basket"),
+    "games": _GAMES,
+    "home": _HOMES | ANIMALS - WILD,
 }
 SORTS = tuple(_SEEN)
 
