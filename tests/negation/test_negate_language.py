@@ -152,6 +152,9 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("A living room with walls painted beige and furnishings in shades of blue.", "that is not painted"),
         ("Three stuffed animals lay in a bed cuddled together.", "lay, but there"),
         ("A baseman and a ballplayer from the opposing team sliding onto base .", "a team"),
+        ("A young boy smiles while holding a tube of toothpaste .", "a toothpaste"),
+        ("Two buses parked in a parking lot next to cars.", "next to two buses"),
+        ("A dog 's head is tilted back , and he appears to be looking at an insect flying by .", "an insect and"),
         ("Two peanut butter and jelly sandwiches sliced in half", "two peanut butter with"),
     ],
 )

@@ -279,11 +279,13 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
     # Served without an article it is meat, not "a chicken".
     if low in ("chicken", "turkey", "fish", "lamb", "duck") and noun.left == noun.i:
         return None
-    # "Deep brush" is no tool, and a slice of pizza no whole one.
-    if low == "brush" and not any(tokens[k].dep in ("det", "poss", "nummod") for k in parsed.children[noun.i]):
+    # "Deep brush" is no tool, toothpaste comes in tubes, and a slice of pizza is no whole one.
+    bare = not any(tokens[k].dep in ("det", "poss", "nummod") for k in parsed.children[noun.i])
+    of = tokens[noun.head].text.lower() == "of"
+    if bare and noun.tag == "NN" and not is_mass(low) and (of or low in ("brush", "chili")):
         return None
     whole = tokens[tokens[noun.head].head].lemma.lower()
-    if tokens[noun.head].text.lower() == "of" and whole in words.PARTS:
+    if of and whole in words.PARTS:
         return None
     if not is_visible(head) or is_miscounted(parsed, noun) or may_be_verb(parsed, noun):
         return None
@@ -359,7 +361,8 @@ def _unseen(parsed: Parsed, noun) -> bool:
                 return True
             if head.text.lower() == "of" and tokens[head.head].lemma in words.PICTURES:
                 return tokens[head.head].dep != "ROOT" or tokens[head.head].lemma in ("statue", "sculpture", "toy")
-        if noun.tag == "VB" and any(tokens[k].tag == "TO" for k in parsed.children[noun.i]):
+        # "Trying to catch a ball", "appears to be looking at an insect".
+        if noun.tag in ("VB", "VBG") and any(tokens[k].tag == "TO" for k in parsed.children[noun.i]):
             return True
         noun = head
     return False

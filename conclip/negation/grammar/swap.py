@@ -196,7 +196,7 @@ def _fixed(parsed: Parsed, a, b) -> bool:
     links = {t.text.lower() for t in between if t.tag[:2] != "NN"}
     if any(t.tag[:2] == "VB" and t.lemma in _MUTUAL for t in tokens[a.i + 1 : b.left]):
         return True
-    verbs = any(t.tag[:2] == "VB" and t.lemma not in ("be", "stand", "sit") for t in tokens[a.i + 1 : b.left])
+    verbs = any(t.tag[:2] == "VB" and t.lemma not in words.POSTURES | {"be"} for t in tokens[a.i + 1 : b.left])
     # "In a boat on the water" and "in the water on a boat" say the same.
     nested = a.dep == b.dep == "pobj"
     if not verbs and links <= _ABOUT and (nested or is_person(a.lemma) or is_person(b.lemma)):

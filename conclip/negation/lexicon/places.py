@@ -42,6 +42,11 @@ _LAND = word_set(
     "snow slope rock countryside bridge dock pier boat kayak canoe tent campfire road dirt mud leaf bush barn "
     "plant flower"
 )
+# Of those who do this, the image shows little but water.
+_AFLOAT = word_set(
+    "wakeboard wakeboarding wakeboarder surf surfing surfer kayak kayaking kayaker canoe canoeing raft rafting sail "
+    "sailing swim swimming swimmer underwater diver diving ocean sea"
+)
 # Rooms of a home, and what stands there.
 _HOMES = word_set(
     "room bedroom bathroom restroom kitchen livingroom office shop store bookstore library fireplace couch sofa "
@@ -73,7 +78,8 @@ _ALONE = word_set(
 _SEEN = {
     "outdoors": "airplane bridge snow pool waterfall river lake pond beach ocean horse pony cow sheep goat deer "
     "bird bear elephant giraffe zebra bicycle bike sled frisbee kite football ball",
-    "streets": "bus truck car train motorcycle skateboard fountain umbrella bench",
+    "streets": "bus truck car train motorcycle skateboard umbrella",
+    "walks": "fountain bench",
     "water": "boat canoe kayak sailboat duck swan goose",
     "indoors": "couch bed",
     "land": "snow pool waterfall river lake pond beach ocean",
@@ -86,9 +92,12 @@ _SEEN = {
 _WORDS = {
     "outdoors": _OUTDOORS,
     "streets": _STREETS,
-    "water": _WATERS,
+    "water": _WATERS | _AFLOAT,
     "indoors": _INDOORS,
     "play": _PLAY,
+    "walks": word_set(
+        "park sidewalk pavement promenade boardwalk plaza square garden playground station street town city pier"
+    ),
     "rides": _PLAY | _STREETS,
     "ground": (_OUTDOORS | _STREETS | _WATERS | _INDOORS | _PLAY | ANIMALS) - _ALONE,
     "games": _GAMES,
@@ -117,6 +126,8 @@ def unlikely_places(said: Set[str], named: Set[str]) -> list[str]:
     """
     told = {sort: not words.isdisjoint(said) for sort, words in _WORDS.items()}
     told["land"] = not _LAND.isdisjoint(named)
+    if not _AFLOAT.isdisjoint(said):
+        told.update(dict.fromkeys(("rides", "walks", "play"), False))
     if told["indoors"]:
         told.update(dict.fromkeys(("outdoors", "streets", "water"), False))
     return [sort for sort in SORTS if not told[sort]]
