@@ -155,6 +155,9 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("A young boy smiles while holding a tube of toothpaste .", "a toothpaste"),
         ("Two buses parked in a parking lot next to cars.", "next to two buses"),
         ("A dog 's head is tilted back , and he appears to be looking at an insect flying by .", "an insect and"),
+        ("A white horse standing in a corral looking on.", "not yellow"),
+        ("An old fashioned refrigerator surrounded by modern cabinets", "not fashioned"),
+        ("School boys sit cross legged in front of a chalkboard sign in a vintage photo.", "sit cross in"),
         ("Two peanut butter and jelly sandwiches sliced in half", "two peanut butter with"),
     ],
 )

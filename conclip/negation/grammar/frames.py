@@ -69,6 +69,9 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
     if cut is None:
         return None
     keep_first, keep_last, first, last, is_with = cut
+    # "(Boys sit) cross legged in front of a sign".
+    if tokens[first].tag == "JJ" and tokens[first].text.lower().endswith("ed"):
+        return None
     if first <= last:
         last = _take_along(parsed, last)
     remaining = [t for t in tokens[keep_first : keep_last + 1] if not first <= t.i <= last and t.dep != "punct"]

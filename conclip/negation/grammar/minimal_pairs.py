@@ -47,7 +47,7 @@ def _adjective(parsed: Parsed, pair: Pair, rng: random.Random):
     word = parsed.text(pair.span).lower()
     noun = parsed.tokens[pair.head].lemma.lower()
     contraries = words.CONTRARIES.get(word, ())
-    if _sort(noun) in ("animal", "person") and word in words.COLORS:
+    if (noun in words.ANIMALS or is_person(noun)) and word in words.COLORS:
         contraries = [other for other in contraries if other in words.ANIMAL_COLORS]
     # Nobody thinks of white bananas or blue grass.
     if word in words.COLORS and noun in words.OWN_COLORED:

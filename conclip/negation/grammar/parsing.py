@@ -643,6 +643,9 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
         return None
     if before.text.lower() in words.SHADES and low in words.COLORS:
         return None
+    # "An old fashioned refrigerator": two words of one meaning.
+    if low.endswith("ed") and before.tag == "JJ" and before.i >= noun.left:
+        return None
     # "A brown and a black dog": the first of them has no noun of its own.
     if noun.left > 1 and tokens[noun.left - 1].dep == "cc" and tokens[noun.left - 2].tag == "JJ":
         return None

@@ -42,11 +42,12 @@ _LAND = word_set(
     "snow slope rock countryside bridge dock pier boat kayak canoe tent campfire road dirt mud leaf bush barn "
     "plant flower"
 )
-# Of those who do this, the image shows little but water.
+# Of those who do this, the image shows little but water, or snow.
 _AFLOAT = word_set(
     "wakeboard wakeboarding wakeboarder surf surfing surfer kayak kayaking kayaker canoe canoeing raft rafting sail "
     "sailing swim swimming swimmer underwater diver diving ocean sea"
 )
+_SNOW_SPORTS = word_set("ski skis skiing skier snowboard snowboarding snowboarder sled sledding")
 # Rooms of a home, and what stands there.
 _HOMES = word_set(
     "room bedroom bathroom restroom kitchen livingroom office shop store bookstore library fireplace couch sofa "
@@ -126,7 +127,7 @@ def unlikely_places(said: Set[str], named: Set[str]) -> list[str]:
     """
     told = {sort: not words.isdisjoint(said) for sort, words in _WORDS.items()}
     told["land"] = not _LAND.isdisjoint(named)
-    if not _AFLOAT.isdisjoint(said):
+    if not (_AFLOAT | _SNOW_SPORTS).isdisjoint(said):
         told.update(dict.fromkeys(("rides", "walks", "play"), False))
     if told["indoors"]:
         told.update(dict.fromkeys(("outdoors", "streets", "water"), False))

@@ -50,8 +50,8 @@ FOODS = word_set(
     "broccoli strawberry coffee beer wine"
 )
 SERVING = FOODS | word_set(
-    "food meal vegetable plate table bowl tray fork knife spoon cup kitchen restaurant counter pan pot stove oven "
-    "refrigerator pie rice pasta meat chicken dish bun drink basket"
+    "food meal vegetable plate bowl tray fork knife spoon cup kitchen restaurant counter pan pot stove oven "
+    "refrigerator pie rice pasta meat chicken dish bun drink"
 )
 
 # Two names in one set may refer to the same thing.
