@@ -158,6 +158,13 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("A white horse standing in a corral looking on.", "not yellow"),
         ("An old fashioned refrigerator surrounded by modern cabinets", "not fashioned"),
         ("School boys sit cross legged in front of a chalkboard sign in a vintage photo.", "sit cross in"),
+        ("Man in blue uniform shooting basketball being blocked by man in white and red .", "man but not"),
+        ("A greyhound walks in the rain through a large puddle .", "through the rain"),
+        ("A person on a piece of equipment resembling a bicycle that has very large wheels.", "no bicycle"),
+        ("A little kid standing in the grass with a kite in the sky in the background.", "grass without a kite."),
+        ("a single giraffe walking towards a group trees", "not tree"),
+        ("a man watches as a dog looks at a toy in the air", "watches at"),
+        ("an old woman standing besides an elephant smiling", "besides an old woman"),
         ("Two peanut butter and jelly sandwiches sliced in half", "two peanut butter with"),
     ],
 )

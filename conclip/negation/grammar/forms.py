@@ -272,7 +272,7 @@ def _verb_preposition(parsed: Parsed, pair: Pair) -> list[Form]:
     # "(A man looks at a woman) in a dress": who wears it, the parse does not tell.
     noun = parsed.kid(pair.token, "pobj")
     before = parsed.tokens[parsed.tokens[pair.token].left - 1]
-    if before.tag[:2] == "NN" and noun >= 0 and parsed.tokens[noun].lemma in words.CLOTHES | words.WORN:
+    if before.tag[:2] == "NN" and noun >= 0 and parsed.tokens[noun].lemma in words.CLOTHES | words.WORN | words.COLORS:
         return []
     # "About to go, but not under a bridge" says another thing of going.
     verb = parsed.tokens[pair.head]

@@ -135,10 +135,18 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
         else Core(
             text,
             is_clause,
-            is_with or tokens[noun].dep == "dobj" and is_person(_first_noun(remaining).lemma),
+            is_with
+            and not _is_elsewhere(parsed, noun)
+            or tokens[noun].dep == "dobj"
+            and is_person(_first_noun(remaining).lemma),
             place,
         )
     )
+
+
+def _is_elsewhere(parsed: Parsed, noun: int) -> bool:
+    """Return whether a thing has a place of its own: "(a kid with) a kite in the sky in the background"."""
+    return parsed.kid(noun, "prep") >= 0
 
 
 def _is_bare_place(parsed: Parsed, preposition) -> bool:

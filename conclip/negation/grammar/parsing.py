@@ -361,6 +361,8 @@ def _unseen(parsed: Parsed, noun) -> bool:
                 return True
             if head.text.lower() == "of" and tokens[head.head].lemma in words.PICTURES:
                 return tokens[head.head].dep != "ROOT" or tokens[head.head].lemma in ("statue", "sculpture", "toy")
+        if noun.dep == "dobj" and head.lemma in words.UNSEEN_VERBS:
+            return True
         # "Trying to catch a ball", "appears to be looking at an insect".
         if noun.tag in ("VB", "VBG") and any(tokens[k].tag == "TO" for k in parsed.children[noun.i]):
             return True
@@ -526,6 +528,10 @@ def _finite(parsed: Parsed, verb, subject: int) -> str | None:
             return None
     if verb.lemma == "be":
         return "copula"
+    # "(A giraffe walks towards) a group trees": the tagger takes the noun for a verb.
+    before = tokens[verb.i - 1]
+    if before.tag == "NN" and before.i != subject and verb.tag == "VBZ" and is_visible(singular(verb.text.lower())):
+        return None
     if verb.tag == "VBD" and parsed.kid(verb.i, "dobj") < 0:
         if verb.lemma in words.STATIVE:
             return None if _describes_another(parsed, verb, tokens[subject]) else "participle"

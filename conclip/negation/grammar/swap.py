@@ -20,7 +20,9 @@ from conclip.negation.lexicon.names import is_place, may_corefer
 from conclip.negation.rows import Negation, Span
 
 # Words on both sides of these may change places while the caption stays true.
-_SYMMETRIC = frozenset("and or next near beside with by alongside between to around among against".split())
+_SYMMETRIC = frozenset(
+    "and or next near beside besides opposite amid amongst with by alongside between to around among against".split()
+)
 # What one does to the other, the other does as well, or may well do.
 _MUTUAL = frozenset("kiss hug embrace face fight wrestle meet marry touch greet nuzzle resemble".split())
 # Somebody on, in or with a thing has it about him: "a man on a cellphone".
@@ -182,7 +184,8 @@ def _fixed(parsed: Parsed, a, b) -> bool:
         return True
     if a.dep == b.dep == "pobj":
         prepositions = {tokens[a.head].text.lower(), tokens[b.head].text.lower()}
-        if len(prepositions) == 1:
+        # "Walks in the rain through a puddle" and "in a puddle through the rain" say the same.
+        if len(prepositions) == 1 or not any(is_person(n.lemma) or n.lemma in words.ANIMALS for n in (a, b)):
             return True
     # "Cows graze with birds": birds graze with cows too.
     if tokens[b.head].text.lower() == "with" and all(
@@ -197,9 +200,7 @@ def _fixed(parsed: Parsed, a, b) -> bool:
     if any(t.tag[:2] == "VB" and t.lemma in _MUTUAL for t in tokens[a.i + 1 : b.left]):
         return True
     verbs = any(t.tag[:2] == "VB" and t.lemma not in words.POSTURES | {"be"} for t in tokens[a.i + 1 : b.left])
-    # "In a boat on the water" and "in the water on a boat" say the same.
-    nested = a.dep == b.dep == "pobj"
-    if not verbs and links <= _ABOUT and (nested or is_person(a.lemma) or is_person(b.lemma)):
+    if not verbs and links <= _ABOUT and (is_person(a.lemma) or is_person(b.lemma)):
         return True
     return bool(links & _SYMMETRIC) and not verbs
 
@@ -253,8 +254,17 @@ def _verbs(parsed: Parsed) -> list[tuple[Span, Span]]:
         own = parsed.kid(verb.i, "nsubj", "nsubjpass")
         return own if own >= 0 else verb.head
 
+    def prepositions(verb) -> set[str]:
+        return {tokens[k].text.lower() for k in parsed.children[verb.i] if tokens[k].dep == "prep"}
+
     def fits(a, b) -> bool:
-        return a.tag == b.tag and a.lemma != b.lemma and subject(a) != subject(b)
+        # "Watches" and "looks at" take different words.
+        return (
+            a.tag == b.tag
+            and a.lemma != b.lemma
+            and subject(a) != subject(b)
+            and "at" not in prepositions(a) ^ prepositions(b)
+        )
 
     found = [
         t

@@ -287,6 +287,7 @@ UNREAL = word_set(
 )
 # What hangs on these may not be in the picture.
 UNSEEN_PREPOSITIONS = word_set("like as for than about except despite without unlike per since during after before")
+UNSEEN_VERBS = word_set("resemble imitate mimic simulate represent await want need seek expect advertise")
 PICTURES = word_set(
     "picture photo image statue painting drawing photograph portrait sculpture mural poster cartoon toy"
 )
