@@ -86,7 +86,8 @@ def is_quantified(parsed: Parsed, noun: int) -> bool:
     if noun < 0:
         return False
     # "Two are not chocolate" is true of a dozen, of which two are.
-    if parsed.tokens[noun].text.lower() in words.INDEFINITE_PRONOUNS or parsed.tokens[noun].tag == "CD":
+    subject = parsed.tokens[noun]
+    if subject.text.lower() in words.QUANTIFIERS | words.INDEFINITE_PRONOUNS.keys() or subject.tag == "CD":
         return True
     return any(
         parsed.tokens[k].text.lower() in words.QUANTIFIERS

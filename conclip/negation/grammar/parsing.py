@@ -657,7 +657,12 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
         return None
     after = tokens[adjective.right + 1]
     # "An old fashioned stove" is not a fashioned one, nor a "mean looking dog" a looking one.
-    if after.dep in ("punct", "cc") or after.tag == "POS" or after.i < noun.i and after.text.endswith(("ed", "ing")):
+    if (
+        after.dep in ("punct", "cc")
+        or after.tag in ("POS", "HYPH")
+        or after.i < noun.i
+        and after.text.endswith(("ed", "ing"))
+    ):
         return None
     if any(tokens[k].dep in ("poss", "appos") for k in parsed.children[noun.i] if k > adjective.i):
         return None

@@ -24,7 +24,7 @@ _SYMMETRIC = frozenset(
     "and or next near beside besides opposite amid amongst with by alongside between to around among against".split()
 )
 # What one does to the other, the other does as well, or may well do.
-_MUTUAL = frozenset("kiss hug embrace face fight wrestle meet marry touch greet nuzzle resemble".split())
+_MUTUAL = frozenset("kiss hug embrace face fight wrestle meet marry touch greet nuzzle resemble share".split())
 # Somebody on, in or with a thing has it about him: "a man on a cellphone".
 _ABOUT = frozenset("on in with at for of from by".split())
 _UNMOVED = words.NO_OBJECT | words.PRONOUNS
