@@ -168,6 +168,9 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("Many people in multi-colored robes gather for an event", "not multi"),
         ("Zebras share a grassland with wild pigs in Africa.", "wild zebras"),
         ("A girl touches a boys face ; both are smiling .", "both are not"),
+        ("Three women wearing traditional apparel make the final touches on their clothing .", "apparels"),
+        ("An old style kitchen with baby blue cabinets.", "a style kitchen"),
+        ("A smiling man sitting by a very nice looking cake.", "not looking"),
         ("Two peanut butter and jelly sandwiches sliced in half", "two peanut butter with"),
     ],
 )

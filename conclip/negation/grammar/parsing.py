@@ -298,7 +298,8 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
             return None
         if kid.dep == "compound" and kid.text.lower() in words.COLORS:
             break
-        if kid.dep == "compound" and not _names_a_kind(kid):
+        # "An old style kitchen" is no style kitchen.
+        if kid.dep == "compound" and (not _names_a_kind(kid) or kid.text.lower() in words.SECOND_HALVES):
             return None
         # "Upside down kicking snow", "on a table drinking water": a verb.
         if kid.dep == "compound" and kid.text.endswith("ing"):
@@ -648,6 +649,9 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
     if adjective.left and (before.dep in ("punct", "cc", "case") or before.tag[:2] in ("NN", "RB")):
         return None
     if before.text.lower() in words.SHADES and low in words.COLORS:
+        return None
+    # "A very nice looking cake", "multi-colored robes".
+    if low in words.SECOND_HALVES or low.startswith("multi"):
         return None
     # "An old fashioned refrigerator": two words of one meaning.
     if low.endswith("ed") and before.tag == "JJ" and before.i >= noun.left:

@@ -165,7 +165,13 @@ MASS = word_set(
     "flooring silverware soap powder incense broth spandex goo scaffolding camouflage yogurt parsley cilantro "
     "kale garlic basil celery cabbage asparagus cauliflower granola "
     "oatmeal guacamole salsa mayonnaise lettuce ginger gravy syrup barley rye pork beef poultry cardboard asphalt "
-    "tarmac spaghetti lasagna baggage"
+    "tarmac spaghetti lasagna baggage apparel attire toothpaste chili shampoo lotion sunscreen frosting icing dough "
+    "batter hummus relish mayo curry pudding gum tobacco ash coal charcoal lumber timber plywood signage stationery "
+    "cutlery crockery tableware glassware armor camo velvet satin nylon tinsel turf sod undergrowth underbrush "
+    "algae kelp "
+    "coral driftwood firewood sawdust slush netting piping wiring fencing paneling siding roofing tiling "
+    "carpeting bedding "
+    "upholstery linen stucco drywall mulch compost manure straw bubblegum"
 ) - word_set("cattle police glass paper fire brush cake pizza wire brick fish chicken salad string")
 # Where there is one, there are two.
 IN_PAIRS = word_set("shoe boot sandal sneaker glove sock ski skate earring mitten slipper")
@@ -287,6 +293,12 @@ UNREAL = word_set(
 )
 # What hangs on these may not be in the picture.
 UNSEEN_PREPOSITIONS = word_set("like as for than about except despite without unlike per since during after before")
+# With the word before, these make one: "nice looking", "old style", "cross legged".
+SECOND_HALVES = word_set(
+    "looking shaped sized size colored coloured style styled type fashioned haired legged sleeved eyed headed "
+    "handed sided "
+    "wheeled tailed faced themed flavored scented made era age kind brand"
+)
 UNSEEN_VERBS = word_set("resemble imitate mimic simulate represent await want need seek expect advertise")
 PICTURES = word_set(
     "picture photo image statue painting drawing photograph portrait sculpture mural poster cartoon toy"
