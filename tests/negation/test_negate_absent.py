@@ -167,6 +167,7 @@ ALL = OUT | LAND | STREETS | WET | IN | HOME | GROUND | GAMES | PLAY_STREETS | P
         ("two planes flying near each other on a stormy day", OUT),
         ("a quarter surrounded by rocks", OUT),
         ("a slice of cake", set()),
+        ("a close up of drinks in a kitchen", set()),
         ("a plane at an airport", IN | GROUND),
         ("a man in a plane", OUT | GROUND | PLAY | RIDES),
     ],

@@ -114,7 +114,9 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
         token.tag == "VBG" and token.dep != "amod" and parsed.kid(token.i, "dobj", "prep") >= 0 for token in remaining
     )
     is_clause = ends_in_verb or has_object or is_finite and keep_first == 0
-    place = (before.rstrip(), after.lstrip()) if is_with else None
+    # "(Posing with pizzas) in boxes": the boxes may be those of the pizzas.
+    resumes = is_with and last + 1 < len(tokens) and tokens[last + 1].tag != "IN"
+    place = (before.rstrip(), after.lstrip()) if resumes else None
     text = tidy(f"{before} {after}")
     # "(Two dogs) nussle one another": a pronoun hangs on a verb that the parser did not see.
     if not is_clause and any(

@@ -49,6 +49,9 @@ def _adjective(parsed: Parsed, pair: Pair, rng: random.Random):
     contraries = words.CONTRARIES.get(word, ())
     if (noun in words.ANIMALS or is_person(noun)) and word in words.COLORS:
         contraries = [other for other in contraries if other in words.ANIMAL_COLORS]
+    # No hair is tall.
+    if word == "short" and not is_person(noun) and noun not in words.ANIMALS:
+        return None
     # Nobody thinks of white bananas or blue grass.
     if word in words.COLORS and noun in words.OWN_COLORED:
         return None
@@ -78,6 +81,9 @@ def _action(parsed: Parsed, pair: Pair, rng: random.Random):
     subject = parsed.tokens[pair.head].lemma.lower() if pair.head >= 0 else ""
     if not (is_person(subject) or subject in words.ANIMALS | words.COLLECTIVES):
         return None
+    # Nobody thinks of a giraffe that jumps.
+    if subject in words.ANIMALS - words.PETS:
+        contraries = [other for other in contraries if other != "jump"]
     if not contraries or verb.tag not in ("VBZ", "VBP", "VBD", "VBG") or parsed.kid(verb.i, "prt", "xcomp") >= 0:
         return None
     found = [n for n, (rule, _) in enumerate(forms(parsed, pair)) if rule in _VERB_RULES]

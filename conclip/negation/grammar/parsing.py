@@ -18,6 +18,7 @@ from conclip.negation.lexicon.words import ANIMALS
 from conclip.negation.rows import Span
 
 _QUOTES = frozenset({'"', "``", "''", "“", "”"})
+_PLAYED = frozenset("playing holding wearing riding carrying eating throwing catching".split())
 _VERB_LIKE = frozenset({"NNS", "NN", "NNPS", "NNP"})
 # Third-person verbs that the tagger takes for plural nouns after a noun ("a red scarf smiles").
 _TAKEN_FOR_NOUNS = frozenset(
@@ -278,6 +279,9 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
         return None
     # Served without an article it is meat, not "a chicken".
     if low in ("chicken", "turkey", "fish", "lamb", "duck") and noun.left == noun.i:
+        return None
+    # "A banjo or guitar": one of the two.
+    if any(tokens[k].text.lower() == "or" for n in (noun, tokens[noun.head]) for k in parsed.children[n.i]):
         return None
     # "Deep brush" is no tool, toothpaste comes in tubes, and a slice of pizza is no whole one.
     bare = not any(tokens[k].dep in ("det", "poss", "nummod") for k in parsed.children[noun.i])
@@ -580,6 +584,9 @@ def _relation(parsed: Parsed, prep) -> Pair | None:
         return None
     if prep.i and tokens[prep.i - 1].dep == "pobj" and tokens[prep.i - 1].tag[:2] not in ("NN", "PR"):
         return None
+    # "(A girl posing with a crowd) in the background": of the two, the parse does not tell which.
+    if tokens[noun].lemma in ("background", "foreground", "distance"):
+        return None
     base = prep
     if tokens[prep.head].text.lower() in ("next", "close", "adjacent") and word == "to":
         base = tokens[prep.head]
@@ -649,6 +656,10 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
     if adjective.left and (before.dep in ("punct", "cc", "case") or before.tag[:2] in ("NN", "RB")):
         return None
     if before.text.lower() in words.SHADES and low in words.COLORS:
+        return None
+    # "A green shirt playing basketball": the shirt is green.
+    between = tokens[adjective.right + 1 : noun.i]
+    if any(token.tag[:2] == "VB" or token.text in _PLAYED for token in between):
         return None
     # "A very nice looking cake", "multi-colored robes".
     if low in words.SECOND_HALVES or low.startswith("multi"):

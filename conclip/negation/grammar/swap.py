@@ -82,6 +82,8 @@ def _pick(parsed: Parsed) -> list:
         and not is_miscounted(parsed, t)
         and not may_be_verb(parsed, t)
         and not _exists(parsed, t)
+        # "A go cart".
+        and parsed.tokens[t.i - 1].text.lower() != "go"
         and not _is_bare(parsed, t)
         and parsed.tokens[t.head].dep not in ("pcomp", "amod")
         and (not t.text.endswith("ing") or t.lemma in words.THINGS_IN_ING)
@@ -187,10 +189,11 @@ def _fixed(parsed: Parsed, a, b) -> bool:
         # "Walks in the rain through a puddle" and "in a puddle through the rain" say the same.
         if len(prepositions) == 1 or not any(is_person(n.lemma) or n.lemma in words.ANIMALS for n in (a, b)):
             return True
-    # "Cows graze with birds": birds graze with cows too.
-    if tokens[b.head].text.lower() == "with" and all(
-        is_person(noun.lemma) or noun.lemma in words.ANIMALS for noun in (a, b)
-    ):
+    # "Cows graze with birds": birds graze with cows too; and a bat hits a ball with a kid.
+    if b.dep == "pobj" and tokens[b.head].text.lower() == "with":
+        return True
+    # A scarf is clothes.
+    if any(noun.text == "clothes" for noun in (a, b)) and any(singular(n.text) in words.CLOTHES for n in (a, b)):
         return True
     between = tokens[a.i + 1 : b.left]
     # "A necklace on in the water": two of them belong to different words.

@@ -177,13 +177,12 @@ _MOST_NAMES_DRAWN, _FEW_NAMES = 50, 5
 _IMPLIED, _IMPLIED_COUNT = 0.25, 8
 # Rounds and bounds of the fit of frequencies.
 _ROUNDS, _MOST_SCALE = 30, 4.0
-_PETS = frozenset({"dog", "cat"})
 # Where other animals may be.
-_FARMS = (words.ANIMALS - _PETS - {"puppy", "kitten", "bird"}) | frozenset(
-    "field grass pasture meadow farm barn fence hay hill pond lake river water".split()
+_FARMS = (words.ANIMALS - words.PETS - {"puppy", "kitten", "bird"}) | frozenset(
+    "field grass pasture meadow farm barn fence hay hill".split()
 )
 # What may be where there is no telling what else is, if the place allows it.
-_COMMON = _PETS | frozenset("bird horse bicycle bike umbrella bench boat ball".split())
+_COMMON = words.PETS | frozenset("bird horse bicycle bike umbrella bench boat ball".split())
 _ANYONE = words.MALE | words.FEMALE | words.CHILDREN | {"person", "adult", "people"}
 # So many captions of an image name everybody in it, if all name the same person.
 _SURE = 3
@@ -296,7 +295,7 @@ class AbsentNouns:
         }
         self._anywhere = np.array([name in _ANYONE or name == "dog" for name in self.names], bool)
         self._adults = self._numbers(lambda head: is_person(head) and head not in words.CHILDREN)
-        self._animals = self._numbers(lambda head: head in words.ANIMALS and head not in _PETS)
+        self._animals = self._numbers(lambda head: head in words.ANIMALS and head not in words.PETS)
         self._wild, self._foods = (self._numbers(sort.__contains__) for sort in (words.WILD, words.FOODS))
 
     def _compare(self) -> None:

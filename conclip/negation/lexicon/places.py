@@ -129,6 +129,9 @@ def unlikely_places(said: Set[str], named: Set[str]) -> list[str]:
     told["land"] = not _LAND.isdisjoint(named)
     if not (_AFLOAT | _SNOW_SPORTS).isdisjoint(said):
         told.update(dict.fromkeys(("rides", "walks", "play"), False))
+    # "A close up".
+    if {"close", "up"} <= said or not {"closeup", "close-up"}.isdisjoint(said):
+        told["ground"] = False
     if told["indoors"]:
         told.update(dict.fromkeys(("outdoors", "streets", "water"), False))
     return [sort for sort in SORTS if not told[sort]]

@@ -42,6 +42,7 @@ ANIMALS = word_set(
 )
 
 # Nobody expects these but where there are animals.
+PETS = word_set("dog cat puppy kitten")
 WILD = word_set("elephant giraffe zebra bear lion tiger camel monkey penguin")
 
 # Nor these but where there is food, or what it is served on.
