@@ -178,6 +178,12 @@ def test_places_where_things_are_seen(caption, expected):
     assert {name for name in ALL if not set(places_of(name)) & set(unlikely)} == expected
 
 
+def test_a_plane_in_the_air_has_no_ground():
+    said = set("two planes fly over a field".split())
+    assert "ground" in unlikely_places(said, {"plane"})
+    assert "ground" not in unlikely_places(said, {"plane", "field"})
+
+
 def test_what_is_absent_is_of_such_a_place():
     # Five names that belong are enough to keep to these.
     names = ["dog", "cat", "horse", "pony", *sorted(ALL)]

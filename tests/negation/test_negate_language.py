@@ -180,6 +180,8 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("Man and child riding in go cart .", "go man"),
         ("Several persons gathered together posing with 6 pizzas in take out boxes.", "dog in take"),
         ("Two giraffes standing outside near a building.", "not jumping"),
+        ("A woman sits on a motorcycle with a sidecar.", "sits with a sidecar"),
+        ("The new motorcycle on display is very shiny.", "not new"),
         ("Two peanut butter and jelly sandwiches sliced in half", "two peanut butter with"),
     ],
 )

@@ -308,6 +308,9 @@ def adjective_forms(parsed: Parsed, pair: Pair, word: str = "") -> list[Form]:
     phrase = phrase[0].lower() + phrase[1:]
     first = tokens[noun.left]
     insert = noun.end
+    # "A motorcycle, which is not new, on display" parts the two.
+    if any(tokens[k].dep == "prep" and tokens[k + 1].lemma in words.NO_OBJECT for k in following):
+        return []
     if following or first.tag in ("PRP$", "POS") or first.dep == "poss":
         mark = comma(parsed.caption)
         close = "" if is_last(parsed, noun.i) or tokens[noun.i + 1].text == "," else mark

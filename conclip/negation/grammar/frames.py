@@ -83,6 +83,8 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
             or tokens[last].dep == "cc"
             # Other words may hang on what was taken out: "(opening a hydrant) spewing water".
             or after.tag not in _RESUMING
+            # "(A woman sits on a motorcycle) with a sidecar".
+            or after.text == "with"
             # "(A red ball) at end".
             or (after.tag == "IN" and _is_bare_place(parsed, after))
         ):

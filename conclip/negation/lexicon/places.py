@@ -75,6 +75,7 @@ _ALONE = word_set(
     "airplane plane sky sunset cloud kite rain rock mud dirt leaf table plate bowl tray dish cake pizza sandwich "
     "meal television tv monitor keyboard"
 )
+_AIRCRAFT = word_set("airplane plane jet aircraft airliner jetliner helicopter biplane glider moon")
 # What is seen in each sort of place alone; a thing of two sorts where both are told of.
 _SEEN = {
     "outdoors": "airplane bridge snow pool waterfall river lake pond beach ocean horse pony cow sheep goat deer "
@@ -129,6 +130,9 @@ def unlikely_places(said: Set[str], named: Set[str]) -> list[str]:
     told["land"] = not _LAND.isdisjoint(named)
     if not (_AFLOAT | _SNOW_SPORTS).isdisjoint(said):
         told.update(dict.fromkeys(("rides", "walks", "play"), False))
+    # A caption of a plane in the air says nothing of the ground, whatever another caption names.
+    if not _AIRCRAFT.isdisjoint(named) and (_LAND | _PLAY | _STREETS | ANIMALS).isdisjoint(named):
+        told["ground"] = False
     # "A close up".
     if {"close", "up"} <= said or not {"closeup", "close-up"}.isdisjoint(said):
         told["ground"] = False
