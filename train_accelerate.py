@@ -71,6 +71,8 @@ def run(
     from conclip.hub import create_repository, use_cache_without_network
     from conclip.models.clip import load_model, require_folder
     from conclip.models.loading import family_of, load_text_model
+    from conclip.training.own_distractors import needs_distractors, with_distractors
+    from conclip.training.own_negations import lacks_negations, with_negations, with_recipe
     from conclip.training.report import format_table, table_rows
     from conclip.training.scenes_base import base_clip
     from conclip.training.trainer import ConCLIPTrainer, checkpoint_to_resume, require_texts_alone
@@ -95,6 +97,10 @@ def run(
 
     # Load
     train_dataset, eval_dataset, eval_split = load(data_args, training_args, accelerator)
+    makes_negations = lacks_negations(train_dataset, training_args)
+    if makes_negations:
+        training_args = with_recipe(training_args, model_args.train_image_encoder, accelerator)
+        train_dataset, eval_dataset = with_negations(train_dataset, eval_dataset, training_args, accelerator)
     base = model_args.model_name_or_path or str(base_clip(output_dir.parent))
     reads_images = training_args.image_embeds_column is None and (
         training_args.loss != DISTILLATION or training_args.image_column in train_dataset.column_names
@@ -111,6 +117,11 @@ def run(
                 f"Warning: {len(surplus):,} weights in {base} are not part of {type(model).__name__} and are not "
                 f"saved, such as {surplus[0]}."
             )
+
+    if makes_negations and needs_distractors(train_dataset, training_args):
+        train_dataset = with_distractors(
+            train_dataset, model, getattr(processor, "image_processor", None), training_args, accelerator
+        )
 
     # Train, and evaluate before and after
     trainer = ConCLIPTrainer(

@@ -76,6 +76,8 @@ class Parser(argparse.ArgumentParser):
         # Of the last `parse`: options on the command line, and those that differ from their default.
         self._on_command_line: set[str] = set()
         self._differing: set[str] = set()
+        # Of the last `parse`: all options on the command line and in the config file.
+        self.named: frozenset[str] = frozenset()
         self.add_argument(
             "--config", metavar="FILE", help="YAML file with options; options on the command line override it"
         )
@@ -137,6 +139,7 @@ class Parser(argparse.ArgumentParser):
             self._refuse_unknown(unknown[0])
         values = vars(parsed)
         given = self._given_in(argv)
+        self.named = frozenset(self._given_in([*file_argv, *argv]))
         self._differing = {name for name in values if values[name] != self.get_default(name)}
         self._on_command_line = {name for name in given if values[name] is not False} - {"config"}
         missing = [f"--{name}" for name in self._required if values[name] is None]

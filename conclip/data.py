@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,39 @@ def first_rows(dataset: Dataset, count: int | None) -> Dataset:
 def source_row(dataset: Dataset, row: int) -> int:
     """Return the number that a row had before rows were selected, for messages."""
     return row if dataset._indices is None else dataset._indices.column(0)[row].as_py()
+
+
+def source_rows(dataset: Dataset) -> list[int]:
+    """Return the number that each row had before rows were selected."""
+    return list(range(len(dataset))) if dataset._indices is None else dataset._indices.column(0).to_pylist()
+
+
+def unselected(dataset: Dataset) -> Dataset:
+    """Return the rows as they were before rows were selected."""
+    whole = copy(dataset)
+    whole._indices, whole._fingerprint = None, f"{dataset._fingerprint}-unselected"
+    return whole
+
+
+def with_columns(dataset: Dataset, columns: dict[str, list[list]], feature) -> Dataset:
+    """
+    Add columns of lists, or replace them.
+
+    `Dataset.add_column` copies selected rows, and with them the bytes of their images; this copies no other column.
+
+    Args:
+        columns: name -> a list for each row.
+        feature: the type of all these columns, as in `datasets.Features`.
+    """
+    rows, whole = source_rows(dataset), unselected(dataset)
+    for name, values in columns.items():
+        of_all: list[list] = [[]] * len(whole)
+        for row, value in zip(rows, values, strict=True):
+            of_all[row] = value
+        if name in whole.column_names:
+            whole = whole.remove_columns(name)
+        whole = whole.add_column(name, of_all, feature=feature)
+    return whole.select(rows)
 
 
 def _load(dataset_name: str, dataset_config_name: str | None, split: str | None) -> Dataset | DatasetDict:

@@ -26,7 +26,7 @@ LAYERS = {
     "conclip.models": {*DATA, "conclip.embedding"},
     "conclip.distractors": {*DATA, "conclip.embedding"},
     "conclip.negation": {*DATA, "conclip.embedding"},
-    "conclip.training": {*DATA, "conclip.embedding", "conclip.models", "conclip.negation"},
+    "conclip.training": {*DATA, "conclip.embedding", "conclip.models", "conclip.distractors", "conclip.negation"},
     "conclip.evaluation": {*DATA, "conclip.embedding", "conclip.models", "conclip.negation"},
 }
 # The files that `datasets` 3.6 copies when it runs dataset_scripts/ccneg.py as a loading script.

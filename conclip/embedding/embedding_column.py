@@ -176,6 +176,12 @@ def holds_lists(dataset: Dataset, column: str, of_vectors: bool) -> bool:
     return _is_list(kind) and (not of_vectors or _is_list(kind.value_type))
 
 
+def holds_integers(dataset: Dataset, column: str) -> bool:
+    """Return whether a column holds an integer, or a list of integers, for each row."""
+    kind = dataset.data.schema.field(column).type
+    return pa.types.is_integer(kind.value_type if _is_list(kind) else kind)
+
+
 def _is_list(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 

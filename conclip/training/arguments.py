@@ -34,6 +34,16 @@ DISTILLATION_RECIPE = {
     "learning_rate": 3e-4,
     "weight_decay": 0.05,
 }
+# For images and captions alone, if no loss is named: docs/training.md says how it was chosen.
+OWN_NEGATIONS_RECIPE = {
+    "loss": "conclip",
+    "distillation_weight": 1,
+    "truth_weight": 10,
+    "per_device_train_batch_size": 128,
+    "max_steps": 400,
+    "learning_rate": 3e-4,
+    "weight_decay": 0.05,
+}
 # The schedules of `transformers.get_scheduler` that need only the number of updates.
 SCHEDULES = "linear cosine cosine_with_restarts polynomial constant constant_with_warmup inverse_sqrt".split()
 # The `lr_end` of transformers' polynomial schedule.
@@ -124,7 +134,8 @@ class ConCLIPTrainingArguments:
     """
     Settings of a `ConCLIPTrainer`; the defaults are the recipe of the CoN-CLIP paper.
 
-    Options that mean the same bear the names of `transformers.TrainingArguments`.
+    Options that mean the same bear the names of `transformers.TrainingArguments`. `named` holds the names of the
+    options that the user gave on the command line or in the config file.
 
     Raises:
         UsageError: a value out of range, or settings that exclude each other.
@@ -260,6 +271,8 @@ class ConCLIPTrainingArguments:
     )
     push_to_hub: bool = option(False, "upload the finished folder to the Hub")
     hub_model_id: str | None = option(None, "repository to push to, e.g. me/conclip-vit-base-patch32")
+    # Not an option: it has no type.
+    named = frozenset()
 
     def __post_init__(self):
         if isinstance(self.report_to, str):
@@ -369,6 +382,7 @@ def parse_arguments(
             "--image_embeds_file."
         )
     refuse_options_without_effect(parser, model, data, training)
+    training.named = parser.named
     return model, data, training
 
 

@@ -8,8 +8,8 @@ import torch
 import xxhash
 from datasets import Dataset
 
-from conclip.data import require_columns, source_row, text_lists
-from conclip.embedding.embedding_column import EmbeddingColumn, holds_lists
+from conclip.data import require_columns, source_row, text_lists, unselected
+from conclip.embedding.embedding_column import EmbeddingColumn, holds_integers, holds_lists
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.image_hashes import ROWS_AT_A_TIME
 from conclip.embedding.images import open_images
@@ -40,7 +40,9 @@ class PairRows(torch.utils.data.Dataset):
         loss: "conclip", "negclip" or "clip".
         seed: of the choice among captions.
         split: name of the split, for messages.
-        image_column, caption_column, negated_caption_column, distractor_image_column: names of the columns.
+        image_column, caption_column, negated_caption_column, distractor_image_column: names of the columns. In place
+            of distractors, the last may hold the numbers of the rows that show them, from 0, counted before rows were
+            selected.
         embeddings, parts: whether the columns of images hold embeddings, see `open_images`.
 
     Raises:
@@ -79,7 +81,9 @@ class PairRows(torch.utils.data.Dataset):
         self.images = open_images(dataset, image_column, split, embeddings, parts)
         self.distractors = None
         if loss in DISTRACTOR_LOSSES:
-            self.distractors = self._distractor_images(dataset, distractor_image_column, embeddings, parts)
+            self.distractors = self._distractor_images(
+                dataset, distractor_image_column, image_column, embeddings, parts
+            )
         self.tokens = tokenize([*chain.from_iterable(captions), *chain.from_iterable(negated)])
         self.tensor_name, self.image_tensors, self.distractor_tensors = None, None, None
         self._use_all()
@@ -92,11 +96,22 @@ class PairRows(torch.utils.data.Dataset):
         self.set_epoch(0)
 
     def _distractor_images(
-        self, dataset: Dataset, column: str, embeddings: bool, parts: list[np.ndarray] | None
+        self,
+        dataset: Dataset,
+        column: str,
+        image_column: str,
+        embeddings: bool,
+        parts: list[np.ndarray] | None,
     ) -> ImageColumn | EmbeddingColumn:
-        """Return the distractors that may be used; `self.distractor_counts` says how many belong to each row."""
-        rows, places, counts = [], [], []
-        listed = holds_lists(dataset, column, of_vectors=embeddings and parts is None)
+        """
+        Return the images of the distractors that may be used.
+
+        `self.distractor_counts` says how many distractors belong to each row, `self.distractor_images` which of the
+        images each of them is.
+        """
+        rows, places, counts, numbers = [], [], [], []
+        by_row = parts is None and holds_integers(dataset, column)
+        listed = holds_lists(dataset, column, of_vectors=embeddings and parts is None and not by_row)
         # A part at a time: selected rows are copied, with the bytes of their images.
         tables = dataset.select_columns([column]).with_format("arrow").iter(ROWS_AT_A_TIME)
         for row, value in enumerate(chain.from_iterable(table[column] for table in tables)):
@@ -109,7 +124,20 @@ class PairRows(torch.utils.data.Dataset):
             counts.append(len(value) if paired else 1)
             rows += [row] * counts[-1]
             places += range(counts[-1])
+            if by_row:
+                numbers += value.as_py()[: counts[-1]] if listed else [value.as_py()]
         self.distractor_counts, self.distractor_rows = np.array(counts), np.array(rows)
+        self.distractor_images = np.arange(len(rows))
+        if by_row:
+            numbered = unselected(dataset)
+            shown, self.distractor_images = np.unique(numbers, return_inverse=True)
+            for number, row in zip(numbers, rows, strict=True):
+                if not 0 <= number < len(numbered):
+                    raise UsageError(
+                        f"Split {self.split!r}, row {source_row(dataset, row)}: {column} names row {number}, but the "
+                        f"split has rows 0 to {len(numbered) - 1:,}."
+                    )
+            return open_images(numbered, image_column, self.split, embeddings, rows=shown)
         at = np.array(places) if listed else None
         return open_images(dataset, column, self.split, embeddings, parts, self.distractor_rows, at)
 
@@ -164,7 +192,7 @@ class PairRows(torch.utils.data.Dataset):
         found = {"negated captions that equal a caption of their row as the text encoder reads them": same_text.sum()}
         self.usable = ~same_text
         if self.distractors is not None:
-            self.distractor_keys = as_integers(compute(self.distractors))
+            self.distractor_keys = as_integers(compute(self.distractors))[self.distractor_images]
             same_image = self.distractor_keys == self.image_keys[self.distractor_rows]
             found["distractors that are the image of their row"] = same_image.sum()
             self.usable &= ~same_image[self._distractors_at(row, place)]
@@ -241,7 +269,7 @@ class PairRows(torch.utils.data.Dataset):
         columns = {"texts": self.tokens[np.concatenate([at[indices] for at in texts])]}
         columns.update(self._images("image", self.images, self.image_tensors, self.kept[indices]))
         if self.distractors is not None:
-            at = self.distractor_at[indices]
+            at = self.distractor_images[self.distractor_at[indices]]
             columns.update(self._images("distractor_image", self.distractors, self.distractor_tensors, at))
         if self.statements is not None:
             columns.update(self.statements.__getitems__(indices))

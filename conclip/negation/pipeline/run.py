@@ -114,16 +114,12 @@ def begin(output: Path, source: Source, settings: dict) -> dict:
     Raises:
         UsageError: the settings differ.
     """
-    rules = xxhash.xxh3_64()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        rules.update(path.read_bytes())
     settings = {
         "written_by": WRITTEN_BY,
         **settings,
         "captions": source.num_captions,
         "captions_digest": source.digest,
-        "spacy": importlib.metadata.version("spacy"),
-        "code": rules.hexdigest(),
+        **rules(),
     }
     before = read_settings(output)
     if before is not None and before != settings:
@@ -139,6 +135,15 @@ def begin(output: Path, source: Source, settings: dict) -> dict:
     if before is None:
         write_json(output / SETTINGS_FILE, settings)
     return settings
+
+
+def rules() -> dict[str, str]:
+    """Return what negations depend on besides the settings: the version of spaCy, our code and our word lists."""
+    code = xxhash.xxh3_64()
+    for path in sorted(Path(__file__).parents[1].rglob("*.*")):
+        if path.suffix in (".py", ".tsv", ".txt"):
+            code.update(path.read_bytes())
+    return {"spacy": importlib.metadata.version("spacy"), "code": code.hexdigest()}
 
 
 def write_json(path: Path, content: dict) -> None:

@@ -36,7 +36,7 @@ class Source:
     Memory does not grow with the dataset but for 8 bytes a row, and 16 more with an image id column.
 
     Args:
-        dataset_name, dataset_config_name: as for `conclip.data.load_split`.
+        dataset_name, dataset_config_name: as for `conclip.data.load_split`; or the rows of the split themselves.
         splits: splits to read, e.g. "train" or "train[:100]".
         caption_column: a text, or a list of texts that are all true of the image.
         image_column: images, or paths, URLs or bytes of images, see `as_image_column`.
@@ -57,7 +57,7 @@ class Source:
 
     def __init__(
         self,
-        dataset_name: str,
+        dataset_name: str | Dataset,
         splits: Sequence[str] = ("train",),
         *,
         dataset_config_name: str | None = None,
@@ -228,12 +228,13 @@ class Source:
 
 
 def load_splits(
-    dataset_name: str, dataset_config_name: str | None, wanted: Sequence[str], test_size: int
+    dataset_name: str | Dataset, dataset_config_name: str | None, wanted: Sequence[str], test_size: int
 ) -> tuple[Dataset, list[Split]]:
     """Return all splits as one dataset, and where each lies in it; the test split is cut off the end."""
     parts, splits, first = [], [], 0
     for split in wanted:
-        parts.append(load_split(dataset_name, dataset_config_name, split))
+        in_memory = isinstance(dataset_name, Dataset)
+        parts.append(dataset_name if in_memory else load_split(dataset_name, dataset_config_name, split))
         splits.append(Split(re.match(r"\w*", split).group() or "train", first, first + len(parts[-1])))
         first = splits[-1].last
     if test_size:
