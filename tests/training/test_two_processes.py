@@ -63,6 +63,13 @@ VARIANTS = {
         "adam_epsilon": 1.0,
         "learning_rate": 0.01,
     },
+    "own negations": {
+        "loss": "conclip",
+        "max_steps": 3,
+        "eval_split": "none",
+        "adam_epsilon": 1.0,
+        "learning_rate": 0.01,
+    },
     "embeddings": {"image_embeds_column": "image_embeds", "max_steps": 3, "eval_split": "none"},
     # Two epochs: in the second one other captions and negated captions are drawn.
     "repeated": {"save_steps": 8, "max_steps": 12, "eval_split": "none"},
@@ -115,10 +122,14 @@ def variants(inputs, tmp_path_factory):
     repeated = write_repeated(inputs["dataset_name"], tmp_path_factory.mktemp("repeated"))
     siglip = tmp_path_factory.mktemp("siglip")
     save_other(siglip, "siglip")
+    plain = tmp_path_factory.mktemp("plain")
+    rows = datasets.load_dataset(inputs["dataset_name"], split="train")
+    rows.select_columns(["image", "caption"]).to_parquet(plain / "train.parquet")
     embedded = embed_dataset(inputs, tmp_path_factory.mktemp("embedded") / "ready")["dataset_name"]
     return {
         **VARIANTS,
         "repeated": {**VARIANTS["repeated"], "dataset_name": repeated},
+        "own negations": {**VARIANTS["own negations"], "dataset_name": plain},
         "embeddings": {**VARIANTS["embeddings"], "dataset_name": embedded},
         "another family": {**VARIANTS["another family"], "model_name_or_path": siglip},
     }

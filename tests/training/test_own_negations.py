@@ -1,0 +1,310 @@
+"""From images and captions alone to a measured model: `conclip train` makes the negated captions and distractors."""
+
+import importlib.util
+import io
+import json
+import re
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from runs import command, refusal, results, run
+from tiny import TEXT_LENGTH, VOCABULARY, save_tiny, tiny_model, tiny_processor, tiny_tokenizer
+
+from conclip.data import with_columns
+from conclip.embedding.tokens import TextTokenizer
+from conclip.errors import UsageError
+from conclip.negation.pipeline import run as pipeline
+from conclip.training.arguments import OWN_NEGATIONS_RECIPE, ConCLIPTrainingArguments, parse_arguments
+from conclip.training.own_distractors import similar_images, with_distractors
+from conclip.training.own_negations import lacks_negations, with_negations, with_recipe
+from conclip.training.pair_dataset import PairRows
+
+WHO, THINGS, PLACES = "boy dog girl".split(), "ball hat stick bag kite".split(), "beach street field".split()
+IMAGES = 60
+STRINGS = datasets.List(datasets.Value("string"))
+
+
+def captions(image: int) -> list[str]:
+    """Two captions, and for every fifth image a third one that cannot be negated but names another thing."""
+    who, thing, place = WHO[image % 3], THINGS[image % 5], PLACES[image // 3 % 3]
+    named = [f"a {who} with a {thing} sits on a {place}", f"a {who} is near a {thing}"]
+    return [*named, "no kite"] if image % 5 == 0 else named
+
+
+def things_of(text: str) -> set[str]:
+    return {word.removesuffix("s") for word in re.findall(r"\w+", text.lower())} & {*WHO, *THINGS, "beach", "street"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Images, a file with their captions, and a model."""
+    folder = tmp_path_factory.mktemp("data")
+    save_tiny(folder / "clip")
+    (folder / "images").mkdir()
+    for image in range(IMAGES):
+        # A few large squares: the embeddings of finer noise differ too little.
+        pixels = np.random.default_rng(image).integers(0, 255, (2, 2, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((40, 40), Image.Resampling.NEAREST).save(folder / "images" / f"{image}.png")
+    rows = [{"image": f"images/{image}.png", "caption": captions(image)} for image in range(IMAGES)]
+    (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
+def tokenize(texts: list[str]):
+    return TextTokenizer(tiny_tokenizer(), TEXT_LENGTH, VOCABULARY["<|endoftext|>"])(texts)
+
+
+def rows_of(folder, images=range(IMAGES)) -> datasets.Dataset:
+    """Rows with the images' bytes; rows are selected, as where images are held out."""
+    contents = [{"bytes": (folder / "images" / f"{image}.png").read_bytes(), "path": None} for image in range(IMAGES)]
+    columns = {"number": list(range(IMAGES)), "image": contents, "caption": [captions(one) for one in range(IMAGES)]}
+    rows = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
+    return rows.select(list(images))
+
+
+def arguments(tmp_path, **settings) -> ConCLIPTrainingArguments:
+    return ConCLIPTrainingArguments(
+        output_dir=str(tmp_path / "out"), embedding_cache_dir=str(tmp_path / "cache"), **settings
+    )
+
+
+@pytest.fixture
+def accelerator():
+    return Accelerator(cpu=True)
+
+
+@pytest.fixture(scope="module")
+def made(folder, tmp_path_factory):
+    """Rows in another order, with negated captions; and the cache that holds these."""
+    cache = tmp_path_factory.mktemp("made")
+    order = np.random.default_rng(0).permutation(IMAGES).tolist()
+    args, accelerator = arguments(cache, loss="conclip"), Accelerator(cpu=True)
+    train, evaluated = rows_of(folder, order[4:]), rows_of(folder, order[:4])
+    return *with_negations(train, evaluated, args, accelerator), cache, train, evaluated
+
+
+def test_each_row_gets_the_negations_of_its_captions(made):
+    train, evaluated, _, before, _ = made
+    assert train["number"][:] == before["number"][:] and len(evaluated) == 4
+    for row in [*train.remove_columns("image"), *evaluated.remove_columns("image")]:
+        assert row["caption"] == captions(row["number"])[:2]
+        assert len(row["negated_captions"]) == len(row["negation_kinds"]) == 2
+        for caption, negated in zip(row["caption"], row["negated_captions"], strict=True):
+            assert things_of(negated) <= things_of(caption)
+            assert re.search(r"\b(?:no|not|without|isn't|doesn't|aren't)\b", negated)
+    for row in train.remove_columns("image"):
+        assert row["image_captions"] == captions(row["number"])
+        assert all(phrase in caption for phrase, caption in zip(row["negation_targets"], row["caption"], strict=True))
+    for row in evaluated.remove_columns("image"):
+        assert len(row["true_negations"]) == len(row["true_negation_foils"]) == len(row["true_negation_kinds"]) > 0
+
+
+def test_the_images_are_not_copied(made):
+    train, _, _, before, _ = made
+    addresses = [
+        {
+            buffer.address
+            for chunk in rows.data.column("image").chunks
+            for buffer in chunk.flatten()[0].buffers()
+            if buffer
+        }
+        for rows in (train, before)
+    ]
+    assert addresses[0] == addresses[1]
+
+
+def test_columns_of_selected_rows_are_replaced():
+    rows = datasets.Dataset.from_dict({"at": [0, 1, 2, 3], "texts": [["old"]] * 4}).select([3, 1])
+    changed = with_columns(rows, {"texts": [["three"], []]}, STRINGS)
+    assert changed["at"][:] == [3, 1] and changed["texts"][:] == [["three"], []]
+    assert rows["texts"][:] == [["old"]] * 2
+
+
+def test_what_cannot_be_negated_is_left_out_and_counted(folder, made, tmp_path, accelerator, capsys):
+    """Every fifth row has a caption too many; the row that has no other is left out."""
+    rows = with_columns(
+        rows_of(folder), {"caption": [captions(one) for one in range(1, IMAGES)] + [["oh", "well"]]}, STRINGS
+    )
+    train, evaluated = with_negations(rows, None, arguments(tmp_path), accelerator)
+    assert evaluated is None and train["number"][:] == list(range(IMAGES - 1))
+    out = capsys.readouterr().out
+    assert (
+        "Of the rows to train on, 13 of 131 captions allow no negation and are left out, and with them 1 of 60 rows"
+        in out
+    )
+
+
+def test_captions_in_another_language_are_refused(folder, tmp_path, accelerator):
+    rows = with_columns(rows_of(folder), {"caption": [["hm"]] * IMAGES}, STRINGS)
+    with pytest.raises(UsageError, match="are caption English sentences that name things"):
+        with_negations(rows, None, arguments(tmp_path), accelerator)
+
+
+def test_a_second_run_reads_the_cache(folder, made, accelerator, capsys, monkeypatch):
+    train, evaluated, cache, *before = made
+    monkeypatch.setattr(pipeline, "write_folder", None)
+    again = with_negations(*before, arguments(cache, loss="negclip"), accelerator)
+    assert "those that an earlier run cached in" in capsys.readouterr().out
+    for one, other in zip((train, evaluated), again, strict=True):
+        assert one.remove_columns("image")[:] == other.remove_columns("image")[:]
+    # Another seed, and other captions, are made anew.
+    with pytest.raises(TypeError):
+        with_negations(*before, arguments(cache, seed=1), accelerator)
+    with pytest.raises(TypeError):
+        with_negations(before[0], None, arguments(cache), accelerator)
+
+
+def test_a_run_that_was_killed_is_continued(folder, made, tmp_path, accelerator, monkeypatch):
+    """It ends where negating begins; the next one parses nothing."""
+    write_shard, parsed = pipeline.write_shard, []
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "write_shard", killed)
+    *whole, cache, train, evaluated = made
+    with pytest.raises(KeyboardInterrupt):
+        with_negations(train, evaluated, arguments(tmp_path), accelerator)
+    monkeypatch.setattr(pipeline, "write_shard", write_shard)
+    monkeypatch.setattr(pipeline, "parse_shard", lambda *_: parsed.append(_))
+    for one, other in zip(with_negations(train, evaluated, arguments(tmp_path), accelerator), whole, strict=True):
+        assert one["negated_captions"][:] == other["negated_captions"][:]
+    assert parsed == []
+
+
+def test_a_full_disk_is_one_sentence(folder, tmp_path, accelerator, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pipeline, "parse_shard", full)
+    with pytest.raises(UsageError, match="--embedding_cache_dir: cannot write to .*: No space left on device"):
+        with_negations(rows_of(folder), None, arguments(tmp_path), accelerator)
+
+
+def test_a_distractor_is_another_training_image_of_which_the_negation_is_true(made, accelerator, capsys):
+    """Judged by a plain loop over all captions of the images, also those that are not trained on."""
+    train, evaluated, cache, before, _ = made
+    model, processor = tiny_model(), tiny_processor()
+    rows = with_distractors(train, model, processor.image_processor, arguments(cache, loss="conclip"), accelerator)
+    pixels = processor.image_processor(before["image"][:], return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        embeds = torch.nn.functional.normalize(model.embed_images(pixels), dim=-1).double()
+    embeds = dict(zip(before["number"][:], embeds, strict=True))
+    denied = 0
+    for row in rows.remove_columns("image"):
+        assert len(row["distractor_images"]) == len(row["negated_captions"]) == len(row["caption"]) > 0
+        for phrase, distractor in zip(row["negation_targets"], row["distractor_images"], strict=True):
+            others = (one for one in embeds if one != row["number"])
+            thing = phrase.split()[-1]
+            true = [one for one in others if not any(thing in caption.split() for caption in captions(one))]
+            similar = {one: float(embeds[one] @ embeds[row["number"]]) for one in true}
+            # What is nearer is a copy.
+            similar = {one: score for one, score in similar.items() if score < 0.999}
+            assert distractor == max(similar, key=similar.get)
+            denied += 1
+    # All sit, and "is" names nothing: of these negations no image is known to be one that fits.
+    lost = sum(phrase in ("is", "sits") for phrases in train["negation_targets"] for phrase in phrases)
+    assert denied == 2 * len(train) - lost > 40
+    assert f"{lost:,} of {2 * len(train):,} negated captions" in capsys.readouterr().out
+
+
+def test_an_image_in_several_rows_is_judged_by_the_captions_of_all():
+    """Of three images, the nearest one names the thing in its second row."""
+    embeds = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.9, 0.1], [0.5, 0.5]]), dim=-1)
+    keys = np.array([[1], [2], [2], [3]], np.uint8).repeat(16, axis=1)
+    texts = [["a dog"], ["a man", "a dog"], ["a man", "a dog"], ["a hat"]]
+    found = similar_images(embeds, keys, [["dog"], [], ["man", "is"], ["hat"]], texts)
+    assert found.tolist() == [3, 0, -1, 1]
+
+
+def test_numbers_of_rows_stand_for_their_images(made, accelerator):
+    """The pixels, the keys and the tensors are those of the numbered rows, also where rows were left out."""
+    rows = with_columns(
+        made[0], {"distractor_images": [[2, 5]] * len(made[0])}, datasets.List(datasets.Value("int64"))
+    )
+    pairs = PairRows(rows, tokenize, split="train")
+    pairs.use_keys(lambda images: images.stored.keys())
+    whole = made[3]._data.column("image")
+    at = range(len(pairs))
+    drawn = pairs.__getitems__(list(at))["distractor_image"]
+    expected = [Image.open(io.BytesIO(whole[number]["bytes"].as_py())).convert("RGB") for number in (2, 5)]
+    assert {image.tobytes() for image in drawn} == {image.tobytes() for image in expected}
+    keys = {number: pairs.image_keys[pairs_at] for pairs_at, number in enumerate(rows["number"]) if number in (2, 5)}
+    assert set(pairs.keys()[:, 3]) == set(keys.values())
+    pairs.use_tensors("image_embeds", lambda images, _: torch.arange(len(images), dtype=torch.float32)[:, None])
+    assert set(pairs.__getitems__(list(at))["distractor_image_embeds"].flatten().tolist()) == {0.0, 1.0}
+    wrong = with_columns(
+        rows, {"distractor_images": [[2, IMAGES]] * len(rows)}, datasets.List(datasets.Value("int64"))
+    )
+    with pytest.raises(UsageError, match=f"distractor_images names row {IMAGES}, but the split has rows 0 to 59"):
+        PairRows(wrong, tokenize, split="train")
+
+
+@pytest.mark.parametrize(
+    ("columns", "settings", "lacks"),
+    [
+        ({}, {}, True),
+        ({"negated_captions": [[]]}, {"loss": "negclip"}, True),
+        ({"negated_captions": ["no dog"]}, {}, False),
+        ({}, {"loss": "clip"}, False),
+        ({}, {"loss": "negation_distillation"}, False),
+        ({}, {"negated_caption_column": "negatives"}, False),
+        ({}, {"image_embeds_column": "image_embeds"}, False),
+    ],
+)
+def test_negations_are_made_where_the_loss_needs_them(tmp_path, columns, settings, lacks):
+    rows = datasets.Dataset.from_dict({"image": ["a.png"], "caption": ["a dog"], **columns})
+    assert lacks_negations(rows, arguments(tmp_path, **settings)) is lacks
+
+
+def test_what_is_named_overrides_the_recipe(accelerator, capsys):
+    def settings(*options, trains_images=False):
+        argv = ["--model_name_or_path", "clip", "--dataset_name", "captions.jsonl", *options]
+        return with_recipe(parse_arguments(argv)[2], trains_images, accelerator)
+
+    found = settings()
+    assert {name: getattr(found, name) for name in OWN_NEGATIONS_RECIPE} == OWN_NEGATIONS_RECIPE
+    # The default of the option, but named.
+    found = settings("--learning_rate", "1e-6", "--num_train_epochs", "2", trains_images=True)
+    assert (found.learning_rate, found.max_steps, found.truth_weight) == (1e-6, None, 0)
+    assert found.weight_decay == OWN_NEGATIONS_RECIPE["weight_decay"]
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 2 and "training with --loss conclip" in said[0] and "learning_rate" not in said[1]
+    named = settings("--loss", "negclip")
+    assert (named.learning_rate, named.max_steps) == (1e-6, None) and not capsys.readouterr().out
+
+
+def test_one_command_from_captions_and_images_to_a_measured_model(folder, tmp_path, capsys):
+    inputs = {"model_name_or_path": folder / "clip", "dataset_name": folder / "captions.jsonl"}
+    options = {"embedding_cache_dir": tmp_path / "cache", "max_steps": 2, "per_device_train_batch_size": 4}
+    assert run(command(inputs, tmp_path / "out", **options)) == 0
+    out = capsys.readouterr().out
+    assert out.count("The data has no negated captions: they are made by the grammar of `conclip negate`") == 1
+    assert out.count("Distractors: ") == 1 and "also trained on" not in out
+    found = results(tmp_path / "out")
+    assert found["arguments"]["training"]["loss"] == "conclip"
+    assert found["arguments"]["training"]["truth_weight"] == OWN_NEGATIONS_RECIPE["truth_weight"]
+    scores = {"negation pair accuracy", "true negation accuracy", "text-to-image recall@1", "image-to-text recall@5"}
+    for when in ("before", "after", "query_arithmetic"):
+        assert scores <= found[when].keys()
+    # A tenth of the images is held out, with two captions each.
+    assert found["after"]["negation pair accuracy"]["count"] == 12
+    assert run(command(inputs, tmp_path / "other", loss="negclip", **options)) == 0
+    out = capsys.readouterr().out
+    assert "those that an earlier run cached in" in out and "Distractors: " not in out
+    assert results(tmp_path / "other")["before"].keys() >= scores
+
+
+def test_a_missing_extra_is_said_before_the_model_is_loaded(folder, tmp_path, capsys, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "spacy" else find_spec(name, *more)
+    )
+    monkeypatch.setattr("conclip.models.clip.load_model", None)
+    inputs = {"model_name_or_path": folder / "clip", "dataset_name": folder / "captions.jsonl"}
+    message = refusal(command(inputs, tmp_path / "out", embedding_cache_dir=tmp_path / "cache"), capsys)
+    assert 'pip install "conclip[negate]", or train without them by --loss clip' in message
