@@ -97,7 +97,7 @@ def run(
 
     # Load
     train_dataset, eval_dataset, eval_split = load(data_args, training_args, accelerator)
-    makes_negations = lacks_negations(train_dataset, training_args)
+    makes_negations = family == "clip" and lacks_negations(train_dataset, training_args)
     if makes_negations:
         training_args = with_recipe(training_args, model_args.train_image_encoder, accelerator)
         train_dataset, eval_dataset = with_negations(train_dataset, eval_dataset, training_args, accelerator)

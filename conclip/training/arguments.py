@@ -34,16 +34,11 @@ DISTILLATION_RECIPE = {
     "learning_rate": 3e-4,
     "weight_decay": 0.05,
 }
-# For images and captions alone, if no loss is named: docs/training.md says how it was chosen.
-OWN_NEGATIONS_RECIPE = {
-    "loss": "conclip",
-    "distillation_weight": 1,
-    "truth_weight": 10,
-    "per_device_train_batch_size": 128,
-    "max_steps": 400,
-    "learning_rate": 3e-4,
-    "weight_decay": 0.05,
-}
+# Options of the losses that compare images with captions.
+NOT_FOR_STATEMENTS = (
+    *("image_to_text_weight", "text_to_image_weight", "distractor_weight", "distillation_weight"),
+    *("negated_caption_column", "distractor_image_column", "distractor_image_embeds_column"),
+)
 # The schedules of `transformers.get_scheduler` that need only the number of updates.
 SCHEDULES = "linear cosine cosine_with_restarts polynomial constant constant_with_warmup inverse_sqrt".split()
 # The `lr_end` of transformers' polynomial schedule.
@@ -430,9 +425,7 @@ def refuse_options_without_effect(
             f"with --loss {training.loss}, which uses no distractors",
         )
     if training.loss == DISTILLATION:
-        names = [*training.pair_weights, "distillation_weight", "negated_caption_column"]
-        names += ["distractor_image_column", "distractor_image_embeds_column"]
-        parser.without_effect(names, f"with --loss {DISTILLATION}")
+        parser.without_effect(NOT_FOR_STATEMENTS, f"with --loss {DISTILLATION}")
     elif not training.distills:
         names = ["cosine_weight", "profile_weight", "truth_weight", "own_words"]
         names += ["distillation_beta", "distillation_anchor_weight"]

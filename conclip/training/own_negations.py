@@ -24,7 +24,12 @@ from conclip.embedding.images import embedding_cache_dir, image_keys, open_image
 from conclip.errors import UsageError
 from conclip.negation.grammar.generator import SPACY_MODEL, GrammarGenerator
 from conclip.negation.negator import BATCH
-from conclip.training.arguments import OWN_NEGATIONS_RECIPE, ConCLIPTrainingArguments
+from conclip.training.arguments import (
+    DISTILLATION,
+    DISTILLATION_RECIPE,
+    NOT_FOR_STATEMENTS,
+    ConCLIPTrainingArguments,
+)
 from conclip.training.default_loss import has_values
 from conclip.training.pair_dataset import NEGATED_LOSSES
 
@@ -41,28 +46,39 @@ DENIED, IMAGE_CAPTIONS = "negation_targets", "image_captions"
 
 
 def lacks_negations(dataset: Dataset, args: ConCLIPTrainingArguments) -> bool:
-    """Return whether the rows have images and captions, but none of the negated captions that their loss needs."""
+    """Return whether the rows have images and captions, but no negated captions, and these would be used."""
     column, names = args.negated_caption_column, dataset.column_names
     (default,) = (item.default for item in fields(args) if item.name == "negated_caption_column")
     # A column that was named and is not there is a mistake.
     mistaken = column != default and column not in names
+    used = args.loss in (None, *NEGATED_LOSSES) or (args.loss == DISTILLATION and not args.own_words)
     has_others = args.caption_column in names and [*args.image_columns.values()][0] in names
-    return args.loss in (None, *NEGATED_LOSSES) and has_others and not mistaken and not has_values(dataset, column)
+    return used and has_others and not mistaken and not has_values(dataset, column)
 
 
 def with_recipe(
     args: ConCLIPTrainingArguments, train_image_encoder: bool, accelerator: Accelerator
 ) -> ConCLIPTrainingArguments:
-    """Return the arguments; where no loss was named, with the recipe for images and captions alone, and say so."""
+    """
+    Return the arguments; where no loss was named, with the loss for images and captions alone, and say so.
+
+    Raises:
+        UsageError: an option was named that has no effect with this loss.
+    """
     if args.loss:
         return args
-    replaced = {"max_steps"} if "num_train_epochs" in args.named else set()
-    # Images teach what is true only while their embeddings stay.
-    replaced |= {"truth_weight"} if train_image_encoder else set()
-    recipe = {name: value for name, value in OWN_NEGATIONS_RECIPE.items() if name not in args.named | replaced}
-    options = " ".join(f"--{name} {value}" for name, value in recipe.items())
-    accelerator.print(f"The data has images and captions alone: training with {options}.")
-    return replace(args, **recipe)
+    named = {*args.named, *(["train_image_encoder"] if train_image_encoder else [])}
+    for name in ("train_image_encoder", *NOT_FOR_STATEMENTS):
+        if name in named:
+            raise UsageError(
+                f"--{name} has no effect with --loss {DISTILLATION}, by which images and captions alone are trained "
+                "on: name the --loss that you want."
+            )
+    replaced = {"output_dir"} | ({"max_steps"} if "num_train_epochs" in named else set())
+    recipe = {name: value for name, value in DISTILLATION_RECIPE.items() if name not in named | replaced}
+    options = "".join(f" --{name} {value}" for name, value in recipe.items())
+    accelerator.print(f"The data has images and captions alone: training with --loss {DISTILLATION}{options}.")
+    return replace(args, loss=DISTILLATION, **recipe)
 
 
 def with_negations(
@@ -71,21 +87,23 @@ def with_negations(
     """
     Add a negated caption to each caption, and true negations with foils to those of the rows to evaluate on.
 
-    Captions that allow no negation are left out, and so are rows without another one. Rows to evaluate on that have
-    negated captions stay as they are.
+    The rows to train on get them if the loss uses them. Captions that allow no negation are left out, and so are rows
+    without another one. Rows to evaluate on that have negated captions stay as they are.
 
     Returns:
         The rows to train on, with the columns `args.negated_caption_column`, "negation_kinds", `DENIED` and
         `IMAGE_CAPTIONS`; and the rows to evaluate on, with the first two and `REPORTED`.
 
     Raises:
-        UsageError: spaCy is missing, an image or a caption cannot be used, no caption can be negated, or the cache
-            cannot be written to.
+        UsageError: spaCy is missing, an image or a caption cannot be used, no caption to train on can be negated, or
+            the cache cannot be written to.
     """
-    require_grammar(split_of(train_dataset), args.negated_caption_column)
-    datasets = [train_dataset]
-    if eval_dataset is not None and lacks_negations(eval_dataset, args):
-        datasets.append(eval_dataset)
+    trains = args.loss in NEGATED_LOSSES
+    evaluates = eval_dataset is not None and lacks_negations(eval_dataset, args)
+    datasets = [*([train_dataset] if trains else []), *([eval_dataset] if evaluates else [])]
+    if not datasets:
+        return train_dataset, eval_dataset
+    require_grammar(split_of(datasets[0]), args.negated_caption_column)
     cache_dir = embedding_cache_dir(args.embedding_cache_dir)
     captions = [text_lists(dataset, args.caption_column, split_of(dataset)) for dataset in datasets]
     images = [image_names(dataset, args, cache_dir, accelerator) for dataset in datasets]
@@ -93,25 +111,28 @@ def with_negations(
     # The others wait, and find the folder finished.
     with accelerator.main_process_first():
         folder, is_new = write_negations(texts, args.caption_column, args.seed, cache_dir / "negations")
+    whose = "" if trains else " to evaluate on"
     how = "made by the grammar of `conclip negate` and cached in" if is_new else "those that an earlier run cached in"
-    accelerator.print(f"The data has no negated captions: they are {how} {folder}.")
+    accelerator.print(f"The data has no negated captions{whose}: they are {how} {folder}.")
     found = read_negations(folder, len(texts))
-    of_images: dict[str, list[str]] = {}
-    for image, own in zip(images[0], captions[0], strict=True):
-        of_images.setdefault(image, []).extend(own)
-    columns = columns_of(captions[0], found[: len(train_dataset)], args, DENIED)
-    columns[IMAGE_CAPTIONS] = [of_images[image] for image in images[0]]
-    if not any(columns[args.negated_caption_column]):
-        raise UsageError(
-            f"No caption of the split {split_of(train_dataset)!r} can be negated: are they English sentences that "
-            "name things? --loss clip trains without negated captions."
-        )
-    train_dataset = joined(train_dataset, captions[0], columns, args, accelerator, "train")
-    if len(datasets) > 1:
+    if trains:
+        own = columns_of(captions[0], found[: len(train_dataset)], args, DENIED)
+        if not any(own[args.negated_caption_column]):
+            raise UsageError(
+                f"No caption of the split {split_of(train_dataset)!r} can be negated: are they English sentences that "
+                "name things? --loss clip trains without negated captions."
+            )
+        of_images: dict[str, list[str]] = {}
+        for image, texts_of_row in zip(images[0], captions[0], strict=True):
+            of_images.setdefault(image, []).extend(texts_of_row)
+        own[IMAGE_CAPTIONS] = [of_images[image] for image in images[0]]
+        train_dataset = joined(train_dataset, captions[0], own, args, accelerator, "train")
+    if evaluates:
         names = () if has_values(eval_dataset, REPORTED[0]) else REPORTED
-        columns = columns_of(captions[1], found[-len(eval_dataset) :], args, *names)
-        if any(columns[args.negated_caption_column]):
-            eval_dataset = joined(eval_dataset, captions[1], columns, args, accelerator, "evaluate")
+        own = columns_of(captions[-1], found[-len(eval_dataset) :], args, *names)
+        # Otherwise the report says that they are missing.
+        if any(own[args.negated_caption_column]):
+            eval_dataset = joined(eval_dataset, captions[-1], own, args, accelerator, "evaluate")
     return train_dataset, eval_dataset
 
 
@@ -157,7 +178,7 @@ def write_negations(texts: Dataset, caption_column: str, seed: int, cache_dir: P
     Raises:
         UsageError: no caption can be negated, or `cache_dir` cannot be written to.
     """
-    from conclip.negation.pipeline.run import rules, write_folder
+    from conclip.negation.pipeline.run import NothingNegated, rules, write_folder
     from conclip.negation.pipeline.source import Source
 
     settings = {**SETTINGS, "seed": seed}
@@ -174,7 +195,11 @@ def write_negations(texts: Dataset, caption_column: str, seed: int, cache_dir: P
                 if (folder / "README.md").is_file():
                     return folder, False
                 source = Source(texts, caption_column=caption_column, image_id_column="image of a row")
-                write_folder(source, folder, generator, settings)
+                try:
+                    write_folder(source, folder, generator, settings)
+                except NothingNegated:
+                    # The shards are there, without rows.
+                    pass
     except WriteError as error:
         raise UsageError(f"--embedding_cache_dir: {error}") from error
     return folder, True

@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pytest
 import torch
 from bad_rows import truncated
 from embedded import stored, write_rows
 from other_models import save_other
+from PIL import Image
 from ready_embeddings import embed_dataset
 from runs import command, log, results, run, weights, write_inputs
 
@@ -93,6 +95,20 @@ def write_repeated(scenes: str, folder: Path) -> Path:
     return folder
 
 
+def write_images_and_captions(folder: Path) -> Path:
+    """50 images of a few large squares, which the model tells apart, with a caption each."""
+    images = [
+        Image.fromarray(np.random.default_rng(number).integers(0, 255, (2, 2, 3), np.uint8)).resize((32, 32), 0)
+        for number in range(50)
+    ]
+    captions = [
+        f"a {'cat dog man'.split()[at % 3]} with a {'ball hat horse'.split()[at // 3 % 3]}" for at in range(50)
+    ]
+    rows = datasets.Dataset.from_dict({"image": images, "caption": captions})
+    rows.cast_column("image", datasets.Image()).to_parquet(folder / "train.parquet")
+    return folder
+
+
 def cached(folder: Path, name: str) -> dict[str, Path]:
     """An embedding cache for each run; a resumed run shares that of the whole one."""
     return {"embedding_cache_dir": folder / f"embeddings-{RESUMED.get(name, [name])[0]}"}
@@ -122,9 +138,7 @@ def variants(inputs, tmp_path_factory):
     repeated = write_repeated(inputs["dataset_name"], tmp_path_factory.mktemp("repeated"))
     siglip = tmp_path_factory.mktemp("siglip")
     save_other(siglip, "siglip")
-    plain = tmp_path_factory.mktemp("plain")
-    rows = datasets.load_dataset(inputs["dataset_name"], split="train")
-    rows.select_columns(["image", "caption"]).to_parquet(plain / "train.parquet")
+    plain = write_images_and_captions(tmp_path_factory.mktemp("plain"))
     embedded = embed_dataset(inputs, tmp_path_factory.mktemp("embedded") / "ready")["dataset_name"]
     return {
         **VARIANTS,

@@ -52,6 +52,10 @@ _PARSED = Features(
 _ATTRIBUTES = ["TAG", "LEMMA", "DEP", "HEAD"]
 
 
+class NothingNegated(UsageError):
+    """Report a split without a caption that could be negated."""
+
+
 @dataclass(frozen=True)
 class Shard:
     """One Parquet file: captions `first` to `last` (excluded) of a split."""
@@ -372,7 +376,7 @@ def finish(output: Path, source: Source, shards: list[Shard], settings: dict, se
             reasons.setdefault(negation_type, Counter()).update(found)
     empty = next((name for name, (rows, _) in splits.items() if not rows), None)
     if empty:
-        raise UsageError(
+        raise NothingNegated(
             f"no negation could be made of any caption of the split {empty!r}: are {source.caption_column} English "
             "sentences that name things?"
         )
