@@ -1,9 +1,11 @@
 """From images and captions alone to a measured model: `conclip train` makes the negated captions and distractors."""
 
+import contextlib
 import importlib.util
 import io
 import json
 import re
+from dataclasses import asdict
 
 import datasets
 import numpy as np
@@ -18,7 +20,7 @@ from conclip.data import with_columns
 from conclip.embedding.tokens import TextTokenizer
 from conclip.errors import UsageError
 from conclip.negation.pipeline import run as pipeline
-from conclip.training.arguments import OWN_NEGATIONS_RECIPE, ConCLIPTrainingArguments, parse_arguments
+from conclip.training.arguments import DISTILLATION_RECIPE, ConCLIPTrainingArguments, parse_arguments
 from conclip.training.own_distractors import similar_images, with_distractors
 from conclip.training.own_negations import lacks_negations, with_negations, with_recipe
 from conclip.training.pair_dataset import PairRows
@@ -129,7 +131,7 @@ def test_what_cannot_be_negated_is_left_out_and_counted(folder, made, tmp_path, 
     rows = with_columns(
         rows_of(folder), {"caption": [captions(one) for one in range(1, IMAGES)] + [["oh", "well"]]}, STRINGS
     )
-    train, evaluated = with_negations(rows, None, arguments(tmp_path), accelerator)
+    train, evaluated = with_negations(rows, None, arguments(tmp_path, loss="negclip"), accelerator)
     assert evaluated is None and train["number"][:] == list(range(IMAGES - 1))
     out = capsys.readouterr().out
     assert (
@@ -138,10 +140,13 @@ def test_what_cannot_be_negated_is_left_out_and_counted(folder, made, tmp_path, 
     )
 
 
-def test_captions_in_another_language_are_refused(folder, tmp_path, accelerator):
+def test_captions_in_another_language_are_refused_or_evaluated_without_negations(folder, tmp_path, accelerator):
     rows = with_columns(rows_of(folder), {"caption": [["hm"]] * IMAGES}, STRINGS)
-    with pytest.raises(UsageError, match="are caption English sentences that name things"):
-        with_negations(rows, None, arguments(tmp_path), accelerator)
+    with pytest.raises(UsageError, match="are they English sentences that name things[?] --loss clip trains without"):
+        with_negations(rows, None, arguments(tmp_path, loss="negclip"), accelerator)
+    args = arguments(tmp_path, loss="negation_distillation")
+    assert with_negations(rows, rows, args, accelerator) == (rows, rows)
+    assert with_negations(rows, None, args, accelerator) == (rows, None)
 
 
 def test_a_second_run_reads_the_cache(folder, made, accelerator, capsys, monkeypatch):
@@ -153,9 +158,9 @@ def test_a_second_run_reads_the_cache(folder, made, accelerator, capsys, monkeyp
         assert one.remove_columns("image")[:] == other.remove_columns("image")[:]
     # Another seed, and other captions, are made anew.
     with pytest.raises(TypeError):
-        with_negations(*before, arguments(cache, seed=1), accelerator)
+        with_negations(*before, arguments(cache, loss="negclip", seed=1), accelerator)
     with pytest.raises(TypeError):
-        with_negations(before[0], None, arguments(cache), accelerator)
+        with_negations(before[0], None, arguments(cache, loss="negclip"), accelerator)
 
 
 def test_a_run_that_was_killed_is_continued(folder, made, tmp_path, accelerator, monkeypatch):
@@ -168,10 +173,12 @@ def test_a_run_that_was_killed_is_continued(folder, made, tmp_path, accelerator,
     monkeypatch.setattr(pipeline, "write_shard", killed)
     *whole, cache, train, evaluated = made
     with pytest.raises(KeyboardInterrupt):
-        with_negations(train, evaluated, arguments(tmp_path), accelerator)
+        with_negations(train, evaluated, arguments(tmp_path, loss="negclip"), accelerator)
     monkeypatch.setattr(pipeline, "write_shard", write_shard)
     monkeypatch.setattr(pipeline, "parse_shard", lambda *_: parsed.append(_))
-    for one, other in zip(with_negations(train, evaluated, arguments(tmp_path), accelerator), whole, strict=True):
+    for one, other in zip(
+        with_negations(train, evaluated, arguments(tmp_path, loss="negclip"), accelerator), whole, strict=True
+    ):
         assert one["negated_captions"][:] == other["negated_captions"][:]
     assert parsed == []
 
@@ -182,7 +189,7 @@ def test_a_full_disk_is_one_sentence(folder, tmp_path, accelerator, monkeypatch)
 
     monkeypatch.setattr(pipeline, "parse_shard", full)
     with pytest.raises(UsageError, match="--embedding_cache_dir: cannot write to .*: No space left on device"):
-        with_negations(rows_of(folder), None, arguments(tmp_path), accelerator)
+        with_negations(rows_of(folder), None, arguments(tmp_path, loss="negclip"), accelerator)
 
 
 def test_a_distractor_is_another_training_image_of_which_the_negation_is_true(made, accelerator, capsys):
@@ -251,7 +258,8 @@ def test_numbers_of_rows_stand_for_their_images(made, accelerator):
         ({"negated_captions": [[]]}, {"loss": "negclip"}, True),
         ({"negated_captions": ["no dog"]}, {}, False),
         ({}, {"loss": "clip"}, False),
-        ({}, {"loss": "negation_distillation"}, False),
+        ({}, {"loss": "negation_distillation"}, True),
+        ({}, {"loss": "negation_distillation", "own_words": True}, False),
         ({}, {"negated_caption_column": "negatives"}, False),
         ({}, {"image_embeds_column": "image_embeds"}, False),
     ],
@@ -261,42 +269,65 @@ def test_negations_are_made_where_the_loss_needs_them(tmp_path, columns, setting
     assert lacks_negations(rows, arguments(tmp_path, **settings)) is lacks
 
 
-def test_what_is_named_overrides_the_recipe(accelerator, capsys):
-    def settings(*options, trains_images=False):
-        argv = ["--model_name_or_path", "clip", "--dataset_name", "captions.jsonl", *options]
-        return with_recipe(parse_arguments(argv)[2], trains_images, accelerator)
+def settings_of(accelerator, *options, trains_images=False) -> ConCLIPTrainingArguments:
+    argv = ["--model_name_or_path", "clip", "--dataset_name", "captions.jsonl", *options]
+    return with_recipe(parse_arguments(argv)[2], trains_images, accelerator)
 
-    found = settings()
-    assert {name: getattr(found, name) for name in OWN_NEGATIONS_RECIPE} == OWN_NEGATIONS_RECIPE
+
+def test_without_a_loss_the_settings_are_those_of_negation_distillation(accelerator, capsys):
+    found, named = settings_of(accelerator), settings_of(accelerator, "--loss", "negation_distillation")
+    assert asdict(found) == {**asdict(named), "output_dir": found.output_dir}
+    (said,) = capsys.readouterr().out.splitlines()
+    assert said.startswith("The data has images and captions alone: training with --loss negation_distillation --")
     # The default of the option, but named.
-    found = settings("--learning_rate", "1e-6", "--num_train_epochs", "2", trains_images=True)
-    assert (found.learning_rate, found.max_steps, found.truth_weight) == (1e-6, None, 0)
-    assert found.weight_decay == OWN_NEGATIONS_RECIPE["weight_decay"]
-    said = capsys.readouterr().out.splitlines()
-    assert len(said) == 2 and "training with --loss conclip" in said[0] and "learning_rate" not in said[1]
-    named = settings("--loss", "negclip")
-    assert (named.learning_rate, named.max_steps) == (1e-6, None) and not capsys.readouterr().out
+    found = settings_of(accelerator, "--learning_rate", "1e-6", "--num_train_epochs", "2")
+    assert (found.learning_rate, found.max_steps, found.weight_decay) == (
+        1e-6,
+        None,
+        DISTILLATION_RECIPE["weight_decay"],
+    )
+    assert "learning_rate" not in capsys.readouterr().out
+    other = settings_of(accelerator, "--loss", "negclip")
+    assert (other.learning_rate, other.max_steps) == (1e-6, None) and not capsys.readouterr().out
 
 
-def test_one_command_from_captions_and_images_to_a_measured_model(folder, tmp_path, capsys):
+@pytest.mark.parametrize("name", ["distillation_weight", "distractor_weight", "train_image_encoder"])
+def test_what_has_no_effect_without_a_loss_is_refused(accelerator, name):
+    options = [] if name == "train_image_encoder" else [f"--{name}", "0.5"]
+    with pytest.raises(UsageError, match=f"--{name} has no effect .* name the --loss that you want"):
+        settings_of(accelerator, *options, trains_images=not options)
+
+
+@pytest.fixture(scope="module")
+def measured(folder, tmp_path_factory):
+    """A run without a loss, and one with that of the paper, each with what it printed."""
+    place, out = tmp_path_factory.mktemp("measured"), {}
     inputs = {"model_name_or_path": folder / "clip", "dataset_name": folder / "captions.jsonl"}
-    options = {"embedding_cache_dir": tmp_path / "cache", "max_steps": 2, "per_device_train_batch_size": 4}
-    assert run(command(inputs, tmp_path / "out", **options)) == 0
-    out = capsys.readouterr().out
-    assert out.count("The data has no negated captions: they are made by the grammar of `conclip negate`") == 1
-    assert out.count("Distractors: ") == 1 and "also trained on" not in out
-    found = results(tmp_path / "out")
-    assert found["arguments"]["training"]["loss"] == "conclip"
-    assert found["arguments"]["training"]["truth_weight"] == OWN_NEGATIONS_RECIPE["truth_weight"]
-    scores = {"negation pair accuracy", "true negation accuracy", "text-to-image recall@1", "image-to-text recall@5"}
+    options = {"embedding_cache_dir": place / "cache", "max_steps": 2, "per_device_train_batch_size": 4}
+    for name, more in (("default", {}), ("conclip", {"loss": "conclip"})):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            assert run(command(inputs, place / name, **options, **more)) == 0
+        out[name] = printed.getvalue()
+    return place, out
+
+
+@pytest.mark.parametrize("name", ["default", "conclip"])
+def test_one_command_from_captions_and_images_to_a_measured_model(measured, name):
+    place, out = measured
+    found = results(place / name)
+    scores = {"negation pair accuracy", "true negation accuracy", "multiple choice accuracy"}
+    scores |= {f"{direction} recall@{k}" for direction in ("text-to-image", "image-to-text") for k in (1, 5)}
     for when in ("before", "after", "query_arithmetic"):
         assert scores <= found[when].keys()
-    # A tenth of the images is held out, with two captions each.
+    # A tenth of the images is held out, with two captions each that can be negated.
     assert found["after"]["negation pair accuracy"]["count"] == 12
-    assert run(command(inputs, tmp_path / "other", loss="negclip", **options)) == 0
-    out = capsys.readouterr().out
-    assert "those that an earlier run cached in" in out and "Distractors: " not in out
-    assert results(tmp_path / "other")["before"].keys() >= scores
+    assert found["after"]["multiple choice accuracy"]["categories"].keys() == {"presence", "absence", "hybrid"}
+    assert found["not_scored"] == []
+    trained = {"default": "negation_distillation", "conclip": "conclip"}[name]
+    assert found["arguments"]["training"]["loss"] == trained
+    assert out[name].count("The data has images and captions alone") == (name == "default")
+    assert out[name].count("The data has no negated captions") == 1 and "also trained on" not in out[name]
+    assert out[name].count("Distractors: ") == (name == "conclip")
 
 
 def test_a_missing_extra_is_said_before_the_model_is_loaded(folder, tmp_path, capsys, monkeypatch):
