@@ -71,7 +71,7 @@ def run(
     from conclip.hub import create_repository, use_cache_without_network
     from conclip.models.clip import load_model, require_folder
     from conclip.models.loading import family_of, load_text_model
-    from conclip.training.own_distractors import needs_distractors, with_distractors
+    from conclip.training.own_distractors import needs_distractors, refuse_numbers, with_distractors
     from conclip.training.own_negations import lacks_negations, with_negations, with_recipe
     from conclip.training.report import format_table, table_rows
     from conclip.training.scenes_base import base_clip
@@ -97,6 +97,7 @@ def run(
 
     # Load
     train_dataset, eval_dataset, eval_split = load(data_args, training_args, accelerator)
+    refuse_numbers(train_dataset, training_args)
     makes_negations = family == "clip" and lacks_negations(train_dataset, training_args)
     if makes_negations:
         training_args = with_recipe(training_args, model_args.train_image_encoder, accelerator)

@@ -69,18 +69,6 @@ def source_row(dataset: Dataset, row: int) -> int:
     return row if dataset._indices is None else dataset._indices.column(0)[row].as_py()
 
 
-def source_rows(dataset: Dataset) -> list[int]:
-    """Return the number that each row had before rows were selected."""
-    return list(range(len(dataset))) if dataset._indices is None else dataset._indices.column(0).to_pylist()
-
-
-def unselected(dataset: Dataset) -> Dataset:
-    """Return the rows as they were before rows were selected."""
-    whole = copy(dataset)
-    whole._indices, whole._fingerprint = None, f"{dataset._fingerprint}-unselected"
-    return whole
-
-
 def with_columns(dataset: Dataset, columns: dict[str, list[list]], feature) -> Dataset:
     """
     Add columns of lists, or replace them.
@@ -91,7 +79,9 @@ def with_columns(dataset: Dataset, columns: dict[str, list[list]], feature) -> D
         columns: name -> a list for each row.
         feature: the type of all these columns, as in `datasets.Features`.
     """
-    rows, whole = source_rows(dataset), unselected(dataset)
+    rows = list(range(len(dataset))) if dataset._indices is None else dataset._indices.column(0).to_pylist()
+    whole = copy(dataset)
+    whole._indices = None
     for name, values in columns.items():
         of_all: list[list] = [[]] * len(whole)
         for row, value in zip(rows, values, strict=True):

@@ -140,9 +140,9 @@ class ConCLIPTrainingArguments:
     loss: str | None = option(
         None,
         "conclip: CLIP's loss with negated captions and distractors as extra negatives, and distractor to negated "
-        "caption; negclip: with negated captions only; clip: CLIP's own loss; by default, the first of these for "
-        "which the dataset has the columns; negation_distillation: from captions alone, teach the text encoder "
-        "what the base model's embeddings of affirmative texts say about negations",
+        "caption; negclip: with negated captions only; clip: CLIP's own loss; negation_distillation: from captions "
+        "alone, teach the text encoder what the base model's embeddings of affirmative texts say about negations; by "
+        "default, conclip or negclip if the dataset has the columns, otherwise negation_distillation",
         choices=["conclip", "negclip", "clip", DISTILLATION],
     )
     distillation_weight: float = option(

@@ -9,8 +9,9 @@ from accelerate.utils import broadcast_object_list
 from datasets import Dataset, List, Value
 from transformers import BaseImageProcessor
 
-from conclip.data import source_rows, with_columns
+from conclip.data import with_columns
 from conclip.distractors import CaptionFilter, find_distractors
+from conclip.embedding.embedding_column import holds_integers
 from conclip.embedding.embedding_files import read_parts
 from conclip.embedding.images import ImageEmbedder, embedding_cache_dir, open_images
 from conclip.embedding.retrieval import pool_images
@@ -25,6 +26,19 @@ from modeling_conclip import ConCLIPModel
 def needs_distractors(dataset: Dataset, args: ConCLIPTrainingArguments) -> bool:
     """Return whether the loss needs distractors, and the rows have none."""
     return args.loss in DISTRACTOR_LOSSES and not has_values(dataset, [*args.image_columns.values()][1])
+
+
+def refuse_numbers(dataset: Dataset, args: ConCLIPTrainingArguments) -> None:
+    """
+    Raises:
+        UsageError: the column of distractors holds numbers, which would count the rows that are left to train on.
+    """
+    (option, column) = [*args.image_columns.items()][1]
+    if args.image_embeds_file is None and column in dataset.column_names and holds_integers(dataset, column):
+        raise UsageError(
+            f"--{option} {column} holds numbers: it has to hold images or, with --image_embeds_file, the numbers of "
+            "rows in that file."
+        )
 
 
 def with_distractors(
@@ -44,8 +58,8 @@ def with_distractors(
         model: embeds the images; the embeddings are cached, and training reads them again.
 
     Returns:
-        The rows with a column of the numbers of rows, as `PairRows` takes it; with --image_embeds_file, of the numbers
-        of embeddings.
+        The rows that are left, with a column of their numbers, as `PairRows` takes it; with --image_embeds_file, of
+        the numbers of embeddings.
 
     Raises:
         UsageError: an image cannot be read, or no negated caption has such an image.
@@ -63,30 +77,59 @@ def with_distractors(
     )
     keys = embedder.keys(images)
     embeds = embedder(model.to(accelerator.device).eval(), images, "images")
-    denied, texts = dataset[DENIED][:], dataset[IMAGE_CAPTIONS][:]
-    found = [similar_images(embeds, keys, denied, texts)] if accelerator.is_main_process else [None]
-    (found,) = broadcast_object_list(found)
-    # Of each row, the row of the distractor of each negated caption, or -1.
-    of_rows = np.split(found, np.cumsum([len(own) for own in denied])[:-1])
-    kept = [row for row, own in enumerate(of_rows) if (own >= 0).any()]
-    if not kept:
+    (found,) = broadcast_object_list(
+        [find_rows(embeds, keys, dataset[DENIED][:], dataset[IMAGE_CAPTIONS][:])]
+        if accelerator.is_main_process
+        else [None]
+    )
+    rows, of_rows = found
+    if not len(rows):
         raise UsageError(
             f"No negated caption of the split {split!r} is true of another image, as far as its captions tell: add "
             "images, or choose --loss negclip, which needs no distractors."
         )
-    lost = f"{(found < 0).sum():,} of {len(found):,} negated captions, and {len(dataset) - len(kept):,} rows"
+    count = sum(map(len, dataset[DENIED][:]))
+    lost = f"{count - sum((own >= 0).sum() for own in of_rows):,} of {count:,} negated captions"
+    if len(rows) < len(dataset):
+        lost += f", and with them {len(dataset) - len(rows):,} of {len(dataset):,} rows, which have no other,"
     accelerator.print(
         "Distractors: for each negated caption, the most similar training image of which it is true, as far as the "
-        f"captions of the image tell. {lost} without another, have none and are left out."
+        f"captions of the image tell. {lost} have none and are left out."
     )
+    dataset = dataset.select(rows)
     columns = {}
     for name in (args.caption_column, args.negated_caption_column, "negation_kinds", DENIED):
         lists = zip(dataset[name][:], of_rows, strict=True)
         columns[name] = [[text for text, at in zip(*pair, strict=True) if at >= 0] for pair in lists]
-    numbers = np.array(source_rows(dataset) if parts is None else dataset[column][:])
+    numbers = np.arange(len(dataset)) if parts is None else np.array(dataset[column][:])
     dataset = with_columns(dataset, columns, List(Value("string")))
     fitting = {distractor_column: [numbers[own[own >= 0]].tolist() for own in of_rows]}
-    return with_columns(dataset, fitting, List(Value("int64"))).select(kept)
+    return with_columns(dataset, fitting, List(Value("int64")))
+
+
+def find_rows(
+    embeds, keys: np.ndarray, denied: list[list[str]], texts: list[list[str]]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """
+    Find the rows with distractors among these rows.
+
+    Args:
+        embeds, keys, denied, texts: as for `similar_images`.
+
+    Returns:
+        The rows that are left, int64; and for each of them the result of `similar_images` among these.
+    """
+    rows = np.arange(len(denied))
+    while len(rows):
+        own = [denied[row] for row in rows]
+        found = similar_images(RowsAgain(embeds, rows), keys[rows], own, [texts[row] for row in rows])
+        of_rows = np.split(found, np.cumsum([len(phrases) for phrases in own])[:-1])
+        has_some = np.array([(one >= 0).any() for one in of_rows])
+        if has_some.all():
+            return rows, of_rows
+        # The rows that are left out may have been the distractors of others.
+        rows = rows[has_some]
+    return rows, []
 
 
 class RowsAgain:

@@ -112,8 +112,8 @@ def with_negations(
     with accelerator.main_process_first():
         folder, is_new = write_negations(texts, args.caption_column, args.seed, cache_dir / "negations")
     whose = "" if trains else " to evaluate on"
-    how = "made by the grammar of `conclip negate` and cached in" if is_new else "those that an earlier run cached in"
-    accelerator.print(f"The data has no negated captions{whose}: they are {how} {folder}.")
+    who = "the grammar of `conclip negate`" if is_new else "an earlier run"
+    accelerator.print(f"The data has no negated captions{whose}: {who} made them, in {folder}.")
     found = read_negations(folder, len(texts))
     if trains:
         own = columns_of(captions[0], found[: len(train_dataset)], args, DENIED)

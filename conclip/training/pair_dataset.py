@@ -8,7 +8,7 @@ import torch
 import xxhash
 from datasets import Dataset
 
-from conclip.data import require_columns, source_row, text_lists, unselected
+from conclip.data import require_columns, source_row, text_lists
 from conclip.embedding.embedding_column import EmbeddingColumn, holds_integers, holds_lists
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.image_hashes import ROWS_AT_A_TIME
@@ -41,8 +41,7 @@ class PairRows(torch.utils.data.Dataset):
         seed: of the choice among captions.
         split: name of the split, for messages.
         image_column, caption_column, negated_caption_column, distractor_image_column: names of the columns. In place
-            of distractors, the last may hold the numbers of the rows that show them, from 0, counted before rows were
-            selected.
+            of distractors, the last may hold the numbers of the rows of `dataset` that show them, from 0.
         embeddings, parts: whether the columns of images hold embeddings, see `open_images`.
 
     Raises:
@@ -129,15 +128,8 @@ class PairRows(torch.utils.data.Dataset):
         self.distractor_counts, self.distractor_rows = np.array(counts), np.array(rows)
         self.distractor_images = np.arange(len(rows))
         if by_row:
-            numbered = unselected(dataset)
             shown, self.distractor_images = np.unique(numbers, return_inverse=True)
-            for number, row in zip(numbers, rows, strict=True):
-                if not 0 <= number < len(numbered):
-                    raise UsageError(
-                        f"Split {self.split!r}, row {source_row(dataset, row)}: {column} names row {number}, but the "
-                        f"split has rows 0 to {len(numbered) - 1:,}."
-                    )
-            return open_images(numbered, image_column, self.split, embeddings, rows=shown)
+            return open_images(dataset, image_column, self.split, embeddings, rows=shown)
         at = np.array(places) if listed else None
         return open_images(dataset, column, self.split, embeddings, parts, self.distractor_rows, at)
 

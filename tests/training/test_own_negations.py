@@ -21,7 +21,7 @@ from conclip.embedding.tokens import TextTokenizer
 from conclip.errors import UsageError
 from conclip.negation.pipeline import run as pipeline
 from conclip.training.arguments import DISTILLATION_RECIPE, ConCLIPTrainingArguments, parse_arguments
-from conclip.training.own_distractors import similar_images, with_distractors
+from conclip.training.own_distractors import find_rows, refuse_numbers, similar_images, with_distractors
 from conclip.training.own_negations import lacks_negations, with_negations, with_recipe
 from conclip.training.pair_dataset import PairRows
 
@@ -153,7 +153,7 @@ def test_a_second_run_reads_the_cache(folder, made, accelerator, capsys, monkeyp
     train, evaluated, cache, *before = made
     monkeypatch.setattr(pipeline, "write_folder", None)
     again = with_negations(*before, arguments(cache, loss="negclip"), accelerator)
-    assert "those that an earlier run cached in" in capsys.readouterr().out
+    assert "an earlier run made them" in capsys.readouterr().out
     for one, other in zip((train, evaluated), again, strict=True):
         assert one.remove_columns("image")[:] == other.remove_columns("image")[:]
     # Another seed, and other captions, are made anew.
@@ -202,21 +202,22 @@ def test_a_distractor_is_another_training_image_of_which_the_negation_is_true(ma
         embeds = torch.nn.functional.normalize(model.embed_images(pixels), dim=-1).double()
     embeds = dict(zip(before["number"][:], embeds, strict=True))
     denied = 0
+    numbers = rows["number"][:]
     for row in rows.remove_columns("image"):
         assert len(row["distractor_images"]) == len(row["negated_captions"]) == len(row["caption"]) > 0
         for phrase, distractor in zip(row["negation_targets"], row["distractor_images"], strict=True):
-            others = (one for one in embeds if one != row["number"])
+            others = (one for one in numbers if one != row["number"])
             thing = phrase.split()[-1]
             true = [one for one in others if not any(thing in caption.split() for caption in captions(one))]
             similar = {one: float(embeds[one] @ embeds[row["number"]]) for one in true}
             # What is nearer is a copy.
             similar = {one: score for one, score in similar.items() if score < 0.999}
-            assert distractor == max(similar, key=similar.get)
+            assert numbers[distractor] == max(similar, key=similar.get)
             denied += 1
     # All sit, and "is" names nothing: of these negations no image is known to be one that fits.
     lost = sum(phrase in ("is", "sits") for phrases in train["negation_targets"] for phrase in phrases)
     assert denied == 2 * len(train) - lost > 40
-    assert f"{lost:,} of {2 * len(train):,} negated captions" in capsys.readouterr().out
+    assert f"{lost:,} of {2 * len(train):,} negated captions, and with them" in capsys.readouterr().out
 
 
 def test_an_image_in_several_rows_is_judged_by_the_captions_of_all():
@@ -228,27 +229,74 @@ def test_an_image_in_several_rows_is_judged_by_the_captions_of_all():
     assert found.tolist() == [3, 0, -1, 1]
 
 
-def test_numbers_of_rows_stand_for_their_images(made, accelerator):
-    """The pixels, the keys and the tensors are those of the numbered rows, also where rows were left out."""
-    rows = with_columns(
-        made[0], {"distractor_images": [[2, 5]] * len(made[0])}, datasets.List(datasets.Value("int64"))
+@pytest.mark.parametrize("in_file", [True, False])
+def test_distractors_among_ready_embeddings(tmp_path, accelerator, in_file):
+    """Numbers of embeddings in the file, or of rows, where the first row of the split is not trained on."""
+    vectors = np.float32([[1, 0], [0, 1], [0.8, 0.6], [0.6, 0.8], [0.9, 0.1]])
+    np.save(tmp_path / "embeds.npy", vectors)
+    at = [4, 0, 1, 2, 3]
+    texts = [["a dog"], ["a dog"], ["a man"], ["a dog"], ["a hat"]]
+    columns = dict.fromkeys(("caption", "negation_kinds", "image_captions"), texts)
+    columns["negated_captions"] = [["no dog"], ["no dog"], ["no man"], ["no dog"], ["no hat"]]
+    embeds = at if in_file else vectors[at].tolist()
+    denied = [["dog"], ["dog"], ["man"], ["dog"], ["hat"]]
+    rows = datasets.Dataset.from_dict({**columns, "image_embeds": embeds, "negation_targets": denied}).select(
+        range(1, 5)
     )
+    args = arguments(tmp_path, loss="conclip", image_embeds_column="image_embeds")
+    args.image_embeds_file = str(tmp_path / "embeds.npy") if in_file else None
+    found = with_distractors(rows, tiny_model(), None, args, accelerator)["distractor_image_embeds"][:]
+    # For no dog, the hat; for no man, the hat; for no dog, the hat; for no hat, the last dog.
+    expected = [3, 3, 3, 2]
+    assert found == [[at[1:][row] if in_file else row] for row in expected]
+    if not in_file:
+        pairs = PairRows(
+            with_columns(rows, {"distractor_image_embeds": found}, datasets.List(datasets.Value("int64"))),
+            tokenize,
+            image_column="image_embeds",
+            distractor_image_column="distractor_image_embeds",
+            embeddings=True,
+        )
+        pairs.use_keys(lambda embeds: embeds.keys())
+        pairs.use_tensors("image_embeds", lambda embeds, _: embeds)
+        drawn = pairs.__getitems__([0, 3])["distractor_image_embeds"]
+        torch.testing.assert_close(drawn, torch.from_numpy(vectors[[3, 2]]))
+
+
+def test_rows_that_are_left_out_are_no_distractors():
+    """The nearest image without a dog is in a row that denies nothing: the next one is taken."""
+    embeds = torch.nn.functional.normalize(torch.tensor([[0.9, 0.1], [1.0, 0.0], [0.5, 0.5]]), dim=-1)
+    keys = np.arange(3, dtype=np.uint8)[:, None].repeat(16, axis=1) + 1
+    rows, found = find_rows(embeds, keys, [["is"], ["dog", "is"], ["hat"]], [["a man"], ["a dog"], ["a hat"]])
+    assert rows.tolist() == [1, 2] and [own.tolist() for own in found] == [[1, -1], [0]]
+    rows, found = find_rows(embeds, keys, [["man"], ["dog"], ["hat"]], [["a man, a dog and a hat"]] * 3)
+    assert rows.tolist() == [] and found == []
+
+
+def test_numbers_of_rows_stand_for_their_images(made):
+    """The pixels, the keys and the tensors are those of the numbered rows, which are selected ones."""
+    numbers = {"distractor_images": [[2, 5]] * len(made[0])}
+    rows = with_columns(made[0], numbers, datasets.List(datasets.Value("int64")))
     pairs = PairRows(rows, tokenize, split="train")
     pairs.use_keys(lambda images: images.stored.keys())
-    whole = made[3]._data.column("image")
-    at = range(len(pairs))
-    drawn = pairs.__getitems__(list(at))["distractor_image"]
-    expected = [Image.open(io.BytesIO(whole[number]["bytes"].as_py())).convert("RGB") for number in (2, 5)]
-    assert {image.tobytes() for image in drawn} == {image.tobytes() for image in expected}
-    keys = {number: pairs.image_keys[pairs_at] for pairs_at, number in enumerate(rows["number"]) if number in (2, 5)}
-    assert set(pairs.keys()[:, 3]) == set(keys.values())
+    at = list(range(len(pairs)))
+    expected = {rows["image"][number].convert("RGB").tobytes() for number in (2, 5)}
+    assert {image.tobytes() for image in pairs.__getitems__(at)["distractor_image"]} == expected
+    own = {int(row): key for row, key in zip(pairs.kept, pairs.image_keys[pairs.kept], strict=True)}
+    assert set(pairs.keys()[:, 3]) == {own[2], own[5]}
+    # Their own images are left out.
+    drawn = dict(zip(pairs.kept.tolist(), pairs.keys()[:, 3], strict=True))
+    assert drawn[2] == own[5] and drawn[5] == own[2]
     pairs.use_tensors("image_embeds", lambda images, _: torch.arange(len(images), dtype=torch.float32)[:, None])
-    assert set(pairs.__getitems__(list(at))["distractor_image_embeds"].flatten().tolist()) == {0.0, 1.0}
-    wrong = with_columns(
-        rows, {"distractor_images": [[2, IMAGES]] * len(rows)}, datasets.List(datasets.Value("int64"))
-    )
-    with pytest.raises(UsageError, match=f"distractor_images names row {IMAGES}, but the split has rows 0 to 59"):
-        PairRows(wrong, tokenize, split="train")
+    assert set(pairs.__getitems__(at)["distractor_image_embeds"].flatten().tolist()) == {0.0, 1.0}
+
+
+def test_numbers_in_the_data_are_no_distractors(tmp_path):
+    rows = datasets.Dataset.from_dict({"image": ["a.png"], "distractor_images": [[0]], "distractor_image_embeds": [0]})
+    with pytest.raises(UsageError, match="--distractor_image_column distractor_images holds numbers"):
+        refuse_numbers(rows, arguments(tmp_path))
+    refuse_numbers(rows, arguments(tmp_path, image_embeds_file="embeds.npy"))
+    refuse_numbers(rows.remove_columns("distractor_images"), arguments(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -274,7 +322,7 @@ def settings_of(accelerator, *options, trains_images=False) -> ConCLIPTrainingAr
     return with_recipe(parse_arguments(argv)[2], trains_images, accelerator)
 
 
-def test_without_a_loss_the_settings_are_those_of_negation_distillation(accelerator, capsys):
+def test_without_a_loss_the_settings_are_those_of_negation_distillation(accelerator, tmp_path, capsys):
     found, named = settings_of(accelerator), settings_of(accelerator, "--loss", "negation_distillation")
     assert asdict(found) == {**asdict(named), "output_dir": found.output_dir}
     (said,) = capsys.readouterr().out.splitlines()
@@ -287,6 +335,9 @@ def test_without_a_loss_the_settings_are_those_of_negation_distillation(accelera
         DISTILLATION_RECIPE["weight_decay"],
     )
     assert "learning_rate" not in capsys.readouterr().out
+    (tmp_path / "own.yaml").write_text("weight_decay: 0.2")
+    assert settings_of(accelerator, "--config", str(tmp_path / "own.yaml")).weight_decay == 0.2
+    assert "weight_decay" not in capsys.readouterr().out
     other = settings_of(accelerator, "--loss", "negclip")
     assert (other.learning_rate, other.max_steps) == (1e-6, None) and not capsys.readouterr().out
 
