@@ -160,13 +160,12 @@ def similar_images(embeds, keys: np.ndarray, denied: list[list[str]], texts: lis
     """
     pool, _ = pool_images(keys)
     row_of = np.repeat(np.arange(len(denied)), [len(own) for own in denied])
+    # An image does not find itself: as similar an image is a copy.
     caption_filter = CaptionFilter([texts[row] for row in pool], [[phrase] for own in denied for phrase in own])
     found = find_distractors(
         RowsAgain(embeds, row_of),
         RowsAgain(embeds, pool),
         1,
-        query_keys=keys[row_of],
-        pool_keys=keys[pool],
         caption_filter=caption_filter,
         progress=True,
     )
