@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import datasets
@@ -252,7 +253,8 @@ def test_the_recipe_of_scenes_departs_from_their_default_run_where_it_says_so(ca
     _, _, default = parse_arguments([])
     named = "output_dir loss distillation_weight own_words truth_weight cosine_weight profile_weight num_train_epochs "
     named += "learning_rate weight_decay"
-    found = {name for name in vars(default) if getattr(default, name) != getattr(training, name)}
+    options = {field.name for field in fields(default)}
+    found = {name for name in options if getattr(default, name) != getattr(training, name)}
     assert found == set(named.split()) and capsys.readouterr() == ("", "")
 
 
