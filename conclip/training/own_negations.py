@@ -1,8 +1,8 @@
 """
 Negated captions for data of images and captions alone, made by the training command itself.
 
-They are those of `conclip negate`, made once, in a folder beside the cached embeddings: of the captions of all rows
-that are trained or evaluated on, which are two datasets by then. No image is read but for its key.
+The code of `conclip negate` makes them once, in a folder beside the cached embeddings. By then, the rows to evaluate
+on are apart from the rows to train on.
 """
 
 import importlib.util
@@ -60,7 +60,7 @@ def with_recipe(
     args: ConCLIPTrainingArguments, train_image_encoder: bool, accelerator: Accelerator
 ) -> ConCLIPTrainingArguments:
     """
-    Return the arguments; where no loss was named, with the loss for images and captions alone, and say so.
+    Return the arguments; if no loss was named, with the loss for images and captions alone and its settings; say so.
 
     Raises:
         UsageError: an option was named that has no effect with this loss.
@@ -87,8 +87,8 @@ def with_negations(
     """
     Add a negated caption to each caption, and true negations with foils to those of the rows to evaluate on.
 
-    The rows to train on get them if the loss uses them. Captions that allow no negation are left out, and so are rows
-    without another one. Rows to evaluate on that have negated captions stay as they are.
+    The rows to train on get negated captions if the loss uses them. Captions that allow no negation are left out, and
+    so are rows without another caption. Rows to evaluate on that have negated captions stay as they are.
 
     Returns:
         The rows to train on, with the columns `args.negated_caption_column`, "negation_kinds", `DENIED` and
