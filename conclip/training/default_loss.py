@@ -1,13 +1,41 @@
 """The losses that a dataset allows."""
 
+from dataclasses import fields, replace
+
 import pyarrow as pa
 import pyarrow.compute as pc
+from accelerate import Accelerator
 from datasets import Dataset
 
+from conclip.data import require_columns
 from conclip.errors import UsageError
+from conclip.training.arguments import DISTILLATION, ConCLIPTrainingArguments
 from conclip.training.pair_dataset import DISTRACTOR_LOSSES, NEGATED_LOSSES
 
 ROWS_AT_A_TIME = 1_000
+
+
+def with_loss(args: ConCLIPTrainingArguments, dataset: Dataset, accelerator: Accelerator) -> ConCLIPTrainingArguments:
+    """
+    Return the arguments with a loss: where the user named none, the first that the data allows, and say so.
+
+    Raises:
+        UsageError: the data has not what a loss that was named needs, or lacks a column that was named.
+    """
+    if args.loss == DISTILLATION:
+        return args
+    option, distractor_column = [*args.image_columns.items()][1]
+    columns = {"--negated_caption_column": args.negated_caption_column, f"--{option}": distractor_column}
+    if args.loss:
+        require_values(dataset, args.loss, *columns.values(), f"--{option}")
+        return args
+    defaults = {f"--{item.name}": item.default for item in fields(args)}
+    named = {option: column for option, column in columns.items() if column != defaults[option]}
+    require_columns(dataset, named, str(dataset.split or "train"))
+    loss, note = default_loss(dataset, *columns.values())
+    if note:
+        accelerator.print(note)
+    return replace(args, loss=loss)
 
 
 def default_loss(dataset: Dataset, negated_caption_column: str, distractor_image_column: str) -> tuple[str, str]:

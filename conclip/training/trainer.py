@@ -1,7 +1,7 @@
 """`ConCLIPTrainer`: fine-tune a CLIP model with a negation loss, under accelerate."""
 
 import os
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -13,14 +13,12 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import set_seed
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import BaseImageProcessor, CLIPModel, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import CLIPModel, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from conclip.atomic_write import writable_folder, write_atomically
 from conclip.data import require_columns, text_lists
-from conclip.embedding.embedding_column import EmbeddingColumn
 from conclip.embedding.embedding_files import read_parts
-from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.images import ImageEmbedder, embedding_cache_dir, open_images
 from conclip.embedding.texts import cached_tokens, embed_texts
 from conclip.embedding.tokens import TextTokens
@@ -47,7 +45,7 @@ from conclip.training.checkpoints import (
     require_no_checkpoints,
 )
 from conclip.training.collator import PairCollator
-from conclip.training.default_loss import default_loss, require_values
+from conclip.training.default_loss import with_loss
 from conclip.training.evaluator import Evaluator, Truth
 from conclip.training.image_truth import ImageTruth
 from conclip.training.loop import (
@@ -59,6 +57,7 @@ from conclip.training.loop import (
     require_full_batch,
     run_training,
 )
+from conclip.training.model_checks import require_fitting_images, require_texts_alone
 from conclip.training.pair_dataset import NEGATED_LOSSES, PairRows
 from conclip.training.report import FIGURE_FILE, RESULTS_FILE, table_rows, verdict, write_report
 from conclip.training.splits import count_trained_images
@@ -500,66 +499,6 @@ class ConCLIPTrainer:
         if self.accelerator.is_main_process:
             push(self.args.hub_model_id, self.output_dir, type(unwrap_lora(self.model)).__name__)
         self.accelerator.wait_for_everyone()
-
-
-def require_fitting_images(
-    images: ImageColumn | EmbeddingColumn, image_processor: BaseImageProcessor | None, model: ConCLIPModel
-) -> None:
-    """
-    Raises:
-        UsageError: images without an image processor, or embeddings that are not those of the model.
-    """
-    name = public_name(model.config.name_or_path or "the model")
-    if isinstance(images, EmbeddingColumn):
-        if not model.image_encoder_is_frozen:
-            raise UsageError("Embeddings do not train the image encoder: freeze it, or train on images.")
-        images.require_width(model.config.projection_dim, name)
-    elif image_processor is None:
-        raise UsageError(f"{name} has no image processor: add preprocessor_config.json, or train on embeddings.")
-
-
-def require_texts_alone(args: ConCLIPTrainingArguments, subject: str) -> None:
-    """
-    Check the settings for a model of another family than CLIP.
-
-    Raises:
-        UsageError: they need a CLIP; the message begins with `subject`.
-    """
-    if args.loss != DISTILLATION:
-        raise UsageError(
-            f"{subject}, not a CLIP: other families can be trained only with --loss {DISTILLATION}, from texts alone."
-        )
-    if args.truth_weight:
-        raise UsageError(f"{subject}, trained on texts alone: leave out --truth_weight, for which images are needed.")
-    if args.image_embeds_column:
-        raise UsageError(
-            f"{subject}, trained on texts alone: leave out --image_embeds_column and --image_embeds_file."
-        )
-    if args.torch_compile:
-        raise UsageError(f"{subject}, trained by transformers' own code: leave out --torch_compile.")
-
-
-def with_loss(args: ConCLIPTrainingArguments, dataset: Dataset, accelerator: Accelerator) -> ConCLIPTrainingArguments:
-    """
-    Return the arguments with a loss: where the user named none, the first that the data allows, and say so.
-
-    Raises:
-        UsageError: the data has not what a loss that was named needs, or lacks a column that was named.
-    """
-    if args.loss == DISTILLATION:
-        return args
-    option, distractor_column = [*args.image_columns.items()][1]
-    columns = {"--negated_caption_column": args.negated_caption_column, f"--{option}": distractor_column}
-    if args.loss:
-        require_values(dataset, args.loss, *columns.values(), f"--{option}")
-        return args
-    defaults = {f"--{item.name}": item.default for item in fields(args)}
-    named = {option: column for option, column in columns.items() if column != defaults[option]}
-    require_columns(dataset, named, str(dataset.split or "train"))
-    loss, note = default_loss(dataset, *columns.values())
-    if note:
-        accelerator.print(note)
-    return replace(args, loss=loss)
 
 
 def make_accelerator(args: ConCLIPTrainingArguments) -> Accelerator:
