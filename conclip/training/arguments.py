@@ -4,7 +4,7 @@ Options of the training command, under the names that Hugging Face's own scripts
 Imports no heavy library, so that `--help` and a mistyped option are answered at once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from conclip.cli import Parser, check_ranges, option
@@ -23,6 +23,22 @@ SCENES_RECIPE = {
     "save_steps": 0,
     "dataloader_num_workers": 2,
 }
+# The default run trains a second model, by the paper's loss and negation distillation with the images as teacher, in a
+# folder beside that of the first.
+SCENES_DISTILLATION_RECIPE = {
+    **SCENES_RECIPE,
+    "loss": "conclip",
+    "distillation_weight": 1.0,
+    "own_words": True,
+    "truth_weight": 20.0,
+    "cosine_weight": 0.4,
+    "profile_weight": 0.03,
+    "num_train_epochs": 5,
+    "learning_rate": 2.5e-3,
+    "weight_decay": 0.05,
+}
+# Finished ones, in the folder of a run.
+CHECKPOINTS = "checkpoint-*/trainer_state.json"
 # Negation distillation trains on texts alone, and stays near the base model by its targets.
 DISTILLATION = "negation_distillation"
 # What it trains on if no dataset is named: captions that ship with the package.
@@ -51,7 +67,8 @@ LORA_TARGET_MODULES = (
 PARSER = {
     "prog": "conclip train",
     "description": "Fine-tune a CLIP model with a negation loss. Without --model_name_or_path, train a small CLIP on "
-    "generated scenes and fine-tune it on their negations, which takes minutes on a CPU.",
+    "generated scenes and fine-tune it on their negations, which takes minutes on a CPU; without --loss too, do so by "
+    "the paper's loss and by ours, and compare the two.",
     "example": "accelerate launch train_accelerate.py --model_name_or_path openai/clip-vit-base-patch32 "
     "--dataset_name ccneg --output_dir conclip-vit-base-patch32",
     "alternative_defaults": ("without --model_name_or_path", SCENES_RECIPE),
@@ -340,11 +357,25 @@ class ConCLIPTrainingArguments:
         return "bf16" if self.bf16 else "fp16" if self.fp16 else None
 
 
-def parse_arguments(
-    argv: list[str] | None = None,
-) -> tuple[ModelArguments, DataArguments, ConCLIPTrainingArguments]:
+Arguments = tuple[ModelArguments, DataArguments, ConCLIPTrainingArguments]
+
+
+def parse_arguments(argv: list[str] | None = None) -> Arguments:
+    """
+    Parse the options of the training command; of the default run, return those of its first training.
+
+    Raises:
+        UsageError: as `parse_trainings`.
+    """
+    return parse_trainings(argv)[0]
+
+
+def parse_trainings(argv: list[str] | None = None) -> list[Arguments]:
     """
     Parse the options of the training command.
+
+    Returns:
+        The options of each training: one; or two for the default run, which names neither a model nor a loss.
 
     Raises:
         UsageError: an unknown option, a bad value, or options that do not go together.
@@ -378,7 +409,35 @@ def parse_arguments(
         )
     refuse_options_without_effect(parser, model, data, training)
     training.named = parser.named
-    return model, data, training
+    trainings = [(model, data, training)]
+    if model.model_name_or_path is None and training.loss is None and not training.distills:
+        trainings.append(second_training(parser, argv, model, training))
+    return trainings
+
+
+def second_training(
+    parser: Parser, argv: list[str] | None, model: ModelArguments, training: ConCLIPTrainingArguments
+) -> Arguments:
+    """
+    Return the options of the second training of the default run, of which `model` and `training` are the first.
+
+    Raises:
+        UsageError: an option that is not for two trainings.
+    """
+    two = "the default run trains two models: add --loss conclip to train one"
+    if model.train_image_encoder:
+        raise UsageError(f"--train_image_encoder needs a loss, since {two}.")
+    if training.push_to_hub:
+        raise UsageError(f"--push_to_hub needs a loss, since {two}.")
+    if training.resume_from_checkpoint not in (None, "latest"):
+        raise UsageError(f"--resume_from_checkpoint needs `latest` or a loss, since {two}.")
+    parser.set_defaults(**SCENES_DISTILLATION_RECIPE)
+    model, data, second = parser.parse(argv)
+    first = Path(training.output_dir)
+    folder = Path(f"{first if first.name.strip('.') else first.resolve()}-distilled")
+    # The first may have been interrupted before this one began.
+    resumed = training.resume_from_checkpoint if any(folder.glob(CHECKPOINTS)) else None
+    return model, data, replace(second, output_dir=str(folder), resume_from_checkpoint=resumed)
 
 
 def refuse_options_without_effect(

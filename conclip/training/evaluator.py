@@ -1,7 +1,7 @@
 """Scores of a model on held-out rows: negation pairs, true negations, multiple choice and retrieval."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -148,8 +148,9 @@ class Evaluator:
         image_column, caption_column, negated_caption_column: names of the columns.
         embeddings, parts: whether `image_column` holds embeddings, see `open_images`.
         truth: if it is known of which images a text is true: takes texts and the column "objects", returns bool,
-            (texts, rows). There are no multiple-choice questions then: those of captions are true as far as captions
-            tell.
+            (texts, rows).
+        questions: multiple-choice questions, whose images are numbers of rows. By default, they are made of the
+            captions, unless the truth is known: what captions leave unsaid may be in the image.
 
     Attributes:
         not_scored: sentences that say what could not be scored, and why.
@@ -170,6 +171,7 @@ class Evaluator:
         embeddings: bool = False,
         parts: list[np.ndarray] | None = None,
         truth: Truth | None = None,
+        questions: Sequence[Question] | None = None,
     ):
         option = "--image_embeds_column" if embeddings else "--image_column"
         require_columns(dataset, {option: image_column, "--caption_column": caption_column}, split)
@@ -183,7 +185,11 @@ class Evaluator:
         }
         self.image_embeds, self.text_embeds = None, None
         self.pool, self.content = pool_images(self.embedder.keys(self.images))
-        self.questions, why = ([], "") if truth else choices_on(captions, self.content)
+        why = ""
+        if questions is not None or truth:
+            self.questions = [replace(asked, image=self.content[asked.image]) for asked in questions or []]
+        else:
+            self.questions, why = choices_on(captions, self.content)
         absent = {
             "negation pair accuracy": f"the data has no negated captions (column {negated_caption_column})",
             "true negation accuracy": "the data has no true negations with foils",

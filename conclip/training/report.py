@@ -12,6 +12,9 @@ QUERY_ARITHMETIC = (
     "less what it denies."
 )
 RESULTS_FILE, FIGURE_FILE = "results.json", "scores.png"
+# Of the default run.
+COMPARISON_FILE, RANKINGS_FILE = "comparison.json", "rankings.png"
+REPORT_FILES = (RESULTS_FILE, FIGURE_FILE, COMPARISON_FILE, RANKINGS_FILE)
 
 
 def table_rows(before: dict, after: dict, query_arithmetic: dict | None = None) -> list[dict]:
@@ -68,7 +71,12 @@ def _percent(share: float | None) -> str:
 
 
 def verdict(rows: list[dict], loss: str) -> str:
-    """Say in words which scores fell, and which falls are within two standard errors, or that none did."""
+    """
+    Say in words which scores fell, and which falls are within two standard errors, or that none did.
+
+    Args:
+        loss: what the model was trained with, such as "the conclip loss".
+    """
     falls = []
     for row in rows:
         change = 100 * row["after"] - 100 * row["before"]
@@ -77,10 +85,11 @@ def verdict(rows: list[dict], loss: str) -> str:
         spread = sum(row[side] * (1 - row[side]) for side in ("before", "after"))
         error = 100 * (spread / row["count"]) ** 0.5
         note = ", within two standard errors" if -change < 2 * error else ""
-        falls.append(f"{row['label'].strip()} by {-change:.1f} points{note}")
+        points = f"{-change:.1f}"
+        falls.append(f"{row['label'].strip()} by {'less than 0.1' if points == '0.0' else points} points{note}")
     if not falls:
-        return f"No score fell with the {loss} loss."
-    return f"Lower after training with the {loss} loss: {'; '.join(falls)}."
+        return f"No score fell with {loss}."
+    return f"Lower after training with {loss}: {'; '.join(falls)}."
 
 
 def draw_scores(results: dict, margins: dict[str, dict[str, np.ndarray]], path: Path) -> None:

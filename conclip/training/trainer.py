@@ -1,6 +1,7 @@
 """`ConCLIPTrainer`: fine-tune a CLIP model with a negation loss, under accelerate."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from conclip.models.clip import (
 )
 from conclip.models.text_distillation import TextDistillationModel
 from conclip.negation.arithmetic import QueryArithmetic
+from conclip.negation.questions import Question
 from conclip.public_names import is_local, public_name, without_paths
 from conclip.runtime import processes_share_cpu, software_versions
 from conclip.training.arguments import DISTILLATION, ConCLIPTrainingArguments
@@ -59,7 +61,7 @@ from conclip.training.loop import (
 )
 from conclip.training.model_checks import require_fitting_images, require_texts_alone
 from conclip.training.pair_dataset import NEGATED_LOSSES, PairRows
-from conclip.training.report import FIGURE_FILE, RESULTS_FILE, table_rows, verdict, write_report
+from conclip.training.report import REPORT_FILES, table_rows, verdict, write_report
 from conclip.training.splits import count_trained_images
 from conclip.training.statement_evaluator import StatementEvaluator
 from conclip.training.statement_rows import HELD_OUT_STATEMENTS, held_out_statements, make_statements
@@ -90,6 +92,7 @@ class ConCLIPTrainer:
         accelerator: from `make_accelerator(args)`, which makes one by default.
         truth: if it is known of which images a text is true, see `Evaluator`: how often the first image found is one
             of these is scored too.
+        questions: multiple-choice questions about rows of `eval_dataset`, see `Evaluator`.
 
     Raises:
         UsageError: rows or weights that cannot be used, or an output folder that cannot be written to.
@@ -119,6 +122,7 @@ class ConCLIPTrainer:
         peft_config: LoraConfig | None = None,
         accelerator: Accelerator | None = None,
         truth: Truth | None = None,
+        questions: Sequence[Question] | None = None,
     ):
         if accelerator is None:
             # Lets a notebook train again with another precision.
@@ -209,7 +213,8 @@ class ConCLIPTrainer:
                     "alone; `conclip evaluate` scores it on images."
                 )
             elif has_images or args.loss != DISTILLATION:
-                self.evaluator = Evaluator(eval_dataset, self.embedder, tokenize, split=split, truth=truth, **columns)
+                known = {"truth": truth, "questions": questions}
+                self.evaluator = Evaluator(eval_dataset, self.embedder, tokenize, split=split, **known, **columns)
                 require_fitting_images(self.evaluator.images, self.image_processor, model)
         self.teacher: Teacher | None = None
         self.statement_evaluator: StatementEvaluator | None = None
@@ -400,7 +405,7 @@ class ConCLIPTrainer:
                 self.processing_class,
                 folder,
                 # The card of an earlier run, unless this run has written its own there already.
-                stale=() if folder.resolve() == self.reported_to else (CARD_FILE, RESULTS_FILE, FIGURE_FILE),
+                stale=() if folder.resolve() == self.reported_to else (CARD_FILE, *REPORT_FILES),
                 base_model=model["base_model"],
                 adapter_card=adapter_card(model) if model["lora"] else None,
             )
@@ -426,10 +431,13 @@ class ConCLIPTrainer:
         Returns:
             What results.json holds.
         """
-        loss, dataset = self.args.loss, public_name(dataset_name)
+        args, dataset = self.args, public_name(dataset_name)
+        loss = f"the {args.loss} loss"
+        if args.distills and args.loss != DISTILLATION:
+            loss += " and negation distillation"
         model = self._describe()
         results = {
-            "title": f"{dataset}, {split} split, before and after training with the {loss} loss",
+            "title": f"{dataset}, {split} split, before and after training with {loss}",
             "base_model": model["base_model"],
             "dataset": dataset,
             "split": split,

@@ -48,11 +48,21 @@ ABSENCES = ("no {}", "there is no {}", "a picture with no {}", "a picture withou
 def choices(rows: Iterable[tuple[int, dict]], path: Path | str, seed: int = 0) -> Iterator[dict]:
     """Yield a question for each row, sampled with the seed; its category is the type of the true statement."""
     for index, row in rows:
-        rng = random.Random(f"{seed}-{index}")
-        image, described = encoded_image(row, "image", path, index), texts(row, "objects", path, index)
-        present = [tuple(reversed(text.split()[1:3])) for text in described]
-        statements, answer, category = make_question(rng, present)
+        image, objects = encoded_image(row, "image", path, index), texts(row, "objects", path, index)
+        statements, answer, category = question_of(index, objects, seed)
         yield item(index, [image], statements, answer=answer, category=category)
+
+
+def question_of(index: int, objects: list[str], seed: int = 0) -> tuple[list[str], int, str]:
+    """
+    Return the question about a row of the test split, as `make_question`.
+
+    Args:
+        index: number of the row.
+        objects: the column "objects" of the row, such as "small red star at the top left".
+    """
+    present = [tuple(reversed(text.split()[1:3])) for text in objects]
+    return make_question(random.Random(f"{seed}-{index}"), present)
 
 
 def make_question(rng: random.Random, present: list[tuple[str, str]]) -> tuple[list[str], int, str]:

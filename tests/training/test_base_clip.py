@@ -1,32 +1,21 @@
-"""The default run, made small: its base model is a stock CLIP, trained once, kept, and resumed if interrupted."""
+"""Training on the scenes, made small: its base is a stock CLIP, trained once, kept, and resumed if interrupted."""
 
 import json
 
-import pytest
 import torch
 from runs import log, results, run
 from safetensors.torch import load_file
 from transformers import CLIPModel
 
 import conclip.training.scenes_base as base_clip
-import conclip.training.scenes_image_encoder as image_encoder
 import conclip.training.scenes_text_encoder as text_encoder
 from conclip.training.scenes_base import word_tokenizer
-from dataset_scripts import scenes
-
-
-@pytest.fixture
-def small(monkeypatch):
-    for module in (scenes, base_clip):
-        monkeypatch.setattr(module, "code_fingerprint", lambda: "small")
-    for module in (image_encoder, text_encoder):
-        monkeypatch.setattr(module, "STEPS", 4)
-        monkeypatch.setattr(module, "BATCH_SIZE", 16)
-    monkeypatch.setattr(text_encoder, "POOL_SIZE", 32)
 
 
 def argv(folder, *more):
-    options = "--per_device_train_batch_size 16 --max_steps 3 --dataloader_num_workers 0 --report_to jsonl"
+    options = (
+        "--loss conclip --per_device_train_batch_size 16 --max_steps 3 --dataloader_num_workers 0 --report_to jsonl"
+    )
     return ["--output_dir", str(folder / "tuned"), *options.split(), *more]
 
 

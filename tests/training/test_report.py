@@ -1,5 +1,6 @@
 """The report of a run: table and verdict, from results written by hand."""
 
+import pytest
 from training_results import AFTER, BEFORE, RESULTS, metric
 
 from conclip.training.report import format_table, results_markdown, table_rows, verdict
@@ -32,10 +33,18 @@ def test_query_arithmetic_is_a_column_of_all_that_it_scores():
 
 def test_verdict_names_each_fall_and_doubts_small_ones():
     assert (
-        verdict(table_rows(BEFORE, AFTER), "conclip")
+        verdict(table_rows(BEFORE, AFTER), "the conclip loss")
         == "Lower after training with the conclip loss: recall by 20.0 points."
     )
     slight = {"pairs": metric(0.5), "recall": metric(0.29)}
-    words = verdict(table_rows({"pairs": metric(0.5), "recall": metric(0.3)}, slight), "clip")
+    words = verdict(table_rows({"pairs": metric(0.5), "recall": metric(0.3)}, slight), "the clip loss")
     assert words == "Lower after training with the clip loss: recall by 1.0 points, within two standard errors."
-    assert verdict(table_rows(BEFORE, BEFORE), "clip") == "No score fell with the clip loss."
+    assert verdict(table_rows(BEFORE, BEFORE), "the clip loss") == "No score fell with the clip loss."
+
+
+@pytest.mark.parametrize(
+    ("after", "points"), [(0.2996, "less than 0.1"), (0.2995001, "less than 0.1"), (0.2994, "0.1")]
+)
+def test_verdict_on_a_fall_of_hardly_anything(after, points):
+    rows = table_rows({"recall": metric(0.3, count=10**9)}, {"recall": metric(after, count=10**9)})
+    assert verdict(rows, "the clip loss") == f"Lower after training with the clip loss: recall by {points} points."
