@@ -174,6 +174,8 @@ def _description(results: dict) -> str:
     )
     if "distillation_weight" in model["loss_weights"] and model["loss"] != DISTILLATION:
         trained = f"{trained[:-1]}, and with {LOSSES[DISTILLATION]}."
+    if model["loss_weights"].get("truth_weight"):
+        trained += " The training images, with their captions, taught it when statements about things are true."
     if weights := {name: weight for name, weight in model["loss_weights"].items() if weight != 1}:
         trained += f" Weights of its terms: {', '.join(f'{name} {weight:g}' for name, weight in weights.items())}."
     if model["lora"]:

@@ -17,7 +17,7 @@ from conclip.embedding.images import ImageEmbedder
 from conclip.embedding.texts import embed_texts
 from conclip.models.clip import text_tokenizer
 from conclip.negation.arithmetic import QueryArithmetic
-from conclip.negation.questions import QUESTION_KINDS, make_questions
+from conclip.negation.questions import QUESTION_KINDS, Question, make_questions
 from conclip.training.evaluator import MULTIPLE_CHOICE, Evaluator
 from modeling_conclip import ConCLIPModel
 
@@ -183,6 +183,25 @@ def test_multiple_choice_and_query_arithmetic_by_a_loop(tmp_path):
     # No caption negates anything.
     assert found["text-to-image recall@1"] == before["text-to-image recall@1"]
     assert evaluator(model)[0] == before
+
+
+def test_questions_that_are_given_are_about_rows(tmp_path):
+    """Ten rows of eight images: rows 0, 2 and 9 show the same one."""
+    colours = ["red", "green", "red", *COLOURS[2:], "red"]
+    things = ["cat", "dog", "car", "hat", "man", "ball", "sofa", "bird", "woman", "bus"]
+    rows = [{"image": colour, "caption": f"a {thing}"} for colour, thing in zip(colours, things, strict=True)]
+    questions = [
+        Question(at, QUESTION_KINDS[at % 3], (f"a {one}", f"no {one}", f"a {things[-at]} but no {one}", f"no {one}s"))
+        for at, one in enumerate(things)
+    ]
+    model, processor = tiny_model(seed=1), tiny_processor()
+    embedder = ImageEmbedder(processor.image_processor, Accelerator(), 4, 0, tmp_path)
+    evaluator = Evaluator(dataset_of(rows), embedder, text_tokenizer(model, processor), questions=questions)
+    metric = evaluator(model)[0][MULTIPLE_CHOICE]
+    scores = [cosines(model, list(asked.texts), [colours[asked.image]])[:, 0] for asked in questions]
+    right = [true > max(false) for true, *false in scores]
+    assert 0 < sum(right) < 10 and metric["value"] == np.mean(right) and metric["count"] == 10
+    assert metric["categories"]["presence"]["accuracy"] == pytest.approx(np.mean(right[::3]))
 
 
 def test_says_what_is_not_scored_and_why(tmp_path):

@@ -58,6 +58,16 @@ def test_what_is_not_on_the_hub_is_not_in_the_metadata():
     ("model", "says", "does_not_say"),
     [
         ({}, ["loss of CoN-CLIP", "distractor_weight 0.5", "image encoder was frozen", "singh2024"], ["adapter"]),
+        (
+            {"loss_weights": {"distillation_weight": 1.0, "truth_weight": 0.0}},
+            ["loss of CoN-CLIP", "negation distillation"],
+            ["taught it when"],
+        ),
+        (
+            {"loss_weights": {"distillation_weight": 1.0, "truth_weight": 20.0}},
+            ["loss of CoN-CLIP", "negation distillation", "The training images, with their captions, taught it"],
+            ["adapter"],
+        ),
         ({"loss": "negclip"}, ["loss of NegCLIP", "yuksekgonul2023"], ["CoN-CLIP", "distractors"]),
         (
             {"loss": "clip"},
@@ -71,7 +81,7 @@ def test_what_is_not_on_the_hub_is_not_in_the_metadata():
             ["The text encoder was trained"],
         ),
     ],
-    ids=["conclip", "negclip", "clip", "both encoders", "adapters"],
+    ids=["conclip", "distilled", "images as teacher", "negclip", "clip", "both encoders", "adapters"],
 )
 def test_the_text_says_what_was_trained(model, says, does_not_say):
     card = model_card(changed(**model))
