@@ -85,12 +85,12 @@ def run(
     from conclip.hub import create_repository, use_cache_without_network
     from conclip.models.clip import load_model, require_folder
     from conclip.models.loading import family_of, load_text_model
-    from conclip.training.default_run import scenes_questions
     from conclip.training.model_checks import require_texts_alone
     from conclip.training.own_distractors import needs_distractors, refuse_numbers, with_distractors
     from conclip.training.own_negations import lacks_negations, with_negations, with_recipe
     from conclip.training.report import format_table, table_rows
     from conclip.training.scenes_base import base_clip
+    from conclip.training.scenes_questions import scenes_questions
     from conclip.training.trainer import ConCLIPTrainer
     from dataset_scripts.scenes_truth import truth
 

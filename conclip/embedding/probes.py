@@ -1,5 +1,7 @@
 """Linear probes: logistic regressions of labels on image embeddings."""
 
+from collections.abc import Sequence
+
 import torch
 
 # A dimension that varies less than this is taken to be constant.
@@ -41,3 +43,19 @@ def fit_probes(embeddings: torch.Tensor, shown: torch.Tensor, max_iter: int = 30
 def with_constant(embeddings: torch.Tensor) -> torch.Tensor:
     """Return the embeddings in float64 with a column of ones, for the constant, (n, d + 1)."""
     return torch.cat([embeddings.double(), torch.ones(len(embeddings), 1, dtype=torch.float64)], dim=1)
+
+
+def log_likelihood(logits: torch.Tensor, claims: Sequence[tuple[Sequence[int], bool]]) -> torch.Tensor:
+    """
+    Return how likely the probes find what a text claims, float64, (images,).
+
+    Args:
+        logits: float64, (images, labels), of the probes.
+        claims: for each object that the text names, the indices of its labels, and whether the text affirms it. The
+            labels of one object agree; their mean weighs them as one piece of evidence.
+    """
+    total = torch.zeros(len(logits), dtype=torch.float64)
+    for labels, affirmed in claims:
+        logit = logits[:, list(labels)].mean(dim=1)
+        total += torch.nn.functional.logsigmoid(logit if affirmed else -logit)
+    return total

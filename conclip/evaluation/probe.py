@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from conclip.embedding.probes import fit_probes, with_constant
+from conclip.embedding.probes import fit_probes, log_likelihood, with_constant
 from conclip.evaluation.items import ItemImages, make_chunk
 from conclip.models.cached_encoder import CachedEncoder
 from dataset_scripts.benchmarks.schema import Probe
@@ -37,12 +37,10 @@ class ProbeScorer:
         image_at, text_at = np.asarray(image_at), np.asarray(text_at)
         for number, text in enumerate(texts):
             own = np.flatnonzero(text_at == number)
-            total = torch.zeros(len(own), dtype=torch.float64)
-            for labels, affirmed in self.claims(text):
-                # The labels of one object agree; their mean weighs them as one piece of evidence.
-                logit = logits[image_at[own]][:, [self.labels.index(label) for label in labels]].mean(dim=1)
-                total += torch.nn.functional.logsigmoid(logit if affirmed else -logit)
-            scores[own] = total.numpy()
+            claims = [
+                ([self.labels.index(label) for label in labels], affirmed) for labels, affirmed in self.claims(text)
+            ]
+            scores[own] = log_likelihood(logits[image_at[own]], claims).numpy()
         return scores
 
 

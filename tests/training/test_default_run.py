@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from benchmark_runs import report_of
+from benchmark_runs import run as evaluate
 from datasets import Image as ImageFeature
 from PIL import Image
 from runs import log, refusal, results, run, weights
@@ -14,8 +16,9 @@ from transformers import AutoProcessor, CLIPModel
 import conclip.training.loop as loop
 import train_accelerate
 from conclip.training.arguments import parse_trainings
-from conclip.training.default_run import queries_to_show, scenes_questions
+from conclip.training.default_run import queries_to_show
 from conclip.training.report import REPORT_FILES
+from conclip.training.scenes_questions import scenes_questions
 from dataset_scripts.benchmarks.scenes_choice import choices
 from dataset_scripts.scenes import load_scenes
 from dataset_scripts.scenes_truth import truth
@@ -126,6 +129,20 @@ def test_the_questions_are_those_of_the_benchmark():
         assert question.image == number and sorted(question.texts) == sorted(item["captions"])
         assert question.texts[0] == item["captions"][item["answer"]]
         assert question.kind == item["category"].replace("positive", "presence")
+
+
+def test_the_ceiling_is_that_of_the_benchmark(finished, tmp_path):
+    """As `conclip evaluate` has it: other code reads the rows and the images."""
+    base = next(finished.glob("scenes-base-*"))
+    options = ["--model_name_or_path", base, "--benchmarks", "scenes-choice", "--output_dir", tmp_path / "out"]
+    assert evaluate([*map(str, options), "--embedding_cache_dir", str(tmp_path / "cache")]) == 0
+    lines = report_of(tmp_path / "out", whole_rows=True)
+    found = comparison(finished)["multiple choice ceiling"]
+    for kind, value in found.items():
+        part = {"all": "", "presence": "positive"}.get(kind, kind)
+        line = lines["scenes-choice", "ceiling (probe on the image embeddings)", part]
+        assert [*line["values"].values()] == [pytest.approx(value)]
+    assert 0 < found["all"] < 1 and found.keys() == {"all", "presence", "absence", "hybrid"}
 
 
 def test_interrupted_in_the_first_training(finished, tmp_path, monkeypatch, capsys):
