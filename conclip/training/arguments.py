@@ -33,9 +33,9 @@ SCENES_DISTILLATION_RECIPE = {
     "truth_weight": 20.0,
     "cosine_weight": 0.4,
     "profile_weight": 0.03,
-    "num_train_epochs": 5,
+    "num_train_epochs": 8,
     "learning_rate": 2.5e-3,
-    "weight_decay": 0.05,
+    "weight_decay": 0.1,
 }
 # Finished ones, in the folder of a run.
 CHECKPOINTS = "checkpoint-*/trainer_state.json"
@@ -431,10 +431,12 @@ def second_training(
         raise UsageError(f"--push_to_hub needs a loss, since {two}.")
     if training.resume_from_checkpoint not in (None, "latest"):
         raise UsageError(f"--resume_from_checkpoint needs `latest` or a loss, since {two}.")
+    first = Path(training.output_dir)
+    if first.name in ("", ".."):
+        raise UsageError(f"--output_dir {first} needs a name: the folder of the second model gets one like it.")
+    folder = first.with_name(f"{first.name}-distilled")
     parser.set_defaults(**SCENES_DISTILLATION_RECIPE)
     model, data, second = parser.parse(argv)
-    first = Path(training.output_dir)
-    folder = Path(f"{first if first.name.strip('.') else first.resolve()}-distilled")
     # The first may have been interrupted before this one began.
     resumed = training.resume_from_checkpoint if any(folder.glob(CHECKPOINTS)) else None
     return model, data, replace(second, output_dir=str(folder), resume_from_checkpoint=resumed)

@@ -35,7 +35,8 @@ def compare(trainer: ConCLIPTrainer, paper_dir: Path) -> None:
     folder = Path(trainer.args.output_dir)
     paper, ours = (json.loads((own / RESULTS_FILE).read_text("utf-8")) for own in (paper_dir, folder))
     columns = {BASE: paper["before"], PAPER: paper["after"], OURS: ours["after"]}
-    columns[ARITHMETIC] = paper["query_arithmetic"]
+    # With the anchor that follows from the captions, as the second model was taught.
+    columns[ARITHMETIC] = ours["query_arithmetic"]
     folders = {BASE: folder.parent / ours["base_model"], PAPER: paper_dir, OURS: folder}
     models = {name: load_model(str(own))[0].to(trainer.accelerator.device).eval() for name, own in folders.items()}
     searches = rank_images(trainer, models)

@@ -82,7 +82,7 @@ def test_the_comparison_is_of_base_first_and_second_model(finished):
     assert found["models"] == {"base": first["base_model"], "CoN-CLIP": FIRST, "ours": SECOND}
     assert list(found["scores"]) == ["base", "CoN-CLIP", "ours", "query arithmetic"]
     assert [*found["scores"].values()] == [
-        first["before"], first["after"], second["after"], first["query_arithmetic"]
+        first["before"], first["after"], second["after"], second["query_arithmetic"]
     ]  # fmt: skip
     with Image.open(finished / SECOND / "rankings.png") as figure:
         assert min(figure.size) > 500
@@ -218,7 +218,7 @@ def test_without_an_evaluation_there_is_nothing_to_compare(copied, capsys):
     assert not (copied / SECOND / "comparison.json").exists() and "CoN-CLIP" not in capsys.readouterr().out
 
 
-def test_options_are_for_both_trainings_and_win_over_their_recipes(tmp_path, monkeypatch):
+def test_options_are_for_both_trainings_and_win_over_their_recipes():
     given = "--seed 3 --max_steps 5 --learning_rate 0.01 --max_train_samples 32".split()
     (model, data, first), (same_model, same_data, second) = parse_trainings(given)
     assert (model, data) == (same_model, same_data) and data.max_train_samples == 32
@@ -226,8 +226,7 @@ def test_options_are_for_both_trainings_and_win_over_their_recipes(tmp_path, mon
         assert (training.seed, training.max_steps, training.learning_rate) == (3, 5, 0.01)
     assert first.loss is None and not first.distills and second.loss == "conclip" and second.distills
     assert (first.output_dir, second.output_dir) == ("outputs/conclip-scenes", "outputs/conclip-scenes-distilled")
-    monkeypatch.chdir(tmp_path)
-    folders = {"a/b/": "a/b-distilled", "../x": "../x-distilled", ".": f"{tmp_path}-distilled"}
+    folders = {"a/b/": "a/b-distilled", "../x": "../x-distilled", "/x.y": "/x.y-distilled"}
     assert {folder: parse_trainings(["--output_dir", folder])[1][2].output_dir for folder in folders} == folders
 
 
@@ -249,6 +248,12 @@ def test_what_is_not_for_two_trainings(options, needs, capsys):
     message = f"{needs}, since the default run trains two models: add --loss conclip to train one."
     assert refusal(options.split(), capsys) == message
     assert len(parse_trainings([*options.split(), "--loss", "conclip"])) == 1
+
+
+@pytest.mark.parametrize("folder", [".", "..", "a/..", "/"])
+def test_a_folder_without_a_name_has_none_beside_it(folder, capsys):
+    message = refusal(["--output_dir", folder], capsys)
+    assert message == f"--output_dir {folder} needs a name: the folder of the second model gets one like it."
 
 
 def test_a_warning_about_the_config_file_is_printed_once(tmp_path, capsys):
