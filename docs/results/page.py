@@ -48,6 +48,9 @@ def page() -> str:
         scenes_table(scenes),
         scenes["limits"],
         f"```text\n{scenes['command']}\n```",
+        '![The first ten images that each model finds for three queries with "no"](rankings.png)',
+        scenes["trials"]["about"],
+        table(scenes["trials"]),
         "## Cost of a step",
         step_cost(step),
     ]
@@ -76,7 +79,7 @@ def scenes_table(found: dict) -> str:
         "|---|" + "---:|" * (2 + len(found["models"])),
     ]
     for row in found["rows"]:
-        values = " | ".join(map(_number, row["values"]))
+        values = " | ".join(_number(value) or "–" for value in row["values"])
         lines.append(f"| {row['name']} | {row['count']:,} | {row['chance']:.2f} | {values} |")
     return "\n".join(lines)
 
