@@ -182,6 +182,8 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("Two giraffes standing outside near a building.", "not jumping"),
         ("A woman sits on a motorcycle with a sidecar.", "sits with a sidecar"),
         ("The new motorcycle on display is very shiny.", "not new"),
+        ("A brown dog smelling a grey dog 's tail .", "not grey"),
+        ("Greyhounds racing chasing a mechanical rabbit around the track .", "no rabbit"),
         ("Two peanut butter and jelly sandwiches sliced in half", "two peanut butter with"),
     ],
 )

@@ -679,6 +679,9 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
         and after.text.endswith(("ed", "ing"))
     ):
         return None
+    # "A grey dog 's tail".
+    if noun.i + 1 < len(tokens) and tokens[noun.i + 1].text in ("'s", "’s", "'"):
+        return None
     if any(tokens[k].dep in ("poss", "appos") for k in parsed.children[noun.i] if k > adjective.i):
         return None
     if leads_on(tokens, noun):

@@ -132,7 +132,7 @@ def unlikely_places(said: Set[str], named: Set[str]) -> list[str]:
         told.update(dict.fromkeys(("rides", "walks", "play"), False))
     # A caption of a plane in the air says nothing of the ground, whatever another caption names.
     if not _AIRCRAFT.isdisjoint(named) and (_LAND | _PLAY | _STREETS | ANIMALS).isdisjoint(named):
-        told["ground"] = False
+        told.update(dict.fromkeys(("ground", "rides", "walks", "streets", "indoors"), False))
     # "A close up".
     if {"close", "up"} <= said or not {"closeup", "close-up"}.isdisjoint(said):
         told["ground"] = False
