@@ -290,7 +290,8 @@ COLORS = word_set(
 
 # A noun with one of these on it is no such thing, or may not be there.
 UNREAL = word_set(
-    "mechanical robotic cardboard toy fake stuffed inflatable imaginary painted carved plush mock model hot cartoon animated artificial"
+    "mechanical robotic cardboard toy fake stuffed inflatable imaginary painted carved plush mock model hot "
+    "cartoon animated artificial"
 )
 # What hangs on these may not be in the picture.
 UNSEEN_PREPOSITIONS = word_set("like as for than about except despite without unlike per since during after before")
