@@ -174,7 +174,7 @@ ALL = OUT | LAND | STREETS | WET | IN | HOME | GROUND | GAMES | PLAY_STREETS | P
 )
 def test_places_where_things_are_seen(caption, expected):
     said = {form for word in caption.split() for form in (word, singular(word))}
-    unlikely = unlikely_places(said, said & {"field", "hill", "garden", "grass"})
+    unlikely = unlikely_places(said, said - {"outdoors", "dock", "rock", "rocks", "plane", "airport"})
     assert {name for name in ALL if not set(places_of(name)) & set(unlikely)} == expected
 
 
@@ -260,15 +260,16 @@ def test_fit_makes_the_drawn_as_frequent_as_the_named():
     totals = np.array([count for _, count in sorted(count_names(rows), key=lambda item: names.index(item[0]))])
     absent = AbsentNouns(names, totals, count_pairs(rows, names))
     absent.lift[:], absent.together[:] = 2, True
+    items = [(row, [f"{row[0]} in a park"] * 3) for row in rows]
 
     def distance():
-        drawn = (absent.sample(row, [f"{row[0]} in a park"] * 3, [], 0, n) for n, row in enumerate(rows))
+        drawn = (absent.sample([*row, "park"], captions, [], 0, n) for n, (row, captions) in enumerate(items))
         first = Counter(found[0] for found in drawn if found)
         expected = dict(zip(names, totals / totals.sum(), strict=True))
         return sum(abs(first[name] / first.total() - expected[name]) for name in names) / 2
 
     before = distance()
-    absent.fit((row, [f"{row[0]} in a park"] * 3, []) for row in rows)
+    absent.fit(([*row, "park"], captions, []) for row, captions in items)
     assert before > 0.08
     assert distance() < 0.03
 

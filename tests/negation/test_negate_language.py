@@ -184,6 +184,10 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("The new motorcycle on display is very shiny.", "not new"),
         ("A brown dog smelling a grey dog 's tail .", "not grey"),
         ("Greyhounds racing chasing a mechanical rabbit around the track .", "no rabbit"),
+        (
+            "one man sitting playing a small guitar while another man is standing playing a large cello .",
+            "one man with",
+        ),
         ("Two peanut butter and jelly sandwiches sliced in half", "two peanut butter with"),
     ],
 )

@@ -444,7 +444,11 @@ def _sample_frame(parsed: Parsed, pair: Pair, name: str, rng: random.Random) -> 
     """`name` is what fills the frame beside `pair`: a frame has to suit both."""
     bare, which, number, picture = rng.random(), rng.random(), rng.random(), rng.random()
     core = rest = None
-    if bare >= _BARE_SHARE:
+    # "One man (playing a guitar) while another plays a cello": the one is not all.
+    one_of_some = parsed.tokens[0].text.lower() == "one" and any(
+        token.text.lower() in ("another", "other") for token in parsed.tokens
+    )
+    if bare >= _BARE_SHARE and not one_of_some:
         rest = find_core(parsed, pair.token, pair.name)
         core = rest or _other_thing(parsed, pair, rng)
     if core is None:

@@ -662,7 +662,7 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
     if any(token.tag[:2] == "VB" or token.text in _PLAYED for token in between):
         return None
     # "A very nice looking cake", "multi-colored robes".
-    if low in words.SECOND_HALVES or low.startswith("multi"):
+    if low.startswith("multi") or low in words.SECOND_HALVES and adjective.left == adjective.i:
         return None
     # "An old fashioned refrigerator": two words of one meaning.
     if low.endswith("ed") and before.tag == "JJ" and before.i >= noun.left:

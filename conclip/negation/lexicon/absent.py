@@ -196,6 +196,7 @@ _SEVERAL = frozenset(
 )
 # Beside these somebody is likely to be, though no caption says so: who drives, throws, holds or watches.
 _PEOPLE_NEAR = (words.VEHICLES - words.ANIMALS) | frozenset(
+    "blinders harness reins bridle muzzle "
     "ball frisbee stick toy leash collar hose sled sleigh cart carriage rope treat kite saddle rider race racing "
     "agility obstacle course trick hurdle jump show contest rodeo trained training fetch fetching catch catches track "
     "catching tennis soccer baseball football basketball swing table bed couch sofa chair kitchen room house hand lap "

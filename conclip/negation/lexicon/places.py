@@ -96,6 +96,7 @@ _WORDS = {
     "streets": _STREETS,
     "water": _WATERS | _AFLOAT,
     "indoors": _INDOORS,
+    "land": _LAND,
     "play": _PLAY,
     "walks": word_set(
         "park sidewalk pavement promenade boardwalk plaza square garden playground station street town city pier"
@@ -106,6 +107,8 @@ _WORDS = {
     "home": _HOMES | ANIMALS - WILD,
 }
 SORTS = tuple(_SEEN)
+# Told by the row's own caption, since one reads it alone: "a cage and no river".
+_OWN = ("land", "games", "walks", "rides")
 
 
 def places_of(thing: str) -> list[str]:
@@ -119,15 +122,15 @@ def unlikely_places(said: Set[str], named: Set[str]) -> list[str]:
     Return those of `SORTS` in which an image was not taken, as far as its captions tell.
 
     Each place needs a word that tells of it, and all but indoors no word that tells of a room. Play needs somebody who
-    may play, and a ride somebody or a street. Open land has to be named by the row's own caption: "a cage and no
-    river" makes no sense, although another caption of the image names a field.
+    may play, and a ride somebody or a street. Open land, games and
+    rides have to be told by the row's own caption: "a cage and no river" makes no sense, although another caption of
+    the image names a field.
 
     Args:
         said: the words of all captions of the image, as written and singular.
         named: the things that the row's caption names, one word each.
     """
-    told = {sort: not words.isdisjoint(said) for sort, words in _WORDS.items()}
-    told["land"] = not _LAND.isdisjoint(named)
+    told = {sort: not words.isdisjoint(named if sort in _OWN else said) for sort, words in _WORDS.items()}
     if not (_AFLOAT | _SNOW_SPORTS).isdisjoint(said):
         told.update(dict.fromkeys(("rides", "walks", "play"), False))
     # A caption of a plane in the air says nothing of the ground, whatever another caption names.
