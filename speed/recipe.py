@@ -26,7 +26,7 @@ class ReadyRows(PairRows):
     def __init__(self, tokens: TextTokens, image_embeds: torch.Tensor, distractor_embeds: torch.Tensor):
         self.seed, self.tokens, self.tensor_name = 0, tokens, "image_embeds"
         self.images = self.distractors = self.image_tensors = image_embeds
-        self.distractor_tensors = distractor_embeds
+        self.distractor_tensors, self.distractor_images = distractor_embeds, np.arange(len(distractor_embeds))
         self.captions = self.negations = self.distractor_counts = np.ones(len(image_embeds), np.int64)
         self._use_all()
 
