@@ -188,6 +188,10 @@ def test_only_things_that_one_can_see_are_named(caption, named):
             "one man sitting playing a small guitar while another man is standing playing a large cello .",
             "one man with",
         ),
+        ("There are birds on the boy", "birds not on"),
+        ("A huge truck with three different containers that the truck is pulling.", "no different"),
+        ("Two persons are on a bicycle and a third is on a scooter.", "no persons are"),
+        ("Various size white refrigerators on display in dark room.", "no room"),
         ("Two peanut butter and jelly sandwiches sliced in half", "two peanut butter with"),
     ],
 )

@@ -112,6 +112,9 @@ def no_subject(parsed: Parsed, pair: Pair, scope: list[Edit]) -> list[Form]:
         return []
     if any(tokens[k].dep in ("conj", "poss") for k in parsed.children[noun.i]):
         return []
+    # "No persons are on a bike and a third is on a scooter": the third of whom?
+    if any(token.text.lower() in ("third", "another", "other", "others") for token in tokens[noun.i + 1 :]):
+        return []
     # "Wearing big, brown, (rubber boots)": no subject, but what is worn.
     before = tokens[noun.left - 1] if noun.left else None
     if before and (before.text == "," or before.tag[:2] in ("VB", "JJ", "NN")):
@@ -237,6 +240,9 @@ def _with(parsed: Parsed, pair: Pair) -> list[Form]:
         return []
     if low in _NEVER_NEGATED or _joins_below(parsed, noun):
         return []
+    # "With no different containers": they would be alike.
+    if any(tokens[k].text.lower() in ("different", "other", "various", "same") for k in parsed.children[noun]):
+        return []
     counted = first.dep == "nummod" or low in words.QUANTIFIERS
     found = []
     if not counted:
@@ -260,6 +266,9 @@ def _joins_below(parsed: Parsed, noun: int) -> bool:
 
 
 def _noun_preposition(parsed: Parsed, pair: Pair) -> list[Form]:
+    # "There are birds not on the boy": others may be.
+    if parsed.kid(parsed.tokens[pair.head].head, "expl") >= 0:
+        return []
     start = pair.span[0]
     found = [("not-preposition", [(start, start, "not ")])]
     who_is = relative(parsed, pair.head)

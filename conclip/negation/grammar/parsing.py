@@ -336,6 +336,9 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
     if is_person(head) and noun.dep == "dobj" and tokens[noun.head].lemma == "wear":
         return None
     name = " ".join([tokens[k].text.lower() for k in range(first, noun.i)] + [head])
+    # "No room" is no place for more.
+    if name == "room":
+        return None
     span = (tokens[first].start, noun.end)
     return Pair("object", "noun", parsed.phrase(noun.i), None, None, (), span, noun.i, noun.head, name)
 

@@ -87,6 +87,7 @@ _SEEN = {
     "land": "snow pool waterfall river lake pond beach ocean",
     "play": "frisbee kite football ball skateboard sled umbrella guitar",
     "games": "frisbee kite football ball",
+    "snow": "sled",
     "rides": "bicycle bike motorcycle skateboard",
     "ground": "dog cat couch bed",
     "home": "cat",
@@ -101,6 +102,7 @@ _WORDS = {
     "walks": word_set(
         "park sidewalk pavement promenade boardwalk plaza square garden playground station street town city pier"
     ),
+    "snow": word_set("snow snowy snowball snowman winter sled slope ice"),
     "rides": _PLAY | _STREETS,
     "ground": (_OUTDOORS | _STREETS | _WATERS | _INDOORS | _PLAY | ANIMALS) - _ALONE,
     "games": _GAMES,
