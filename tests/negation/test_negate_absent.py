@@ -167,7 +167,7 @@ ALL = OUT | LAND | STREETS | WET | IN | HOME | GROUND | GAMES | PLAY_STREETS | P
         ("two planes flying near each other on a stormy day", OUT),
         ("a quarter surrounded by rocks", OUT),
         ("a slice of cake", set()),
-        ("a close up of drinks in a kitchen", set()),
+        ("a closeup of drinks in a kitchen", set()),
         ("a plane at an airport", IN | GROUND),
         ("a man in a plane", OUT | GROUND | PLAY | RIDES),
     ],
@@ -176,6 +176,12 @@ def test_places_where_things_are_seen(caption, expected):
     said = {form for word in caption.split() for form in (word, singular(word))}
     unlikely = unlikely_places(said, said - {"outdoors", "dock", "rock", "rocks", "plane", "airport"})
     assert {name for name in ALL if not set(places_of(name)) & set(unlikely)} == expected
+
+
+def test_nothing_is_missed_beside_what_is_seen_close_up():
+    names = [*NAMES, "yard"]
+    assert ever_drawn(["a man close to a bench", "dressed up", "a yard"], nouns=["yard"], names=names) >= {"dog"}
+    assert not ever_drawn(["A close up of a bench", "a bench", "a yard"], nouns=["yard"], names=names) & {"dog", "cat"}
 
 
 def test_a_plane_in_the_air_has_no_ground():

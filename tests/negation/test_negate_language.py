@@ -192,6 +192,10 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("A huge truck with three different containers that the truck is pulling.", "no different"),
         ("Two persons are on a bicycle and a third is on a scooter.", "no persons are"),
         ("Various size white refrigerators on display in dark room.", "no room"),
+        ("A boy in black waves his arms while other people are behind him on a field .", "not black"),
+        ("Three people make snowboard jumps .", "snowboard and"),
+        ("A bathroom with orange decorated wallpaper and a mirror.", "a wallpaper"),
+        ("A kite surfer gets high in the air while their kite is out of the picture frame.", "is a kite."),
         ("Two peanut butter and jelly sandwiches sliced in half", "two peanut butter with"),
     ],
 )

@@ -132,20 +132,12 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
     if ends_in_verb and not is_finite and (remaining[-1].lemma in words.POSTURES or not _is_being(remaining)):
         return None
     # What stands between marks belongs together in ways that the parse seldom gets right.
-    return (
-        None
-        if _MARKS.search(text)
-        # "A woman stands without a banana" is true beside bananas that she does not hold.
-        else Core(
-            text,
-            is_clause,
-            is_with
-            and not _is_elsewhere(parsed, noun)
-            or tokens[noun].dep == "dobj"
-            and is_person(_first_noun(remaining).lemma),
-            place,
-        )
-    )
+    if _MARKS.search(text):
+        return None
+    # "A woman stands without a banana" is true beside bananas that she does not hold.
+    has = tokens[noun].dep == "dobj" and is_person(_first_noun(remaining).lemma)
+    has_owner = has or (is_with and not _is_elsewhere(parsed, noun))
+    return Core(text, is_clause, has_owner, place)
 
 
 def _is_elsewhere(parsed: Parsed, noun: int) -> bool:

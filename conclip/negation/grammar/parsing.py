@@ -336,6 +336,9 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
     if is_person(head) and noun.dep == "dobj" and tokens[noun.head].lemma == "wear":
         return None
     name = " ".join([tokens[k].text.lower() for k in range(first, noun.i)] + [head])
+    # "(They make) snowboard jumps": the jumps of a kind, whatever the parser says.
+    if bare and noun.tag == "NN" and noun.dep == "nsubj" and noun.i and tokens[noun.i - 1].tag[:2] == "VB":
+        return None
     # "No room" is no place for more.
     if name == "room":
         return None
@@ -356,6 +359,9 @@ def _names_a_kind(noun) -> bool:
 def _unseen(parsed: Parsed, noun) -> bool:
     """Return whether the caption does not say that the thing is there: "looking for food", "a statue of a man"."""
     tokens = parsed.tokens
+    # "Their kite is out of the picture".
+    if noun.dep == "nsubj" and any(tokens[k].text.lower() == "out" for k in parsed.children[noun.head]):
+        return True
     while noun.head != noun.i:
         head = tokens[noun.head]
         if noun.dep == "pobj":
@@ -681,6 +687,10 @@ def _attribute(parsed: Parsed, adjective) -> Pair | None:
         or after.i < noun.i
         and after.text.endswith(("ed", "ing"))
     ):
+        return None
+    # "(A boy in) black waves his arms".
+    bare_color = low in words.COLORS and before.tag == "IN"
+    if bare_color and noun.i + 1 < len(tokens) and tokens[noun.i + 1].tag in ("PRP$", "DT"):
         return None
     # "A grey dog 's tail".
     if noun.i + 1 < len(tokens) and tokens[noun.i + 1].text in ("'s", "’s", "'"):

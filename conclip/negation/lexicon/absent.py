@@ -386,6 +386,8 @@ class AbsentNouns:
             weights[self._foods] = 0
         said = {word for text in captions for word in _WORD.findall(text.lower())}
         forms = said.union(map(singular, said))
+        if any("close up" in text.lower() for text in captions):
+            forms.add("closeup")
         for sort in unlikely_places(forms, {noun.rpartition(" ")[2] for noun in nouns}):
             weights[self._in_place[sort]] = 0
         weights[self._people_that_may_be_there(nouns, captions, mentioned)] = 0

@@ -138,8 +138,7 @@ def unlikely_places(said: Set[str], named: Set[str]) -> list[str]:
     # A caption of a plane in the air says nothing of the ground, whatever another caption names.
     if not _AIRCRAFT.isdisjoint(named) and (_LAND | _PLAY | _STREETS | ANIMALS).isdisjoint(named):
         told.update(dict.fromkeys(("ground", "rides", "walks", "streets", "indoors"), False))
-    # "A close up".
-    if {"close", "up"} <= said or not {"closeup", "close-up"}.isdisjoint(said):
+    if not {"closeup", "close-up"}.isdisjoint(said):
         told["ground"] = False
     if told["indoors"]:
         told.update(dict.fromkeys(("outdoors", "streets", "water"), False))

@@ -172,7 +172,7 @@ MASS = word_set(
     "algae kelp "
     "coral driftwood firewood sawdust slush netting piping wiring fencing paneling siding roofing tiling "
     "carpeting bedding "
-    "upholstery linen stucco drywall mulch compost manure straw bubblegum"
+    "upholstery linen wallpaper linoleum stucco drywall mulch compost manure straw bubblegum"
 ) - word_set("cattle police glass paper fire brush cake pizza wire brick fish chicken salad string")
 # Where there is one, there are two.
 IN_PAIRS = word_set("shoe boot sandal sneaker glove sock ski skate earring mitten slipper")
