@@ -42,7 +42,7 @@ _LAND = word_set(
     "snow slope rock countryside bridge dock pier boat kayak canoe tent campfire road dirt mud leaf bush barn "
     "plant flower"
 )
-# Of those who do this, the image shows little but water, or snow.
+# Images of these sports show little but water, or snow.
 _AFLOAT = word_set(
     "wakeboard wakeboarding wakeboarder surf surfing surfer kayak kayaking kayaker canoe canoeing raft rafting sail "
     "sailing swim swimming swimmer underwater diver diving ocean sea"
@@ -70,13 +70,13 @@ _PLAY = (
         "toy he she they someone somebody"
     )
 )
-# Of these an image may show nothing else: aircraft in the sky, and food.
+# An image may show these and nothing else: aircraft in the sky, or food.
 _ALONE = word_set(
     "airplane plane sky sunset cloud kite rain rock mud dirt leaf table plate bowl tray dish cake pizza sandwich "
     "meal television tv monitor keyboard"
 )
 _AIRCRAFT = word_set("airplane plane jet aircraft airliner jetliner helicopter biplane glider moon")
-# What is seen in each sort of place alone; a thing of two sorts where both are told of.
+# Things that are seen in one sort of place alone. A thing that is listed twice needs both sorts.
 _SEEN = {
     "outdoors": "airplane bridge snow pool waterfall river lake pond beach ocean horse pony cow sheep goat deer "
     "bird bear elephant giraffe zebra bicycle bike sled frisbee kite football ball",
@@ -109,7 +109,7 @@ _WORDS = {
     "home": _HOMES | ANIMALS - WILD,
 }
 SORTS = tuple(_SEEN)
-# Told by the row's own caption, since one reads it alone: "a cage and no river".
+# Sorts that the row's own caption has to tell of: without "a field" in it, "a cage and no river" makes no sense.
 _OWN = ("land", "games", "walks", "rides")
 
 
@@ -123,10 +123,7 @@ def unlikely_places(said: Set[str], named: Set[str]) -> list[str]:
     """
     Return those of `SORTS` in which an image was not taken, as far as its captions tell.
 
-    Each place needs a word that tells of it, and all but indoors no word that tells of a room. Play needs somebody who
-    may play, and a ride somebody or a street. Open land, games and
-    rides have to be told by the row's own caption: "a cage and no river" makes no sense, although another caption of
-    the image names a field.
+    A sort is unlikely if no word tells of it. Outdoors, streets and water are also unlikely if a word tells of a room.
 
     Args:
         said: the words of all captions of the image, as written and singular.
