@@ -1,8 +1,8 @@
 """
 Fine-tune a CLIP model to understand negation (CoN-CLIP, arXiv 2403.20312), on one process or several.
 
-The default run fine-tunes a small CLIP on generated scenes, by the paper's loss and by ours, and compares the two, in
-about seven minutes on two cores:
+The default run fine-tunes a small CLIP on generated scenes, once with the paper's loss and once with ours, and compares
+the two models. It takes about seven minutes on two cores:
 
     accelerate launch train_accelerate.py
 
@@ -42,7 +42,6 @@ def main(argv: list[str] | None = None) -> int:
     try:
         trainings = parse_trainings(argv)
         folders = [Path(training_args.output_dir) for _, _, training_args in trainings]
-        from conclip.training.default_run import compare
         from conclip.training.trainer import checkpoint_to_resume, make_accelerator
 
         # What can fail is checked before the work begins.
@@ -52,25 +51,30 @@ def main(argv: list[str] | None = None) -> int:
             checkpoint_to_resume(folder, training_args.resume_from_checkpoint)
         command = command_line("train", argv, accelerator.num_processes)
         for arguments, own in zip(trainings, accelerators, strict=True):
-            trainer = run(*arguments, own, command)
+            # Some trackers log to the run that is open, which must not be that of the training before.
+            for tracker in accelerator.trackers:
+                tracker.finish()
+            accelerator = own
+            trainer = run(*arguments, accelerator, command)
         if len(trainings) > 1 and trainer.evaluator:
+            from conclip.training.default_run import compare
+
             compare(trainer, folders[0])
     except UsageError as error:
         return end_failed_run(f"Error: {error}", 1, accelerator)
     except KeyboardInterrupt:
-        again = "the same command"
+        again = "starts the run again"
         if any(any(folder.glob(CHECKPOINTS)) for folder in folders):
-            again += " with --resume_from_checkpoint latest"
+            again = "with --resume_from_checkpoint latest continues the run"
         # Ctrl-C reaches all processes.
-        message = f"\nInterrupted. No file is incomplete; {again} continues the run."
+        message = f"\nInterrupted. No file is incomplete; the same command {again}."
         return end_failed_run(message, 130, accelerator, main_process_only=True)
     except Exception:
         # The main process may only have lost its peer, which then prints the cause.
         if accelerator and accelerator.num_processes > 1:
             end_failed_run(traceback.format_exc(), 1, accelerator, wait=True)
         raise
-    for own in accelerators:
-        own.end_training()
+    accelerator.end_training()
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, is_initialized
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import set_seed
 from datasets import Dataset
@@ -524,6 +524,7 @@ def make_accelerator(args: ConCLIPTrainingArguments) -> Accelerator:
     if args.fp16 and not torch.cuda.is_available():
         raise UsageError("--fp16 needs a GPU, and none was found: use --bf16, or neither.")
     output_dir = writable_folder(args.output_dir)
+    is_first = not is_initialized()
     trackers = [JsonlTracker(output_dir / "metrics.jsonl") if name == "jsonl" else name for name in args.report_to]
     accelerator = Accelerator(
         cpu=processes_share_cpu(),
@@ -533,7 +534,7 @@ def make_accelerator(args: ConCLIPTrainingArguments) -> Accelerator:
         dataloader_config=DataLoaderConfiguration(non_blocking=True),
     )
     # `accelerate launch --cpu` gives its one process an address at which to meet others, but no number of processes.
-    if accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
+    if is_first and accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
         accelerator.print(
             "Warning: one process runs, though the launcher was asked for several (`accelerate launch --cpu` does "
             "that); on CPU use `torchrun --nproc_per_node N train_accelerate.py`."

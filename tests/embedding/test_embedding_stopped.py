@@ -89,7 +89,7 @@ def test_ctrl_c_loses_only_the_batch_at_work(inputs, tmp_path, seen, monkeypatch
         patch.setattr(ConCLIPModel, "embed_images", stopped)
         assert run(argv) == 130
     assert capsys.readouterr().err.endswith(
-        "Interrupted. No file is incomplete; the same command continues the run.\n"
+        "Interrupted. No file is incomplete; the same command starts the run again.\n"
     )
     assert len(stored(tmp_path / "cache")) == 8
     assert not list((tmp_path / "cache").rglob("unfinished-*"))

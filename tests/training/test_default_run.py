@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +16,13 @@ from transformers import AutoProcessor, CLIPModel
 
 import conclip.training.loop as loop
 import train_accelerate
+from conclip.errors import UsageError
 from conclip.training.arguments import parse_trainings
 from conclip.training.default_run import queries_to_show
 from conclip.training.report import REPORT_FILES
 from conclip.training.scenes_questions import scenes_questions
+from conclip.training.trackers import JsonlTracker
+from conclip.training.trainer import ConCLIPTrainer
 from dataset_scripts.benchmarks.scenes_choice import choices
 from dataset_scripts.scenes import load_scenes
 from dataset_scripts.scenes_truth import truth
@@ -191,6 +195,60 @@ def interrupt(monkeypatch, after):
         return plain(*arguments, **options)
 
     monkeypatch.setattr(loop, "train_step", step)
+
+
+def track(monkeypatch):
+    """Return a list to which each tracker adds the folder in which it begins or ends."""
+    events = []
+    for method, event in (("store_init_configuration", "begins"), ("finish", "ends")):
+        monkeypatch.setattr(
+            JsonlTracker, method, lambda self, *_, event=event: events.append((event, self.path.parent.name))
+        )
+    return events
+
+
+@pytest.fixture
+def untrained(finished, tmp_path):
+    base = next(finished.glob("scenes-base-*"))
+    shutil.copytree(base, tmp_path / base.name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_the_trackers_of_a_training_end_before_those_of_the_next_begin(interrupted, untrained, monkeypatch, capsys):
+    """And if the second training is interrupted, its trackers end too."""
+    events = track(monkeypatch)
+    if interrupted:
+        interrupt(monkeypatch, after=1)
+    options = ["--eval_split", "none", "--max_steps", "1", "--save_steps", "0"]
+    assert run(argv(untrained, *options)) == (130 if interrupted else 0)
+    assert events == [(event, name) for name in (FIRST, SECOND) for event in ("begins", "ends")]
+    if interrupted:
+        last = "Interrupted. No file is incomplete; the same command starts the run again."
+        assert capsys.readouterr().err.splitlines()[-1] == last
+
+
+def test_the_trackers_of_the_second_training_end_after_an_error(untrained, monkeypatch, capsys):
+    events, plain = track(monkeypatch), ConCLIPTrainer.save_model
+
+    def save_model(trainer):
+        if trainer.args.output_dir.endswith(SECOND):
+            raise UsageError("The disk is full.")
+        plain(trainer)
+
+    monkeypatch.setattr(ConCLIPTrainer, "save_model", save_model)
+    message = refusal(argv(untrained, "--eval_split", "none", "--max_steps", "1"), capsys)
+    assert message == "The disk is full."
+    assert events == [(event, name) for name in (FIRST, SECOND) for event in ("begins", "ends")]
+
+
+def test_the_warning_of_one_process_is_printed_once(untrained, monkeypatch, capsys):
+    """The environment is that of `accelerate launch --cpu`."""
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setattr(train_accelerate, "run", lambda *_: SimpleNamespace(evaluator=None))
+    assert run(argv(untrained)) == 0
+    assert capsys.readouterr().out.count("Warning: one process runs") == 1
 
 
 def test_checkpoints_in_the_second_folder_are_noticed_before_the_first_training(copied, capsys, monkeypatch):
