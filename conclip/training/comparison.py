@@ -1,4 +1,4 @@
-"""Several models on the same rows: a table with a column for each, and the images that each finds for a text."""
+"""Compare models on the same rows: a table with a column for each, and the images that each finds for a text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +23,7 @@ def compare_table(columns: Mapping[str, dict], title: str) -> str:
     Args:
         columns: name of a model -> its metrics by name, as `ConCLIPTrainer.evaluate` returns them.
     """
-    rows = [
-        (label, *(_part(metrics, name, category) for metrics in columns.values()))
-        for label, name, category in _rows(list(columns.values())[:2])
-    ]
+    rows = _rows(columns)
     width, widths = max(len(label) for label, *_ in rows), [max(6, len(name)) for name in columns]
     heads = "  ".join(f"{name:>{wide}}" for name, wide in zip(columns, widths, strict=True))
     lines = [title, f"{'%':<{width}}  {'count':>7}  {'chance':>6}  {heads}"]
@@ -38,17 +35,18 @@ def compare_table(columns: Mapping[str, dict], title: str) -> str:
 
 
 def most_ties(columns: Mapping[str, dict]) -> int:
-    """Return the largest number of ties in a cell of the table."""
-    return max(_part(metrics, name)["ties"] for metrics in columns.values() for name in metrics)
+    """Return the largest number of ties of a score in the table of `columns`."""
+    return max(part["ties"] for _, *parts in _rows(columns) for part in parts if part)
 
 
-def _rows(models: Sequence[dict]) -> list[tuple[str, str, str | None]]:
-    """Return label, metric and category of each row that all models have."""
+def _rows(columns: Mapping[str, dict]) -> list[tuple]:
+    """Return the rows that the first two models have: the label, then what `_part` returns for each column."""
+    first, second = list(columns.values())[:2]
     rows = []
-    for name, metric in models[0].items():
-        if all(name in metrics for metrics in models):
-            rows.append((name, name, None))
-            rows += [(f"  {category}", name, category) for category in metric.get("categories", {})]
+    for name in (name for name in first if name in second):
+        for category in (None, *first[name].get("categories", {})):
+            parts = (_part(metrics, name, category) for metrics in columns.values())
+            rows.append((name if category is None else f"  {category}", *parts))
     return rows
 
 

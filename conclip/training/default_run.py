@@ -1,7 +1,7 @@
 """
-The default run, which names neither a model nor a loss: what its two trainings on the scenes made of the base.
+Compare the base with the two models that the default run trains.
 
-`conclip.training.arguments.parse_trainings` has the options of both.
+The default run names neither a model nor a loss; `conclip.training.arguments.parse_trainings` makes its options.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from conclip.atomic_write import write_atomically
 from conclip.embedding.texts import embed_texts
-from conclip.models.clip import load_model
+from conclip.models.clip import load_model, unwrap_lora
 from conclip.training.comparison import Search, compare_table, draw_rankings, most_ties, search
 from conclip.training.report import COMPARISON_FILE, RANKINGS_FILE, RESULTS_FILE
 from conclip.training.scenes_questions import ceiling
@@ -25,19 +25,19 @@ WORDINGS = (" but no ", " and no ", " with no ")
 
 def compare(trainer: ConCLIPTrainer, paper_dir: Path) -> None:
     """
-    Print and write the scores of the base, of the paper's loss and of ours, and draw what each finds for texts with
-    "no".
+    Print and write the scores of the base, of the paper's loss and of ours, and draw the images that each ranks first
+    for texts with "no".
 
     Args:
-        trainer: of the second training; its folder gets the comparison.
+        trainer: of the second training, from the same base as the first; the comparison is written to its folder.
         paper_dir: folder of the first training.
     """
     folder = Path(trainer.args.output_dir)
     paper, ours = (json.loads((own / RESULTS_FILE).read_text("utf-8")) for own in (paper_dir, folder))
     columns = {BASE: paper["before"], PAPER: paper["after"], OURS: ours["after"]}
-    # With the anchor that follows from the captions, as the second model was taught.
+    # The anchor follows from the captions, as in the targets of the second training.
     columns[ARITHMETIC] = ours["query_arithmetic"]
-    folders = {BASE: folder.parent / ours["base_model"], PAPER: paper_dir, OURS: folder}
+    folders = {BASE: Path(unwrap_lora(trainer.model).config.name_or_path), PAPER: paper_dir, OURS: folder}
     models = {name: load_model(str(own))[0].to(trainer.accelerator.device).eval() for name, own in folders.items()}
     searches = rank_images(trainer, models)
     best = ceiling(models[BASE], trainer.evaluator) if trainer.evaluator.questions else {}
@@ -52,18 +52,19 @@ def compare(trainer: ConCLIPTrainer, paper_dir: Path) -> None:
             "versions": ours["versions"],
         }
         write_atomically(folder / COMPARISON_FILE, f"{json.dumps(written, indent=2)}\n".encode())
-        draw_rankings(searches, trainer.evaluator.images, folder / RANKINGS_FILE)
+        if searches:
+            draw_rankings(searches, trainer.evaluator.images, folder / RANKINGS_FILE)
+    figure = f", {folder / RANKINGS_FILE}" if searches else ""
     trainer.accelerator.print(
-        f"\n{compare_table(columns, title)}\n\n{_notes(columns, best)}\n"
-        f"Comparison: {folder / COMPARISON_FILE}, {folder / RANKINGS_FILE}"
+        f"\n{compare_table(columns, title)}\n\n{_notes(columns, best)}\nComparison: {folder / COMPARISON_FILE}{figure}"
     )
 
 
 def _notes(columns: dict[str, dict], best: dict[str, float]) -> str:
-    """Return what the table needs to be read; `best` is the ceiling of multiple choice, empty without questions."""
+    """Return the notes below the table; `best` is the ceiling of multiple choice, empty without questions."""
     notes = [
-        f"A tie counts as an error; there are {most_ties(columns)} at most in a row. Query arithmetic is the base, "
-        "untrained."
+        f"A tie counts as an error; each score has at most {most_ties(columns)}. "
+        "Query arithmetic uses the base without training."
     ]
     if best:
         kinds = ", ".join(f"{kind} {100 * value:.1f}" for kind, value in best.items() if kind != "all")
@@ -74,8 +75,11 @@ def _notes(columns: dict[str, dict], best: dict[str, float]) -> str:
 
 def queries_to_show(texts: Sequence[str]) -> list[int]:
     """
-    Return which true negations the figure shows: of each wording the shortest, of these the first, each with another
-    shape denied.
+    Choose the queries of the figure: the shortest true negation of each wording (the first of several), each about a
+    different shape.
+
+    Returns:
+        Their numbers.
     """
     chosen, denied = [], set()
     for wording in WORDINGS:
@@ -88,16 +92,18 @@ def queries_to_show(texts: Sequence[str]) -> list[int]:
 
 def rank_images(trainer: ConCLIPTrainer, models: dict[str, ConCLIPModel]) -> list[Search]:
     """
-    Rank the images of the evaluation rows for a few true negations.
+    Rank the images of the evaluation rows for a few true negations; return nothing if the rows have none.
 
     Args:
-        models: by their names; all have the same image encoder.
+        models: by their names; all have the frozen image encoder of the base.
     """
     evaluator, accelerator = trainer.evaluator, trainer.accelerator
-    texts, truth = evaluator.queries["first image true, true negations"]
+    texts, truth = evaluator.queries.get("first image true, true negations", ([], None))
     chosen = queries_to_show(texts)
+    if not chosen:
+        return []
     tokens, embeds = trainer.tokenizer([texts[at] for at in chosen]), {}
     for name, model in models.items():
         embeds[name] = embed_texts(model, tokens, accelerator, trainer.args.per_device_eval_batch_size)
-    images = evaluator.embedder(model, evaluator.images, "images")[:]
+    images = evaluator.embedder(models[BASE], evaluator.images, "images")[:]
     return search([texts[at] for at in chosen], truth[chosen], embeds, images)

@@ -1,4 +1,4 @@
-"""Multiple choice on the scenes: the questions, and what the image embeddings allow."""
+"""Multiple choice on the scenes: the questions, and the accuracy of linear probes on the image embeddings."""
 
 import torch
 from datasets import Dataset
@@ -33,7 +33,7 @@ def ceiling(model: ConCLIPModel, evaluator: Evaluator) -> dict[str, float]:
     Answer the questions by linear probes of shapes and colours on the image embeddings, fitted on training scenes.
 
     Args:
-        model: its image encoder, which is frozen, embeds the images.
+        model: embeds the images; its image encoder is frozen.
         evaluator: of rows of the scenes' test split, with `scenes_questions`.
 
     Returns:

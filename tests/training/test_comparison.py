@@ -21,8 +21,11 @@ def test_table_has_a_column_for_each_model_and_the_rows_of_the_first_two():
     assert len({len(line) for line in lines}) == 1
 
 
-def test_ties_of_a_category_are_among_those_of_its_metric():
+def test_most_ties_of_a_score_in_the_table():
     assert most_ties({"base": BEFORE, "ours": {**AFTER, "recall": {**metric(0.5), "ties": 7}}}) == 7
+    # No row of the table shows this metric.
+    other = {"another": {**metric(0.5), "ties": 9}}
+    assert most_ties({"base": BEFORE, "ours": {**AFTER, **other}, "third": {**other, "pairs": AFTER["pairs"]}}) == 2
 
 
 def test_ranking_of_all_images():
