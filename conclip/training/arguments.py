@@ -19,11 +19,11 @@ SCENES_RECIPE = {
     "num_train_epochs": 15,
     "max_grad_norm": 1.0,
     "eval_steps": 600,
-    # The run takes three minutes once the base model is there, and the base model is kept.
+    # Each training takes two to three minutes, and the base model is kept.
     "save_steps": 0,
     "dataloader_num_workers": 2,
 }
-# The default run trains a second model, by the paper's loss and negation distillation with the images as teacher, in a
+# The default run trains a second model, with the paper's loss and negation distillation that the images teach, in a
 # folder beside that of the first.
 SCENES_DISTILLATION_RECIPE = {
     **SCENES_RECIPE,
@@ -37,7 +37,7 @@ SCENES_DISTILLATION_RECIPE = {
     "learning_rate": 2.5e-3,
     "weight_decay": 0.1,
 }
-# Finished ones, in the folder of a run.
+# Pattern of the finished checkpoints in an output folder.
 CHECKPOINTS = "checkpoint-*/trainer_state.json"
 # Negation distillation trains on texts alone, and stays near the base model by its targets.
 DISTILLATION = "negation_distillation"
@@ -67,8 +67,8 @@ LORA_TARGET_MODULES = (
 PARSER = {
     "prog": "conclip train",
     "description": "Fine-tune a CLIP model with a negation loss. Without --model_name_or_path, train a small CLIP on "
-    "generated scenes and fine-tune it on their negations, which takes minutes on a CPU; without --loss too, do so by "
-    "the paper's loss and by ours, and compare the two.",
+    "generated scenes and fine-tune it on their negations, in minutes on a CPU. Without --loss as well, fine-tune it "
+    "twice, with the paper's loss and with ours, and compare the two models.",
     "example": "accelerate launch train_accelerate.py --model_name_or_path openai/clip-vit-base-patch32 "
     "--dataset_name ccneg --output_dir conclip-vit-base-patch32",
     "alternative_defaults": ("without --model_name_or_path", SCENES_RECIPE),
@@ -159,7 +159,8 @@ class ConCLIPTrainingArguments:
         "conclip: CLIP's loss with negated captions and distractors as extra negatives, and distractor to negated "
         "caption; negclip: with negated captions only; clip: CLIP's own loss; negation_distillation: from captions "
         "alone, teach the text encoder what the base model's embeddings of affirmative texts say about negations; by "
-        "default, conclip or negclip if the dataset has the columns, otherwise negation_distillation",
+        "default, conclip or negclip if the dataset has the columns, otherwise negation_distillation "
+        "(`ConCLIPTrainer`: clip)",
         choices=["conclip", "negclip", "clip", DISTILLATION],
     )
     distillation_weight: float = option(
@@ -181,8 +182,8 @@ class ConCLIPTrainingArguments:
     )
     own_words: bool = option(
         False,
-        "compose the statements of negation distillation of the things and words of the captions and negated captions "
-        "alone, for a model that knows few words",
+        "compose the statements of negation distillation only from things and words in the captions and negated "
+        "captions, for a model that knows few words",
     )
     distillation_beta: float = option(
         0.5, "how much of what a text denies is subtracted in its target, in units of the rest", above=0
@@ -378,7 +379,7 @@ def parse_trainings(argv: list[str] | None = None) -> list[Arguments]:
         The options of each training: one; or two for the default run, which names neither a model nor a loss.
 
     Raises:
-        UsageError: an unknown option, a bad value, or options that do not go together.
+        UsageError: an unknown option, a bad value, or options that exclude each other.
     """
     groups = {"Model": ModelArguments, "Data": DataArguments, "Training": ConCLIPTrainingArguments}
     parser = Parser(groups, **PARSER)
@@ -391,6 +392,8 @@ def parse_trainings(argv: list[str] | None = None) -> list[Arguments]:
                 "--train_image_encoder has no effect with --loss negation_distillation, which reads texts."
             )
         parser.set_defaults(**DISTILLATION_RECIPE)
+        if "num_train_epochs" in parser.named:
+            parser.set_defaults(max_steps=None)
         model, data, training = parser.parse(argv)
     if model.model_name_or_path is None:
         if data.dataset_name is not None:
@@ -408,10 +411,11 @@ def parse_trainings(argv: list[str] | None = None) -> list[Arguments]:
             "--image_embeds_file."
         )
     refuse_options_without_effect(parser, model, data, training)
-    training.named = parser.named
     trainings = [(model, data, training)]
     if model.model_name_or_path is None and training.loss is None and not training.distills:
         trainings.append(second_training(parser, argv, model, training))
+    for _, _, training_args in trainings:
+        training_args.named = parser.named
     return trainings
 
 
@@ -422,18 +426,25 @@ def second_training(
     Return the options of the second training of the default run, of which `model` and `training` are the first.
 
     Raises:
-        UsageError: an option that is not for two trainings.
+        UsageError: an option that two trainings cannot share.
     """
-    two = "the default run trains two models: add --loss conclip to train one"
+    alone = "add --loss conclip to train only the first model"
     if model.train_image_encoder:
-        raise UsageError(f"--train_image_encoder needs a loss, since {two}.")
+        raise UsageError(
+            f"--train_image_encoder: the second training of the default run needs a frozen image encoder; {alone}."
+        )
     if training.push_to_hub:
-        raise UsageError(f"--push_to_hub needs a loss, since {two}.")
+        raise UsageError(f"--push_to_hub uploads one model, but the default run trains two: {alone}.")
     if training.resume_from_checkpoint not in (None, "latest"):
-        raise UsageError(f"--resume_from_checkpoint needs `latest` or a loss, since {two}.")
+        raise UsageError(
+            "--resume_from_checkpoint takes only `latest` in the default run, which has two trainings: use `latest`, "
+            f"or {alone}."
+        )
     first = Path(training.output_dir)
     if first.name in ("", ".."):
-        raise UsageError(f"--output_dir {first} needs a name: the folder of the second model gets one like it.")
+        raise UsageError(
+            f"--output_dir {first}: name a folder, since the second model is saved to NAME-distilled beside it."
+        )
     folder = first.with_name(f"{first.name}-distilled")
     parser.set_defaults(**SCENES_DISTILLATION_RECIPE)
     model, data, second = parser.parse(argv)

@@ -14,6 +14,7 @@ from PIL import Image
 from runs import log, refusal, results, run, weights
 from transformers import AutoProcessor, CLIPModel
 
+import conclip.training.default_run as default_run
 import conclip.training.loop as loop
 import train_accelerate
 from conclip.errors import UsageError
@@ -121,6 +122,17 @@ def test_the_figure_shows_short_queries_that_deny_different_shapes():
     ]
     assert queries_to_show(texts) == [1, 4]
     assert queries_to_show(texts[:1]) == [0] and queries_to_show([]) == []
+
+
+def test_the_comparison_without_true_negations_to_rank(copied, monkeypatch, capsys):
+    """The first and the second training are finished, and the wordings of the rows are others."""
+    for name in ("comparison.json", "rankings.png"):
+        (copied / SECOND / name).unlink()
+    monkeypatch.setattr(default_run, "WORDINGS", (" without ",))
+    assert run(argv(copied, *RESUME)) == 0
+    assert comparison(copied)["rankings"] == [] and not (copied / SECOND / "rankings.png").exists()
+    assert "rankings.png" not in capsys.readouterr().out
+    assert default_run.rank_images(SimpleNamespace(evaluator=SimpleNamespace(queries={}), accelerator=None), {}) == []
 
 
 def test_the_questions_are_those_of_the_benchmark():
@@ -276,12 +288,13 @@ def test_without_an_evaluation_there_is_nothing_to_compare(copied, capsys):
     assert not (copied / SECOND / "comparison.json").exists() and "CoN-CLIP" not in capsys.readouterr().out
 
 
-def test_options_are_for_both_trainings_and_win_over_their_recipes():
+def test_options_are_for_both_trainings_and_override_their_recipes():
     given = "--seed 3 --max_steps 5 --learning_rate 0.01 --max_train_samples 32".split()
     (model, data, first), (same_model, same_data, second) = parse_trainings(given)
     assert (model, data) == (same_model, same_data) and data.max_train_samples == 32
     for training in (first, second):
         assert (training.seed, training.max_steps, training.learning_rate) == (3, 5, 0.01)
+        assert training.named == {"seed", "max_steps", "learning_rate", "max_train_samples"}
     assert first.loss is None and not first.distills and second.loss == "conclip" and second.distills
     assert (first.output_dir, second.output_dir) == ("outputs/conclip-scenes", "outputs/conclip-scenes-distilled")
     folders = {"a/b/": "a/b-distilled", "../x": "../x-distilled", "/x.y": "/x.y-distilled"}
@@ -295,23 +308,30 @@ def test_a_loss_makes_one_training(named):
 
 
 @pytest.mark.parametrize(
-    ("options", "needs"),
+    ("options", "says"),
     [
-        ("--push_to_hub --hub_model_id me/x", "--push_to_hub needs a loss"),
-        ("--train_image_encoder", "--train_image_encoder needs a loss"),
-        ("--resume_from_checkpoint outputs/x/checkpoint-3", "--resume_from_checkpoint needs `latest` or a loss"),
+        ("--push_to_hub --hub_model_id me/x", "--push_to_hub uploads one model, but the default run trains two: "),
+        (
+            "--train_image_encoder",
+            "--train_image_encoder: the second training of the default run needs a frozen image encoder; ",
+        ),
+        (
+            "--resume_from_checkpoint outputs/x/checkpoint-3",
+            "--resume_from_checkpoint takes only `latest` in the default run, which has two trainings: use `latest`, "
+            "or ",
+        ),
     ],
 )
-def test_what_is_not_for_two_trainings(options, needs, capsys):
-    message = f"{needs}, since the default run trains two models: add --loss conclip to train one."
-    assert refusal(options.split(), capsys) == message
+def test_what_is_not_for_two_trainings(options, says, capsys):
+    assert refusal(options.split(), capsys) == f"{says}add --loss conclip to train only the first model."
     assert len(parse_trainings([*options.split(), "--loss", "conclip"])) == 1
 
 
 @pytest.mark.parametrize("folder", [".", "..", "a/..", "/"])
 def test_a_folder_without_a_name_has_none_beside_it(folder, capsys):
     message = refusal(["--output_dir", folder], capsys)
-    assert message == f"--output_dir {folder} needs a name: the folder of the second model gets one like it."
+    ending = "name a folder, since the second model is saved to NAME-distilled beside it."
+    assert message == f"--output_dir {folder}: {ending}"
 
 
 def test_a_warning_about_the_config_file_is_printed_once(tmp_path, capsys):

@@ -69,6 +69,19 @@ def test_the_text_encoder_learns_and_nothing_else_changes(finished, inputs):
             assert line["train/loss"] == pytest.approx(terms, rel=1e-5)
 
 
+def test_epochs_replace_the_updates_of_the_recipe():
+    argv = ["--model_name_or_path", "clip", "--loss", "negation_distillation"]
+    for options, expected in (
+        ([], (800, 5)),
+        (["--num_train_epochs", "3"], (None, 3)),
+        # The default, but named.
+        (["--num_train_epochs", "5"], (None, 5)),
+        (["--max_steps", "7"], (7, 5)),
+    ):
+        training = parse_arguments([*argv, *options])[2]
+        assert (training.max_steps, training.num_train_epochs) == expected and training.learning_rate == 3e-4
+
+
 def test_the_loss_of_other_statements_falls(inputs, tmp_path):
     argv = command(inputs, tmp_path / "model", max_steps=60, per_device_train_batch_size=32, learning_rate=2e-3)
     assert run(argv) == 0
