@@ -17,10 +17,10 @@ ROWS_AT_A_TIME = 1_000
 
 def with_loss(args: ConCLIPTrainingArguments, dataset: Dataset, accelerator: Accelerator) -> ConCLIPTrainingArguments:
     """
-    Return the arguments with a loss: where the user named none, the first that the data allows, and say so.
+    Set the first loss that the data allows, if no loss was named; print what the data lacks for the others.
 
     Raises:
-        UsageError: the data has not what a loss that was named needs, or lacks a column that was named.
+        UsageError: the data lacks what the named loss needs, or a column that was named.
     """
     if args.loss == DISTILLATION:
         return args
@@ -43,7 +43,7 @@ def default_loss(dataset: Dataset, negated_caption_column: str, distractor_image
     Choose the loss by the columns that have values.
 
     Returns:
-        "conclip", "negclip" or "clip"; and a sentence that says what is missing, empty for "conclip".
+        "conclip", "negclip" or "clip"; and a sentence that says what the data lacks, empty for "conclip".
     """
     if not has_values(dataset, negated_caption_column):
         return "clip", (
@@ -67,10 +67,10 @@ def require_values(
 ) -> None:
     """
     Args:
-        option: names the column of distractors.
+        option: the option that names the column of distractors, for messages.
 
     Raises:
-        UsageError: the dataset has none of the negated captions or distractors that a loss needs.
+        UsageError: the dataset has no negated captions, or no distractors, and the loss needs them.
     """
     if loss in NEGATED_LOSSES and not has_values(dataset, negated_caption_column):
         raise UsageError(
@@ -85,7 +85,7 @@ def require_values(
 
 
 def has_values(dataset: Dataset, column: str) -> bool:
-    """Return whether a row of the column holds anything but nothing, an empty list or an empty text."""
+    """Return whether any row of the column has a value; an empty list or text is none."""
     if column not in dataset.column_names:
         return False
     rows = dataset.select_columns([column]).with_format("arrow")

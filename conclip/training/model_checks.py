@@ -1,4 +1,4 @@
-"""Whether settings and images fit the model that is to be trained."""
+"""Check that settings and images fit the model that is trained."""
 
 from transformers import BaseImageProcessor
 
@@ -15,7 +15,8 @@ def require_fitting_images(
 ) -> None:
     """
     Raises:
-        UsageError: images without an image processor, or embeddings that are not those of the model.
+        UsageError: images without an image processor, embeddings of another width than the model's, or embeddings
+            beside an image encoder that is trained.
     """
     name = public_name(model.config.name_or_path or "the model")
     if isinstance(images, EmbeddingColumn):
@@ -31,7 +32,7 @@ def require_texts_alone(args: ConCLIPTrainingArguments, subject: str) -> None:
     Check the settings for a model of another family than CLIP.
 
     Raises:
-        UsageError: they need a CLIP; the message begins with `subject`.
+        UsageError: the settings need a CLIP; the message begins with `subject`.
     """
     if args.loss != DISTILLATION:
         raise UsageError(
