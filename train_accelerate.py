@@ -115,10 +115,11 @@ def run(
 
     # Load
     train_dataset, eval_dataset, eval_split = load(data_args, training_args, accelerator)
-    refuse_numbers(train_dataset, training_args)
     makes_negations = family == "clip" and lacks_negations(train_dataset, training_args)
     if makes_negations:
         training_args = with_recipe(training_args, model_args.train_image_encoder, accelerator)
+    refuse_numbers(train_dataset, training_args)
+    if makes_negations:
         train_dataset, eval_dataset = with_negations(train_dataset, eval_dataset, training_args, accelerator)
     base = model_args.model_name_or_path or str(base_clip(output_dir.parent))
     reads_images = training_args.image_embeds_column is None and (

