@@ -55,15 +55,16 @@ def with_distractors(
     """
     Add a distractor to each negated caption: the most similar training image whose captions allow the negation.
 
-    Negated captions without such an image are left out with their captions, and so are rows that then have none.
+    Negated captions without such an image get that of their own row: `PairRows.use_keys` leaves those out, and rows
+    that then have none.
 
     Args:
         dataset: rows to train on, with the columns of `own_negations.with_negations`.
         model: embeds the images; the embeddings are cached, and training reads them again.
 
     Returns:
-        The rows that are left, with a column of their numbers, as `PairRows` takes it; with --image_embeds_file, of
-        the numbers of embeddings.
+        The rows, with a column of the numbers of rows, as `PairRows` takes it; with --image_embeds_file, of the
+        numbers of embeddings.
 
     Raises:
         UsageError: an image cannot be read, or no negated caption has such an image.
@@ -81,55 +82,31 @@ def with_distractors(
     )
     keys = embedder.keys(images)
     embeds = embedder(model.to(accelerator.device).eval(), images, "images")
-    rows, of_rows = find_rows(embeds, keys, dataset[DENIED][:], dataset[IMAGE_CAPTIONS][:], accelerator)
-    if not len(rows):
+    denied = dataset[DENIED][:]
+    row_of = row_of_phrases(denied)
+    found = similar_images(embeds, keys, denied, dataset[IMAGE_CAPTIONS][:], accelerator)
+    lost = found < 0
+    if lost.all():
         raise UsageError(
             f"Found no distractors in the split {split!r}: each negated caption contradicts the captions of every "
             "other image. Add images, or choose --loss negclip, which needs no distractors."
         )
-    count = sum(map(len, dataset[DENIED][:]))
-    lost = count - sum((own >= 0).sum() for own in of_rows)
     message = "Distractors: the most similar training image that fits the negated caption."
-    if lost:
-        message += f" {lost:,} of {count:,} negated captions have none and are left out"
-        if len(rows) < len(dataset):
-            message += f", and so are {len(dataset) - len(rows):,} of {len(dataset):,} rows"
-        message += "."
+    if lost.any():
+        message += (
+            f" {lost.sum():,} of {len(lost):,} negated captions have none: they get the image of their own row, which "
+            "training leaves out."
+        )
     accelerator.print(message)
-    dataset = dataset.select(rows)
-    columns = {}
-    for name in (args.caption_column, args.negated_caption_column, "negation_kinds", DENIED):
-        lists = zip(dataset[name][:], of_rows, strict=True)
-        columns[name] = [[text for text, at in zip(*pair, strict=True) if at >= 0] for pair in lists]
     numbers = np.arange(len(dataset)) if parts is None else np.array(dataset[column][:])
-    dataset = with_columns(dataset, columns, List(Value("string")))
-    fitting = {distractor_column: [numbers[own[own >= 0]].tolist() for own in of_rows]}
-    return with_columns(dataset, fitting, List(Value("int64")))
+    of_rows = np.split(numbers[np.where(lost, row_of, found)], np.cumsum([*map(len, denied)])[:-1])
+    columns = {distractor_column: [own.tolist() for own in of_rows]}
+    return with_columns(dataset, columns, List(Value("int64")))
 
 
-def find_rows(
-    embeds, keys: np.ndarray, denied: list[list[str]], texts: list[list[str]], accelerator: Accelerator
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """
-    Find the rows with distractors among these rows.
-
-    Args:
-        embeds, keys, denied, texts, accelerator: as for `similar_images`.
-
-    Returns:
-        The rows that are left, int64; and for each of them the result of `similar_images` among these.
-    """
-    rows = np.arange(len(denied))
-    while len(rows):
-        own = [denied[row] for row in rows]
-        found = similar_images(RowsAgain(embeds, rows), keys[rows], own, [texts[row] for row in rows], accelerator)
-        of_rows = np.split(found, np.cumsum([len(phrases) for phrases in own])[:-1])
-        has_some = np.array([(one >= 0).any() for one in of_rows])
-        if has_some.all():
-            return rows, of_rows
-        # The rows that are left out may have been the distractors of others.
-        rows = rows[has_some]
-    return rows, []
+def row_of_phrases(denied: list[list[str]]) -> np.ndarray:
+    """Return the row of each denied phrase, int64, (phrases,), from the phrases of each row."""
+    return np.repeat(np.arange(len(denied)), [len(own) for own in denied])
 
 
 class RowsAgain:
@@ -163,7 +140,7 @@ def similar_images(
         int64, (phrases,): the row of the image, or -1 if there is none; the same on every process.
     """
     pool, _ = pool_images(keys)
-    row_of = np.repeat(np.arange(len(denied)), [len(own) for own in denied])
+    row_of = row_of_phrases(denied)
     phrases = [[phrase] for own in denied for phrase in own]
     # If one process did it all, the wait of the others would time out.
     share = process_share(len(phrases), accelerator)
