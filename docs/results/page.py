@@ -117,12 +117,14 @@ def draw(found: dict, path: Path) -> None:
     rows = [row for row in found["rows"] if {"pairs", "absence", "recall5"} <= row["scores"].keys()]
     keys = ("pairs", "absence", "recall5")
     pairs, y, color = ([statistics.mean(_list(row["scores"][key])) for row in rows] for key in keys)
-    x = [100 - value for value in pairs]
+    x = [max(100 - value, 0.1) for value in pairs]
     points = axes.scatter(x, y, c=color, cmap="viridis", s=60)
     for number, place in enumerate(zip(x, y, strict=True), 1):
         axes.annotate(str(number), place, xytext=(6, 3), textcoords="offset points", fontsize=9)
     # The better, the further to the right.
-    axes.set(xscale="log", xlim=(20, 0.1), xlabel="errors on captions against false negations, % (chance 50)")
+    axes.set(
+        xscale="log", xlim=(20, 0.08), xlabel="errors on captions against false negations, %, at least 0.1 (chance 50)"
+    )
     axes.set_ylabel("questions about absence, % (chance 25)")
     axes.grid(alpha=0.3, which="both")
     legend = "\n".join(f"{number}  {row['short']}" for number, row in enumerate(rows, 1))
