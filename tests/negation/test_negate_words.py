@@ -4,8 +4,8 @@ import pytest
 
 from conclip.negation import parse
 from conclip.negation.grammar.generator import load_spacy
-from conclip.negation.grammar.parsing import read_tokens
 from conclip.negation.grammar.text import apply, comma, fit_articles, fit_case, split_end, tidy
+from conclip.negation.grammar.tokens import read_tokens
 from conclip.negation.lexicon.inflection import article, gerund, plural, singular
 from conclip.negation.lexicon.names import any_of, contradicts, counted, may_corefer, some
 

@@ -178,7 +178,7 @@ _IMPLIED, _IMPLIED_COUNT = 0.25, 8
 # Rounds and bounds of the fit of frequencies.
 _ROUNDS, _MOST_SCALE = 30, 4.0
 # Where other animals may be.
-_FARMS = (words.ANIMALS - words.PETS - {"puppy", "kitten", "bird"}) | frozenset(
+_FARMS = (words.ANIMALS - words.PETS - {"bird"}) | frozenset(
     "field grass pasture meadow farm barn fence hay hill".split()
 )
 # What may be where there is no telling what else is, if the place allows it.
