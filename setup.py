@@ -80,5 +80,6 @@ setup(
         "negate": NEGATE,
         "test": TEST,
         "dev": [*TEST, "pre-commit"],
+        "docs": ["mkdocs-material>=9.5"],
     },
 )

@@ -64,6 +64,7 @@ HOW = {
     "CHANGELOG.md": [],
     "model_card.md": [("accelerate launch train_accelerate.py", PARSE)],
     "docs/architecture.md": [],
+    "docs/index.md": [],
     "docs/benchmarks.md": [
         ("conclip evaluate --model_name_or_path outputs", "--benchmarks scenes-pairs"),
         ("conclip evaluate --model_name_or_path openai", "--benchmarks sugarcrepe sugarcrepe-pp cifar10"),
