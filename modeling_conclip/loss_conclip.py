@@ -66,19 +66,20 @@ def similarity(queries: Tensor, keys: Tensor, scale: Tensor) -> Tensor:
         return queries @ keys.T * scale
 
 
-def contrastive_loss(queries: Tensor, keys: Tensor, scale: Tensor) -> Tensor:
+def contrastive_loss(queries: Tensor, keys: Tensor, scale: Tensor, first: int = 0) -> Tensor:
     """
-    Return the mean cross-entropy of each query against all keys, where the key of the same index is the right one.
+    Return the mean cross-entropy of each query against all keys, where key `first + i` is the right one of query i.
 
     Args:
         queries: (N, d), unit rows.
-        keys: (M, d) with M >= N, unit rows; rows N and up are extra negatives.
+        keys: (M, d) with M >= first + N, unit rows; the keys of no query are extra negatives.
         scale: scalar, exp(logit_scale).
+        first: the key of the first query, if the keys are those of several processes.
 
     Returns:
         Scalar. It is log(M) if all embeddings are equal.
     """
-    targets = torch.arange(len(queries), device=queries.device)
+    targets = torch.arange(first, first + len(queries), device=queries.device)
     rows = max(1, LOGITS_AT_A_TIME // len(keys))
     if len(queries) <= rows:
         return F.cross_entropy(similarity(queries, keys, scale), targets)
@@ -100,6 +101,7 @@ def conclip_terms(
     scale: Tensor,
     negated_text_embeds: Tensor | None = None,
     distractor_image_embeds: Tensor | None = None,
+    across_processes: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """
     Return L1, L2 and L3 of this module's docstring, unweighted.
@@ -109,17 +111,23 @@ def conclip_terms(
         scale: scalar, exp(logit_scale).
         negated_text_embeds: (N, d), unit rows, or `None` for CLIP's loss.
         distractor_image_embeds: (N, d), unit rows, or `None` for NegCLIP's loss.
+        across_processes: compare the rows with those of all ranks, (W N, d), of equal N and dtype on every rank. Each
+            rank computes the N rows of logits that are its own, which takes a W-th of the memory and time of all.
 
     Returns:
-        Three scalars; the third is `None` if there are no distractors.
+        Three scalars; the third is `None` if there are no distractors. Across processes every rank gets the terms of
+        the joint batch. Their gradient is that of its own rows, see `mean_over_processes`.
     """
-    captions = text_embeds if negated_text_embeds is None else torch.cat([text_embeds, negated_text_embeds])
-    l1 = contrastive_loss(image_embeds, captions, scale)
-    if distractor_image_embeds is None:
-        return l1, contrastive_loss(text_embeds, image_embeds, scale), None
-    l2 = contrastive_loss(text_embeds, torch.cat([image_embeds, distractor_image_embeds]), scale)
-    l3 = contrastive_loss(distractor_image_embeds, torch.cat([negated_text_embeds, text_embeds]), scale)
-    return l1, l2, l3
+    own = image_embeds, text_embeds, negated_text_embeds, distractor_image_embeds
+    joint, first = gather_across_processes(*own) if across_processes else (own, 0)
+    images, captions, negated, distractors = joint
+    l1 = contrastive_loss(image_embeds, captions if negated is None else torch.cat([captions, negated]), scale, first)
+    if distractors is None:
+        l2, l3 = contrastive_loss(text_embeds, images, scale, first), None
+    else:
+        l2 = contrastive_loss(text_embeds, torch.cat([images, distractors]), scale, first)
+        l3 = contrastive_loss(distractor_image_embeds, torch.cat([negated, captions]), scale, first)
+    return mean_over_processes(l1, l2, l3) if across_processes else (l1, l2, l3)
 
 
 def weighted_mean(terms: tuple[Tensor | None, ...], weights: tuple[float, ...]) -> Tensor:
@@ -197,21 +205,68 @@ class _GatherRows(torch.autograd.Function):
         return gradient[ctx.own]
 
 
-def gather_across_processes(*embeds: Tensor | None) -> tuple[Tensor | None, ...]:
+def _number_of_processes() -> int:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return 1
+    return torch.distributed.get_world_size()
+
+
+def gather_across_processes(*embeds: Tensor | None) -> tuple[tuple[Tensor | None, ...], int]:
     """
     Gather the rows of all ranks for each tensor, with gradient. A single process gets its own tensors back.
 
-    Every rank then computes the whole loss. The gradient of a rank's own rows is summed over ranks, and the mean that
-    DistributedDataParallel takes over ranks makes it equal to the gradient of one process with the joint batch.
+    The gradient of a rank's own rows is summed over ranks.
 
     Args:
         embeds: tensors of shape (N, d), of equal N and dtype on every rank and for every tensor; `None` stays `None`.
+
+    Returns:
+        The tensors, of shape (W N, d), and the number of the first row that is this rank's.
     """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return embeds
-    if torch.distributed.get_world_size() == 1:
-        return embeds
+    if _number_of_processes() == 1:
+        return embeds, 0
     present = [rows for rows in embeds if rows is not None]
     # One collective for all of them: (N, k, d) -> (world_size * N, k, d).
     gathered = iter(_GatherRows.apply(torch.stack(present, dim=1)).unbind(dim=1))
-    return tuple(None if rows is None else next(gathered) for rows in embeds)
+    joint = tuple(None if rows is None else next(gathered) for rows in embeds)
+    return joint, torch.distributed.get_rank() * len(present[0])
+
+
+class _MeanOverRanks(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values: Tensor) -> Tensor:
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total / torch.distributed.get_world_size()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+def mean_over_processes(*values: Tensor | None) -> tuple[Tensor | None, ...]:
+    """
+    Return the mean of each scalar over all ranks, with the gradient of this rank's own value.
+
+    DistributedDataParallel and its like average the gradients of all ranks. Together this is the gradient of the mean.
+    A single process gets its own values back, and `None` stays `None`.
+    """
+    if _number_of_processes() == 1:
+        return values
+    present = [value for value in values if value is not None]
+    means = iter(_MeanOverRanks.apply(torch.stack(present)).unbind())
+    return tuple(None if value is None else next(means) for value in values)
+
+
+def mean_over_texts_of_all_processes(texts: int, *means: Tensor) -> tuple[Tensor, ...]:
+    """
+    Return the means over the texts of all ranks, from the means over `texts` of this rank's, with their gradient.
+
+    Ranks may have different numbers of texts. A single process gets its own values back.
+    """
+    processes = _number_of_processes()
+    if processes == 1:
+        return means
+    count = means[0].new_tensor(float(texts))
+    torch.distributed.all_reduce(count)
+    return mean_over_processes(*(mean * (texts * processes / count.clamp(min=1)) for mean in means))

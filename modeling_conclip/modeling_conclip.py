@@ -14,8 +14,8 @@ from .encoders_conclip import packed_layer, piece_by_piece, pool_images, pool_pa
 from .loss_conclip import (
     conclip_terms,
     distillation_terms,
-    gather_across_processes,
     l2_normalize,
+    mean_over_texts_of_all_processes,
     similarity,
     truth_loss,
     weighted_mean,
@@ -306,20 +306,20 @@ class ConCLIPModel(CLIPModel):
             if found != shape:
                 raise ValueError(f"The loss needs {name} of shape {shape}, got {found}.")
         scale = self.logit_scale.to(embeds).exp()
-        own, targets = embeds, targets.to(embeds)
-        if self.training:
-            embeds, targets = gather_across_processes(embeds, targets)
-        config, fields = self.config, {"target_text_embeds": own}
+        targets = targets.to(embeds)
+        # In evaluation each rank scores its own rows.
+        joint_means = mean_over_texts_of_all_processes if self.training else lambda _, *means: means
+        config, fields = self.config, {"target_text_embeds": embeds}
         loss = 0
         if truth is not None:
             truth = truth.to(embeds)
-            if self.training:
-                (truth,) = gather_across_processes(truth)
             known = ~truth.isnan().any(dim=1)
-            fields["loss_truth"] = truth_loss(embeds[known], image_embeds.to(embeds), truth[known], scale)
+            own = truth_loss(embeds[known], image_embeds.to(embeds), truth[known], scale)
+            (fields["loss_truth"],) = joint_means(int(known.sum()), own)
             loss = config.truth_weight * fields["loss_truth"]
             embeds, targets = embeds[~known], targets[~known]
-        cosine, profile = distillation_terms(embeds, targets, second_moment.to(embeds), scale)
+        terms = distillation_terms(embeds, targets, second_moment.to(embeds), scale)
+        cosine, profile = joint_means(len(embeds), *terms)
         loss = config.distillation_weight * (config.cosine_weight * cosine + config.profile_weight * profile + loss)
         return {"loss": loss, "loss_cosine": cosine, "loss_profile": profile, **fields}
 
@@ -395,9 +395,7 @@ class ConCLIPModel(CLIPModel):
             raise ValueError(
                 "Distractor images need negated captions: pass negated_input_ids, or no distractor images."
             )
-        if self.training:
-            images, captions, negated, distractors = gather_across_processes(images, captions, negated, distractors)
-        terms = conclip_terms(images, captions, scale, negated, distractors)
+        terms = conclip_terms(images, captions, scale, negated, distractors, across_processes=self.training)
         config = self.config
         weights = (config.image_to_text_weight, config.text_to_image_weight, config.distractor_weight)
         return weighted_mean(terms, (1.0, 1.0, 1.0) if negated is None else weights), *terms

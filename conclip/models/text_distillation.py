@@ -19,7 +19,7 @@ from conclip.models.dual_encoder import DualEncoder
 from conclip.models.loading import encoder_class
 from modeling_conclip import ConCLIPOutput
 from modeling_conclip.encoders_conclip import piece_by_piece
-from modeling_conclip.loss_conclip import distillation_terms, gather_across_processes, l2_normalize
+from modeling_conclip.loss_conclip import distillation_terms, l2_normalize, mean_over_texts_of_all_processes
 from modeling_conclip.packing_conclip import PADDING
 
 _TEXTS_AT_A_TIME = 256
@@ -127,10 +127,10 @@ class TextDistillationModel(torch.nn.Module):
         embeds = l2_normalize(self.embed_packed_texts(packed_texts))
         if not return_loss:
             return ConCLIPOutput(target_text_embeds=embeds)
-        joint = (embeds, text_targets.to(embeds))
-        if self.training:
-            joint = gather_across_processes(*joint)
-        cosine, profile = distillation_terms(*joint, second_moment.to(embeds), self.logit_scale.to(embeds).exp())
+        terms = distillation_terms(
+            embeds, text_targets.to(embeds), second_moment.to(embeds), self.logit_scale.to(embeds).exp()
+        )
+        cosine, profile = mean_over_texts_of_all_processes(len(embeds), *terms) if self.training else terms
         return ConCLIPOutput(
             loss=self.cosine_weight * cosine + self.profile_weight * profile,
             loss_cosine=cosine,

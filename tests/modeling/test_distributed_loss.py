@@ -6,7 +6,9 @@ Run as a script, this file is one of the two processes.
 
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from tiny import tiny_batch, tiny_model
 from two_ranks import results_of_two
 
 from conclip.training.arguments import LORA_TARGET_MODULES
-from modeling_conclip import ConCLIPModel
+from modeling_conclip import ConCLIPModel, loss_conclip
 
 SIZE = 6
 DISTRACTORS = ("negated_input_ids", "negated_attention_mask", "distractor_pixel_values")
@@ -86,6 +88,19 @@ def losses_and_gradients(model, plain, **inputs):
     return {"loss": output.loss.detach(), "logits": logits_of(output), "gradients": gradients}
 
 
+@contextmanager
+def counted_logits():
+    """Count the logits that the loss computes."""
+    count, plain = [], loss_conclip.similarity
+
+    def counting(queries, keys, scale):
+        count.append(len(queries) * len(keys))
+        return plain(queries, keys, scale)
+
+    with mock.patch.object(loss_conclip, "similarity", counting):
+        yield count
+
+
 def logits_of(output) -> torch.Tensor:
     """Return the logits of pairs, or what texts alone have in their place."""
     found = output.target_text_embeds if output.logits_per_text is None else output.logits_per_text
@@ -99,7 +114,8 @@ def one_of_two(rank: int, folder: Path) -> None:
         mine = part_of(inputs(form), slice(rank * SIZE // 2, (rank + 1) * SIZE // 2))
         plain = make_model(form)
         model = torch.nn.parallel.DistributedDataParallel(plain)
-        result[form] = losses_and_gradients(model, plain, **mine)
+        with counted_logits() as count:
+            result[form] = losses_and_gradients(model, plain, **mine) | {"count": count}
         with torch.no_grad():
             result[form]["evaluated"] = plain.eval()(**mine).loss
     assert result["world_size"] == 2
@@ -140,6 +156,13 @@ def test_logits_and_evaluation_are_of_the_own_rank(ranks, form):
         expected = model(**part_of(inputs(form), slice(rank * half, (rank + 1) * half)))
         torch.testing.assert_close(result[form]["logits"], logits_of(expected), rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(result[form]["evaluated"], expected.loss, rtol=1e-12, atol=1e-12)
+
+
+def test_each_rank_computes_the_logits_of_its_own_rows(ranks):
+    """Of 6 pairs in all, 3 are a rank's own: rows of L1, L2 and L3, by the 6 keys and the 6 extra negatives."""
+    for rank in ranks:
+        assert rank["L_conclip"]["count"] == rank["L_conclip with LoRA"]["count"] == [3 * 12] * 3
+        assert rank["NegCLIP"]["count"] == [3 * 12, 3 * 6] and rank["CLIP"]["count"] == [3 * 6] * 2
 
 
 if __name__ == "__main__":

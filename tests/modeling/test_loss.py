@@ -227,9 +227,18 @@ def test_normalisation_is_done_in_float32(dtype):
     assert_allclose(unit.norm(dim=-1), 1.0, rtol=1e-6)
 
 
+def test_rows_of_one_process_against_the_keys_of_all():
+    """The mean over the parts is the loss of the whole; the keys before `first` belong to other processes."""
+    images, captions = (l2_normalize(embeddings(rows=6)[name]) for name in ("images", "captions"))
+    whole = contrastive_loss(images, captions, SCALE)
+    parts = [contrastive_loss(images[first : first + 2], captions, SCALE, first) for first in range(0, len(images), 2)]
+    assert_allclose(sum(parts) / len(parts), whole, rtol=1e-12)
+
+
 def test_gather_in_one_process_returns_what_it_gets():
     rows = embeddings()
-    gathered = gather_across_processes(rows["images"], None, rows["negated"])
+    gathered, first = gather_across_processes(rows["images"], None, rows["negated"])
+    assert first == 0
     assert gathered[0] is rows["images"] and gathered[1] is None and gathered[2] is rows["negated"]
 
 

@@ -10,7 +10,7 @@ from accelerate.state import AcceleratorState, PartialState
 from tiny import tiny_tokenizer
 
 from modeling_conclip.loss_conclip import l2_normalize
-from speed import distillation_step, epochs, gpu_recipe, launch, memory, models, sugarcrepe, training_step
+from speed import distillation_step, epochs, gpu_recipe, joint_loss, launch, memory, models, sugarcrepe, training_step
 from speed.captions import sampled_pairs
 from speed.paired import time_in_turns
 
@@ -45,6 +45,23 @@ def test_step_of_distillation_is_timed_beside_that_of_pairs(tmp_path, capsys):
     found = written(output)
     assert len(found["ours_s"]) == len(found["reference_s"]) == 2 and 6 < found["tokens_a_statement"] < 20
     assert "a step over 4 pairs takes" in capsys.readouterr().out
+
+
+def test_local_and_whole_form_of_the_loss_agree_over_processes(tmp_path, capsys):
+    output = tmp_path / "loss.json"
+    options = ["--processes", "2", "--batch_size", "5", "--width", "8", "--rounds", "1", "--plain"]
+    joint_loss.main([*options, "--output_file", str(output)])
+    (found,) = written(output)["rounds"]
+    assert found["loss_difference"] <= 1e-5 and found["gradient_difference"] <= 1e-5
+    assert "2 processes of 5 pairs" in capsys.readouterr().out
+
+
+def test_forms_of_the_loss_that_differ_are_not_compared(tmp_path, monkeypatch):
+    ranks = [{"loss": torch.tensor(2.0), "gradients": [torch.ones(2, 3)], "seconds": 1.0, "bytes": 8}]
+    others = [{**ranks[0], "gradients": [torch.ones(2, 3) * 1.01]}]
+    monkeypatch.setattr(joint_loss, "run", lambda form, options: {"local": ranks, "whole": others}[form])
+    with pytest.raises(SystemExit, match=r"loss by 0.0e\+00, gradients by 9.9e-03"):
+        joint_loss.main(["--output_file", str(tmp_path / "loss.json")])
 
 
 def test_a_word_is_one_token_in_every_text():
