@@ -3,6 +3,8 @@
 import yaml
 from huggingface_hub import EvalResult, ModelCard
 
+from conclip.errors import one_line
+
 BENCHMARKS_START, BENCHMARKS_END = "<!-- benchmarks: written by run_benchmarks.py -->", "<!-- end of benchmarks -->"
 
 
@@ -16,7 +18,7 @@ def read_card(card_text: str) -> ModelCard:
     try:
         return ModelCard(card_text)
     except (yaml.YAMLError, ValueError) as error:
-        detail = " ".join(str(error).split())
+        detail = one_line(error)
         raise ValueError(
             f"The model card's metadata, between its first two lines of ---, is damaged: {detail}"
         ) from error

@@ -117,7 +117,7 @@ def test_a_config_file_sets_the_same_options_and_the_command_line_wins(tmp_path)
     [
         (None, "recipe.yaml cannot be read: No such file or directory."),
         ("- a\n- b\n", "recipe.yaml must hold lines such as `learning_rate: 1.0e-6`."),
-        ("name: [unclosed", "recipe.yaml cannot be read: while parsing a flow sequence"),
+        ("name: [unclosed", "recipe.yaml cannot be read: expected ',' or ']', but got '<stream end>' (line 1)"),
         ("lerning_rate: 1\n", "recipe.yaml: unknown option --lerning_rate, did you mean --learning_rate?"),
         ("config: other.yaml\n", "recipe.yaml: unknown option --config"),
         ("num_train_epochs: 0\n", "--num_train_epochs must be 1 or more, got 0."),

@@ -89,7 +89,7 @@ def checked_card(path: Path) -> str:
         if BENCHMARKS_START in text:
             replace_section(text, BENCHMARKS_START, BENCHMARKS_END, "")
     except (OSError, ValueError) as error:
-        raise UsageError(f"--model_card {path}: {error}") from error
+        raise UsageError(f"--model_card {path}: {error.strerror if isinstance(error, OSError) else error}") from error
     return text
 
 

@@ -95,5 +95,5 @@ def read_report(path: Path) -> BenchmarkReport:
         return BenchmarkReport(**{**fields, "rows": [ScoreRow(**row) for row in fields["rows"]]})
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}. {hint}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} holds no results of benchmarks ({error}). {hint}") from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} holds no results of benchmarks. {hint}") from error

@@ -39,11 +39,14 @@ def start_accelerator(mixed_precision: str | None) -> Accelerator:
     Raises:
         UsageError: the machine cannot compute in this precision.
     """
-    # Imported late: --help and a mistyped option are answered without it.
+    # Imported late: --help and a mistyped option are answered without them.
+    import torch
     from accelerate import Accelerator
 
     from conclip.runtime import processes_share_cpu, use_all_cores
 
+    if mixed_precision == "fp16" and not torch.cuda.is_available():
+        raise UsageError("--fp16 needs a GPU, and none was found: use --bf16, or neither.")
     try:
         accelerator = Accelerator(cpu=processes_share_cpu(), mixed_precision=mixed_precision)
     except ValueError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from conclip.errors import UsageError, one_line
+from conclip.errors import UsageError
 
 # Of storages, in data.pkl.
 DTYPES = {
@@ -58,9 +58,11 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         ) from error
     except UsageError:
         raise
-    # Damaged files: each format has its own types of errors.
+    # Damaged files: each format has its own types of errors, and their messages are about the format.
     except Exception as error:
-        raise UsageError(f"{path} cannot be read as a checkpoint: {one_line(error)}") from error
+        raise UsageError(
+            f"{path} is cut short or not a checkpoint of PyTorch or safetensors; download it again."
+        ) from error
     return _state_dict(content, path)
 
 

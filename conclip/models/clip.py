@@ -25,6 +25,7 @@ from transformers.utils import cached_file, logging
 
 from conclip.embedding.tokens import TextTokenizer
 from conclip.errors import UsageError, one_line
+from conclip.model_folders import damaged_file, refuse_hub_code, why_not_loaded
 from conclip.public_names import public_name, without_paths
 from modeling_conclip import ConCLIPModel
 
@@ -103,7 +104,7 @@ def reporting_load_errors(model_name_or_path: str, subject: str) -> Iterator[Non
         raise
     # Each format (json, safetensors, torch) and the client of the Hub has its own types of errors.
     except Exception as error:
-        raise UsageError(f"{subject} cannot be loaded: {one_line(error)}") from error
+        raise UsageError(f"{subject} cannot be loaded: {why_not_loaded(model_name_or_path, error)}") from error
     finally:
         logging.set_verbosity(verbosity)
 
@@ -127,12 +128,25 @@ def model_type(model_name_or_path: str, revision: str | None, subject: str) -> s
     Return the `model_type` of the model's config.json.
 
     Raises:
-        UsageError: there is no config.json; the message begins with `subject`.
+        UsageError: there is no config.json, or it asks for code; the message begins with `subject`.
     """
     config, _ = PreTrainedConfig.get_config_dict(model_name_or_path, revision=revision)
     if not config:
+        require_whole_files(model_name_or_path, subject)
         raise UsageError(f"{subject}: no model there (config.json missing).")
+    refuse_hub_code(config, subject)
     return config.get("model_type")
+
+
+def require_whole_files(model_name_or_path: str, subject: str) -> None:
+    """
+    Check the files of a model that seems to lack some, for libraries take a damaged file for a missing one.
+
+    Raises:
+        UsageError: a file is damaged; the message begins with `subject` and names the file.
+    """
+    if damage := damaged_file(model_name_or_path):
+        raise UsageError(f"{subject} cannot be loaded: {damage}")
 
 
 def require_all_weights(loading: dict, subject: str) -> None:
@@ -178,6 +192,7 @@ def load_processor(
     # If the files are missing, transformers makes a tokenizer that knows only the special tokens.
     is_empty = tokenizer is None or len(tokenizer) <= len(tokenizer.all_special_tokens)
     if is_empty or (needs_images and not hasattr(processor, "image_processor")):
+        require_whole_files(model_name_or_path, subject)
         files = "a CLIPProcessor (preprocessor_config.json and the tokenizer's)" if needs_images else "its tokenizer"
         raise UsageError(f"{subject}: needs the files of {files} beside the weights.")
     return processor

@@ -252,7 +252,7 @@ def _open_clip_config(path: Path) -> tuple[dict, dict]:
         model_cfg, preprocess = content["model_cfg"], content.get("preprocess_cfg", {})
         # Read here, so that a damaged file is reported as such.
         parts = [model_cfg.get("vision_cfg", {}).get("layers"), model_cfg.get("text_cfg", {}).get("layers")]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as a config of open_clip.") from error
     if not all(isinstance(layers, int) for layers in parts):
         raise UsageError(f"{path} describes no CLIP with a vision transformer.")

@@ -62,6 +62,9 @@ def main(argv: list[str] | None = None) -> int:
         images, model, computation, output = PARSER.parse(argv)
         check_options(images, model, output)
         accelerator = start_accelerator(computation.mixed_precision)
+        from conclip.hub import use_cache_without_network
+
+        use_cache_without_network([model.model_name_or_path, images.dataset_name])
         column, names = open_images(**vars(images))
         embed_images(
             column,
@@ -98,6 +101,8 @@ def check_options(images: ImageArguments, model: ModelArguments, output: OutputA
         PARSER.without_effect(["dataset_config_name"], f"on the file {images.dataset_name}")
     if Path(model.model_name_or_path).is_dir():
         PARSER.without_effect(["revision"], f"on the local folder {model.model_name_or_path}")
+    if Path(output.output_file).suffix != ".npz" or Path(output.output_file).is_dir():
+        raise UsageError(f"--output_file {output.output_file}: name a file that ends in .npz.")
     if Path(output.output_file).exists() and not output.overwrite:
         raise UsageError(f"--output_file {output.output_file}: the file exists; add --overwrite to replace it.")
 

@@ -20,7 +20,8 @@ from transformers import (
 )
 
 from conclip.embedding.images import ImageEmbedder
-from conclip.errors import UsageError, one_line
+from conclip.errors import UsageError
+from conclip.model_folders import why_not_loaded
 from conclip.models.blip import BlipMatcher
 from conclip.models.cached_encoder import CachedEncoder, cached_clip, cached_dual_encoder
 from conclip.models.clip import (
@@ -30,6 +31,7 @@ from conclip.models.clip import (
     require_all_weights,
     require_fitting_image_size,
     require_fitting_processor,
+    require_whole_files,
     text_tokenizer,
     unwrap_lora,
 )
@@ -232,6 +234,7 @@ def _load_processors(
             model_name_or_path, revision=revision, trust_remote_code=False
         )
     except (OSError, ValueError) as error:
+        require_whole_files(model_name_or_path, subject)
         raise UsageError(f"{subject}: needs {files} beside the weights.") from error
     return image_processor, _load_tokenizer(model_name_or_path, revision, subject, files)
 
@@ -250,6 +253,7 @@ def _load_tokenizer(
         ) from error
     # If the files are missing, transformers makes a tokenizer that knows only the special tokens.
     if tokenizer is None or len(tokenizer) <= len(tokenizer.all_special_tokens):
+        require_whole_files(model_name_or_path, subject)
         raise UsageError(f"{subject}: needs {files} beside the weights.")
     return tokenizer
 
@@ -336,7 +340,11 @@ def _load_clip(name_or_path: str, base: str | None, revision: str | None) -> tup
         return PeftModel.from_pretrained(model, name_or_path, revision=revision).merge_and_unload(), processor
     # peft raises different errors for a bad config, bad weights, and modules that the base model lacks.
     except Exception as error:
-        raise UsageError(f"{subject}: the adapters cannot be loaded: {one_line(error)}") from error
+        reason = why_not_loaded(name_or_path, error)
+        folder = Path(name_or_path)
+        if folder.is_dir() and not any(folder.glob("adapter_model.*")):
+            reason = f"{folder} holds no adapter_model.safetensors; copy it there."
+        raise UsageError(f"{subject}: the adapters cannot be loaded: {reason}") from error
 
 
 def _description(name_or_path: str, config: PreTrainedConfig, image_processor: BaseImageProcessor) -> dict:

@@ -121,6 +121,6 @@ def _recorded_values(name_or_path: str, file: str, revision: str | None) -> dict
         path = folder / file if folder.is_dir() else Path(hf_hub_download(name_or_path, file, revision=revision))
         values = metadata_load(path) if file.endswith(".md") else json.loads(path.read_text(encoding="utf-8"))
     # No such file, no network, not a Hub id, or damaged content: the origin of the model stays unknown.
-    except (OSError, ValueError, YAMLError):
+    except (OSError, ValueError, RecursionError, YAMLError):
         values = None
     return values if isinstance(values, dict) else {}

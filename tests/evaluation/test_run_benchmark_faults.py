@@ -23,7 +23,7 @@ from modeling_conclip import ConCLIPModel
 @pytest.mark.parametrize(
     ("card", "says"),
     [
-        (b"---\nlicense: [mit\n---\n# A model\n", "is damaged: while parsing"),
+        (b"---\nlicense: [mit\n---\n# A model\n", "is damaged: expected ',' or ']', but got '<stream end>' (line 1)"),
         (b"# A model\n<!-- benchmarks: written by run_benchmarks.py -->\n", "has no section between"),
         (b"\xff\xfe# A model", "'utf-8' codec"),
     ],
@@ -166,7 +166,7 @@ def test_an_interrupted_run_leaves_no_part_of_a_file(data, models, tmp_path, mon
     [
         ("config.json", "3", "cannot be loaded: "),
         ("config.json", '{"model_type": "bert"}', "a bert model; supported are clip"),
-        ("adapter_config.json", "[]", "no model there"),
+        ("adapter_config.json", "[]", "adapter_config.json does not hold a JSON object"),
         ("adapter_config.json", '{"peft_type": "OTHER", "base_model_name_or_path": "x"}', "no model there"),
         ("adapter_config.json", '{"peft_type": "LORA", "base_model_name_or_path": "/no/x"}', "its base model /no/x"),
     ],

@@ -17,6 +17,7 @@ from conclip.models.loading import _load_clip
 from conclip.negation.lexicon.absent import AbsentNouns
 
 REFUSED = f"a file {MORE_THAN_DATA}"
+WEIGHTS = f"{MORE_THAN_DATA}; ask for weights in .safetensors format."
 
 
 @pytest.fixture
@@ -31,7 +32,8 @@ def test_weights_of_a_model(how, clip, tmp_path):
     (clip / "pytorch_model.bin").write_bytes(payload(tmp_path / "ran", how))
     with pytest.raises(UsageError) as refused:
         load_model(str(clip))
-    assert str(refused.value) == f"--model_name_or_path {clip} cannot be loaded: {REFUSED}"
+    weights = clip / "pytorch_model.bin"
+    assert str(refused.value) == f"--model_name_or_path {clip} cannot be loaded: {weights} {WEIGHTS}"
     assert not (tmp_path / "ran").exists()
 
 
@@ -43,7 +45,10 @@ def test_weights_of_adapters(how, clip, tmp_path):
     (adapters / "adapter_model.bin").write_bytes(payload(tmp_path / "ran", how))
     with pytest.raises(UsageError) as refused:
         _load_clip(str(adapters), str(clip), None)
-    assert str(refused.value) == f"--model_name_or_path {adapters}: the adapters cannot be loaded: {REFUSED}"
+    weights = adapters / "adapter_model.bin"
+    assert str(refused.value) == (
+        f"--model_name_or_path {adapters}: the adapters cannot be loaded: {weights} {WEIGHTS}"
+    )
     assert not (tmp_path / "ran").exists()
 
 
