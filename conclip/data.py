@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conclip.errors import UsageError, one_line
+from conclip.public_names import is_local
 from conclip.text_files import text_options
 
 if TYPE_CHECKING:
@@ -96,8 +97,14 @@ def _load(dataset_name: str, dataset_config_name: str | None, split: str | None)
     # Imported late: it takes a second, which a list of image files does not need.
     from datasets import load_dataset
     from datasets.exceptions import DatasetGenerationError
+    from datasets.utils import logging
 
     path = Path(dataset_name)
+    if not path.exists() and (is_local(dataset_name) or path.suffix in FILE_FORMATS):
+        raise UsageError(f"--dataset_name {dataset_name}: there is no such file or folder.")
+    # What fails is reported in one sentence; `datasets` would log it too, with its own temporary names.
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
     try:
         if path.is_file():
             return _load_file(path, split)
@@ -113,7 +120,11 @@ def _load(dataset_name: str, dataset_config_name: str | None, split: str | None)
         # What `datasets` says of a file without rows.
         if "corresponds to no data" in str(cause):
             raise UsageError(f"--dataset_name {dataset_name}: the split {split!r} has no rows.") from error
-        raise UsageError(f"--dataset_name {dataset_name}{of_split}: {one_line(cause)}") from error
+        card = path / "README.md"
+        where = f"the metadata of {card} is damaged: " if hasattr(cause, "problem_mark") and card.is_file() else ""
+        raise UsageError(f"--dataset_name {dataset_name}{of_split}: {where}{one_line(cause)}") from error
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _load_file(path: Path, split: str) -> Dataset:
@@ -138,9 +149,11 @@ def folder_options(folder: Path, dataset_config_name: str | None) -> dict:
     from datasets import load_dataset_builder
     from datasets.packaged_modules.csv.csv import CsvConfig
     from datasets.packaged_modules.json.json import JsonConfig
+    from datasets.packaged_modules.text.text import TextConfig
 
     config = load_dataset_builder(str(folder), dataset_config_name).config
-    format = "csv" if isinstance(config, CsvConfig) else "json" if isinstance(config, JsonConfig) else ""
+    formats = {CsvConfig: "csv", JsonConfig: "json", TextConfig: "text"}
+    format = next((name for kind, name in formats.items() if isinstance(config, kind)), "")
     files = [Path(file) for paths in (config.data_files or {}).values() for file in paths]
     return text_options(format, [file for file in files if file.is_file()])
 

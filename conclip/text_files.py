@@ -1,4 +1,4 @@
-"""Text files of datasets (CSV, JSON): their encoding, and the options with which `datasets` reads them as they are."""
+"""Text files of datasets (CSV, JSON, plain text): their encoding, and the options to read them as they are."""
 
 import codecs
 import csv
@@ -21,17 +21,19 @@ def text_options(format: str, files: list[Path]) -> dict:
     Return what `load_dataset` needs to read text files as they are.
 
     Args:
-        format: "csv" or "json"; other formats need nothing.
+        format: "csv", "json" or "text"; other formats need nothing.
 
     Raises:
-        UsageError: a file is in an encoding that cannot be read.
+        UsageError: a file is in an encoding that cannot be read, or two columns of a CSV file have one name.
     """
     from datasets import Features, Value
 
-    encodings = {file: text_encoding(file) for file in files} if format in ("csv", "json") else {}
+    encodings = {file: text_encoding(file) for file in files} if format in ("csv", "json", "text") else {}
     for file, encoding in encodings.items():
         if format == "json" and not encoding.startswith("utf-8"):
             raise UsageError(f"--dataset_name {file} is in {encoding}: {conversion(file, encoding)}")
+    if format == "text" and files:
+        return {"encoding": encodings[files[0]]}
     if format != "csv" or not files:
         return {}
     import pandas
@@ -42,6 +44,10 @@ def text_options(format: str, files: list[Path]) -> dict:
         file.seek(0)
         rows = csv.reader(file, delimiter=separator)
         header, first = next(rows, []), next(rows, [])
+    repeated = next((name for name in header if header.count(name) > 1), None)
+    if repeated is not None:
+        # pandas would rename the second.
+        raise UsageError(f"--dataset_name {files[0]}: two columns have the name {repeated!r}; rename one.")
     if len(first) > len(header):
         # pandas would take the first column for row numbers and shift the others.
         raise UsageError(

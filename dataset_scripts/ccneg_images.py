@@ -101,12 +101,19 @@ def read_image(path: str, decodable: set[str]) -> dict:
             content = file.read()
         if path not in decodable:
             with PIL.Image.open(io.BytesIO(content)) as image:
+                # Pillow has an interpreter run it.
+                if image.format == "EPS":
+                    raise BrokenImageError(path, "is an EPS file, which is a program and is not run")
                 image.load()
             decodable.add(path)
     except FileNotFoundError:
         raise BrokenImageError(path, "is missing") from None
     except PIL.UnidentifiedImageError:
         raise BrokenImageError(path, "is empty or not an image") from None
+    except PIL.Image.DecompressionBombError:
+        raise BrokenImageError(path, "has more pixels than Pillow opens") from None
+    except BrokenImageError:
+        raise
     except Exception as error:  # Pillow's readers raise a dozen types on damaged bytes
         raise BrokenImageError(path, f"cannot be decoded ({error})") from error
     return {"bytes": content, "path": os.path.basename(path)}

@@ -80,8 +80,15 @@ def _nested(value, *keys: str):
 
 def _text(value, row: int, what: str, path: Path) -> str:
     if not isinstance(value, str) or not value.strip():
-        state = "is empty" if isinstance(value, str) else "is missing"
+        state = "is empty" if isinstance(value, str) else "is missing" if value is None else "is no text"
         raise CCNegError(f"Row {row} of {path} (the first is row 0): the {what} {state}; correct or remove the row.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise CCNegError(
+            f"Row {row} of {path} (the first is row 0): the {what} holds half of a character; correct or remove the "
+            "row."
+        ) from None
     return value
 
 
@@ -127,7 +134,7 @@ def coco_file_names(coco_dir: Path) -> list[str]:
         raise CCNegError(
             f"There is no {path}: coco_dir must be the folder that holds {COCO_FOLDER}/ and {COCO_ANNOTATIONS_FILE}."
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CCNegError(f"{path} is not a COCO captions file or is cut short; download it again.") from error
 
 

@@ -124,7 +124,7 @@ def test_a_split_without_rows(tmp_path):
 
 
 def test_a_folder_that_does_not_exist(tmp_path):
-    with pytest.raises(UsageError, match="--dataset_name .*nowhere, split 'train': "):
+    with pytest.raises(UsageError, match="--dataset_name .*nowhere: there is no such file or folder."):
         load_split(str(tmp_path / "nowhere"))
 
 

@@ -38,10 +38,12 @@ def read_texts(path: Path, embeddings: Embeddings) -> list[list[str]]:
         UsageError: the file does not exist, has another form, or does not fit these images.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UsageError(f"There is no file {path}: name a JSON file with the texts of the images.") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as JSON ({error}): write it again.") from error
     positional = isinstance(content, list)
     if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
@@ -97,6 +99,8 @@ def check_output(path: Path, overwrite: bool, pool: Embeddings) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise UsageError(f"--output_file {path} must end in {' or '.join(SUFFIXES)}.")
+    if path.is_dir():
+        raise UsageError(f"--output_file {path} is a folder: name a file.")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists: choose another --output_file, or replace it with --overwrite.")
     ids = [COCO_NAME.fullmatch(Path(name).name) for name in pool.names or []]

@@ -8,6 +8,9 @@ import numpy as np
 
 from conclip.errors import UsageError, one_line
 
+# How the files begin.
+NPY, NPZ = b"\x93NUMPY", b"PK"
+
 
 @dataclass
 class Embeddings:
@@ -36,12 +39,23 @@ def read_embeddings(path: Path) -> Embeddings:
         UsageError: the file does not exist, is damaged, or holds something else.
     """
     try:
+        with path.open("rb") as file:
+            start = file.read(len(NPY))
+        # numpy takes any other file for a pickle.
+        if not start.startswith((NPY, NPZ)):
+            raise UsageError(f"{path} is neither .npy nor .npz: write it with numpy.save or numpy.savez.")
         loaded = np.load(path, mmap_mode="r")
         arrays = {"rows": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except FileNotFoundError:
         raise UsageError(f"There is no file {path}: name the .npy or .npz file that holds embeddings.") from None
+    except UsageError:
+        raise
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder: name the .npy or .npz file that holds embeddings.") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(f"{path} cannot be read as .npy or .npz ({one_line(error)}): write it again.") from error
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise UsageError(f"{path} holds more than arrays: write it with numpy.savez.")
     rows = [name for name, array in arrays.items() if array.ndim == 2 and array.dtype in (np.float32, np.float16)]
     if len(rows) != 1:
         shapes = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items())

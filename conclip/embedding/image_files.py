@@ -22,6 +22,8 @@ from conclip.errors import UsageError, one_line
 
 # Seconds in which a server has to answer.
 URL_TIMEOUT = 10.0
+# Formats that Pillow has an interpreter (Ghostscript) run.
+PROGRAMS = ("EPS",)
 # Some servers, Wikimedia's among them, refuse the name of Python's library.
 USER_AGENT = "Mozilla/5.0 (compatible; conclip)"
 
@@ -31,7 +33,7 @@ class ImageError(UsageError):
 
     def naming(self, path: str | None) -> str:
         """Return the reason with the path of the image, if it has one."""
-        return f"{path}: {self}" if path and path not in str(self) else str(self)
+        return f"{path}: {self}" if path and path not in self.args[0] else str(self)
 
 
 def as_image_column(dataset: Dataset, column: str, image_dir: str | os.PathLike = "") -> Dataset:
@@ -135,14 +137,18 @@ def require_image(content: bytes) -> None:
     Read the header of an encoded image.
 
     Raises:
-        ImageError: the bytes are no image.
+        ImageError: the bytes are no image, have more pixels than Pillow opens, or are a program that draws one.
     """
     try:
-        with PIL.Image.open(io.BytesIO(content)):
-            pass
+        with PIL.Image.open(io.BytesIO(content)) as image:
+            format = image.format
+    except PIL.Image.DecompressionBombError as error:
+        raise ImageError("it has more pixels than Pillow opens; make it smaller") from error
     # Pillow raises OSError, SyntaxError, ValueError and others for files that it cannot read.
     except Exception as error:
         raise ImageError("not an image that Pillow can read") from error
+    if format in PROGRAMS:
+        raise ImageError(f"an {format} file, which is a program and is not run; save it as PNG or JPEG")
 
 
 def decode(content: bytes, mode: str | None = None) -> PIL.Image.Image:
@@ -158,6 +164,7 @@ def decode(content: bytes, mode: str | None = None) -> PIL.Image.Image:
     Raises:
         ImageError: the image cannot be decoded.
     """
+    require_image(content)
     try:
         return to_rgb(Image(mode=mode).decode_example({"bytes": content, "path": None}))
     except ImageError:

@@ -15,7 +15,7 @@ import xxhash
 from datasets import Dataset, Features, Image
 
 from conclip.embedding.image_column import ImageColumn
-from conclip.embedding.image_files import to_rgb
+from conclip.embedding.image_files import require_image, to_rgb
 from conclip.embedding.image_hashes import NO_KEY, StoredImages
 from conclip.errors import UsageError, one_line
 from dataset_scripts.benchmarks.schema import Benchmark
@@ -77,7 +77,9 @@ class ItemImages(ImageColumn):
         """Return an image in its own colour mode; a part of an image in RGB."""
         box, encoded = self.stored.boxes[index], self.stored.dataset[index]["image"]
         try:
-            image = PIL.Image.open(io.BytesIO(encoded["bytes"] or Path(encoded["path"]).read_bytes()))
+            content = encoded["bytes"] or Path(encoded["path"]).read_bytes()
+            require_image(content)
+            image = PIL.Image.open(io.BytesIO(content))
             image.load()
             if box:
                 image = to_rgb(image)

@@ -24,7 +24,8 @@ def read_json(path: Path, source: str):
     text = _text(path, source)
     try:
         return json.loads(text)
-    except ValueError as error:
+    # Brackets nested by the thousand, or a number with thousands of digits.
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is damaged ({error}). {source}") from error
 
 
@@ -153,14 +154,14 @@ def _read_jsonl(path: Path, source: str) -> list:
         if text.strip():
             try:
                 rows.append(json.loads(text))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UsageError(f"{path}, row {line} is damaged ({error}). {source}") from error
     return rows
 
 
 def _text(path: Path, source: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is damaged ({error}). {source}") from error
     except OSError as error:

@@ -37,7 +37,7 @@ def argv_for(inputs, folder, output_dir, **options):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"dataset_name": "/no/such/folder"}, "--dataset_name /no/such/folder, split 'train': Couldn't find any data"),
+        ({"dataset_name": "/no/such/folder"}, "--dataset_name /no/such/folder: there is no such file or folder."),
         ({"train_split": "training"}, ", split 'training': Unknown split"),
         ({"eval_split": "val"}, ", split 'val': Unknown split"),
         ({"dataset_config_name": "large"}, ", split 'train': BuilderConfig 'large' not found."),
