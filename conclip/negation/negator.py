@@ -1,5 +1,6 @@
 """The Python interface: negations of a list of captions, or by `Dataset.map`. `conclip negate` runs the same code."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from conclip.errors import UsageError
@@ -116,6 +117,9 @@ class CaptionNegator:
         for number, caption in enumerate(captions):
             if not isinstance(caption, str) or not caption.strip():
                 raise UsageError(f"caption {number} is {caption!r}; it has to be a text, one in each row.")
+            if re.search("[\ud800-\udfff]", caption):
+                # Which spaCy cannot encode.
+                raise UsageError(f"caption {number} is {caption!r}; it holds half of a character (a lone surrogate).")
         return parse_captions(self.generator, captions)
 
     def __call__(self, batch: dict[str, list], indices: Sequence[int] | None = None) -> dict[str, list]:

@@ -202,7 +202,7 @@ def write_negations(texts: Dataset, caption_column: str, seed: int, cache_dir: P
                 try:
                     write_folder(source, folder, generator, settings)
                 except NothingNegated:
-                    # The shards are there, without rows.
+                    # The folder is left without rows.
                     pass
     except WriteError as error:
         raise UsageError(f"--embedding_cache_dir: {error}") from error

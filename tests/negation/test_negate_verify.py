@@ -171,7 +171,7 @@ def test_examples_of_the_prompts_pass_the_checks(path):
         ({"fields": ["other"]}, "fields of an example"),
         ({"input": ["{nothing}"]}, "nothing"),
         ({"more": 1}, "more"),
-        (None, "no prompt"),
+        (None, "cannot be read: No such file"),
     ],
 )
 def test_file_that_is_no_prompt(tmp_path, change, message):

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from pickle import UnpicklingError
 
-from conclip.errors import one_line
+from conclip.errors import UsageError, one_line
+from conclip.model_folders import refuse_hub_code, why_not_loaded
 from conclip.negation.llm.prompting import (
     ASK_AGAIN,
     ASK_AGAIN_TEMPERATURE,
@@ -41,8 +41,8 @@ class AnswerFile:
     """
 
     def __init__(self, path: str | os.PathLike):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._places: dict[bytes, int] = {}
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -91,10 +91,12 @@ def _parse(line: bytes) -> dict | None:
     try:
         record = json.loads(line)
         return record if len(bytes.fromhex(record["key"])) == 16 and isinstance(record["answer"], str) else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
+# That are likely named by mistake.
+NO_LANGUAGE_MODELS = ("clip", "siglip", "siglip2", "align", "chinese_clip", "flava", "bert")
 LONGEST_RETRY_AFTER = 600.0
 _LARGEST_BODY = 1 << 22
 
@@ -160,7 +162,7 @@ def post(url: str, data: bytes, api_key_env: str | None, timeout: float) -> dict
             raise _judge(url, error, key) from None
     except urllib.error.URLError as error:
         raise Busy(f"it cannot be reached ({error.reason})") from None
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
         raise Busy(f"its reply was cut off or no JSON ({type(error).__name__})") from None
     if not isinstance(body, dict):
         raise Busy("its reply was no JSON object")
@@ -393,7 +395,7 @@ class LocalModel:
         self, model: str, settings: dict, spent: Spent, answers: AnswerFile | None = None, batch_size: int = 32
     ):
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 
         self.name, self.settings, self.spent, self.answers = model, settings, spent, answers
         self.batch_size = batch_size
@@ -401,13 +403,26 @@ class LocalModel:
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         try:
             own_code = {"trust_remote_code": False}
+            config, _ = PreTrainedConfig.get_config_dict(model)
+            refuse_hub_code(config, f"The language model {model}")
+            if config.get("model_type") in NO_LANGUAGE_MODELS:
+                raise ValueError(f"it is a {config['model_type']} model, which writes no text.")
             self.tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left", **own_code)
-            loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, **own_code)
+            loaded, report = AutoModelForCausalLM.from_pretrained(
+                model, dtype=dtype, output_loading_info=True, **own_code
+            )
             self.model = loaded.to(self.device).eval()
-        except (OSError, ValueError, UnpicklingError) as error:
-            raise ValueError(f"The language model {model} cannot be loaded: {one_line(error)}") from error
+        except UsageError:
+            raise
+        # Each format of a model has its own types of errors.
+        except Exception as error:
+            raise ValueError(f"The language model {model} cannot be loaded: {why_not_loaded(model, error)}") from error
+        if report["missing_keys"]:
+            # transformers fills them with random numbers.
+            raise ValueError(f"The language model {model} lacks the weight {min(report['missing_keys'])}.")
         if not self.tokenizer.chat_template:
             raise ValueError(f"{model} has no chat template: it has to be a model tuned on instructions.")
+        self._chat([{"role": "user", "content": "Hello"}])
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
 
@@ -450,18 +465,24 @@ class LocalModel:
                 raise stop
             yield Reply(answer, None if answer else MALFORMED)
 
+    def _chat(self, messages: list[dict[str, str]]) -> str:
+        """The text of a chat. Raises `ValueError` if the template cannot write it, or reaches for Python's objects."""
+        from jinja2 import TemplateError
+
+        try:
+            # Models that can think aloud are asked not to; other templates pass the word over.
+            return self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+            )
+        except TemplateError as error:
+            raise ValueError(f"The chat template of {self.name} cannot be used: {one_line(error)}") from error
+
     def _generate(self, requests: list[Request], again: int) -> list[str]:
         import torch
 
         if not requests:
             return []
-        texts = [
-            # Models that can think aloud are asked not to; other templates pass the word over.
-            self.tokenizer.apply_chat_template(
-                request.messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
-            )
-            for request in requests
-        ]
+        texts = [self._chat(request.messages) for request in requests]
         # The template writes the special tokens itself.
         inputs = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(self.device)
         temperature = self.settings["temperature"]

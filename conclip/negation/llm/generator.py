@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from itertools import repeat
 from pathlib import Path
 
+from conclip.model_folders import is_missing
 from conclip.negation.grammar import generator as filters
 from conclip.negation.grammar.generator import CountTokens, GrammarGenerator, choose
 from conclip.negation.grammar.parsing import Pair, Parsed, parse
 from conclip.negation.llm import verify
-from conclip.negation.llm.clients import AnswerFile, ChatServer, LocalModel, ServerError
+from conclip.negation.llm.clients import AnswerFile, ChatServer, LocalModel, ServerError, chat_url, read_key
 from conclip.negation.llm.prompting import (
     PROMPT_FILES,
     PROMPTS,
@@ -102,6 +103,14 @@ class LanguageModelGenerator:
         self.request_timeout, self.max_retries = request_timeout, max_retries
         self.max_requests, self.max_tokens, self.answers_file = max_requests, max_tokens, answers_file
         self.max_missing_words, self.grammar_fallback = max_missing_words, grammar_fallback
+        # Found out before the captions are parsed, which may take long.
+        if base_url is not None:
+            chat_url(base_url)
+            read_key(api_key_env)
+        elif is_missing(model_name_or_path):
+            raise ValueError(f"The language model {model_name_or_path} cannot be loaded: there is no such folder.")
+        if answers_file and Path(answers_file).is_dir():
+            raise ValueError(f"The file of answers, {answers_file}, is a folder: name a file.")
         self.seed, self.strategy, self.fallback = seed, strategy, fallback
         self.count_tokens = count_tokens
         self.grammar = GrammarGenerator(seed, strategy, negation_types, None, fallback, batch_size)

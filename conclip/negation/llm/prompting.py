@@ -53,7 +53,10 @@ class Prompt:
                 prompt._show(example)
                 if sorted(example["answer"]) != sorted(prompt.fields):
                     raise ValueError(f"the fields of an example's answer are not {', '.join(prompt.fields)}")
-        except (OSError, TypeError, KeyError, ValueError) as error:
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+        # What `format` raises for a field that the values do not have is among them.
+        except (TypeError, LookupError, AttributeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path} is no prompt: {error}.") from error
         return prompt
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from conclip.atomic_write import reporting_write_errors
 from conclip.cli import Parser, option
-from conclip.errors import UsageError, one_line
+from conclip.errors import UsageError
+from conclip.model_folders import is_missing, why_not_loaded
 from conclip.negation.rows import NEGATION_TYPE_CHOICES, STRATEGIES
 from conclip.runtime import run_command
 
@@ -149,12 +150,16 @@ def run(
     if negations.generator == "grammar" or language_model.base_url:
         _import_spacy_without_torch()
     from conclip.embedding.clean_text import text_warnings
+    from conclip.hub import use_cache_without_network
     from conclip.negation.pipeline.run import WORK, check_folder, write_folder
     from conclip.negation.pipeline.source import DistractorImages, Source
 
     folder = Path(output.output_dir)
     with reporting_write_errors(folder):
         check_folder(folder, output.overwrite)
+        # At a server, the name of the model is the server's.
+        model = None if language_model.base_url else language_model.model_name_or_path
+        use_cache_without_network([captions.dataset_name, negations.tokenizer_name, model])
         answers_file = language_model.answers_file or str(folder / WORK / "answers.jsonl")
         generator = make_generator(negations, {**asdict(language_model), "answers_file": answers_file})
         options = asdict(captions)
@@ -266,8 +271,11 @@ def make_generator(negations: NegationArguments, language_model: dict):
         count_tokens = TokenCounter(negations.tokenizer_name)
         try:
             _ = count_tokens.tokenizer
-        except (OSError, ValueError) as error:
-            raise UsageError(f"--tokenizer_name {negations.tokenizer_name}: {one_line(error)}") from error
+        # Each format of a tokenizer has its own types of errors.
+        except Exception as error:
+            name = negations.tokenizer_name
+            reason = "there is no such folder." if is_missing(name) else why_not_loaded(name, error)
+            raise UsageError(f"--tokenizer_name {name}: {reason}") from error
     # Each once, in the order of `NEGATION_TYPE_CHOICES`.
     types = [name for name in NEGATION_TYPE_CHOICES if name in negations.negation_types]
     common = {

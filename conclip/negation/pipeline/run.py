@@ -376,9 +376,15 @@ def finish(output: Path, source: Source, shards: list[Shard], settings: dict, se
             reasons.setdefault(negation_type, Counter()).update(found)
     empty = next((name for name, (rows, _) in splits.items() if not rows), None)
     if empty:
+        # The same command makes them again: a server of a language model may answer by then.
+        for shard in shards:
+            if shard.split == empty:
+                _counts_path(output, shard).unlink()
+                (output / "data" / f"{shard.name}.parquet").unlink()
+        ((reason, _),) = sum(reasons.values(), Counter()).most_common(1) or [("no reason", 0)]
         raise NothingNegated(
-            f"no negation could be made of any caption of the split {empty!r}: are {source.caption_column} English "
-            "sentences that name things?"
+            f"no negation could be made of any caption of the split {empty!r} (most often: {reason}); "
+            f"{source.caption_column} has to hold English sentences that name things."
         )
     files = [output / "data" / f"{shard.name}.parquet" for shard in shards]
     report = make_report(files, source.num_captions, reasons, settings)

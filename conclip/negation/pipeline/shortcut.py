@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from conclip.atomic_write import write_atomically
 from conclip.cli import Parser, option
-from conclip.errors import UsageError
+from conclip.errors import UsageError, one_line
 from conclip.negation.rows import texts_of
 from conclip.runtime import run_command
 
@@ -91,11 +92,16 @@ def read_texts(folder: Path, max_rows: int, seed: int) -> dict[str, list[tuple[i
     if not files:
         raise UsageError(f"{folder} holds no data/*.parquet: give a folder that `conclip negate` wrote.")
     rng, chosen = random.Random(seed), []
-    for number, row in enumerate(read_rows(files)):
-        if len(chosen) < max_rows:
-            chosen.append(row)
-        elif (place := rng.randrange(number + 1)) < max_rows:
-            chosen[place] = row
+    try:
+        for number, row in enumerate(read_rows(files)):
+            if len(chosen) < max_rows:
+                chosen.append(row)
+            elif (place := rng.randrange(number + 1)) < max_rows:
+                chosen[place] = row
+    except (OSError, pa.ArrowException) as error:
+        raise UsageError(f"{folder}/data cannot be read ({one_line(error)}): repeat `conclip negate`.") from error
+    if chosen and not {"source_row", "caption", "negated_captions"} <= chosen[0].keys():
+        raise UsageError(f"{folder}/data has other columns: give a folder that `conclip negate` wrote.")
     found = {"caption": [(row["source_row"], row["caption"]) for row in chosen]}
     for negation_type in ("false", "true", "true_foil", "hybrid", "hybrid_foil"):
         found[negation_type] = [

@@ -263,21 +263,34 @@ class DistractorImages:
     """
 
     def __init__(self, mapping: str, folder: str, num_distractors: int, num_rows: int):
+        if not Path(mapping).is_file():
+            raise UsageError(f"--distractor_mapping {mapping}: there is no such file.")
         try:
             indices = pq.read_table(mapping, columns=["distractor_indices"])["distractor_indices"].combine_chunks()
         except (OSError, pa.ArrowException) as error:
             raise UsageError(f"--distractor_mapping {mapping} cannot be read: {one_line(error)}") from error
+        if not pa.types.is_list(indices.type) or not pa.types.is_integer(indices.type.value_type):
+            raise UsageError(
+                f"--distractor_mapping {mapping}: distractor_indices holds {indices.type}, not lists of integers: "
+                "name the table that `conclip distractors` wrote."
+            )
         if len(indices) != num_rows:
             raise UsageError(f"--distractor_mapping {mapping} has {len(indices):,} rows, the dataset {num_rows:,}.")
         # The embeddings that were searched are in the same order.
         self.paths = image_files(Path(folder))
         self.indices, self.num_distractors = indices, num_distractors
-        highest = max(indices.flatten().to_pylist(), default=-1)
-        if highest >= len(self.paths):
-            raise UsageError(
-                f"--distractor_mapping {mapping} names image {highest:,}, but --distractor_dir {folder} holds "
-                f"{len(self.paths):,}: it has to be the folder that was embedded."
-            )
+        for row, chosen in enumerate(indices.to_pylist()):
+            if not chosen or len(chosen) < num_distractors or None in chosen:
+                raise UsageError(
+                    f"--distractor_mapping {mapping}, row {row}: distractor_indices holds {chosen}, but "
+                    f"--num_distractors {num_distractors} needs as many numbers: repeat `conclip distractors`."
+                )
+            wrong = next((index for index in chosen if not 0 <= index < len(self.paths)), None)
+            if wrong is not None:
+                raise UsageError(
+                    f"--distractor_mapping {mapping} names image {wrong:,}, but --distractor_dir {folder} holds "
+                    f"{len(self.paths):,}: it has to be the folder that was embedded."
+                )
 
     def images(self, rows: Sequence[int]) -> list[list[dict]]:
         """Return the encoded images of each row, {"bytes", "path"}."""
