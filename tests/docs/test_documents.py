@@ -65,6 +65,7 @@ HOW = {
     "model_card.md": [("accelerate launch train_accelerate.py", PARSE)],
     "docs/architecture.md": [],
     "docs/index.md": [],
+    "docs/bad_inputs.md": [],
     "docs/benchmarks.md": [
         ("conclip evaluate --model_name_or_path outputs", "--benchmarks scenes-pairs"),
         ("conclip evaluate --model_name_or_path openai", "--benchmarks sugarcrepe sugarcrepe-pp cifar10"),

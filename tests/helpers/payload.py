@@ -18,9 +18,14 @@ class Payload:
 
 
 def payload(path: Path, how: str) -> bytes:
-    """A pickle that makes the file `path` when it is loaded: alone ("pickle"), or as torch saves it ("torch")."""
+    """
+    A pickle that makes the file `path` when it is loaded.
+
+    Args:
+        how: alone ("pickle"), as torch saves it ("torch"), or as its old versions did ("old torch").
+    """
     if how == "pickle":
         return pickle.dumps(Payload(path))
     content = io.BytesIO()
-    torch.save(Payload(path), content)
+    torch.save(Payload(path), content, _use_new_zipfile_serialization=how == "torch")
     return content.getvalue()
