@@ -153,7 +153,7 @@ def read_distractors(data_dir: Path, coco_dir: Path, num_rows: int, num_distract
     for row, indices in enumerate(mapping):
         if not isinstance(indices, list) or len(indices) < num_distractors:
             raise CCNegError(
-                f"Row {row} of {path} has fewer than num_distractors={num_distractors} entries: {indices}."
+                f"Row {row} of {path} has fewer than num_distractors={num_distractors} entries, {indices}: lower it."
             )
         indices = indices[:num_distractors]
         if not all(isinstance(index, int) and 0 <= index < len(names) for index in indices):

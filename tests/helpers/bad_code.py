@@ -192,7 +192,7 @@ CODE = [
         "a dataset script",
         "--dataset_name mine",
         content("mine/mine.py", RUNS),
-        "--dataset_name mine, split 'train': Dataset scripts are no longer supported…",
+        "--dataset_name mine, split 'train': …",
     ),
     BadInput(
         "train",
@@ -370,8 +370,7 @@ CODE = [
         "images in class folders (Parquet): a pickle",
         "--benchmarks classes:mine",
         pickled("mine/test.parquet"),
-        "mine/test.parquet is damaged (Parquet magic bytes not found in footer. Either the file is corrupted or "
-        "this is not a parquet file.); download it again.",
+        "mine/test.parquet is damaged (…); download it again.",
     ),
     BadInput(
         "card",

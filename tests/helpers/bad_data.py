@@ -358,7 +358,7 @@ DATA = [
         "more distractors than the files have",
         "--num_distractors 9",
         None,
-        "Row 0 of CC-Neg/distractor_image_mapping.pt has fewer than num_distractors=9 entries: [0, 1, 2].",
+        "Row 0 of CC-Neg/distractor_image_mapping.pt has fewer than num_distractors=9 entries, [0, 1, 2]: lower it.",
     ),
     BadInput(
         "ccneg",

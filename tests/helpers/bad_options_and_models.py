@@ -265,13 +265,6 @@ OPTIONS = [
         None,
         "--output_file weights.pt/out.npz: cannot write to weights.pt: File exists.",
     ),
-    BadInput(
-        "embed",
-        "neither images nor rows",
-        "--image_dir none",
-        None,
-        "--image_dir none: there is no such folder, or it holds no images.",
-    ),
 ]
 
 MODELS = [
