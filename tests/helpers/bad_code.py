@@ -11,6 +11,7 @@ from bad_inputs import (
     BadInput,
     adapters,
     all_of,
+    begun_negations,
     changed_json,
     changed_row,
     chat_model,
@@ -19,9 +20,11 @@ from bad_inputs import (
     ghostscript,
     npy_header,
     objects,
+    openai_weights,
     own_code,
     pickled,
     prompts,
+    removed,
     rows,
     tarred,
     torchscript,
@@ -417,6 +420,28 @@ CODE = [
         torchscript("weights.pt"),
         "weights.pt holds io.open, an object other than weights, which is not loaded because that could run code: "
         "save the weights alone with torch.save(model.state_dict(), FILE).",
+    ),
+    BadInput(
+        "convert",
+        "open_clip_config.json: a pickle",
+        "",
+        all_of(openai_weights, pickled("open_clip_config.json")),
+        "open_clip_config.json cannot be read as a config of open_clip.",
+    ),
+    BadInput(
+        "negate",
+        "a folder that somebody began: counts of nouns that are objects",
+        "--image_column image",
+        all_of(begun_negations, objects("out/.work/nouns.npz", "names")),
+        "out/.work/nouns.npz cannot be read (a file holds more than plain data, which could run code, and was not "
+        "loaded): delete it, and start again.",
+    ),
+    BadInput(
+        "negate",
+        "a folder that somebody began: parsed captions, a pickle",
+        "--image_column image",
+        all_of(begun_negations, removed("out/.work/nouns.npz"), pickled("out/.work/train-00000-of-00001.parquet")),
+        "a file in out/.work is damaged (…): delete this folder, and start again.",
     ),
     BadInput(
         "ccneg",

@@ -22,10 +22,11 @@ from ccneg_files import annotations, write_ccneg, write_coco
 from payload import Payload, payload
 from safetensors.torch import load_file, save_file
 from small_benchmarks import CATEGORIES, write_images
-from tiny import save_tiny, tiny_tokenizer
+from tiny import save_tiny, tiny_model, tiny_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from conclip.__main__ import main
+from conclip.models.openai_layout import from_transformers
 from conclip.negation.llm.prompting import PROMPTS
 
 Break = Callable[[Path], object]
@@ -388,6 +389,18 @@ REPORT = json.dumps(
         "seconds": 1.0,
     }
 )
+
+
+def begun_negations(folder: Path) -> None:
+    """Begin to negate; the run ends at an image that does not exist."""
+    changed_row(image="images/none.png")(folder)
+    assert run(BadInput("negate", "", "--image_column image", None, "").argv) == 1
+
+
+def openai_weights(folder: Path) -> None:
+    """Write weights.pt in OpenAI's layout."""
+    model = tiny_model()
+    torch.save(from_transformers(model.state_dict(), model.config), folder / "weights.pt")
 
 
 def checkpoint(folder: Path) -> None:

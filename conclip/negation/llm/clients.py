@@ -95,7 +95,7 @@ def _parse(line: bytes) -> dict | None:
         return None
 
 
-# That are likely named by mistake.
+# Kinds of models that encode and do not write.
 NO_LANGUAGE_MODELS = ("clip", "siglip", "siglip2", "align", "chinese_clip", "flava", "bert")
 LONGEST_RETRY_AFTER = 600.0
 _LARGEST_BODY = 1 << 22

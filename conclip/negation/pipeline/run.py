@@ -20,6 +20,7 @@ from zipfile import BadZipFile
 
 import multiprocess
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 from datasets import Dataset, Features, Sequence, Value
@@ -195,6 +196,10 @@ def write_folder(
         for shard in shards:
             if not _counts_path(output, shard).exists():
                 write_shard(source, shard, distractors, output, generator, absent_nouns, num_proc)
+    except pa.ArrowException as error:
+        raise UsageError(
+            f"a file in {output / WORK} is damaged ({one_line(error)}): delete this folder, and start again."
+        ) from error
     except RuntimeError as error:
         if "subprocesses has abruptly died" not in str(error):
             raise

@@ -269,7 +269,9 @@ class DistractorImages:
             indices = pq.read_table(mapping, columns=["distractor_indices"])["distractor_indices"].combine_chunks()
         except (OSError, pa.ArrowException) as error:
             raise UsageError(f"--distractor_mapping {mapping} cannot be read: {one_line(error)}") from error
-        if not pa.types.is_list(indices.type) or not pa.types.is_integer(indices.type.value_type):
+        if not pa.types.is_integer(getattr(indices.type, "value_type", indices.type)) or not pa.types.is_nested(
+            indices.type
+        ):
             raise UsageError(
                 f"--distractor_mapping {mapping}: distractor_indices holds {indices.type}, not lists of integers: "
                 "name the table that `conclip distractors` wrote."
