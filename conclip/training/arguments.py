@@ -266,7 +266,9 @@ class ConCLIPTrainingArguments:
     fp16: bool = option(False, "train in float16 mixed precision, on a GPU")
     torch_compile: bool | None = option(None, "compile the layers of the text encoder; by default, only on a GPU")
     logging_steps: int = option(10, "log the loss every so many updates", at_least=1)
-    eval_steps: int | None = option(None, "evaluate every so many updates; by default, after every epoch", at_least=1)
+    eval_steps: int | None = option(
+        None, "evaluate every so many updates; by default, after every epoch, but not more than ten times", at_least=1
+    )
     save_steps: int = option(500, "save a checkpoint every so many updates; 0 for no checkpoints", at_least=0)
     save_total_limit: int = option(2, "keep only the newest so many checkpoints", at_least=1)
     resume_from_checkpoint: str | None = option(None, "`latest`, or the folder of a checkpoint")

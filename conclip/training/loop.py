@@ -49,6 +49,10 @@ FIXED = (
 )
 
 
+# After epochs; with eval_steps there may be more.
+MOST_EVALUATIONS = 10
+
+
 @dataclass
 class TrainingState:
     """Everything that the training loop works on; `prepare_training` makes it."""
@@ -195,7 +199,7 @@ def run_training(state: TrainingState, evaluate: Callable[[], dict] | None = Non
     Train `state.model` to the last step.
 
     Args:
-        evaluate: called every `eval_steps` updates, or after every epoch; returns metrics.
+        evaluate: called every `eval_steps` updates, or after an epoch, see `evaluate_if_due`; returns metrics.
 
     Returns:
         As `ConCLIPTrainer.train`.
@@ -259,9 +263,18 @@ def run_epochs(state: TrainingState, evaluate: Callable[[], dict] | None, bar: t
 
 
 def evaluate_if_due(state: TrainingState, evaluate: Callable[[], dict] | None) -> None:
-    """Evaluate and log the metrics, every `eval_steps` updates or after an epoch, but not after the last update."""
+    """
+    Evaluate and log the metrics, but not after the last update.
+
+    This is done every `eval_steps` updates; without them after an epoch, if a tenth of the run has passed since the
+    last time. Of little data an epoch is a few updates, and hundreds of evaluations would take longer than training.
+    """
     progress, args = state.progress, state.args
-    due = progress.step % args.eval_steps == 0 if args.eval_steps else progress.batch == 0
+    if args.eval_steps:
+        due = progress.step % args.eval_steps == 0
+    else:
+        passed = progress.step - progress.evaluated_step
+        due = progress.batch == 0 and passed * MOST_EVALUATIONS >= state.total_steps
     if not evaluate or not due or progress.step in (progress.evaluated_step, state.total_steps):
         return
     require_finite_weights(state)
