@@ -112,24 +112,29 @@ def draw(found: dict, path: Path) -> None:
     """Draw errors on pairs against absence, with text-to-image recall@5 as the colour."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 5), layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(10, 6.2), layout="constrained")
+    axes, below = figure.subplots(2, height_ratios=(5, 1))
     rows = [row for row in found["rows"] if {"pairs", "absence", "recall5"} <= row["scores"].keys()]
     keys = ("pairs", "absence", "recall5")
     pairs, y, color = ([statistics.mean(_list(row["scores"][key])) for row in rows] for key in keys)
     x = [max(100 - value, 0.1) for value in pairs]
     points = axes.scatter(x, y, c=color, cmap="viridis", s=60)
     for number, place in enumerate(zip(x, y, strict=True), 1):
-        axes.annotate(str(number), place, xytext=(6, 3), textcoords="offset points", fontsize=9)
+        # Above and below in turns, as neighbours in the list are often neighbours here.
+        axes.annotate(str(number), place, xytext=(6, -12 if number % 2 else 4), textcoords="offset points", fontsize=9)
     # The better, the further to the right.
     axes.set(
-        xscale="log", xlim=(20, 0.08), xlabel="errors on captions against false negations, %, at least 0.1 (chance 50)"
+        xscale="log", xlim=(60, 0.07), xlabel="errors on captions against false negations, %, at least 0.1 (chance 50)"
     )
     axes.set_ylabel("questions about absence, % (chance 25)")
     axes.grid(alpha=0.3, which="both")
-    legend = "\n".join(f"{number}  {row['short']}" for number, row in enumerate(rows, 1))
-    axes.text(0.03, 0.97, legend, transform=axes.transAxes, va="top", fontsize=9)
-    figure.colorbar(points, label="text-to-image recall@5, % (chance 8.3)")
+    figure.colorbar(points, ax=axes, label="text-to-image recall@5, % (chance 8.3)")
+    below.axis("off")
+    legend = [f"{number}  {row['short']}" for number, row in enumerate(rows, 1)]
+    height = -(-len(legend) // 4)
+    for column in range(4):
+        lines = "\n".join(legend[column * height : (column + 1) * height])
+        below.text(column / 4, 1, lines, transform=below.transAxes, va="top", fontsize=9)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
