@@ -33,9 +33,9 @@ SCENES_DISTILLATION_RECIPE = {
     "truth_weight": 20.0,
     "cosine_weight": 0.4,
     "profile_weight": 0.03,
-    "num_train_epochs": 8,
+    "num_train_epochs": 16,
     "learning_rate": 2.5e-3,
-    "weight_decay": 0.1,
+    "weight_decay": 0.15,
 }
 # Pattern of the finished checkpoints in an output folder.
 CHECKPOINTS = "checkpoint-*/trainer_state.json"
