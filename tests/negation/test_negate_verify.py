@@ -72,11 +72,16 @@ DOG = "a black dog with a red ball runs past a wooden bench"
         (DOG, "bench", "a black dog with a red ball runs, but not past the wooden bench", None),
         (DOG, "bench", "no black dog with a red ball runs past a wooden bench", verify.NOT_TARGET),
         (FAR, "is sleeping", "a man not in a big old red shiny car is sleeping", verify.NOT_TARGET),
-        (FAR, "big", "a man in a big old red shiny car is not sleeping", verify.NOT_TARGET),
+        (
+            "a man in a shiny car by an old wall sleeps",
+            "shiny",
+            "a man in a shiny car by an old wall does not sleep",
+            verify.NOT_TARGET,
+        ),
         (DOG, "bench", "a black dog with a red ball runs, but not in a wooden bench", verify.ADDED),
         (DOG, "bench", "there is no bench", verify.MISSING),
         ("A woman rode her bike downhill .", "rode", "A woman did not ride her bike downhill .", None),
-        ("A boy in a kid-sized car .", "kid-sized", "A boy in a car that is not kid-sized .", None),
+        ("A boy in a shiny car .", "shiny", "A boy in a car that is not shiny .", None),
     ],
 )
 def test_false_negations(caption, target, answer, reason):

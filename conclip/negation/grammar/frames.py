@@ -5,12 +5,11 @@ the rest of the caption, the words of the denial and singular or plural are the 
 """
 
 import random
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conclip.negation.grammar.parsing import Pair, Parsed, is_miscounted, is_thing, leads_on
-from conclip.negation.grammar.text import comma, fit_case, split_end, tidy
+from conclip.negation.grammar.parsing import Pair, Parsed, is_last, is_miscounted, is_plain, is_thing, leads_on
+from conclip.negation.grammar.text import comma, fit_case, split_end
 from conclip.negation.lexicon import words
 from conclip.negation.lexicon.inflection import article, is_mass, is_person, plural
 from conclip.negation.lexicon.names import (
@@ -31,11 +30,6 @@ _LINKS = frozenset({"IN", "RB", "RP", "JJ", "TO"})
 _ANIMALS = words.ANIMALS.union(*(names for names in words.SYNONYMS if names & words.ANIMALS))
 # These ask for more than one.
 _SHARED = frozenset("together both each other another pair between among alike same".split())
-# After what was taken out, these may point at it.
-_IT = frozenset("it its them their itself themselves which".split())
-# What the sentence may go on with where a phrase is taken out of it.
-_RESUMING = frozenset({"IN", "TO", "RB", "VBZ", "VBP", "VBD", "MD", ".", ","})
-_MARKS = re.compile(r"""[,;:()"“”`]|''|\s[-–]\s""")
 _DANGLING = frozenset({"IN", "CC", "DT", "TO", "PRP$", "POS", "MD"})
 
 
@@ -47,107 +41,62 @@ class Core:
         text (`str`): without the caption's end.
         is_clause (`bool`): whether a clause fits behind it: it has a finite verb, or ends in a participle.
         has_owner (`bool`): whether it begins with somebody who has the thing, or was "with" it.
-        place (`tuple[str, str] | None`): if the thing was in a "with …" phrase, the text before and after it.
     """
 
     text: str
     is_clause: bool
     has_owner: bool = False
-    place: tuple[str, str] | None = None
 
 
 def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
-    """Return the caption without the phrase or clause that brings in the thing `name` at token `noun`.
+    """
+    Return the caption without the phrase or clause that brings in the thing `name` at token `noun`.
 
-    None if nothing sensible is left, or if what is left still names the thing.
+    Only the end of a plain caption is taken off, or all but its subject, so that nothing is left hanging. None if
+    nothing sensible is left, or if what is left still names the thing.
     """
     tokens = parsed.tokens
-    roots = [token for token in tokens if token.head == token.i]
-    if len(roots) != 1:
-        return None
-    cut = _cut(parsed, noun)
+    cut = _cut(parsed, noun) if is_plain(tokens) else None
     if cut is None:
         return None
-    keep_first, keep_last, first, last, is_with = cut
-    # "(Boys sit) cross legged in front of a sign".
-    if tokens[first].tag == "JJ" and tokens[first].text.lower().endswith("ed"):
-        return None
-    if first <= last:
-        last = _take_along(parsed, last)
-    remaining = [t for t in tokens[keep_first : keep_last + 1] if not first <= t.i <= last and t.dep != "punct"]
-    if first <= last < len(tokens) - 1:
-        after = tokens[last + 1]
-        if (
-            after.dep in ("mark", "acl", "relcl", "advcl", "neg")
-            or first == 0
-            or tokens[last].dep == "cc"
-            # Other words may hang on what was taken out: "(opening a hydrant) spewing water".
-            or after.tag not in _RESUMING
-            # "(A woman sits on a motorcycle) with a sidecar".
-            or after.text == "with"
-            # "(A red ball) at end".
-            or (after.tag == "IN" and _is_bare_place(parsed, after))
-        ):
-            return None
+    first, last, is_with = cut
+    remaining = [token for token in tokens[first : last + 1] if token.dep != "punct"]
     if not remaining or remaining[-1].tag in _DANGLING or not _is_complete_without(remaining, name):
         return None
     if not _is_sure(parsed, remaining) or not _ends_well(parsed, remaining[-1]):
         return None
-    if (
-        remaining[-1].text.lower() in words.PRONOUNS
-        or _is_part(parsed, remaining[-1])
-        # "Two peanut butter (and jelly sandwiches)".
-        or any(is_miscounted(parsed, token) for token in remaining)
-        or any(t.i > last and t.text.lower() in _IT for t in remaining)
-    ):
+    end = remaining[-1]
+    # "Two peanut butter (and jelly sandwiches)"; a mark may join what the parse does not.
+    if any(is_miscounted(parsed, token) or token.text == "," for token in tokens[first : end.i + 1]):
         return None
-    caption = parsed.caption
-    end = len(split_end(caption)[0])
-    begin, stop = tokens[keep_first].start, min(tokens[keep_last].end, end)
-    if first > last:
-        before, after = caption[begin:stop], ""
-    else:
-        before, after = caption[begin : tokens[first].start], caption[tokens[last].end : stop]
+    if end.text.lower() in words.PRONOUNS or _is_part(parsed, end):
+        return None
     # "A dog running and no ball" halts; "a dog running, but there is no ball" does not.
-    ends_in_verb = remaining[-1].tag in ("VBG", "VBN", "RB", "RP") or remaining[-1].text.endswith("ing")
+    ends_in_verb = end.tag in ("VBG", "VBN", "RB", "RP") or end.text.endswith("ing")
     is_finite = any(token.tag in ("VBZ", "VBP", "VBD", "MD") for token in remaining)
     # "A boy eating food, but no dog" reads as if he ate none.
     has_object = any(
         token.tag == "VBG" and token.dep != "amod" and parsed.kid(token.i, "dobj", "prep") >= 0 for token in remaining
     )
-    is_clause = ends_in_verb or has_object or is_finite and keep_first == 0
-    # "(Posing with pizzas) in boxes": the boxes may be those of the pizzas.
-    resumes = is_with and last + 1 < len(tokens) and tokens[last + 1].tag != "IN"
-    place = (before.rstrip(), after.lstrip()) if resumes else None
-    text = tidy(f"{before} {after}")
+    is_clause = ends_in_verb or has_object or is_finite
     # "(Two dogs) nussle one another": a pronoun hangs on a verb that the parser did not see.
-    if not is_clause and any(
-        token.tag in ("PRP", "WP", "WDT") or token.text.lower() == "another" for token in remaining
-    ):
+    if not is_clause and any(token.tag in ("PRP", "WP", "WDT") for token in remaining):
         return None
     # "A tower sitting, but there is no dog" breaks off; "a dog sleeping, but there is no cat" does not.
     # Nor does "three animals lay" end there.
-    if remaining[-1].text.lower() == "lay":
+    if end.text.lower() == "lay":
         return None
-    if ends_in_verb and not is_finite and (remaining[-1].lemma in words.POSTURES or not _is_being(remaining)):
-        return None
-    # What stands between marks belongs together in ways that the parse seldom gets right.
-    if _MARKS.search(text):
+    if ends_in_verb and not is_finite and (end.lemma in words.POSTURES or not _is_being(remaining)):
         return None
     # "A woman stands without a banana" is true beside bananas that she does not hold.
     has = tokens[noun].dep == "dobj" and is_person(_first_noun(remaining).lemma)
     has_owner = has or (is_with and not _is_elsewhere(parsed, noun))
-    return Core(text, is_clause, has_owner, place)
+    return Core(parsed.caption[tokens[first].start : end.end], is_clause, has_owner)
 
 
 def _is_elsewhere(parsed: Parsed, noun: int) -> bool:
     """Return whether a thing has a place of its own: "(a kid with) a kite in the sky in the background"."""
     return parsed.kid(noun, "prep") >= 0
-
-
-def _is_bare_place(parsed: Parsed, preposition) -> bool:
-    noun = parsed.kid(preposition.i, "pobj")
-    return noun >= 0 and parsed.tokens[noun].lemma in words.NO_OBJECT and not parsed.children[noun]
 
 
 def _is_part(parsed: Parsed, noun) -> bool:
@@ -199,78 +148,67 @@ def _is_complete_without(remaining: list, name: str) -> bool:
     return bool(nouns) and not any(may_corefer(t.lemma.lower(), name) for t in nouns)
 
 
-def _cut(parsed: Parsed, noun: int) -> tuple[int, int, int, int, bool] | None:
-    """First and last token to keep, first and last of those to remove among them, and whether "with" brings it in."""
+def _cut(parsed: Parsed, noun: int) -> tuple[int, int, bool] | None:
+    """Return the first and last token to keep, and whether "with" brings the thing in; None if no cut is sure."""
     tokens = parsed.tokens
     token = tokens[noun]
-    whole = (0, len(tokens) - 1)
     while token.dep == "pobj" and tokens[token.head].text.lower() == "of":
         above = tokens[tokens[token.head].head]
         if above.tag[:2] != "NN":
             break
         token = above
-    if token.dep == "pobj":
-        base = tokens[token.head]
-        if base.dep == "agent":
-            return None
-        while tokens[base.head].tag in _LINKS and base.head != base.i:
-            base = tokens[base.head]
-        governor = tokens[base.head]
-        if governor.tag[:2] == "NN":
-            if governor.i > base.i:
-                return None
-            return *whole, base.left, base.right, base.text == "with" and base.i == base.left
-        if governor.tag[:2] != "VB" or governor.lemma == "be" or base.i < governor.i:
-            return _subject_alone(parsed, governor) if base.i > governor.i else None
-        thing = parsed.kid(governor.i, "dobj")
-        # "Pokes his head (out of the water)": the part of a body asks for it.
-        has_object = thing >= 0 and tokens[thing].lemma not in words.NO_OBJECT
-        # "Crossed with skis": the verb asks for it.
-        if base.text == "with" and governor.tag == "VBN":
-            return None
-        free = has_object or (governor.lemma in words.FREE_VERBS and governor.tag != "VBN")
-        if free and governor.lemma not in words.BINDING_VERBS:
-            return *whole, base.left, base.right, base.text == "with" and base.i == base.left
-        return _without_verb(parsed, governor)
     if token.dep == "dobj":
         return _without_verb(parsed, tokens[token.head])
     if token.dep == "conj":
         return _without_conjunct(parsed, token)
-    return None
+    if token.dep != "pobj":
+        return None
+    base = tokens[token.head]
+    while tokens[base.head].tag in _LINKS and base.head != base.i:
+        base = tokens[base.head]
+    governor = tokens[base.head]
+    is_with = base.text == "with" and base.i == base.left
+    if base.dep == "agent" or governor.i > base.i:
+        return None
+    if governor.tag[:2] == "NN":
+        return _without_end(tokens, base, is_with)
+    if governor.tag[:2] != "VB" or governor.lemma == "be":
+        return _subject_alone(parsed, governor)
+    thing = parsed.kid(governor.i, "dobj")
+    # "Pokes his head (out of the water)": the part of a body asks for it.
+    has_object = thing >= 0 and tokens[thing].lemma not in words.NO_OBJECT
+    # "Crossed with skis": the verb asks for it.
+    if base.text == "with" and governor.tag == "VBN":
+        return None
+    free = has_object or (governor.lemma in words.FREE_VERBS and governor.tag != "VBN")
+    if free and governor.lemma not in words.BINDING_VERBS:
+        return _without_end(tokens, base, is_with)
+    return _without_verb(parsed, governor)
 
 
-def _take_along(parsed: Parsed, last: int) -> int:
-    """What only the removed thing bore out goes with it: "(a stick) in its mouth", "(a pack) on"."""
-    tokens = parsed.tokens
-    if last + 1 >= len(tokens) or tokens[last + 1].tag not in ("IN", "RP") or tokens[last + 1].dep == "mark":
-        return last
-    after = tokens[last + 1]
-    noun = parsed.kid(after.i, "pobj")
-    if after.left == after.right == after.i and after.text in ("on", "off"):
-        return after.i
-    if noun >= 0 and tokens[noun].lemma in words.NO_OBJECT and parsed.kid(noun, "poss") >= 0:
-        return after.right
-    return last
+def _without_end(tokens: list, phrase, is_with: bool = False) -> tuple[int, int, bool] | None:
+    """Keep what is before a phrase with which the caption ends."""
+    # "(Boys sit) cross legged in front of a sign".
+    if (
+        not is_last(tokens, phrase.right)
+        or tokens[phrase.left].tag == "JJ"
+        and tokens[phrase.left].text.endswith("ed")
+    ):
+        return None
+    return 0, phrase.left - 1, is_with
 
 
-def _without_verb(parsed: Parsed, verb) -> tuple[int, int, int, int, bool] | None:
+def _without_verb(parsed: Parsed, verb) -> tuple[int, int, bool] | None:
     tokens = parsed.tokens
     while verb.dep == "xcomp":
         verb = tokens[verb.head]
-    whole = (0, len(tokens) - 1)
-    if verb.dep == "acl" and verb.i > verb.head:
-        return *whole, verb.left, verb.right, False
-    if verb.dep == "advcl" and verb.left > verb.head and verb.tag == "VBG":
-        return *whole, verb.left, verb.right, False
-    if verb.dep == "conj" and tokens[verb.head].tag[:2] == "VB":
-        if tokens[verb.left - 1].dep == "cc" and tokens[verb.left - 1].head == verb.head:
-            return *whole, verb.left - 1, verb.right, False
-        return None
+    if verb.dep == "acl" and verb.i > verb.head or verb.dep == "advcl" and verb.left > verb.head and verb.tag == "VBG":
+        return _without_end(tokens, verb)
     return _subject_alone(parsed, verb)
 
 
-def _subject_alone(parsed: Parsed, verb) -> tuple[int, int, int, int, bool] | None:
-    """Keeps the subject's noun phrase of a main verb."""
+def _subject_alone(parsed: Parsed, verb) -> tuple[int, int, bool] | None:
+    """Keep the subject's noun phrase of a main verb."""
     subject = parsed.kid(verb.i, "nsubj", "nsubjpass")
     if subject < 0 or verb.dep != "ROOT":
         return None
@@ -279,11 +217,10 @@ def _subject_alone(parsed: Parsed, verb) -> tuple[int, int, int, int, bool] | No
         return None
     if token.tag[:2] != "NN" or token.lemma in words.NO_OBJECT and parsed.tokens[token.right].i == subject:
         return None
-    right = min(token.right, verb.i - 1)
-    return token.left, right, right + 1, right, False
+    return token.left, min(token.right, verb.i - 1), False
 
 
-def _without_conjunct(parsed: Parsed, token) -> tuple[int, int, int, int, bool] | None:
+def _without_conjunct(parsed: Parsed, token) -> tuple[int, int, bool] | None:
     tokens = parsed.tokens
     first = tokens[token.head]
     cc = token.left - 1
@@ -292,8 +229,8 @@ def _without_conjunct(parsed: Parsed, token) -> tuple[int, int, int, int, bool] 
     if first.tag[:2] != "NN" or first.dep == "conj" or any(t.text.lower() in _SHARED for t in tokens):
         return None
     if first.dep in ("nsubj", "nsubjpass"):
-        return first.left, cc - 1, cc, cc - 1, False
-    return 0, len(tokens) - 1, cc, token.right, False
+        return first.left, cc - 1, False
+    return (0, cc - 1, False) if is_last(tokens, token.right) else None
 
 
 # {no}: "dog", "dogs"; {a}: "a dog", "any dogs"; {be}: "is", "are"; {p}: "picture"; {core}: the rest of the caption.
@@ -316,10 +253,6 @@ _WITHOUT_FRAMES = (
     ("without", "{core} without {a}"),
     ("with-no", "{core} with no {no}"),
 )
-_PLACE_FRAMES = (
-    ("without", "{before} without {a} {after}"),
-    ("with-no", "{before} with no {no} {after}"),
-) * 3
 _BARE_FRAMES = (
     ("there-is-no", "there {be} no {no} in the {p}"),
     ("there-is-no", "there {be} no {no}"),
@@ -337,7 +270,6 @@ _HYBRID_FRAMES = (
     ("there-is-but-no", "there {one_be} {one} but no {no}"),
     ("shows-but-no", "the {p} shows {one} but no {no}"),
 )
-_HYBRID_WITHOUT_FRAMES = (("without", "{one} without {a}"),)
 _PICTURES = ("picture", "image", "photo", "scene")
 _POINTING = frozenset("only just other another same such these those this that own".split())
 # Share of negations that say nothing else about the image, where more could be said.
@@ -393,10 +325,6 @@ def hybrid(parsed: Parsed, absent: str, rng: random.Random) -> tuple[Negation, N
     pair = things[int(rng.random() * len(things))]
     others = [other for other in things if not may_corefer(other.name, pair.name)]
     frames = _HYBRID_FRAMES
-    # Neither earrings nor sheep are "without a bicycle"; a man is.
-    has = [is_person(other.name) for other in (pair, *others)]
-    if goes_along(absent) and has[0] and not any(has[1:]) and all(goes_along(other.name) for other in others):
-        frames += _HYBRID_WITHOUT_FRAMES
     if any(is_unique(name) for name in (pair.name, absent)):
         # "There is the sky" is no English.
         frames = tuple(frame for frame in frames if "{one_be}" not in frame[1])
@@ -436,11 +364,7 @@ def _sample_frame(parsed: Parsed, pair: Pair, name: str, rng: random.Random) -> 
     """`name` is what fills the frame beside `pair`: a frame has to suit both."""
     bare, which, number, picture = rng.random(), rng.random(), rng.random(), rng.random()
     core = rest = None
-    # "One man (playing a guitar) while another plays a cello": the one is not all.
-    one_of_some = parsed.tokens[0].text.lower() == "one" and any(
-        token.text.lower() in ("another", "other") for token in parsed.tokens
-    )
-    if bare >= _BARE_SHARE and not one_of_some:
+    if bare >= _BARE_SHARE and is_plain(parsed.tokens):
         rest = find_core(parsed, pair.token, pair.name)
         core = rest or _other_thing(parsed, pair, rng)
     if core is None:
@@ -451,8 +375,6 @@ def _sample_frame(parsed: Parsed, pair: Pair, name: str, rng: random.Random) -> 
             frames = tuple(frame for frame in frames if " with " not in frame[1])
         elif rest and rest.has_owner and goes_along(pair.name) and goes_along(name):
             frames += _WITHOUT_FRAMES
-            if core.place and core.place[1]:
-                frames += _PLACE_FRAMES
     rule, template = frames[int(which * len(frames))]
     return Frame(rule, template, core, number < _PLURAL_SHARE, _PICTURES[int(picture * 4)])
 
@@ -462,41 +384,21 @@ def _other_thing(parsed: Parsed, pair: Pair, rng: random.Random) -> Core | None:
     others = [
         other
         for other in parsed.pairs
-        if other.kind == "object" and not may_corefer(other.name, pair.name) and _stands_alone(parsed, other.token)
+        if other.kind == "object" and not may_corefer(other.name, pair.name) and _is_phrase(parsed, other.token)
     ]
-    # "A grass (and snow covered plain)": the parse is wrong.
-    others = [other for other in others if not (is_mass(other.name) and _has_article(parsed, other.token))]
     if not others:
         return None
-    other = others[int(rng.random() * len(others))]
-    text = parsed.text(parsed.phrase(other.token))
-    before = parsed.tokens[parsed.tokens[other.token].left : other.token]
-    if any(token.tag == "PRP$" or token.tag[:2] == "NN" and token.dep != "compound" for token in before):
-        return None
-    # "The rain holding umbrellas": the parse is wrong.
-    if any(
-        token.tag == "VBG" and (token.dep != "amod" or before[0] is not token and token.i > before[0].i + 1)
+    text = parsed.text(parsed.phrase(others[int(rng.random() * len(others))].token))
+    return None if any(may_corefer(word, pair.name) for word in text.lower().split()) else Core(text, False)
+
+
+def _is_phrase(parsed: Parsed, noun: int) -> bool:
+    """Return whether a noun has nothing before it but an article or a number, adjectives and the rest of its name."""
+    before = parsed.tokens[parsed.tokens[noun].left : noun]
+    return all(
+        token.tag in ("DT", "CD", "JJ", "NN") and token.head == noun and token.text.lower() not in ("this", "that")
         for token in before
-    ):
-        return None
-    if _MARKS.search(text) or any(may_corefer(word, pair.name) for word in text.lower().split()):
-        return None
-    return Core(text, False)
-
-
-def _has_article(parsed: Parsed, noun: int) -> bool:
-    return parsed.tokens[parsed.tokens[noun].left].text.lower() in ("a", "an")
-
-
-def _stands_alone(parsed: Parsed, noun: int) -> bool:
-    """ "His hat" needs somebody before it, "other boats" something else."""
-    tokens = parsed.tokens
-    kids = [tokens[k] for k in parsed.children[noun]]
-    if any(kid.dep == "poss" or kid.text.lower() in _POINTING for kid in kids):
-        return False
-    # "(A bull, giraffe and) parakeet": the article of a list is before its first noun.
-    bare = tokens[noun].tag == "NN" and not any(kid.dep in ("det", "nummod") for kid in kids)
-    return not bare or is_mass(tokens[noun].text.lower()) or not any(token.dep == "det" for token in tokens)
+    )
 
 
 def _fill(
@@ -507,8 +409,6 @@ def _fill(
     core, many = frame.core, frame.many and not is_place(name)
     text = frame.template.format(
         core=core.text if core else "",
-        before=core.place[0] if core and core.place else "",
-        after=core.place[1] if core and core.place else "",
         comma=comma(caption),
         no=counted(name, many),
         a=any_of(name, many),

@@ -265,7 +265,7 @@ class GrammarGenerator:
         if pair and pair.kind != "object":
             pairs = [other for other in parsed.pairs if other.kind == pair.kind or self.strategy == "random"]
             for other in (pair, *rng.sample(pairs, len(pairs))):
-                made = minimal_pair(parsed, other, absent, rng) if other.kind != "object" else None
+                made = minimal_pair(parsed, other, rng) if other.kind != "object" else None
                 if made:
                     return made
         return negate_absent_object(parsed, absent[0], rng)

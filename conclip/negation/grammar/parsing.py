@@ -2,23 +2,19 @@
 
 from dataclasses import dataclass
 
-from conclip.negation.grammar.tokens import Token, read_tokens
+from conclip.negation.grammar.tokens import Token, may_be_verb, read_tokens
 from conclip.negation.lexicon import words
-from conclip.negation.lexicon.inflection import (
-    PLURAL_ONLY,
-    is_also_verb,
-    is_mass,
-    is_person,
-    is_word,
-    plural,
-    singular,
-)
-from conclip.negation.lexicon.nouns import is_visible
+from conclip.negation.lexicon.inflection import PLURAL_ONLY, is_mass, is_person, plural, singular
+from conclip.negation.lexicon.names import may_corefer
+from conclip.negation.lexicon.nouns import is_known, is_visible
 from conclip.negation.rows import Span
 
 _QUOTES = frozenset({'"', "``", "''", "“", "”"})
-# Verbs that the tagger takes for nouns after a noun ("a green shirt playing basketball").
-_PLAYED = frozenset("playing holding wearing riding carrying eating throwing catching".split())
+# With these, or more than two commas, a caption speaks of several things in turn, or of parts of what it named.
+_TELLING_APART = frozenset(
+    "one ones another other others third second each both either neither rest remaining same different".split()
+)
+_DIVIDING = frozenset({";", ":", '"', "``", "''", "“", "”", "(", ")", "-", "--", "–", "/", "-LRB-", "-RRB-"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +122,6 @@ def is_counted(parsed, noun: int) -> bool:
     return any(kid.dep == "nummod" and kid.text.lower() in words.COUNTING for kid in kids)
 
 
-def may_be_verb(parsed, noun) -> bool:
-    """Return whether a bare noun after "and" may be a verb: "(they bare their teeth and) bark"."""
-    if noun.dep != "conj" or noun.tag != "NN" or noun.left != noun.i or not is_also_verb(noun.text.lower()):
-        return False
-    return parsed.tokens[noun.head].left != noun.head or parsed.tokens[noun.head].tag != "NN"
-
-
 def shares_noun(tokens: list, noun) -> bool:
     """Return whether a word may belong to a later noun: "an adult and two baby elephants"."""
     return noun.text.lower() in words.ALSO_DESCRIBING and any(
@@ -149,97 +138,113 @@ def is_thing(noun) -> bool:
     return is_visible(head) or head in words.COLLECTIVES
 
 
+def is_plain(tokens: list) -> bool:
+    """
+    Return whether a caption may be changed inside: one sentence or phrase, without words that tell things apart.
+
+    "One chasing the other", "a third", a semicolon or a bracket refer to other parts of the caption, which the parse
+    does not show.
+    """
+    if sum(token.head == token.i for token in tokens) != 1 or sum(token.text == "," for token in tokens) > 2:
+        return False
+    # "A T-shirt", "black-haired" hold a hyphen without spaces around.
+    return not any(
+        token.text.lower() in _TELLING_APART
+        or token.text in _DIVIDING
+        and not (token.text == "-" and tokens[token.i - 1].end == token.start)
+        for token in tokens
+    )
+
+
+def is_last(tokens: list, token: int) -> bool:
+    """Return whether only marks and spaces follow."""
+    return all(t.dep == "punct" or t.tag in ("_SP", ".", ",") for t in tokens[token + 1 :])
+
+
+def is_simple(parsed, noun: int, *deps: str) -> bool:
+    """Return whether nothing behind a noun belongs to it but "of" and a noun, and what has one of these labels."""
+    tokens = parsed.tokens
+    return all(
+        k < noun or tokens[k].dep in ("punct", *deps) or tokens[k].text == "of" and is_simple(parsed, k, "pobj")
+        for k in parsed.children[noun]
+    )
+
+
+def first_noun(tokens: list) -> int:
+    """Return the index of the noun that a caption begins with: what it is about; -1 if it begins otherwise."""
+    for token in tokens:
+        if token.tag[:2] == "NN":
+            after = tokens[token.i + 1 : token.i + 2]
+            if not (after and after[0].tag[:2] == "NN"):
+                return token.i
+        elif token.tag not in ("DT", "CD", "JJ", "JJR", "JJS", "PRP$", "CC", "VBG", "VBN", "PDT", "HYPH", "RB"):
+            return -1
+    return -1
+
+
 def object_pair(parsed: Parsed, noun) -> Pair | None:
-    """Return the thing that token `noun` names, as a pair that may be negated; None if there is none."""
+    """
+    Return the thing that token `noun` names, as a pair that may be negated; None if there is none.
+
+    The name has to be one that captions often use by itself (`is_known`), and one word behind an article, a number or
+    a possessive, unless it names a substance, or the person or animal that the caption begins with.
+    """
     tokens = parsed.tokens
     low = noun.text.lower()
-    if noun.dep not in _OBJECT_DEPS or len(low) < 3 or not low.replace("-", "").isalpha():
+    if noun.dep not in _OBJECT_DEPS or noun.tag[:3] == "NNP" and not noun.text.islower() or low in words.PRONOUNS:
         return None
-    if noun.tag[:3] == "NNP" and not noun.text.islower():
+    if leads_on(tokens, noun) or shares_noun(tokens, noun) or is_miscounted(parsed, noun) or _unseen(parsed, noun):
         return None
-    if low.endswith("ing") and low not in words.THINGS_IN_ING:
+    name = head = singular(low) if noun.tag[-1] == "S" else low
+    before = tokens[noun.left : noun.i]
+    if before and may_corefer(before[-1].text.lower(), head):
+        # "A greyhound dog".
+        before.pop()
+    elif before and before[-1].tag[:2] == "NN" and is_person(head) and before[-1].text.lower() not in words.UNREAL:
+        # "A mountain climber", "a shirtless man"; "football player" is a name of its own.
+        kind = before.pop().text.lower()
+        name = f"{kind} {head}" if is_known(f"{kind} {head}") else head
+    elif before and before[-1].tag[:2] == "NN" and before[-1].text.lower() not in words.COLORS:
+        name = f"{before.pop().text.lower()} {head}"
+    elif before and f"{before[-1].text.lower()} {head}" in ("swimming pool", "living room", "shopping cart"):
+        name = f"{before.pop().text.lower()} {head}"
+    # "A couple of signs" shows no couple.
+    after = tokens[noun.i + 1].text.lower() if noun.i + 1 < len(tokens) else ""
+    if not is_known(name) or follows_noun(tokens, noun.left) or after == "of" and head in words.NOT_WITH_OF:
         return None
-    if leads_on(tokens, noun) or shares_noun(tokens, noun):
-        return None
-    head = singular(low) if noun.tag[-1] == "S" and low not in words.NO_OBJECT else low
-    if head in words.NO_OBJECT or low in words.NO_OBJECT or head in words.PRONOUNS:
-        return None
-    # Served without an article it is meat, not "a chicken".
-    if low in ("chicken", "turkey", "fish", "lamb", "duck") and noun.left == noun.i:
+    for token in before:
+        word = token.text.lower()
+        # "Upside down kicking snow", "a carrots broccoli": a verb, or another thing.
+        if word.endswith("ing") and word not in words.LOOKS or token.tag[:2] == "NN" and word not in words.COLORS:
+            return None
+        if word in words.UNREAL | words.SECOND_HALVES | {"no", "or"} or (word, head) in words.FIXED_NAMES:
+            return None
+        if word in ("a", "an") and (noun.tag == "NNS" and low not in PLURAL_ONLY or is_mass(head)):
+            return None
+    bare = not any(tokens[k].dep in ("det", "poss", "nummod") for k in parsed.children[noun.i])
+    begins = noun.left == 0 and (is_person(head) or head in words.ANIMALS)
+    if bare and noun.tag in ("NN", "NNP") and not is_mass(head) and not begins:
         return None
     # "A banjo or guitar": one of the two.
     if any(tokens[k].text.lower() == "or" for n in (noun, tokens[noun.head]) for k in parsed.children[n.i]):
         return None
-    # "Deep brush" is no tool, toothpaste comes in tubes, and a slice of pizza is no whole one.
-    bare = not any(tokens[k].dep in ("det", "poss", "nummod") for k in parsed.children[noun.i])
-    of = tokens[noun.head].text.lower() == "of"
-    if bare and noun.tag == "NN" and not is_mass(low) and (of or low == "brush"):
-        return None
-    whole = tokens[tokens[noun.head].head].lemma.lower()
-    if of and whole in words.PARTS:
-        return None
-    if not is_visible(head) or is_miscounted(parsed, noun) or may_be_verb(parsed, noun):
-        return None
-    first = noun.i
-    for k in reversed(parsed.children[noun.i]):
-        if k >= noun.i:
-            continue
-        kid = tokens[k]
-        if kid.dep == "det" and kid.text.lower() in ("a", "an") and noun.tag == "NNS" and low not in PLURAL_ONLY:
-            return None
-        if kid.dep == "compound" and kid.text.lower() in words.COLORS:
-            break
-        # "An old style kitchen" is no style kitchen.
-        if kid.dep == "compound" and (not _names_a_kind(kid) or kid.text.lower() in words.SECOND_HALVES):
-            return None
-        # "Upside down kicking snow", "on a table drinking water": a verb.
-        if kid.dep == "compound" and kid.text.endswith("ing"):
-            if kid.text not in words.THINGS_IN_ING | words.NOT_PREDICATIVE:
-                return None
-        if kid.dep == "compound" and k == first - 1 and kid.text.isalpha() and kid.left == k:
-            first = k
-        elif kid.text.lower() in words.UNREAL or (kid.text.lower(), head) in words.FIXED_NAMES:
-            return None
-        elif kid.text.lower() == "no":
-            return None
-    if _unseen(parsed, noun) or (first < noun.i and is_person(tokens[first].text.lower())):
-        return None
-    if first < noun.i - 2 or follows_noun(tokens, first):
-        return None
-    # "An out of focus street" is no focus street, "a single engine plane" no engine plane; boxers may be worn.
-    if first < noun.i and tokens[first - 1].text.lower() in words.COUNTING:
-        return None
-    # "Four-wheelers" are no wheelers.
-    if first and tokens[first - 1].text == "-" and tokens[first - 1].end == tokens[first].start:
-        return None
-    # "Statue of liberty hats" are no statue, a bed of flowers is no bed.
-    if head in ("statue", "sculpture", "bed") and noun.i + 1 < len(tokens) and tokens[noun.i + 1].text.lower() == "of":
-        return None
-    # "A high rise building" is no rise building.
-    if 0 < first < noun.i and tokens[first - 1].text.lower() in ("high", "low", "long", "short", "full", "half"):
-        return None
-    if first > 1 and (tokens[first - 2].text.lower(), tokens[first - 1].text.lower()) == ("out", "of"):
+    # A slice of pizza is no whole one.
+    if tokens[noun.head].text.lower() == "of" and tokens[tokens[noun.head].head].lemma.lower() in words.PARTS:
         return None
     if is_person(head) and noun.dep == "dobj" and tokens[noun.head].lemma == "wear":
         return None
-    name = " ".join([tokens[k].text.lower() for k in range(first, noun.i)] + [head])
-    # "(They make) snowboard jumps": the jumps of a kind, whatever the parser says.
-    if bare and noun.tag == "NN" and noun.dep == "nsubj" and noun.i and tokens[noun.i - 1].tag[:2] == "VB":
-        return None
-    # "No room" is no place for more.
-    if name == "room":
-        return None
-    span = (tokens[first].start, noun.end)
-    return Pair("object", "noun", parsed.phrase(noun.i), None, None, (), span, noun.i, noun.head, name)
-
-
-def _names_a_kind(noun) -> bool:
-    """Return whether the noun before another makes a kind of it: "tennis ball", and not "carrots broccoli"."""
-    low = noun.text.lower()
-    return (
-        (noun.tag != "NNS" or low in ("sports", "ladies"))
-        and (noun.i == 0 or noun.text == low)
-        and (low in ("bmx", "motocross") or is_word(low))
+    start = noun.i - name.count(" ")
+    return Pair(
+        "object",
+        "noun",
+        parsed.phrase(noun.i),
+        None,
+        None,
+        (),
+        (tokens[start].start, noun.end),
+        noun.i,
+        noun.head,
+        name,
     )
 
 
@@ -285,7 +290,7 @@ def parse(doc) -> Parsed:
     parsed = Parsed(doc.text, tokens, children, (), pairs)
     found = {"verb": [], "relation": [], "attribute": [], "object": []}
     subjects = []
-    quoted = False
+    quoted, plain = False, is_plain(tokens)
     for token in tokens:
         # A tie that says "Big Fish" shows none.
         quoted ^= token.text in _QUOTES
@@ -303,7 +308,7 @@ def parse(doc) -> Parsed:
             pair = object_pair(parsed, token)
             if token.dep in _SUBJECTS or token.dep == "ROOT":
                 subjects.append(parsed.phrase(token.i))
-        if pair is not None:
+        if pair is not None and (plain or pair.kind == "object"):
             found[pair.kind].append(pair)
     for kind in found.values():
         pairs.extend(kind)
@@ -370,6 +375,9 @@ def _verb(parsed: Parsed, verb) -> Pair | None:
     if construction is None:
         return None
     head = subject if subject >= 0 else verb.head if verb.head != verb.i else -1
+    # Whom a participle describes is sure of what the caption begins with.
+    if construction == "participle" and head != first_noun(tokens):
+        return None
     if (
         head >= 0
         and tokens[head].tag[:2] == "NN"
@@ -429,9 +437,12 @@ def _finite(parsed: Parsed, verb, subject: int) -> str | None:
             return None
     if verb.lemma == "be":
         return "copula"
-    # "(A giraffe walks towards) a group trees": the tagger takes the noun for a verb.
-    before = tokens[verb.i - 1]
-    if before.tag == "NN" and before.i != subject and verb.tag == "VBZ" and is_visible(singular(verb.text.lower())):
+    # "(A giraffe walks towards) a group trees", "(a boy in) black waves": a word that is used as a noun too is a verb
+    # only between its subject and what belongs to a verb.
+    after = tokens[verb.i + 1 : verb.i + 2]
+    if is_visible(singular(verb.text.lower())) and (
+        verb.i - 1 != subject or not after or after[0].tag not in ("DT", "PRP$", "IN", "RP", "TO", "RB")
+    ):
         return None
     if verb.tag == "VBD" and parsed.kid(verb.i, "dobj") < 0:
         if verb.lemma in words.STATIVE:
@@ -460,16 +471,11 @@ def _participle(parsed: Parsed, verb, subject: int) -> str | None:
         return None
     if subject >= 0:
         return "participle" if verb.dep in ("ROOT", "ccomp", "acl", "conj", "relcl") else None
-    if verb.dep == "acl" and head.tag[:2] == "NN":
-        return "participle"
-    if verb.dep == "advcl":
-        before = tokens[tokens[verb.i].left].text.lower()
-        if before == "while" or verb.tag == "VBN":
-            return "bare"
-        return "adverbial" if verb.tag == "VBG" and verb.i > head.i and verb.left == verb.i else None
-    if verb.dep == "conj" and (head.tag == verb.tag or head.tag[:2] == "NN") and verb.i > 0:
-        return "conjunct" if tokens[verb.i - 1].dep == "cc" else None
-    return None
+    if verb.dep != "acl" or head.tag[:2] != "NN":
+        return None
+    # "A horse drawn carriage".
+    sure = verb.i == head.i + 1 and verb.i + 1 < len(tokens) and tokens[verb.i + 1].tag in ("IN", "TO", "RP")
+    return "participle" if verb.tag == "VBG" or sure else None
 
 
 def _relation(parsed: Parsed, prep) -> Pair | None:
@@ -498,13 +504,20 @@ def _relation(parsed: Parsed, prep) -> Pair | None:
         # "On top" and "in front" without "of" is no place; nor is a word that names nothing.
         if tokens[noun].lemma not in words.NO_OBJECT or not parsed.children[noun]:
             return None
+    # Only the phrase directly behind what it belongs to is sure to belong to it.
+    if base.left != governor.i + 1 or not is_simple(parsed, noun, *(("cc", "conj") if word == "with" else ())):
+        return None
     if governor.tag[:2] == "NN":
+        if governor.i != first_noun(tokens):
+            return None
         if governor.lemma in words.NO_OBJECT and governor.lemma not in words.COLLECTIVES | {"hair", "gear"}:
             return None
         if not is_thing(governor) and not governor.text.endswith("ing"):
             return None
         construction = "with" if word == "with" else "noun-prep"
     elif governor.tag[:2] == "VB" and governor.lemma != "be":
+        if not is_last(tokens, base.right):
+            return None
         if governor.tag == "VBN" and (word == "with" or governor.lemma in ("dress", "cover", "fill", "seat")):
             return None
         # "(A sign mounted), but not on a pole" breaks off; one does not make one's way without saying where.
@@ -535,73 +548,48 @@ def _relation(parsed: Parsed, prep) -> Pair | None:
 
 
 def _attribute(parsed: Parsed, adjective) -> Pair | None:
+    """Return an adjective of `words.LOOKS`, or two colours, alone between a determiner and a known noun."""
     tokens = parsed.tokens
     noun = tokens[adjective.head]
-    low = adjective.text.lower()
-    if noun.tag not in NOUNS or noun.i < adjective.i or low in words.NOT_PREDICATIVE or not low.isalpha():
+    first, last = adjective.left, adjective.right
+    named = [token.text.lower() for token in tokens[first : last + 1]]
+    if noun.tag not in NOUNS or last + 1 != noun.i or noun.dep not in _OBJECT_DEPS:
         return None
-    # "An oven door": a noun that the parser takes for an adjective.
-    if is_visible(low) and low not in words.COLORS:
+    if not set(named) <= words.LOOKS and not (len(named) == 3 and set(named) <= words.COLORS | {"and"}):
         return None
-    if noun.lemma in words.NO_OBJECT and noun.lemma != "hair" or (low, noun.lemma) in words.FIXED_NAMES:
+    if (named[0], noun.lemma) in words.FIXED_NAMES or not (is_known(noun.lemma) or noun.lemma == "hair"):
         return None
-    if not is_thing(noun) and noun.lemma != "hair":
+    before = tokens[noun.left : first]
+    if not all(token.dep in ("det", "poss", "nummod") or token.text.lower() in words.LOOKS for token in before):
         return None
-    before = tokens[adjective.left - 1]
-    # "Brand new", "baby blue", "well decorated": not the adjective alone.
-    if adjective.left and (before.dep in ("punct", "cc", "case") or before.tag[:2] in ("NN", "RB")):
+    # "(A boy in) black waves": bare, it is the noun of a phrase only where it cannot be a verb.
+    if noun.tag == "NNS" and before and before[0].text.lower() in ("a", "an", "this"):
         return None
-    if before.text.lower() in words.SHADES and low in words.COLORS:
+    determined = bool(before) and before[0].dep in ("det", "poss", "nummod") or noun.left == 0
+    if not determined and (noun.tag != "NNS" or may_be_verb(noun)):
         return None
-    # "A green shirt playing basketball": the shirt is green.
-    between = tokens[adjective.right + 1 : noun.i]
-    if any(token.tag[:2] == "VB" or token.text in _PLAYED for token in between):
+    if tokens[max(0, noun.left - 1)].dep == "cc" or leads_on(tokens, noun):
         return None
-    # "A very nice looking cake", "multi-colored robes".
-    if low.startswith("multi") or low in words.SECOND_HALVES and adjective.left == adjective.i:
-        return None
-    # "An old fashioned refrigerator": two words of one meaning.
-    if low.endswith("ed") and before.tag == "JJ" and before.i >= noun.left:
-        return None
-    # "A brown and a black dog": the first of them has no noun of its own.
-    if noun.left > 1 and tokens[noun.left - 1].dep == "cc" and tokens[noun.left - 2].tag == "JJ":
-        return None
-    after = tokens[adjective.right + 1]
-    # "An old fashioned stove" is not a fashioned one, nor a "mean looking dog" a looking one.
-    if (
-        after.dep in ("punct", "cc")
-        or after.tag in ("POS", "HYPH")
-        or after.i < noun.i
-        and after.text.endswith(("ed", "ing"))
+    person = is_person(noun.lemma)
+    # "A child who is not young" contradicts itself.
+    if person and (
+        words.COLORS & set(named) or named[0] == "young" and noun.lemma in words.CHILDREN | {"boy", "girl"}
     ):
         return None
-    # "(A boy in) black waves his arms".
-    bare_color = low in words.COLORS and before.tag == "IN"
-    if bare_color and noun.i + 1 < len(tokens) and tokens[noun.i + 1].tag in ("PRP$", "DT"):
+    after = tokens[noun.i + 1 : noun.i + 2]
+    own = [k for k in parsed.children[noun.i] if k > noun.i and tokens[k].dep != "punct"]
+    # What follows the noun would be parted from it: "(a motorcycle) on display", "(a dog) 's tail".
+    if own and (
+        own != [noun.i + 1] or not (after[0].tag == "VBG" and after[0].dep == "acl" or _is_place(parsed, after[0]))
+    ):
         return None
-    # "A grey dog 's tail".
-    if noun.i + 1 < len(tokens) and tokens[noun.i + 1].text in ("'s", "’s", "'"):
-        return None
-    if any(tokens[k].dep in ("poss", "appos") for k in parsed.children[noun.i] if k > adjective.i):
-        return None
-    if leads_on(tokens, noun):
-        return None
-    if tokens[adjective.right].tag not in ("JJ", "VBN", "VBG", "VBD") or tokens[adjective.left - 1].tag == "HYPH":
-        return None
-    if low in words.COLORS and is_person(noun.lemma):
-        return None
-    # "A child who is not young" contradicts itself.
-    if low == "young" and noun.lemma in words.CHILDREN | {"boy", "girl"}:
-        return None
-    if any(t.text.lower() in words.SCOPE_ADVERBS for t in tokens[adjective.left : adjective.i]):
+    if after and not own and after[0].tag not in ("IN", "TO", "VBZ", "VBP", "VBD", "VBG", ".", ",", "_SP"):
         return None
     span = parsed.subtree(adjective.i)
-    # "Baby brown": the words before it belong to the colour; "Asian little" are two adjectives.
-    within = tokens[adjective.left : adjective.i]
-    for token in within:
-        alone = token.text.lower() not in words.SHADES and tokens[token.i + 1].text != "-"
-        if token.tag[:2] == "NN" or (token.tag == "JJ" and alone):
-            return None
-    if span[1] > noun.start or not all(t.text[0].isalpha() or t.text == "-" for t in tokens[adjective.left : noun.i]):
-        return None
     return Pair("attribute", "adjective", parsed.phrase(noun.i), span, None, (), span, adjective.i, noun.i)
+
+
+def _is_place(parsed: Parsed, preposition) -> bool:
+    """Return whether a preposition of place has a noun with its article: "on a chair", and not "on display"."""
+    noun = parsed.kid(preposition.i, "pobj")
+    return preposition.text in words.PLACE | {"with"} and noun >= 0 and parsed.kid(noun, "det", "poss") >= 0

@@ -76,6 +76,11 @@ def read_tokens(doc) -> tuple[list[Token], list[list[int]]]:
     return tokens, children
 
 
+def may_be_verb(noun: Token) -> bool:
+    """Return whether captions use a plural noun as a verb too: "waves"."""
+    return noun.text.lower() in _TAKEN_FOR_NOUNS
+
+
 def _base(verb: str) -> str:
     if verb in _SHORT_BASES:
         return _SHORT_BASES[verb]

@@ -1,9 +1,9 @@
 """Absent objects: things that an image with such a caption could show and, by all its texts, does not show.
 
-Only nouns that `nouns.tsv` marks as such are drawn. What is plausible is counted over the captions of the dataset and
-over those of `nouns.tsv`: a noun is drawn by how much oftener captions name it together with the nouns of the row than
-chance would have it, and not at all if they seldom do. Over all rows the drawn nouns are as frequent as those that
-captions name, as far as this allows, so that a noun by itself does not reveal whether its negation is true.
+Only nouns that `nouns.tsv` marks as such are drawn, and only those that fit the place (`places.missed`). Of these, a
+noun is drawn by how much oftener captions name it together with the nouns of the row than chance would have it. This
+is counted over the captions of the dataset and of `nouns.tsv`. Over all rows the drawn nouns are as frequent as those
+that captions name, as far as this allows, so that a noun by itself does not reveal whether its negation is true.
 """
 
 import re
@@ -18,7 +18,7 @@ from conclip.negation.lexicon import words
 from conclip.negation.lexicon.inflection import is_person, singular
 from conclip.negation.lexicon.names import may_corefer
 from conclip.negation.lexicon.nouns import PER, may_be_absent, read_nouns
-from conclip.negation.lexicon.places import SORTS, places_of, unlikely_places
+from conclip.negation.lexicon.places import missed
 
 # Objects (one word each) -> words of a caption, singular, that imply them. Collected from captions of the same image
 # of which one names the object and another does not.
@@ -169,20 +169,10 @@ _SHIPPED = 35_000
 _DIRECTIONS = 20
 # To the names that fewer captions hold, those of `nouns.tsv` are added, as if there were so many captions.
 _ENOUGH = 5_000
-# An oven is named on a beach more rarely than elsewhere, and a surfboard more often: lifts from which it is so.
-_UNLIKELY, _LIKELY = 0.9, 1.3
-# Of so many names that go best with the nouns of the row one is drawn, if there are a few at all.
-_MOST_NAMES_DRAWN, _FEW_NAMES = 50, 5
 # A thing that a fourth of the captions with a noun name is there as often as not where they do not name it.
 _IMPLIED, _IMPLIED_COUNT = 0.25, 8
 # Rounds and bounds of the fit of frequencies.
 _ROUNDS, _MOST_SCALE = 30, 4.0
-# Where other animals may be.
-_FARMS = (words.ANIMALS - words.PETS - {"bird"}) | frozenset(
-    "field grass pasture meadow farm barn fence hay hill".split()
-)
-# What may be where there is no telling what else is, if the place allows it.
-_COMMON = words.PETS | frozenset("bird horse bicycle bike umbrella bench boat ball".split())
 _ANYONE = words.MALE | words.FEMALE | words.CHILDREN | {"person", "adult", "people"}
 # So many captions of an image name everybody in it, if all name the same person.
 _SURE = 3
@@ -245,11 +235,12 @@ def compare_pairs(pairs: np.ndarray, totals: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _compare_shipped() -> tuple[dict[str, int], np.ndarray, np.ndarray]:
+def _compare_shipped() -> tuple[dict[str, int], np.ndarray]:
     """
-    Return the counted names of `nouns.tsv` -> their number; whether captions name two of them together; and
-    `compare_pairs` of them, smoothed: of its logarithm the 20 directions that explain most are kept (truncated
-    eigendecomposition), so that names that never met take after their like: what goes with "ski" with "snowboard".
+    Return the counted names of `nouns.tsv` -> their number; and `compare_pairs` of them, smoothed.
+
+    Of its logarithm the 20 directions that explain most are kept (truncated eigendecomposition), so that names that
+    never met take after their like: what goes with "ski" with "snowboard".
     """
     nouns = read_nouns()
     names = {name: number for number, name in enumerate(nouns.totals)}
@@ -261,7 +252,7 @@ def _compare_shipped() -> tuple[dict[str, int], np.ndarray, np.ndarray]:
     values, vectors = np.linalg.eigh((logarithm + logarithm.T) / 2)
     most = np.argsort(-np.abs(values))[:_DIRECTIONS]
     smooth = (vectors[:, most] * values[most]) @ vectors[:, most].T
-    return names, pairs > 0, np.exp(smooth).astype(np.float32)
+    return names, np.exp(smooth).astype(np.float32)
 
 
 class AbsentNouns:
@@ -290,32 +281,23 @@ class AbsentNouns:
         self._person_heads = {head for head in self._of_head if is_person(head)}
         self._people = self._numbers(is_person)
         self._people_set = frozenset(self._people)
-        self._common = np.array([name in _COMMON for name in self.names], bool)
-        self._in_place = {
-            sort: [number for number, name in enumerate(self.names) if sort in places_of(name)] for sort in SORTS
-        }
+        self._drawn = [number for number, name in enumerate(self.names) if may_be_absent(name)]
         self._anywhere = np.array([name in _ANYONE or name == "dog" for name in self.names], bool)
         self._adults = self._numbers(lambda head: is_person(head) and head not in words.CHILDREN)
-        self._animals = self._numbers(lambda head: head in words.ANIMALS and head not in words.PETS)
-        self._wild, self._foods = (self._numbers(sort.__contains__) for sort in (words.WILD, words.FOODS))
 
     def _compare(self) -> None:
         """
         Find which names come together more or less often than chance has it.
 
         Sets `lift`, float32, (V, V): how many captions name both, by how many would if what is named beside a noun did
-        not depend on it, one added to either, times the same of `nouns.tsv`; and `together`, bool, (V, V): whether any
-        caption names both.
+        not depend on it, one added to either, times the same of `nouns.tsv`.
         """
         # The square root, as several captions of one image tell the same.
-        pairs, lift = self.pairs, np.sqrt(compare_pairs(self.pairs, self.totals))
-        names, shipped, shipped_lift = _compare_shipped()
+        self.lift = np.sqrt(compare_pairs(self.pairs, self.totals))
+        names, shipped_lift = _compare_shipped()
         here = [number for number, name in enumerate(self.names) if name in names]
         there = [names[self.names[number]] for number in here]
-        lift[np.ix_(here, here)] *= shipped_lift[np.ix_(there, there)]
-        together = pairs > 0
-        together[np.ix_(here, here)] |= shipped[np.ix_(there, there)]
-        self.lift, self.together = lift, together
+        self.lift[np.ix_(here, here)] *= shipped_lift[np.ix_(there, there)]
 
     def _numbers(self, holds: Callable[[str], bool]) -> list[int]:
         return [number for head, numbers in self._of_head.items() if holds(head) for number in numbers]
@@ -375,32 +357,16 @@ class AbsentNouns:
         ids = self._context(nouns, captions)
         likely = np.where(self._anywhere, 1, self.lift[ids].prod(axis=0))
         weights = self.share * likely
-        weights[self.implied[ids].any(axis=0)] = 0
+        weights[self.implied[ids].any(axis=0) & ~self._anywhere] = 0
         mentioned = self.mentioned([*captions, *labels])
         weights[mentioned] = 0
-        if _FARMS.isdisjoint(nouns):
-            weights[self._animals] = 0
-        if words.WILD.isdisjoint(nouns):
-            weights[self._wild] = 0
-        if words.SERVING.isdisjoint(noun.rpartition(" ")[2] for noun in nouns):
-            weights[self._foods] = 0
         said = {word for text in captions for word in _WORD.findall(text.lower())}
         forms = said.union(map(singular, said))
         if any("close up" in text.lower() for text in captions):
             forms.add("closeup")
-        for sort in unlikely_places(forms, {noun.rpartition(" ")[2] for noun in nouns}):
-            weights[self._in_place[sort]] = 0
+        fitting = missed(forms, {noun.rpartition(" ")[2] for noun in nouns})
+        weights[[number for number in self._drawn if self.names[number] not in fitting]] = 0
         weights[self._people_that_may_be_there(nouns, captions, mentioned)] = 0
-        # The likeliest alone: of what goes with one noun of the row and with none of them badly, or else the best.
-        lift = self.lift[ids]
-        for belongs in ((lift > _UNLIKELY).all(axis=0), (self.together[ids] & (lift > _LIKELY)).any(axis=0)):
-            if np.count_nonzero(weights[belongs]) >= _FEW_NAMES:
-                weights[~belongs & ~self._anywhere] = 0
-            else:
-                weights[~self._anywhere & ~self._common] = 0
-        possible = np.flatnonzero(weights)
-        if len(possible) > _MOST_NAMES_DRAWN:
-            weights[possible[np.argsort(likely[possible])[:-_MOST_NAMES_DRAWN]]] = 0
         return weights
 
     def _people_that_may_be_there(

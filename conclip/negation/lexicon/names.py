@@ -39,8 +39,9 @@ def is_place(name: str) -> bool:
 
 
 def goes_along(name: str) -> bool:
-    """Return whether things and people can be "with" or "without" it: a ball, and no street or stove."""
-    return not is_place(name) and not is_person(name) and name.rpartition(" ")[2] not in words.FURNITURE
+    """Return whether things and people can be "with" or "without" it: a ball, and no street, stove or giraffe."""
+    head = name.rpartition(" ")[2]
+    return not is_place(name) and not is_person(name) and head not in words.FURNITURE | (words.ANIMALS - words.PETS)
 
 
 def is_many(name: str, many: bool) -> bool:

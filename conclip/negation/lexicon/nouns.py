@@ -10,6 +10,10 @@ from conclip.negation.lexicon.inflection import is_person
 # name it together with each noun after it in the alphabet. A star marks what may be said to be absent.
 NOUNS_FILE = Path(__file__).with_name("nouns.tsv")
 PER = 100_000
+# Names of one word that the same captions use eight times or more in the plural or behind "a", and at least twice as
+# often so as bare, of two words four times; common names of substances; what names no thing alone ("ring", "team") was
+# struck by hand.
+NAMES_FILE = Path(__file__).with_name("countable.txt")
 
 
 class Nouns(NamedTuple):
@@ -49,3 +53,13 @@ def is_visible(name: str) -> bool:
 def may_be_absent(name: str) -> bool:
     """Return whether people would notice the thing if it were there, and say its name."""
     return name in read_nouns().absent
+
+
+@lru_cache(maxsize=1)
+def _read_names() -> frozenset[str]:
+    return frozenset(NAMES_FILE.read_text(encoding="utf-8").splitlines())
+
+
+def is_known(name: str) -> bool:
+    """Return whether captions often use a name, singular, by itself: "tennis ball", and not "ring" or "apparel"."""
+    return name in _read_names() or " " not in name and is_person(name)

@@ -1,142 +1,136 @@
-"""Where things are seen: no boat is missed in a kitchen, and no couch on a beach."""
+"""What may be missed where: no boat is missed in a kitchen, and no dog in the sky."""
 
 from collections.abc import Set
 
-from conclip.negation.lexicon.words import ANIMALS, CHILDREN, FEMALE, MALE, WILD, word_set
+from conclip.negation.lexicon.words import ANIMALS, ANYONE, CHILDREN, FEMALE, MALE, SYNONYMS, WILD, word_set
 
-# Words of a caption, singular or as written, that tell that its image was taken outdoors, near water or indoors.
-_OUTDOORS = word_set(
-    "outside outdoors outdoor field grass grassy lawn yard backyard garden park street road roadside sidewalk "
-    "pavement highway driveway alley curb crosswalk traffic intersection tree forest woods wooded jungle mountain "
-    "hill hillside cliff canyon valley trail path meadow pasture farm desert sand sandy beach shore coast ocean sea "
-    "lake river creek stream pond waterfall dock pier harbor snow snowy slope ice sky sunset cloud city town "
-    "village playground skatepark trampoline parade protest picnic camp campfire tent hydrant bridge river "
-    "countryside rock rocky dirt mud leaf bush fence barn sheep cow giraffe zebra elephant goat horse surf surfing "
-    "surfer surfboard kayak kayaking canoe sail sailing boat ski skiing skier snowboard snowboarder sled biker "
-    "biking cyclist bicyclist cycling motocross racetrack hike hiking hiker climber climbing soccer football "
-    "baseball rugby golf lacrosse tennis frisbee kite airplane plane train truck bus motorcycle motorcyclist car "
-    "skateboard skateboarder skateboarding scooter wave bench rain rainy plaza square market fountain"
-)
-_WATERS = word_set(
-    "water beach shore seashore coast coastline ocean sea lake river creek stream pond bay harbor dock pier marina "
-    "wave surf surfing surfer surfboard swim swimming swimmer fishing island"
-)
+_PEOPLE = MALE | FEMALE | CHILDREN | ANYONE
 _STREETS = word_set(
-    "street road roadside sidewalk pavement highway driveway alley curb crosswalk traffic intersection city town "
-    "village park parking plaza square market bus truck car taxi van motorcycle scooter bench skatepark building "
-    "playground promenade boardwalk parade protest hydrant"
+    "street road roadside sidewalk pavement alley curb crosswalk intersection plaza square parking driveway market"
 )
-_INDOORS = word_set(
-    "inside indoors indoor room bedroom bathroom restroom kitchen livingroom office classroom hallway lobby gym "
-    "gymnasium store bookstore shop shelf bookshelf library museum gallery bar pub cafe restaurant diner cafeteria "
-    "church theater theatre stadium arena auditorium airport station fireplace couch sofa bed crib toilet sink "
-    "bathtub tub shower stove oven refrigerator fridge microwave counter cabinet cupboard desk lamp mirror carpet "
-    "rug curtain pillow blanket mattress television tv laptop computer keyboard monitor wii floor ceiling stair "
-    "staircase elevator escalator subway salon hospital bowling stage concert party table plate bowl tray dish cake "
-    "pizza sandwich meal stuffed"
+_YARDS = word_set("grass lawn yard backyard garden park playground field path trail meadow")
+_BEACHES = word_set("beach shore coast sand")
+_WATERS = word_set(
+    "ocean sea lake river pond beach shore coast dock pier harbor boat ship sailboat wave surfboard surfer"
 )
-# Open land and water.
-_LAND = word_set(
-    "field grass lawn yard backyard garden park tree forest woods mountain hill hillside cliff canyon valley "
-    "trail path meadow pasture farm sand beach shore coast ocean sea lake river creek stream pond waterfall water "
-    "snow slope rock countryside bridge dock pier boat kayak canoe tent campfire road dirt mud leaf bush barn "
-    "plant flower"
+_OPEN = word_set(
+    "water tree fence rock snow roof bench statue tower clock sign building sky kite train airplane plane jet "
+    "helicopter runway cow sheep"
 )
-# Images of these sports show little but water, or snow.
-_AFLOAT = word_set(
-    "wakeboard wakeboarding wakeboarder surf surfing surfer kayak kayaking kayaker canoe canoeing raft rafting sail "
-    "sailing swim swimming swimmer underwater diver diving ocean sea"
-)
-_SNOW_SPORTS = word_set("ski skis skiing skier snowboard snowboarding snowboarder sled sledding")
-# Rooms of a home, and what stands there.
+_HEIGHTS = word_set("mountain hill hillside cliff valley canyon forest woods trail")
 _HOMES = word_set(
-    "room bedroom bathroom restroom kitchen livingroom office shop store bookstore library fireplace couch sofa "
-    "bed crib toilet sink bathtub tub shower refrigerator fridge microwave counter cabinet cupboard desk lamp "
-    "mirror carpet rug curtain pillow blanket mattress laptop computer monitor floor stair staircase window yard "
-    "backyard garden porch roof chair box basket"
+    "bedroom bathroom kitchen room couch sofa bed toilet sink bathtub stove oven refrigerator microwave desk lamp "
+    "carpet rug curtain laptop computer keyboard monitor television fireplace pillow"
 )
-# Where one plays ball.
-_GAMES = word_set(
-    "field grass lawn yard backyard park playground beach sand pool court game child kid boy girl toddler toy dog "
-    "puppy kitten player team"
+# Where nobody is, these stand in rooms too.
+_FURNITURE = word_set(
+    "table chair box shelf cabinet window door furniture mirror vase candle suitcase luggage blanket"
 )
-# Who plays with a ball, or holds an umbrella, and where such things lie about.
-_PLAY = (
-    MALE
-    | FEMALE
-    | CHILDREN
-    | word_set(
-        "person people adult crowd group family couple team player dog puppy cat park playground yard backyard beach "
-        "toy he she they someone somebody"
-    )
-)
-# An image may show these and nothing else: aircraft in the sky, or food.
-_ALONE = word_set(
-    "airplane plane sky sunset cloud kite rain rock mud dirt leaf table plate bowl tray dish cake pizza sandwich "
-    "meal television tv monitor keyboard"
-)
-_AIRCRAFT = word_set("airplane plane jet aircraft airliner jetliner helicopter biplane glider moon")
-# Things that are seen in one sort of place alone. A thing that is listed twice needs both sorts.
-_SEEN = {
-    "outdoors": "airplane bridge snow pool waterfall river lake pond beach ocean horse pony cow sheep goat deer "
-    "bird bear elephant giraffe zebra bicycle bike sled frisbee kite football ball",
-    "streets": "bus truck car train motorcycle skateboard umbrella",
-    "walks": "fountain bench",
-    "water": "boat canoe kayak sailboat duck swan goose",
-    "indoors": "couch bed",
-    "land": "snow pool waterfall river lake pond beach ocean",
-    "play": "frisbee kite football ball skateboard sled umbrella guitar",
-    "games": "frisbee kite football ball",
-    "snow": "sled",
-    "rides": "bicycle bike motorcycle skateboard",
-    "ground": "dog cat couch bed",
-    "home": "cat",
+_VEHICLES = word_set("car bus truck van vehicle motorcycle motorbike bike bicycle hydrant")
+_DOGS = frozenset().union(*(names for names in SYNONYMS if "puppy" in names))
+_PETS = _DOGS | {"cat", "kitten"}
+
+# Thing -> words of which the caption itself has to name one.
+_FIT = {
+    "dog": _PEOPLE
+    | (ANIMALS - WILD - {"fish", "bird"})
+    | _STREETS
+    | _YARDS
+    | _BEACHES
+    | _HOMES
+    | _FURNITURE
+    | _VEHICLES,
+    "cat": _HOMES | _FURNITURE | _PETS | {"bird"},
+    "bird": _WATERS | _STREETS | _YARDS | _BEACHES | _HEIGHTS | (WILD - {"penguin"}) | _OPEN,
+    "boat": _WATERS,
+    "duck": word_set("lake river pond swan goose"),
+    "canoe": word_set("lake river"),
+    "kayak": word_set("lake river"),
+    "lake": _HEIGHTS,
+    "river": _HEIGHTS,
+    "waterfall": _HEIGHTS,
+    "snow": word_set("mountain"),
+    "sled": word_set("snow"),
+    "ball": _DOGS | word_set("lawn yard backyard park playground beach"),
+    "frisbee": _DOGS | word_set("grass lawn yard backyard park beach field"),
+    "kite": word_set("beach park field"),
+    "bench": word_set("sidewalk park plaza square path pier"),
+    "umbrella": word_set("street sidewalk beach market plaza square crosswalk"),
+    **dict.fromkeys(("bicycle", "bike"), _STREETS | word_set("park path trail car bus truck train")),
+    **dict.fromkeys(("car", "bus", "truck", "motorcycle"), _STREETS | word_set("car bus truck van motorcycle")),
+    **dict.fromkeys(("horse", "cow", "sheep", "goat"), word_set("cow sheep goat barn farm pasture")),
+    **dict.fromkeys(("zebra", "giraffe", "elephant"), word_set("zebra giraffe elephant")),
+    **dict.fromkeys(("pizza", "sandwich", "hamburger"), word_set("pizza sandwich hamburger hotdog")),
+    **dict.fromkeys(("cake", "donut"), word_set("cake cupcake donut doughnut cookie pastry")),
+    "banana": word_set("apple fruit"),
 }
-_WORDS = {
-    "outdoors": _OUTDOORS,
-    "streets": _STREETS,
-    "water": _WATERS | _AFLOAT,
-    "indoors": _INDOORS,
-    "land": _LAND,
-    "play": _PLAY,
-    "walks": word_set(
-        "park sidewalk pavement promenade boardwalk plaza square garden playground station street town city pier"
+# People may be missed beside animals, or others beside people; `AbsentNouns` tells when.
+_OF_PEOPLE = word_set("umbrella kite sled frisbee")
+_ROOMS = word_set("table kitchen bathroom bedroom room restaurant sofa couch")
+_MEALS = word_set(
+    "food meal breakfast lunch dinner dish plate bowl tray pizza sandwich cake donut doughnut cookie pastry hotdog "
+    "vegetable fruit meat bread soup salad pasta rice cheese"
+)
+_ANYBODY = word_set("man woman boy girl child baby person toddler")
+
+_TOYS = word_set("doll stuffed teddy figurine lego mannequin ornament")
+# Words of any caption of the image, singular or as written -> all that may be missed there.
+_NARROW = {
+    # In the sky, and high up.
+    "airplane plane jet airliner jetliner aircraft helicopter biplane glider parachute parachutist skydiver "
+    "skydiving paraglider paragliding parasailing parasail clock tower steeple skyscraper": "bird",
+    # On water, and under it.
+    "surf surfer surfers surfing surfs surfboard windsurfer windsurfing kayaking kayaker rafting canoeing sailing": (
+        "bird boat"
     ),
-    "snow": word_set("snow snowy snowball snowman winter sled slope ice"),
-    "rides": _PLAY | _STREETS,
-    "ground": (_OUTDOORS | _STREETS | _WATERS | _INDOORS | _PLAY | ANIMALS) - _ALONE,
-    "games": _GAMES,
-    "home": _HOMES | ANIMALS - WILD,
+    "wakeboard wakeboarder wakeboarding wakeboards waterski waterskier waterskiing tubing": "bird",
+    "underwater scuba snorkel snorkeling": "",
+    "pool fountain sprinkler hose bathtub puddle waterslide": "dog cat ball bird",
+    # A close view.
+    "closeup close-up macro coin quarter dime penny": "",
+    # Where things are no real ones.
+    " ".join(sorted(_TOYS)): "dog cat",
+    "miniature mural collage cartoon": "",
+    # On a stage, in a hall, in a ring, at a fair.
+    "stage concert band singer singing sings musician drummer basketball gymnasium": "dog",
+    "ballet solo boxing sumo judo karate hockey rink coaster rollercoaster carousel ferris circus gymnast gymnastics "
+    "bowling museum": "",
+    "snow snowy blizzard": "dog cat bird sled ball lake river " + " ".join(sorted(_ANYBODY)),
+    # Among wild animals.
+    " ".join(sorted(WILD)): "bird zebra giraffe elephant person man woman",
+    # Where one drives, and where one lies ill.
+    "highway freeway motorway hospital": "",
+    "ski skis skier skiers skiing snowboard snowboarder snowboarding snowboards sled sledding": "dog sled",
 }
-SORTS = tuple(_SEEN)
-# Sorts that the row's own caption has to tell of: without "a field" in it, "a cage and no river" makes no sense.
-_OWN = ("land", "games", "walks", "rides")
+_NARROWED = [(word_set(told), word_set(things)) for told, things in _NARROW.items()]
+_INDOORS = word_set(
+    "inside indoors indoor room bedroom bathroom restroom kitchen office classroom hallway gym store shop library "
+    "restaurant cafe bar diner church theater arena auditorium airport station fireplace couch sofa bed toilet "
+    "bathtub shower stove oven refrigerator fridge microwave carpet television tv computer laptop wii subway "
+    "hospital party"
+)
+_IN_ROOMS = word_set("dog cat pizza cake sandwich banana donut hamburger") | _ANYBODY
 
 
-def places_of(thing: str) -> list[str]:
-    """Return those of `SORTS` in all of which a thing, singular, is seen."""
-    head = thing.rpartition(" ")[2]
-    return [sort for sort, things in _SEEN.items() if head in things.split()]
-
-
-def unlikely_places(said: Set[str], named: Set[str]) -> list[str]:
+def missed(said: Set[str], named: Set[str]) -> frozenset[str]:
     """
-    Return those of `SORTS` in which an image was not taken, as far as its captions tell.
-
-    A sort is unlikely if no word tells of it. Outdoors, streets and water are also unlikely if a word tells of a room.
+    Return the names of what may be missed in an image, as far as its captions tell of the place.
 
     Args:
         said: the words of all captions of the image, as written and singular.
         named: the things that the row's caption names, one word each.
     """
-    told = {sort: not words.isdisjoint(named if sort in _OWN else said) for sort, words in _WORDS.items()}
-    if not (_AFLOAT | _SNOW_SPORTS).isdisjoint(said):
-        told.update(dict.fromkeys(("rides", "walks", "play"), False))
-    # A caption of a plane in the air says nothing of the ground, whatever another caption names.
-    if not _AIRCRAFT.isdisjoint(named) and (_LAND | _PLAY | _STREETS | ANIMALS).isdisjoint(named):
-        told.update(dict.fromkeys(("ground", "rides", "walks", "streets", "indoors"), False))
-    if not {"closeup", "close-up"}.isdisjoint(said):
-        told["ground"] = False
-    if told["indoors"]:
-        told.update(dict.fromkeys(("outdoors", "streets", "water"), False))
-    return [sort for sort in SORTS if not told[sort]]
+    things = _ANYBODY.union(thing for thing, beside in _FIT.items() if not beside.isdisjoint(named))
+    # A teddy bear is no wild animal.
+    said = said - WILD if not _TOYS.isdisjoint(said) else said
+    # An empty street misses no umbrella, a plate of food no dog, and a man on a chair may sit outdoors.
+    if _PEOPLE.isdisjoint(named):
+        things -= _OF_PEOPLE if _DOGS.isdisjoint(named) else _OF_PEOPLE - {"frisbee"}
+        if not _MEALS.isdisjoint(said) and (_PETS | _ROOMS).isdisjoint(named):
+            things -= _PETS
+    elif (_HOMES | _PETS).isdisjoint(named):
+        things -= {"cat"}
+    for told, left in _NARROWED:
+        if not told.isdisjoint(said):
+            things &= left
+    return frozenset(things & _IN_ROOMS if not _INDOORS.isdisjoint(said) else things)

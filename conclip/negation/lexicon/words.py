@@ -76,7 +76,10 @@ SYNONYMS = (
     word_set("horse pony foal colt mare stallion mustang bronco"),
     word_set("bike bicycle motorcycle motorbike cycle dirtbike"),
     word_set("car vehicle automobile truck taxi cab van suv jeep"),
-    word_set("boat ship canoe kayak raft sailboat vessel ferry yacht"),
+    word_set(
+        "boat ship canoe kayak raft sailboat vessel ferry yacht barge tugboat dinghy gondola catamaran rowboat "
+        "speedboat motorboat lifeboat"
+    ),
     word_set("ocean sea water lake river pond wave stream pool surf creek"),
     word_set("grass field lawn meadow pasture park yard"),
     word_set("street road sidewalk pavement path trail lane highway walkway track"),
@@ -150,6 +153,8 @@ NO_OBJECT = word_set(
     "hiking swimming surfing skiing fishing shopping downtown uphill downhill total full second first third "
     "pen trunk bank palm club nail redhead"
 )
+# Before "of", these name another thing: a bed of flowers, a couple of signs.
+NOT_WITH_OF = COLLECTIVES | word_set("statue sculpture bed crowd team")
 # Of a thing, these are less than the thing.
 PARTS = word_set("piece slice bite bit chunk crumb half part quarter")
 MASS = word_set(
@@ -291,7 +296,7 @@ COLORS = word_set(
 # A noun with one of these on it is no such thing, or may not be there.
 UNREAL = word_set(
     "mechanical robotic cardboard toy fake stuffed inflatable imaginary painted carved plush mock model hot "
-    "cartoon animated artificial"
+    "cartoon animated artificial snow sand stick gingerbread ice"
 )
 # What hangs on these may not be in the picture.
 UNSEEN_PREPOSITIONS = word_set("like as for than about except despite without unlike per since during after before")
@@ -373,9 +378,6 @@ NEGATIONS = word_set(
     "barely scarcely noone non lacking lacks devoid absent unable minus sans empty-handed n’t don’t doesn’t isn’t"
 )
 
-# Their colours are known.
-OWN_COLORED = FOODS | word_set("grass leaf tree bush plant field lawn hay sky water snow sand dirt mud rock moon fire")
-
 # Words that rule each other out, about as often as captions use them: if one were negated truly far more often than
 # falsely ("not old", for captions say "young"), the word alone would tell.
 _COLORS = "black black black white white white red red blue blue brown green yellow orange pink".split()
@@ -400,17 +402,22 @@ CONTRARIES = {
 ANIMAL_COLORS = word_set("black white brown")
 SIZES = word_set("small large big little tiny huge tall short giant enormous miniature")
 GROUNDS = word_set("snowy grassy sandy")
+# Adjectives that say how something looks, and that may follow "is".
+LOOKS = COLORS.union(SIZES, GROUNDS) | word_set(
+    "young old long wooden rocky muddy wet dry dirty smiling laughing striped furry fluffy shaggy steep narrow busy "
+    "crowded colorful leafy shirtless bearded round elderly bald happy curly broken clean shiny"
+)
 # Verb -> what one does not do at the same time.
 OTHER_ACTIONS = {
     "run": ("sit", "sit", "sit", "stand", "stand", "stand", "walk"),
-    "walk": ("run", "run", "run", "sit", "sit", "jump", "jump"),
-    "sit": ("run", "run", "run", "stand", "stand", "stand", "jump", "jump", "walk", "walk"),
-    "stand": ("run", "run", "run", "sit", "sit", "sit", "jump", "jump", "walk"),
-    "lie": ("run", "stand", "jump", "sit", "walk"),
-    "sleep": ("run", "stand", "jump", "walk"),
-    "jump": ("stand", "stand", "sit", "sit", "walk", "lie", "sleep"),
-    "climb": ("run", "sit", "sleep"),
-    "swim": ("run", "walk", "stand", "sit"),
+    "walk": ("run", "run", "sit", "sit"),
+    "sit": ("run", "run", "stand", "stand", "walk"),
+    "stand": ("run", "run", "sit", "sit", "walk"),
+    "lie": ("run", "stand", "sit", "walk"),
+    "sleep": ("run", "stand", "walk"),
+    "jump": ("stand", "sit", "walk"),
+    "climb": ("run", "sit"),
+    "swim": ("walk", "stand", "sit"),
 }
 
 # Sorts of things: where a caption names one, another of the sort can replace it.
@@ -424,31 +431,13 @@ VEHICLES = word_set(
     "bike bicycle motorcycle motorbike scooter horse skateboard snowboard surfboard car truck bus train boat canoe "
     "kayak raft ship van tractor wagon cart sled tricycle unicycle camel elephant donkey pony wakeboard jet-ski atv"
 )
-# One sits in these, on the other vehicles.
-CLOSED_VEHICLES = word_set(
-    "car truck bus train boat canoe kayak raft ship van wagon cart airplane helicopter taxi jeep"
+# Beside clothes and vehicles, what may have any colour, or come in any size.
+ANY_COLOR = word_set(
+    "ball frisbee kite umbrella balloon flower flag cup mug bowl plate bottle bag basket bucket towel chair bench "
+    "couch sofa table door building house wall sign car toy helmet collar leash rope tent blanket pillow backpack "
+    "vase suitcase"
 )
-DRIVEN = word_set("car truck bus train boat van tractor cart taxi jeep")
-# One wears these, but nobody is "in" them.
-NOT_IN = word_set("backpack necklace watch headphones tie glove sock earring bracelet scarf")
-# What one hand holds.
-HELD = word_set(
-    "ball frisbee kite racket bat stick rope umbrella bottle cup mug glass bowl plate fork knife spoon book newspaper "
-    "magazine phone cellphone laptop balloon flower flag bag basket bucket towel toothbrush guitar violin flute "
-    "microphone sword gun shovel broom wand pizza sandwich cake banana apple carrot donut cookie egg hamburger "
-    "cupcake "
-    "camera candle hat helmet purse suitcase skateboard snowboard surfboard paddle ski leash trophy toy doll bear "
-    "tray "
-    "snowball baby puppy kitten cat hose ribbon sign pillow blanket basketball football baseball scissors beer pole"
-)
-# What a thing can be in: a place is replaced by another of its sort.
-_GROUND = word_set("field snow street forest woods park yard garden sand grass mud jungle meadow puddle water desert")
-_ROOM = word_set(
-    "room kitchen store shop restaurant market stadium arena gym hallway airport station classroom church office "
-    "bedroom bathroom museum mall cafe bar school"
-)
-_WATERS = word_set("pool lake ocean river pond creek stream sea")
-INSIDE = {name: sort for sort in (_GROUND, _ROOM, _WATERS) for name in sort}
+ANY_SIZE = word_set("ball kite umbrella bag box bowl plate boat truck house building room rock tree dog table sign")
 # What carries no thing, but things stand there: nobody is "without" it.
 FURNITURE = word_set(
     "table bench couch bed desk lamp mirror rug carpet curtain bookshelf refrigerator oven stove microwave sink "
@@ -456,20 +445,9 @@ FURNITURE = word_set(
     "bathtub television fireplace piano cabinet chair stool statue fountain sculpture sign trampoline hurdle fence "
     "tent car bus truck train airplane helicopter boat ship van taxi jeep tractor carriage crosswalk railing staircase"
 )
-ONTO = word_set(
-    "beach street road sidewalk hill mountain grass snow sand field path trail stage bridge track court rock dock "
-    "pier "
-    "ramp lawn ice pavement driveway slope"
-)
-THROUGH = word_set("water snow mud sand field forest woods meadow")
 # What one does not sit, lie or stand.
-PATHS = word_set("through across down up along over into around past toward towards onto off after behind")
+PATHS = word_set("through across down up along over into around past toward towards onto off after behind from to")
 MOVING = word_set("run walk jump climb")
-INTO = word_set("in into inside within")
-UPON = word_set("on onto atop")
-BESIDE = word_set("near beside by next behind")
-HOLDING = word_set("hold carry")
-
 _BIKES = "bike bicycle motorcycle motorbike scooter horse helmet vehicle glove jacket suit boot"
 _BALLS = (
     "ball racket bat basket hoop basketball football baseball soccer goal glove net uniform player team field court"
