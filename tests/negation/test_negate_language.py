@@ -31,7 +31,7 @@ def sentences(caption, seeds=40):
     ("caption", "named"),
     [
         ("Two children hug and smile .", []),
-        ("a crowd wearing red , cheers on the red football team .", ["crowd"]),
+        ("a crowd wearing red , cheers on the red football team .", ["crowd", "team"]),
         ("Two dogs bare their teeth and bark .", ["dog"]),
         ("Two children ladle water and a blue watering can sits behind them .", []),
         ("A woman works in a doughnut factory .", ["woman"]),

@@ -134,7 +134,6 @@ _CONTRACTIONS = {
     word: word + "n't" for word in ("is", "are", "was", "were", "has", "have", "does", "do", "did", "could", "would")
 }
 _DO = {"VBZ": "does", "VBP": "do", "VB": "do", "VBD": "did"}
-_DETERMINERS = frozenset({"a", "an", "some", "the", "another"}) | words.QUANTIFIERS
 
 
 def negate(parsed: Parsed, pair: Pair, rng: random.Random) -> Negation | None:

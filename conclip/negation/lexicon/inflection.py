@@ -107,19 +107,3 @@ def gerund(verb: str) -> str:
     from lemminflect import getInflection
 
     return getInflection(verb, "VBG")[0]
-
-
-@lru_cache(maxsize=65536)
-def is_also_verb(noun: str) -> bool:
-    """Return whether a noun is also the base of a verb: "bark"."""
-    from lemminflect import getLemma
-
-    return noun in getLemma(noun, "VERB", lemmatize_oov=False)
-
-
-@lru_cache(maxsize=65536)
-def is_word(word: str) -> bool:
-    """Return whether the dictionary has it, as a noun or an adjective or the gerund of a verb."""
-    from lemminflect import getAllLemmas
-
-    return bool(getAllLemmas(word))

@@ -2,7 +2,7 @@
 
 from collections.abc import Set
 
-from conclip.negation.lexicon.words import ANIMALS, ANYONE, CHILDREN, FEMALE, MALE, SYNONYMS, WILD, word_set
+from conclip.negation.lexicon.words import ANIMALS, ANYONE, CHILDREN, FEMALE, FOODS, MALE, SYNONYMS, WILD, word_set
 
 _PEOPLE = MALE | FEMALE | CHILDREN | ANYONE
 _STREETS = word_set(
@@ -67,9 +67,8 @@ _FIT = {
 # People may be missed beside animals, or others beside people; `AbsentNouns` tells when.
 _OF_PEOPLE = word_set("umbrella kite sled frisbee")
 _ROOMS = word_set("table kitchen bathroom bedroom room restaurant sofa couch")
-_MEALS = word_set(
-    "food meal breakfast lunch dinner dish plate bowl tray pizza sandwich cake donut doughnut cookie pastry hotdog "
-    "vegetable fruit meat bread soup salad pasta rice cheese"
+_MEALS = FOODS | word_set(
+    "food meal breakfast lunch dinner dish plate bowl tray doughnut pastry hotdog vegetable meat pasta rice"
 )
 _ANYBODY = word_set("man woman boy girl child baby person toddler")
 

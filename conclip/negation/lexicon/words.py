@@ -45,16 +45,11 @@ ANIMALS = word_set(
 PETS = word_set("dog cat puppy kitten")
 WILD = word_set("elephant giraffe zebra bear lion tiger camel monkey penguin")
 
-# Nor these but where there is food, or what it is served on.
+# What one eats or drinks.
 FOODS = word_set(
     "pizza sandwich cake banana apple carrot donut salad soup cookie bread egg cheese fruit cream hamburger cupcake "
     "broccoli strawberry coffee beer wine"
 )
-SERVING = FOODS | word_set(
-    "food meal vegetable plate bowl tray fork knife spoon cup kitchen restaurant counter pan pot stove oven "
-    "refrigerator pie rice pasta meat chicken dish bun drink"
-)
-
 # Two names in one set may refer to the same thing.
 SYNONYMS = (
     MALE,
@@ -221,34 +216,7 @@ SCENERY = word_set(
 )
 UNIQUE = word_set("sky sun moon ocean sea horizon")
 
-# Before a noun, these make another thing of it, or they cannot follow "is".
-NOT_PREDICATIVE = word_set(
-    "other same such own main former latter various several many few more most much less least next last only very "
-    "certain different another similar single multiple numerous double entire whole total first second third fourth "
-    "final top bottom left right front back upper lower inner outer middle central rear opposite nearby overhead "
-    "outdoor indoor outside inside public private professional local international national american african asian "
-    "chinese japanese indian british english french german italian mexican european western eastern northern "
-    "southern olympic military medical musical political social physical electric electronic digital solar nuclear "
-    "atomic elderly live mere utter sheer chief principal daily annual fellow fake toy stuffed hot polar grand high "
-    "low long short deep half full due ready able about above mid midair general common original special particular "
-    "favorite favourite traditional cultural historic historical ancient modern romantic sexual natural commercial "
-    "industrial residential urban rural tropical aerial underwater close distant far remote teenage adult male "
-    "female opposing lead matching identical walk light lone sole many-colored hard soft swimming running racing "
-    "fishing dining living parking skating climbing diving riding shopping washing sewing walking skiing surfing "
-    "boxing wrestling hunting hiking cutting ironing rocking baking frying driving landing bowling dancing playing "
-    "cooking jumping training following surrounding remaining existing leading good great best better old-fashioned "
-    "wild sweet still sweat dress ice fire ice-cream high-heeled bare naked nude tank plus-size middle-aged "
-    "semi-professional construction cell army police bmx soccer football baseball tennis hockey basketball wedding "
-    "street country mountain-bike pick-up motor rugby military-style civil real true false extra additional "
-    "involved past present future late early new-born newborn pet dirt cowboy business stop red-carpet lacrosse "
-    "cross cross-country martial acoustic mini fair brunette blond blonde half-naked asian-looking oriental "
-    # A room with a person in it is not empty, and a made bed was made by nobody in sight.
-    "empty made "
-    "haired headed legged sleeved eyed handed faced footed colored coloured shirted chested skinned toothed "
-    "caucasian hispanic overgrown shallow mock fresh collegiate underground free freestyle"
-) - word_set(
-    "shallow short long low elderly hard soft hot public bare wild blond blonde brunette modern fresh ancient"
-)
+# An adjective and a noun that name one thing.
 FIXED_NAMES = frozenset(
     {
         ("sleeping", "bag"),
