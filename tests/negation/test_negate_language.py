@@ -197,6 +197,13 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("A bathroom with orange decorated wallpaper and a mirror.", "a wallpaper"),
         ("A kite surfer gets high in the air while their kite is out of the picture frame.", "is a kite."),
         ("Two peanut butter and jelly sandwiches sliced in half", "two peanut butter with"),
+        ("A white horse drawn carriage in front of a yellow building.", "horse not drawn"),
+        ("A picture of a couple that just got married lying in a bed.", "married lying"),
+        ("A person with a ball facing a child with a racquet.", "a person without a ball."),
+        ("A man in red climbs a rock in a field of snow , cliffs , and boulders .", "a rock but no"),
+        ("The batter is tapping his bat on home plate.", "is batter"),
+        ("An old doctors office with two windows with curatins.", "not old"),
+        ("A couple of people sit on a motorcycle next to a white car.", "a couple next"),
     ],
 )
 def test_what_was_bad_is_not_made(caption, wrong):
@@ -231,6 +238,11 @@ def kinds(caption):
         ("A man with a hat in the wind", set()),
         ("A man sits on a bench", {"verb", "relation"}),
         ("A man sits on a bench with a dog", {"verb"}),
+        # A verb that says something without its place, and others.
+        ("A man walks over a bridge", {"verb", "relation"}),
+        ("A man goes over a bridge", {"verb"}),
+        ("A man sitting on a box", {"verb", "relation"}),
+        ("A pizza sitting on a box", {"verb"}),
         # An adjective of looks between article and noun, and others.
         ("A red car", {"attribute"}),
         ("A red and white car", {"attribute"}),
@@ -275,6 +287,11 @@ def test_only_the_end_is_taken_off():
     assert [text for text in sentences("A boy sits near a bench .") if text.startswith("a boy sits and there is no ")]
 
 
+def test_who_has_a_thing_is_without_it_only_if_nobody_else_is_there():
+    assert "a boy without a ball" in sentences("A boy sees a ball")
+    assert not [text for text in sentences("A boy with a ball facing a girl") if text == "a boy without a ball"]
+
+
 @pytest.mark.parametrize(
     ("caption", "swapped"),
     [
@@ -287,6 +304,9 @@ def test_only_the_end_is_taken_off():
         ("A cat sitting near a couch", set()),
         ("A dog walks near a lake through a puddle .", set()),
         ("A man holds a dog which barks .", set()),
+        ("A man holds a rope .", set()),
+        ("A man holding onto a girl", set()),
+        ("A woman has a knife and fork", set()),
     ],
 )
 def test_who_does_and_to_what_is_done_change_places(caption, swapped):

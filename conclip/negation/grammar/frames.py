@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from conclip.negation.grammar.parsing import Pair, Parsed, is_last, is_miscounted, is_plain, is_thing, leads_on
 from conclip.negation.grammar.text import comma, fit_case, split_end
+from conclip.negation.grammar.tokens import may_be_verb
 from conclip.negation.lexicon import words
 from conclip.negation.lexicon.inflection import article, is_mass, is_person, plural
 from conclip.negation.lexicon.names import (
@@ -66,6 +67,10 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
     if not _is_sure(parsed, remaining) or not _ends_well(parsed, remaining[-1]):
         return None
     end = remaining[-1]
+    # "(A picture of a couple that) got married lying": what hangs on a clause in between, the parse does not tell; nor
+    # does it of "a man in red climbs a rock", where it takes the verb for a noun.
+    if any(token.tag in ("WDT", "WP") or token.tag == "NNS" and may_be_verb(token) for token in remaining):
+        return None
     # "Two peanut butter (and jelly sandwiches)"; a mark may join what the parse does not.
     if any(is_miscounted(parsed, token) or token.text == "," for token in tokens[first : end.i + 1]):
         return None
@@ -80,7 +85,7 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
     )
     is_clause = ends_in_verb or has_object or is_finite
     # "(Two dogs) nussle one another": a pronoun hangs on a verb that the parser did not see.
-    if not is_clause and any(token.tag in ("PRP", "WP", "WDT") for token in remaining):
+    if not is_clause and any(token.tag == "PRP" for token in remaining):
         return None
     # "A tower sitting, but there is no dog" breaks off; "a dog sleeping, but there is no cat" does not.
     # Nor does "three animals lay" end there.
@@ -90,7 +95,9 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
         return None
     # "A woman stands without a banana" is true beside bananas that she does not hold.
     has = tokens[noun].dep == "dobj" and is_person(_first_noun(remaining).lemma)
-    has_owner = has or (is_with and not _is_elsewhere(parsed, noun))
+    # "A person without a ball" is true of the child whom she faces.
+    alone = sum(is_person(token.lemma) for token in tokens if token.tag[:2] == "NN") < 2
+    has_owner = alone and (has or (is_with and not _is_elsewhere(parsed, noun)))
     return Core(parsed.caption[tokens[first].start : end.end], is_clause, has_owner)
 
 

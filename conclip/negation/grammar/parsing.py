@@ -231,7 +231,8 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
     # A slice of pizza is no whole one.
     if tokens[noun.head].text.lower() == "of" and tokens[tokens[noun.head].head].lemma.lower() in words.PARTS:
         return None
-    if is_person(head) and noun.dep == "dobj" and tokens[noun.head].lemma == "wear":
+    # "Wearing a cat" is a slip of "hat".
+    if (is_person(head) or head in words.ANIMALS) and noun.dep == "dobj" and tokens[noun.head].lemma == "wear":
         return None
     start = noun.i - name.count(" ")
     return Pair(
@@ -469,13 +470,14 @@ def _participle(parsed: Parsed, verb, subject: int) -> str | None:
         return None
     if _describes_another(parsed, verb, tokens[subject] if subject >= 0 else head):
         return None
+    # "A horse drawn carriage".
+    after = tokens[verb.i + 1 : verb.i + 2]
+    if verb.tag != "VBG" and (not after or after[0].tag not in ("IN", "TO", "RP")):
+        return None
     if subject >= 0:
         return "participle" if verb.dep in ("ROOT", "ccomp", "acl", "conj", "relcl") else None
-    if verb.dep != "acl" or head.tag[:2] != "NN":
-        return None
-    # "A horse drawn carriage".
-    sure = verb.i == head.i + 1 and verb.i + 1 < len(tokens) and tokens[verb.i + 1].tag in ("IN", "TO", "RP")
-    return "participle" if verb.tag == "VBG" or sure else None
+    beside = verb.tag == "VBG" or verb.i == head.i + 1
+    return "participle" if verb.dep == "acl" and head.tag[:2] == "NN" and beside else None
 
 
 def _relation(parsed: Parsed, prep) -> Pair | None:
@@ -516,7 +518,12 @@ def _relation(parsed: Parsed, prep) -> Pair | None:
             return None
         construction = "with" if word == "with" else "noun-prep"
     elif governor.tag[:2] == "VB" and governor.lemma != "be":
-        if not is_last(tokens, base.right):
+        # "(A board) goes, but not over a ramp", "a TV sitting, but not on a bench": the place belongs to what is said.
+        subject = parsed.kid(governor.i, "nsubj") if governor.dep != "acl" else governor.head
+        alive = subject >= 0 and (is_person(tokens[subject].lemma) or tokens[subject].lemma in words.ANIMALS)
+        if not is_last(tokens, base.right) or governor.lemma not in words.FREE_VERBS:
+            return None
+        if word != "with" and governor.lemma in words.POSTURES and not alive:
             return None
         if governor.tag == "VBN" and (word == "with" or governor.lemma in ("dress", "cover", "fill", "seat")):
             return None

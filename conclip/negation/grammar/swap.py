@@ -84,8 +84,8 @@ def _doer_and_object(parsed: Parsed) -> tuple | None:
     one, other = tokens[doer], tokens[noun]
     if one.tag != other.tag or may_corefer(one.lemma, other.lemma):
         return None
-    # "A man holding onto a girl": she may hold onto him.
-    if verb.lemma == "hold" and is_person(one.lemma) and is_person(other.lemma):
+    # "A man holding onto a girl", "a man holding a rope": it may hold him.
+    if verb.lemma == "hold" and (is_person(one.lemma) and is_person(other.lemma) or other.lemma in ("rope", "leash")):
         return None
     return None if any(k < len(tokens) and tokens[k].tag == "CC" for k in (one.i + 1, other.i + 1)) else (one, other)
 

@@ -15,7 +15,7 @@ _WATERS = word_set(
 )
 _OPEN = word_set(
     "water tree fence rock snow roof bench statue tower clock sign building sky kite train airplane plane jet "
-    "helicopter runway cow sheep"
+    "helicopter runway bridge pole cow sheep"
 )
 _HEIGHTS = word_set("mountain hill hillside cliff valley canyon forest woods trail")
 _HOMES = word_set(
@@ -24,7 +24,8 @@ _HOMES = word_set(
 )
 # Where nobody is, these stand in rooms too.
 _FURNITURE = word_set(
-    "table chair box shelf cabinet window door furniture mirror vase candle suitcase luggage blanket"
+    "table chair box shelf cabinet window door furniture mirror vase candle suitcase luggage blanket phone book "
+    "scissors bag backpack umbrella toy"
 )
 _VEHICLES = word_set("car bus truck van vehicle motorcycle motorbike bike bicycle hydrant")
 _DOGS = frozenset().union(*(names for names in SYNONYMS if "puppy" in names))
@@ -95,6 +96,7 @@ _NARROW = {
     "ballet solo boxing sumo judo karate hockey rink coaster rollercoaster carousel ferris circus gymnast gymnastics "
     "bowling museum": "",
     "snow snowy blizzard": "dog cat bird sled ball lake river " + " ".join(sorted(_ANYBODY)),
+    "vase": "dog cat",
     # Among wild animals.
     " ".join(sorted(WILD)): "bird zebra giraffe elephant person man woman",
     # Where one drives, and where one lies ill.
@@ -119,9 +121,10 @@ def missed(said: Set[str], named: Set[str]) -> frozenset[str]:
         said: the words of all captions of the image, as written and singular.
         named: the things that the row's caption names, one word each.
     """
-    things = _ANYBODY.union(thing for thing, beside in _FIT.items() if not beside.isdisjoint(named))
     # A teddy bear is no wild animal.
-    said = said - WILD if not _TOYS.isdisjoint(said) else said
+    if not _TOYS.isdisjoint(said):
+        said, named = said - WILD, (named - WILD) | {"toy"}
+    things = _ANYBODY.union(thing for thing, beside in _FIT.items() if not beside.isdisjoint(named))
     # An empty street misses no umbrella, a plate of food no dog, and a man on a chair may sit outdoors.
     if _PEOPLE.isdisjoint(named):
         things -= _OF_PEOPLE if _DOGS.isdisjoint(named) else _OF_PEOPLE - {"frisbee"}

@@ -149,7 +149,7 @@ NO_OBJECT = word_set(
     "pen trunk bank palm club nail redhead"
 )
 # Before "of", these name another thing: a bed of flowers, a couple of signs.
-NOT_WITH_OF = COLLECTIVES | word_set("statue sculpture bed crowd team")
+NOT_WITH_OF = COLLECTIVES | word_set("statue sculpture bed crowd team member")
 # Of a thing, these are less than the thing.
 PARTS = word_set("piece slice bite bit chunk crumb half part quarter")
 MASS = word_set(
@@ -173,7 +173,7 @@ MASS = word_set(
     "coral driftwood firewood sawdust slush netting piping wiring fencing paneling siding roofing tiling "
     "carpeting bedding "
     "upholstery linen wallpaper linoleum stucco drywall mulch compost manure straw bubblegum"
-) - word_set("cattle police glass paper fire brush cake pizza wire brick fish chicken salad string")
+) - word_set("cattle police glass paper fire brush cake pizza wire brick fish chicken salad string batter")
 # Where there is one, there are two.
 IN_PAIRS = word_set("shoe boot sandal sneaker glove sock ski skate earring mitten slipper")
 PLURAL_ONLY = {
@@ -363,8 +363,8 @@ CONTRARIES = {
     "big": ("small",),
     "tall": ("short",),
     "short": ("tall",),
-    "snowy": ("grassy", "sandy"),
-    "grassy": ("snowy", "sandy"),
+    "snowy": ("grassy",),
+    "grassy": ("snowy",),
     "sandy": ("snowy", "grassy"),
 }
 ANIMAL_COLORS = word_set("black white brown")
