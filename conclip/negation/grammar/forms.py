@@ -32,21 +32,12 @@ def _is_under(parsed: Parsed, token, above: int) -> bool:
 
 
 def scope_edits(parsed: Parsed, verb: int) -> list[Edit]:
-    """Return the edits after a "not": "some" becomes "any", and "and" before a verb that stays true becomes "but"."""
-    tokens = parsed.tokens
-    edits = []
-    conjuncts = [k for k in parsed.children[verb] if tokens[k].dep == "conj" and k > verb]
-    stop = tokens[conjuncts[0]].left if conjuncts else tokens[verb].right + 1
-    for token in tokens[verb + 1 : stop]:
-        if token.dep == "det" and token.text == "some" and _is_under(parsed, token, verb):
-            edits.append((token.start, token.end, "any"))
-    if len(conjuncts) == 1 and tokens[conjuncts[0]].tag == tokens[verb].tag:
-        kid = tokens[conjuncts[0]]
-        alone = parsed.kid(kid.i, "nsubj", "nsubjpass", "expl", "conj") < 0
-        for k in parsed.children[verb]:
-            if tokens[k].dep == "cc" and tokens[k].text == "and" and verb < k < kid.i and alone:
-                edits.append((tokens[k].start, tokens[k].end, "but"))
-    return edits
+    """Return the edits after a "not": "some" becomes "any"."""
+    return [
+        (token.start, token.end, "any")
+        for token in parsed.tokens[verb + 1 : parsed.tokens[verb].right + 1]
+        if token.dep == "det" and token.text == "some" and _is_under(parsed, token, verb)
+    ]
 
 
 def either_edits(parsed: Parsed, noun: int) -> list[Edit]:
@@ -98,10 +89,6 @@ def no_subject(parsed: Parsed, pair: Pair, scope: list[Edit]) -> list[Form]:
         return []
     noun = tokens[pair.head]
     low = noun.text.lower()
-    if any(text == "but" for _, _, text in scope):
-        if not is_quantified(parsed, pair.head):
-            return []
-        scope = [edit for edit in scope if edit[2] != "but"]
     if low in words.INDEFINITE_PRONOUNS:
         return [("no-subject", [(noun.start, noun.end, words.INDEFINITE_PRONOUNS[low]), *scope])]
     if noun.tag not in ("NN", "NNS") or noun.lemma in words.NO_OBJECT:

@@ -93,6 +93,9 @@ def find_core(parsed: Parsed, noun: int, name: str) -> Core | None:
         return None
     if ends_in_verb and not is_finite and (end.lemma in words.POSTURES or not _is_being(remaining)):
         return None
+    # "Some oranges sit, but there is no dog": where a thing lies belongs to it.
+    if end.tag[:2] == "VB" and end.lemma in words.POSTURES and not _is_being(remaining):
+        return None
     # "A woman stands without a banana" is true beside bananas that she does not hold.
     has = tokens[noun].dep == "dobj" and is_person(_first_noun(remaining).lemma)
     # "A person without a ball" is true of the child whom she faces.

@@ -87,7 +87,7 @@ def _is_anywhere(parsed: Parsed, verb: int) -> bool:
     tokens = parsed.tokens
     for k in parsed.children[verb]:
         noun = parsed.kid(k, "pobj") if tokens[k].dep == "prep" else -1
-        if noun >= 0 and tokens[noun].lemma not in words.SCENERY:
+        if noun >= 0 and (tokens[noun].lemma not in words.SCENERY or tokens[k].text.lower() not in words.GROUNDED):
             return False
         if noun < 0 and tokens[k].dep not in ("nsubj", "aux", "punct"):
             return False

@@ -363,7 +363,8 @@ def _verb(parsed: Parsed, verb) -> Pair | None:
             return None
         elif kid.dep in ("mark", "advmod") and verb.dep == "advcl" and kid.text.lower() in _MARKS:
             return None
-        elif kid.dep == "neg":
+        # "Not smiling but laughing" says that they do more than smile.
+        elif kid.dep == "neg" or kid.dep == "conj" and k > verb.i:
             return None
     if first >= 0:
         if subject < 0 and verb.dep not in ("conj", "relcl"):
@@ -444,6 +445,10 @@ def _finite(parsed: Parsed, verb, subject: int) -> str | None:
     if is_visible(singular(verb.text.lower())) and (
         verb.i - 1 != subject or not after or after[0].tag not in ("DT", "PRP$", "IN", "RP", "TO", "RB")
     ):
+        return None
+    # "(A bedroom done in) animal prints": only the commonest verbs are sure behind another noun.
+    before = tokens[verb.i - 1]
+    if verb.tag == "VBZ" and before.tag[:2] == "NN" and before.i != subject and not may_be_verb(verb):
         return None
     if verb.tag == "VBD" and parsed.kid(verb.i, "dobj") < 0:
         if verb.lemma in words.STATIVE:

@@ -87,7 +87,9 @@ def _doer_and_object(parsed: Parsed) -> tuple | None:
     # "A man holding onto a girl", "a man holding a rope": it may hold him.
     if verb.lemma == "hold" and (is_person(one.lemma) and is_person(other.lemma) or other.lemma in ("rope", "leash")):
         return None
-    return None if any(k < len(tokens) and tokens[k].tag == "CC" for k in (one.i + 1, other.i + 1)) else (one, other)
+    # "A plate (of cake)", "a knife (and fork)".
+    after = [token.text.lower() for k in (one.i, other.i) for token in tokens[k + 1 : k + 2]]
+    return None if {"of", "and", "or"}.intersection(after) else (one, other)
 
 
 def _nouns(parsed: Parsed) -> list[tuple[Span, Span]]:

@@ -28,7 +28,7 @@ _FURNITURE = word_set(
     "scissors bag backpack umbrella toy"
 )
 _VEHICLES = word_set("car bus truck van vehicle motorcycle motorbike bike bicycle hydrant")
-_DOGS = frozenset().union(*(names for names in SYNONYMS if "puppy" in names))
+_DOGS = frozenset().union(*(names for names in SYNONYMS if {"puppy", "hound"} <= names))
 _PETS = _DOGS | {"cat", "kitten"}
 
 # Thing -> words of which the caption itself has to name one.

@@ -274,7 +274,9 @@ SECOND_HALVES = word_set(
     "handed sided "
     "wheeled tailed faced themed flavored scented made era age kind brand"
 )
-UNSEEN_VERBS = word_set("resemble imitate mimic simulate represent await want need seek expect advertise")
+UNSEEN_VERBS = word_set(
+    "show depict portray feature resemble imitate mimic simulate represent await want need seek expect advertise"
+)
 PICTURES = word_set(
     "picture photo image statue painting drawing photograph portrait sculpture mural poster cartoon toy"
 )
@@ -413,6 +415,8 @@ FURNITURE = word_set(
     "bathtub television fireplace piano cabinet chair stool statue fountain sculpture sign trampoline hurdle fence "
     "tent car bus truck train airplane helicopter boat ship van taxi jeep tractor carriage crosswalk railing staircase"
 )
+# Where one can do one thing as well as another.
+GROUNDED = word_set("on in at near by beside along across through down up from to inside outside")
 # What one does not sit, lie or stand.
 PATHS = word_set("through across down up along over into around past toward towards onto off after behind from to")
 MOVING = word_set("run walk jump climb")
