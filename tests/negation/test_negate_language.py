@@ -7,7 +7,7 @@ import pytest
 
 from conclip.negation import GrammarGenerator, negate, object_nouns, parse
 from conclip.negation.grammar.generator import load_spacy, reject
-from conclip.negation.lexicon.nouns import is_visible, may_be_absent, read_nouns
+from conclip.negation.lexicon.nouns import NAMES_FILE, is_known, is_visible, may_be_absent, read_nouns
 from conclip.negation.rows import Negation
 
 ABSENT = ["dog", "woman", "bicycle", "beach", "hat", "snow", "table", "car"]
@@ -215,6 +215,15 @@ def test_only_things_that_one_can_see_are_named(caption, named):
 def test_what_was_bad_is_not_made(caption, wrong):
     made = sentences(caption)
     assert not [text for text in made if wrong in text]
+
+
+def test_known_names_are_of_visible_things():
+    names = NAMES_FILE.read_text(encoding="utf-8").splitlines()
+    assert names == sorted(set(names)) and len(names) > 500
+    assert all(re.fullmatch("[a-z]+(?: [a-z]+)?", name) for name in names)
+    # The sky is behind most things, and seldom worth counting.
+    assert {name for name in names if not is_visible(name)} == {"sky"}
+    assert is_known("tennis ball") and is_known("woman") and not is_known("leather ball") and not is_known("ring")
 
 
 def kinds(caption):
