@@ -184,8 +184,7 @@ class GrammarGenerator:
         """Yield a result for each caption, in order, in constant memory.
 
         `absent` gives each caption's nouns that its image does not show, best first, in the form `object_nouns`
-        returns; at most 16 are considered. The first that the caption does not
-        contradict is used, or, where the form wants a place, a person or a thing, the first of that sort. Without one
+        returns. At most 16 are considered, and the first that the caption does not contradict is used. Without one
         there are no true negations and no hybrids.
         """
         parses = self._parse(captions)
