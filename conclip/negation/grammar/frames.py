@@ -24,7 +24,7 @@ from conclip.negation.lexicon.names import (
     may_corefer,
     some,
 )
-from conclip.negation.lexicon.nouns import may_be_absent
+from conclip.negation.lexicon.nouns import is_known, may_be_absent
 from conclip.negation.rows import Negation
 
 _LINKS = frozenset({"IN", "RB", "RP", "JJ", "TO"})
@@ -118,6 +118,12 @@ def _ends_well(parsed: Parsed, end) -> bool:
     """Return whether nothing is missing behind the last word: "a person in black sits", "holding (onto a bike)"."""
     after = parsed.tokens[end.i + 1 : end.i + 2]
     if after and after[0].text.lower() in words.DESCRIBING:
+        return False
+    # "(A small white) and a big white dog", "(a woman with a dog) canoe".
+    before = parsed.tokens[end.i - 1]
+    if end.tag[:2] == "JJ" or end.text.lower() in words.COLORS and before.tag != "IN":
+        return False
+    if end.tag == "NN" and before.tag[:2] == "NN" and not is_known(f"{before.text} {end.lemma}"):
         return False
     if end.tag[:2] == "NN":
         return is_thing(end) or end.lemma in words.NO_OBJECT or end.tag[:3] == "NNP"

@@ -225,6 +225,9 @@ def object_pair(parsed: Parsed, noun) -> Pair | None:
     begins = noun.left == 0 and (is_person(head) or head in words.ANIMALS)
     if bare and noun.tag in ("NN", "NNP") and not is_mass(head) and not begins:
         return None
+    # Players "on different teams" show no team.
+    if head == "team":
+        return None
     # "A banjo or guitar": one of the two.
     if any(tokens[k].text.lower() == "or" for n in (noun, tokens[noun.head]) for k in parsed.children[n.i]):
         return None
@@ -428,7 +431,8 @@ def _finite(parsed: Parsed, verb, subject: int) -> str | None:
         joined = before.dep in ("cc", "punct") or before.tag[:2] == "RB"
         shares = verb.dep == "conj" and joined and head.tag == verb.tag and verb.lemma != "be"
         return "finite" if shares and verb.tag != "VB" and parsed.kid(head.i, *_SUBJECTS) >= 0 else None
-    if tokens[subject].dep == "expl":
+    # "(Faces to help) people know what to do": a verb below another one need not be finite.
+    if tokens[subject].dep == "expl" or verb.dep == "ccomp":
         return None
     if tokens[subject].tag[:2] == "NN":
         several = is_plural(parsed, subject)
