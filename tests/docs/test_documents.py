@@ -94,6 +94,7 @@ HOW = {
     "docs/results.md": [],
     "docs/speed.md": [
         ("python -m speed.training_step", "--batch_size 4 --rounds 1"),
+        ("python -m speed.joint_loss", "--processes 2 --batch_size 4 --width 8 --rounds 1"),
         ("python -m speed.distillation_step", "--pairs 4 --statements 8 --rounds 1"),
         ("python -m speed.sugarcrepe", "--loop_items 2 --rounds 1"),
         ("accelerate launch --mixed_precision bf16 -m speed.gpu_recipe", "--rows 8 --batch_size 4 --epochs 1"),
