@@ -69,6 +69,8 @@ setup(
         "lemminflect>=0.2.3",
         "peft>=0.21",
         "safetensors",
+        # Notices that another run has removed its lock file.
+        "filelock>=3.24",
         "xxhash",
         "numpy",
         "pyyaml",

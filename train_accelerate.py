@@ -17,11 +17,14 @@ model of the default run has a folder of its own, with comparison.json and ranki
 
 import sys
 import traceback
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
+from conclip.atomic_write import WriteError
 from conclip.errors import UsageError
-from conclip.runtime import command_line, end_failed_run, return_large_blocks, use_all_cores
+from conclip.folder_lock import in_use
+from conclip.runtime import command_line, end_failed_run, for_user, return_large_blocks, use_all_cores
 from conclip.training.arguments import (
     CHECKPOINTS,
     DISTILLATION,
@@ -42,26 +45,28 @@ def main(argv: list[str] | None = None) -> int:
     try:
         trainings = parse_trainings(argv)
         folders = [Path(training_args.output_dir) for _, _, training_args in trainings]
+        from conclip.training.trackers import finish_trackers
         from conclip.training.trainer import checkpoint_to_resume, make_accelerator
 
         # What can fail is checked before the work begins.
         accelerators = [make_accelerator(training_args) for _, _, training_args in trainings]
         accelerator = accelerators[0]
-        for folder, (_, _, training_args) in zip(folders, trainings, strict=True):
-            checkpoint_to_resume(folder, training_args.resume_from_checkpoint)
         command = command_line("train", argv, accelerator.num_processes)
-        for arguments, own in zip(trainings, accelerators, strict=True):
-            # Some trackers log to the run that is open, which must not be that of the training before.
-            for tracker in accelerator.trackers:
-                tracker.finish()
-            accelerator = own
-            trainer = run(*arguments, accelerator, command)
-        if len(trainings) > 1 and trainer.evaluator:
-            from conclip.training.default_run import compare
+        with ExitStack() as locks:
+            for folder in folders:
+                locks.enter_context(in_use(folder))
+            for folder, (_, _, training_args) in zip(folders, trainings, strict=True):
+                checkpoint_to_resume(folder, training_args.resume_from_checkpoint)
+            for arguments, own in zip(trainings, accelerators, strict=True):
+                # Some trackers log to the run that is open, which must not be that of the training before.
+                finish_trackers(accelerator)
+                accelerator = own
+                trainer = run(*arguments, accelerator, command)
+            if len(trainings) > 1 and trainer.evaluator:
+                from conclip.training.default_run import compare
 
-            compare(trainer, folders[0])
-    except UsageError as error:
-        return end_failed_run(f"Error: {error}", 1, accelerator)
+                compare(trainer, folders[0])
+            finish_trackers(accelerator)
     except KeyboardInterrupt:
         again = "starts the run again"
         if any(any(folder.glob(CHECKPOINTS)) for folder in folders):
@@ -69,13 +74,22 @@ def main(argv: list[str] | None = None) -> int:
         # Ctrl-C reaches all processes.
         message = f"\nInterrupted. No file is incomplete; the same command {again}."
         return end_failed_run(message, 130, accelerator, main_process_only=True)
-    except Exception:
+    except Exception as error:
+        if found := for_user(error):
+            return end_failed_run(f"Error: {with_remedy(found, folders)}", 1, accelerator)
         # The main process may only have lost its peer, which then prints the cause.
         if accelerator and accelerator.num_processes > 1:
             end_failed_run(traceback.format_exc(), 1, accelerator, wait=True)
         raise
     accelerator.end_training()
     return 0
+
+
+def with_remedy(error: UsageError, folders: list[Path]) -> str:
+    """Return the message of an error; for a full disk, it says how to continue from checkpoints, if there are any."""
+    if isinstance(error, WriteError) and any(any(folder.glob(CHECKPOINTS)) for folder in folders):
+        return str(error).removesuffix(".") + " with --resume_from_checkpoint latest."
+    return str(error)
 
 
 def run(

@@ -7,6 +7,7 @@ from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from conclip.atomic_write import reporting_write_errors
 from conclip.errors import UsageError, one_line
 from conclip.public_names import is_local
 from conclip.text_files import text_options
@@ -95,7 +96,7 @@ def with_columns(dataset: Dataset, columns: dict[str, list[list]], feature) -> D
 
 def _load(dataset_name: str, dataset_config_name: str | None, split: str | None) -> Dataset | DatasetDict:
     # Imported late: it takes a second, which a list of image files does not need.
-    from datasets import load_dataset
+    from datasets import config, load_dataset
     from datasets.exceptions import DatasetGenerationError
     from datasets.utils import logging
 
@@ -106,10 +107,11 @@ def _load(dataset_name: str, dataset_config_name: str | None, split: str | None)
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)
     try:
-        if path.is_file():
-            return _load_file(path, split)
-        options = folder_options(path, dataset_config_name) if path.is_dir() else {}
-        return load_dataset(dataset_name, dataset_config_name, split=split, **options)
+        with reporting_write_errors(Path(config.HF_DATASETS_CACHE)):
+            if path.is_file():
+                return _load_file(path, split)
+            options = folder_options(path, dataset_config_name) if path.is_dir() else {}
+            return load_dataset(dataset_name, dataset_config_name, split=split, **options)
     except UsageError:
         raise
     # `datasets` reports a wrong path, configuration or split by many kinds of error; each says which.

@@ -9,11 +9,12 @@ import datasets
 from huggingface_hub import HfApi, ModelCard, constants, get_session, hf_hub_download
 
 from conclip.errors import UsageError, one_line
+from conclip.folder_lock import LOCK_FILE
 from conclip.public_names import is_local
 
 # Beside what belongs to the run alone: weights of other formats, which an earlier run may have left.
 NOT_UPLOADED = (
-    *("checkpoint-*", "unfinished-*", "conclip/*", "metrics.jsonl"),
+    *("checkpoint-*", "unfinished-*", "conclip/*", "metrics.jsonl", LOCK_FILE),
     *("*.bin", "*.bin.index.json", "*.h5", "*.msgpack"),
 )
 

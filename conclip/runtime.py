@@ -12,9 +12,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from conclip.atomic_write import write_error_behind
 from conclip.errors import UsageError
 from conclip.public_names import public_command
 
@@ -118,7 +120,9 @@ def end_failed_run(
             time.sleep(PATIENCE)
         print(f"Process {rank}: {message}" if rank else message, file=sys.stderr, flush=True)
     for tracker in accelerator.trackers if accelerator else ():
-        tracker.finish()
+        # The disk may be full, which the message says already.
+        with suppress(Exception):
+            tracker.finish()
     if num_processes > 1:
         # Another process may be waiting for this one in a collective; an orderly exit could wait for it in turn.
         sys.stdout.flush()
@@ -142,7 +146,10 @@ def run_command(command: Callable[[], object], interrupted: str) -> int:
         except Exception as error:
             if stop := interruption_behind(error):
                 raise stop from None
-            raise
+            found = for_user(error)
+            if found is None or found is error:
+                raise
+            raise found from error
     except UsageError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -150,6 +157,11 @@ def run_command(command: Callable[[], object], interrupted: str) -> int:
         print(f"\n{interrupted}", file=sys.stderr)
         return 130
     return 0
+
+
+def for_user(error: Exception) -> UsageError | None:
+    """Return an error of bad input or of a disk, whose message is all that a user needs; `None` for another error."""
+    return error if isinstance(error, UsageError) else write_error_behind(error)
 
 
 def interruption_behind(error: Exception) -> KeyboardInterrupt | SystemExit | None:

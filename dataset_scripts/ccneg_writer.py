@@ -15,7 +15,9 @@ from datasets.utils.metadata import MetadataConfigs
 from datasets.utils.py_utils import convert_file_size_to_int
 from huggingface_hub import DatasetCardData
 
+from conclip.atomic_write import remove, write_error_behind
 from conclip.errors import UsageError
+from conclip.folder_lock import in_use
 
 from .ccneg import SKIPPED_FILE, CCNeg, read_skipped
 from .ccneg_images import CCNegError
@@ -63,10 +65,13 @@ def write_folder(
         "test_size": test_size,
     }
     try:
-        return _write(output, options, overwrite, annotations_only, num_proc, max_shard_size)
+        with in_use(output, beside=True):
+            return _write(output, options, overwrite, annotations_only, num_proc, max_shard_size)
     except CCNegError as error:
         raise UsageError(str(error)) from error
     except (DatasetGenerationError, OSError) as error:
+        if found := write_error_behind(error, output.parent):
+            raise found from error
         raise UsageError(f"{output} cannot be written: {error.__cause__ or error}") from error
 
 
@@ -75,6 +80,10 @@ def _write(
 ) -> str:
     started = time.time()
     check_output(output, overwrite)
+    # Left behind by runs that were killed: no other run writes this folder now.
+    for path in output.parent.glob(f"{output.name}.tmp-*"):
+        if path.suffix.rpartition("-")[2].isdecimal():
+            remove(path)
     temporary = output.with_name(f"{output.name}.tmp-{os.getpid()}")
     try:
         (temporary / ".work").mkdir(parents=True)

@@ -14,9 +14,12 @@ import io
 import random
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import datasets
 from datasets.fingerprint import Hasher
+
+from conclip.atomic_write import reporting_write_errors
 
 from . import scenes_drawing
 from .scenes_drawing import COLOURS, GRID, IMAGE_SIZE, SHAPES, SceneObject, draw
@@ -287,7 +290,11 @@ def load_scenes(
     Return the scenes as a `Dataset` (or, without `split`, a `DatasetDict`), made on first use and cached.
 
     The key of the cache includes this code, so that after a change of the code no old images are used.
+
+    Raises:
+        WriteError: the cache cannot be written to.
     """
-    builder = Scenes(seed=seed, split_sizes=split_sizes, cache_dir=cache_dir, hash=code_fingerprint())
-    builder.download_and_prepare(num_proc=num_proc)
-    return builder.as_dataset(split=split)
+    with reporting_write_errors(Path(cache_dir or datasets.config.HF_DATASETS_CACHE)):
+        builder = Scenes(seed=seed, split_sizes=split_sizes, cache_dir=cache_dir, hash=code_fingerprint())
+        builder.download_and_prepare(num_proc=num_proc)
+        return builder.as_dataset(split=split)

@@ -10,9 +10,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from conclip.atomic_write import write_atomically
+from conclip.atomic_write import writable_folder, write_atomically
 from conclip.cli import Parser, option
 from conclip.errors import UsageError
+from conclip.folder_lock import in_use
 from conclip.runtime import run_command
 
 
@@ -71,7 +72,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(files: FileArguments, search: SearchArguments, captions: CaptionArguments) -> None:
-    report = write_file(**vars(files), **vars(search), **vars(captions))
+    writable_folder(files.output_file.parent, "--output_file")
+    with in_use(files.output_file, "--output_file", beside=True):
+        report = write_file(**vars(files), **vars(search), **vars(captions))
     print(f"Wrote {files.output_file}: " + ", ".join(f"{name} {value:,.6g}" for name, value in report.items()))
 
 

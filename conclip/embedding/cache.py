@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
-from conclip.atomic_write import WriteError
+from conclip.atomic_write import naming_option
 from conclip.embedding.fingerprint import encoder_fingerprint
 from conclip.embedding.store import EmbeddingStore, ShardWriter, StoredEmbeddings
 from conclip.errors import UsageError
@@ -37,20 +37,19 @@ def cached_embeddings(
         UsageError: `cache_dir` cannot be written to, or the nodes do not share it.
     """
     store = EmbeddingStore(cache_dir / encoder_fingerprint(description), description)
-    # Only the main process looks: another run may be adding to the store at the same time.
-    distinct, missing = broadcast_object_list([*store.missing(keys)] if accelerator.is_main_process else [None, None])
-    written = []
-    if len(missing):
-        bar_text = f"Embedding {noun}: {len(missing):,} of {distinct:,} ({distinct - len(missing):,} in the cache)"
-        own = np.array_split(missing, accelerator.num_processes)[accelerator.process_index]
-        try:
+    with naming_option("--embedding_cache_dir"):
+        # Only the main process looks: another run may be adding to the store at the same time.
+        found = [*store.missing(keys)] if accelerator.is_main_process else [None, None]
+        distinct, missing = broadcast_object_list(found)
+        written = []
+        if len(missing):
+            bar_text = f"Embedding {noun}: {len(missing):,} of {distinct:,} ({distinct - len(missing):,} in the cache)"
+            own = np.array_split(missing, accelerator.num_processes)[accelerator.process_index]
             with ShardWriter(store) as writer:
                 for at, embeddings in embed(own, bar_text, len(missing)):
                     writer.add(keys[at], embeddings)
-        except WriteError as error:
-            raise UsageError(f"--embedding_cache_dir: {error}") from error
-        written = gather_object(writer.names)
-    embeddings = store.read(keys, written)
+            written = gather_object(writer.names)
+        embeddings = store.read(keys, written)
     if embeddings is None:
         raise UsageError(
             f"--embedding_cache_dir {cache_dir}: the files that other processes wrote there cannot be found; choose "

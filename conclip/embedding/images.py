@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
-from conclip.atomic_write import WriteError
+from conclip.atomic_write import naming_option
 from conclip.embedding.cache import cached_embeddings
 from conclip.embedding.embedding_column import EmbeddingColumn
 from conclip.embedding.fingerprint import clip_image_encoder_description
@@ -138,10 +138,8 @@ def image_keys(images: ImageColumn | EmbeddingColumn, cache_dir: Path, accelerat
         own = images.stored.keys(start, stop, show_progress=accelerator.is_local_main_process)
         keys = np.concatenate(gather_object([own]))
         if path:
-            try:
+            with naming_option("--embedding_cache_dir"):
                 save_index(path, keys)
-            except WriteError as error:
-                raise UsageError(f"--embedding_cache_dir: {error}") from error
     for index in np.flatnonzero(~keys.any(axis=1)).tolist():
         # Raises an error with the reason.
         images[index]
@@ -257,11 +255,8 @@ class ImageEmbedder:
                 yield embedded, embeds
                 done += len(embeds)
 
-        try:
-            keys = self.keys(images)
-            return cached_embeddings(self.cache_dir, description, keys, embed, noun, self.accelerator)
-        except WriteError as error:
-            raise UsageError(f"--embedding_cache_dir: {error}") from error
+        keys = self.keys(images)
+        return cached_embeddings(self.cache_dir, description, keys, embed, noun, self.accelerator)
 
     def keys(self, images: ImageColumn | EmbeddingColumn) -> np.ndarray:
         """Return the keys of the images, uint8, (images, 16), the same on every process."""

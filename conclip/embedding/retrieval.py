@@ -6,12 +6,12 @@ own image alone is right, even if another image has the same caption, and an ima
 a tie is an error too.
 """
 
-import tempfile
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
+from conclip.atomic_write import scratch_folder
 from conclip.embedding.store import StoredEmbeddings, as_scalars
 from conclip.metrics.retrieval_recall.retrieval_recall import RetrievalRecall
 
@@ -112,7 +112,7 @@ def recall(
         least as high as its best right one. `items` holds `rank` and `tied` of each query.
     """
     everything = candidates[candidate_at].double().T
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         metric = RetrievalRecall(cache_dir=folder)
         for start in range(0, len(query_at), QUERIES_AT_A_TIME):
             some = slice(start, start + QUERIES_AT_A_TIME)

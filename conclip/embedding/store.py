@@ -160,7 +160,7 @@ class EmbeddingStore:
 
     def _set_aside(self, path: Path, reason: object) -> None:
         aside = path.with_name(f"damaged-{path.name}")
-        with reporting_write_errors(self.folder):
+        with reporting_write_errors(path):
             try:
                 os.replace(path, aside)
             except FileNotFoundError:

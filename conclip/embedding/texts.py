@@ -9,10 +9,9 @@ from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from tqdm.auto import tqdm
 
-from conclip.atomic_write import WriteError
+from conclip.atomic_write import naming_option
 from conclip.embedding.clean_text import text_warnings
 from conclip.embedding.tokens import TextTokenizer, TextTokens
-from conclip.errors import UsageError
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
 
@@ -27,16 +26,14 @@ def cached_tokens(
         warn: receives the `text_warnings`, a sentence each, and one with the number of texts that are cut.
 
     Raises:
-        UsageError: raised by that function if the folder cannot be written to.
+        WriteError: raised by that function if the folder cannot be written to.
     """
 
     def tokenize(texts: list[str]) -> TextTokens:
         for sentence in text_warnings(texts):
             warn(sentence)
-        try:
+        with naming_option("--embedding_cache_dir"):
             tokens = tokenizer(texts, cache_dir)
-        except WriteError as error:
-            raise UsageError(f"--embedding_cache_dir: {error}") from error
         if full := np.count_nonzero(np.diff(tokens.offsets) >= tokenizer.max_length):
             warn(
                 f"Warning: {full:,} of {len(texts):,} texts fill the {tokenizer.max_length} tokens that the model "

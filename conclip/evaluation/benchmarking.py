@@ -1,16 +1,15 @@
 """Score models on benchmarks, from Python; `conclip evaluate` calls the same functions."""
 
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from accelerate import Accelerator
 from transformers import PreTrainedModel, ProcessorMixin
 
-from conclip.atomic_write import reporting_write_errors
+from conclip.atomic_write import written_beside
 from conclip.embedding.images import embedding_cache_dir
 from conclip.errors import UsageError
 from conclip.evaluation.arguments import PREPROCESSINGS
@@ -261,24 +260,12 @@ def folder_name(label: str) -> str:
 @contextmanager
 def writing_samples(path: Path) -> Iterator[Record]:
     """Give a function that appends samples as JSON lines; the file appears when it is complete."""
-    unfinished = path.with_name(f"unfinished-{path.name}")
-    with reporting_write_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = unfinished.open("w", encoding="utf-8")
+    with written_beside(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
 
-    def record(samples: Iterable[dict]) -> None:
-        with reporting_write_errors(path.parent):
+        def record(samples: Iterable[dict]) -> None:
             file.writelines(json.dumps(sample) + "\n" for sample in samples)
 
-    try:
         yield record
-        with reporting_write_errors(path.parent):
-            file.close()
-            os.replace(unfinished, path)
-    finally:
-        with suppress(OSError):
-            file.close()
-        unfinished.unlink(missing_ok=True)
 
 
 def add_scores(rows: dict[tuple, ScoreRow], benchmark: Benchmark, label: str, scores: list[Score]) -> None:

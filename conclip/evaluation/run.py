@@ -8,10 +8,11 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conclip.errors import UsageError
+from conclip.atomic_write import writable_folder
 from conclip.evaluation.arguments import EvaluationArguments, OutputArguments, parse_arguments
+from conclip.folder_lock import in_use
 from conclip.models.arguments import EncodingArguments, start_accelerator
-from conclip.runtime import command_line, end_failed_run, return_large_blocks
+from conclip.runtime import command_line, end_failed_run, for_user, return_large_blocks
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -31,15 +32,16 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         accelerator = start_accelerator(computation.mixed_precision)
         command = command_line("evaluate", argv, accelerator.num_processes)
-        run(evaluation, computation, output, accelerator, command)
-    except UsageError as error:
-        return end_failed_run(f"Error: {error}", 1, accelerator)
+        with in_use(writable_folder(output.output_dir)):
+            run(evaluation, computation, output, accelerator, command)
     except KeyboardInterrupt:
         # The process only has to end now: a second Ctrl-C would interrupt that with a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         message = "\nInterrupted. The embeddings computed so far are cached; the same command continues from them."
         return end_failed_run(message, 130, accelerator, main_process_only=True)
-    except Exception:
+    except Exception as error:
+        if found := for_user(error):
+            return end_failed_run(f"Error: {found}", 1, accelerator)
         # In the main process this may be the consequence of another process's error, which is printed first.
         if accelerator and accelerator.num_processes > 1:
             end_failed_run(traceback.format_exc(), 1, accelerator, wait=True)
@@ -56,13 +58,13 @@ def run(
     command: str,
 ) -> None:
     # Imported late: --help and a mistyped option are answered without these libraries.
-    from conclip.atomic_write import writable_folder, write_atomically
+    from conclip.atomic_write import write_atomically
     from conclip.evaluation.benchmarking import evaluate_models
     from conclip.evaluation.card import checked_card, fill_card_with_benchmarks
     from conclip.evaluation.results import FIGURE_FILE, RESULTS_FILE
     from conclip.evaluation.table import model_labels
 
-    output_dir = writable_folder(output.output_dir)
+    output_dir = Path(output.output_dir)
     card = Path(output.model_card) if output.model_card else None
     if card:
         # A damaged card is found now, not after all the work.

@@ -6,7 +6,6 @@ classification every query is compared with one pool of images, captions or clas
 `score_classes`).
 """
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ import evaluate
 import numpy as np
 import torch
 
+from conclip.atomic_write import scratch_folder
 from conclip.embedding.retrieval import (
     QUERIES_AT_A_TIME,
     first_image_true,
@@ -145,7 +145,7 @@ def accumulate(
     **settings,
 ) -> dict | tuple[dict, dict]:
     """Return the result of the metric over all items; only one chunk of items is in memory at a time."""
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         module = metric(cache_dir=folder)
         for chunk in reader.chunks():
             scores = item_scores(chunk, scorer)
@@ -480,7 +480,7 @@ def score_classes(reader: ItemReader, encoder: CachedEncoder, record: Record | N
     chances = {
         condition: np.array([chances_of(own, answer) for answer in range(len(own))]) for condition, own in same.items()
     }
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         modules = {condition: BothTieRules(folder, str(number)) for number, condition in enumerate(embeddings)}
         for chunk in reader.chunks():
             images, answers = encoder.images(chunk.images), np.array([item["answer"] for item in chunk.items])

@@ -23,6 +23,7 @@ from transformers import (
 )
 from transformers.utils import cached_file, logging
 
+from conclip.atomic_write import UNFINISHED, remove, reporting_write_errors, require_room
 from conclip.embedding.tokens import TextTokenizer
 from conclip.errors import UsageError, one_line
 from conclip.model_folders import damaged_file, refuse_hub_code, why_not_loaded
@@ -299,7 +300,7 @@ def save_model(
 
     A model with LoRA adapters is written twice: `adapter/` for peft, and the merged weights as a plain model. What an
     earlier model left in the folder (`adapter/`, parts of weights, `stale`) is removed before the first new file is
-    in its place.
+    in its place, and after all new files are written: a full disk leaves the earlier model as it was.
 
     Args:
         model: a ConCLIP, or a model of another family, which is saved in its own class; the files of its processor are
@@ -310,28 +311,40 @@ def save_model(
 
     Returns:
         The model that was saved, with adapters merged.
+
+    Raises:
+        WriteError: the folder cannot be written to, or the disk is full.
     """
-    unfinished = output_dir / "unfinished-model"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    if isinstance(model, PeftModel):
-        _save_adapter(model, unfinished / "adapter", base_model, adapter_card)
-        model = model.merge_and_unload()
-    model.save_pretrained(unfinished)
-    # transformers 4 wrote where a base model was loaded from into its config, and the configs of its encoders.
-    config = unfinished / "config.json"
-    _write_json(config, without_paths(json.loads(config.read_text("utf-8"))))
-    if isinstance(model, ConCLIPModel):
-        _save_processor(processor, unfinished)
-    else:
-        _keep_processor(model, processor, unfinished)
-    shutil.rmtree(output_dir / "adapter", ignore_errors=True)
-    for path in (*(output_dir / name for name in stale), *output_dir.glob("model-*-of-*.safetensors")):
-        path.unlink(missing_ok=True)
-    (output_dir / "model.safetensors.index.json").unlink(missing_ok=True)
-    for path in sorted(unfinished.iterdir()):
-        os.replace(path, output_dir / path.name)
-    unfinished.rmdir()
+    unfinished, needed = output_dir / f"{UNFINISHED}model", weights_bytes(model)
+    remove(unfinished)
+    require_room(output_dir, needed)
+    try:
+        with reporting_write_errors(output_dir, needed):
+            if isinstance(model, PeftModel):
+                _save_adapter(model, unfinished / "adapter", base_model, adapter_card)
+                model = model.merge_and_unload()
+            model.save_pretrained(unfinished)
+            # transformers 4 wrote where a base model was loaded from into its config, and the configs of its encoders.
+            config = unfinished / "config.json"
+            _write_json(config, without_paths(json.loads(config.read_text("utf-8"))))
+            if isinstance(model, ConCLIPModel):
+                _save_processor(processor, unfinished)
+            else:
+                _keep_processor(model, processor, unfinished)
+            shutil.rmtree(output_dir / "adapter", ignore_errors=True)
+            for path in (*(output_dir / name for name in stale), *output_dir.glob("model-*-of-*.safetensors")):
+                path.unlink(missing_ok=True)
+            (output_dir / "model.safetensors.index.json").unlink(missing_ok=True)
+            for path in sorted(unfinished.iterdir()):
+                os.replace(path, output_dir / path.name)
+    finally:
+        remove(unfinished)
     return model
+
+
+def weights_bytes(model: torch.nn.Module) -> int:
+    """Return how many bytes the weights of a model take on disk; shared ones are written once."""
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in model.state_dict().values()}.values())
 
 
 def _save_adapter(model: PeftModel, folder: Path, base_model: str | None, card: str | None) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from conclip.atomic_write import writable_folder, write_atomically
 from conclip.cli import Parser, option
 from conclip.errors import UsageError
+from conclip.folder_lock import in_use
+from conclip.runtime import run_command
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -50,28 +52,19 @@ PARSER = Parser(
 
 
 def main(argv: list[str] | None = None) -> int:
-    try:
-        (options,) = PARSER.parse(argv)
-        _check_options(options)
+    return run_command(lambda: run(argv), interrupted="Interrupted. No file is incomplete.")
+
+
+def run(argv: list[str] | None) -> None:
+    (options,) = PARSER.parse(argv)
+    _check_options(options)
+    output_dir = Path(options.output_dir)
+    with in_use(output_dir, beside=True):
         if options.to == "transformers":
-            convert_checkpoint(
-                Path(options.model_name_or_path),
-                Path(options.output_dir),
-                options.tokenizer,
-                options.hidden_act,
-                options.dtype,
-            )
+            source = Path(options.model_name_or_path)
+            convert_checkpoint(source, output_dir, options.tokenizer, options.hidden_act, options.dtype)
         else:
-            export_model(
-                options.model_name_or_path, Path(options.output_dir), options.to, options.dtype, options.revision
-            )
-    except UsageError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        return 130
-    return 0
+            export_model(options.model_name_or_path, output_dir, options.to, options.dtype, options.revision)
 
 
 def _check_options(options: ConvertArguments) -> None:
@@ -118,7 +111,6 @@ def convert_checkpoint(
     import torch
     from transformers import CLIPImageProcessorPil, CLIPProcessor
 
-    from conclip.atomic_write import reporting_write_errors, writable_folder
     from conclip.models.checkpoint_files import read_weights
     from conclip.models.clip import require_fitting_processor, save_model
     from conclip.models.openai_layout import checked_weights, encoder_sizes, to_transformers
@@ -158,9 +150,7 @@ def convert_checkpoint(
             )
     require_fitting_processor(processor, config, subject)
     model.load_state_dict(renamed)
-    folder = writable_folder(str(output_dir))
-    with reporting_write_errors(folder):
-        save_model(model.to(getattr(torch, dtype)), processor, folder)
+    save_model(model.to(getattr(torch, dtype)), processor, writable_folder(output_dir))
     print(
         f"ViT of {vision['num_hidden_layers']} layers, width {vision['hidden_size']}, patches of "
         f"{vision['patch_size']} and images of {size} pixels, with {hidden_act}: {output_dir}"
@@ -188,7 +178,6 @@ def export_model(
     import torch
     from safetensors.torch import save
 
-    from conclip.atomic_write import writable_folder, write_atomically
     from conclip.hub import use_cache_without_network
     from conclip.models.clip import load_model
     from conclip.models.openai_layout import from_transformers, open_clip_model_cfg, require_exportable
@@ -198,11 +187,11 @@ def export_model(
     subject = f"--model_name_or_path {model_name_or_path}"
     require_exportable(model.config, to, subject)
     weights = from_transformers(model.to(getattr(torch, dtype)).state_dict(), model.config)
-    folder = writable_folder(str(output_dir))
+    writable_folder(output_dir)
     if to == "openai":
         content = io.BytesIO()
         torch.save(weights, content)
-        write_atomically(folder / OPENAI_FILE, content.getvalue())
+        write_atomically(output_dir / OPENAI_FILE, content.getvalue())
         print(f'clip.model.build_model(torch.load("{output_dir / OPENAI_FILE}"))')
         return
     images = processor.image_processor
@@ -213,8 +202,8 @@ def export_model(
         "resize_mode": "shortest",
     }
     config = {"model_cfg": open_clip_model_cfg(model.config), "preprocess_cfg": preprocess_cfg}
-    write_atomically(folder / OPEN_CLIP_FILE, save(weights))
-    write_atomically(folder / OPEN_CLIP_CONFIG, f"{json.dumps(config, indent=2)}\n".encode())
+    write_atomically(output_dir / OPEN_CLIP_FILE, save(weights))
+    write_atomically(output_dir / OPEN_CLIP_CONFIG, f"{json.dumps(config, indent=2)}\n".encode())
     print(f'open_clip.create_model_and_transforms("local-dir:{output_dir}")')
 
 

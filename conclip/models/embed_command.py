@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from conclip.atomic_write import writable_folder
 from conclip.cli import Parser, option
 from conclip.errors import UsageError
+from conclip.folder_lock import in_use
 from conclip.models.arguments import EncodingArguments, start_accelerator
-from conclip.runtime import end_failed_run
+from conclip.runtime import end_failed_run, for_user
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -65,23 +67,26 @@ def main(argv: list[str] | None = None) -> int:
         from conclip.hub import use_cache_without_network
 
         use_cache_without_network([model.model_name_or_path, images.dataset_name])
-        column, names = open_images(**vars(images))
-        embed_images(
-            column,
-            Path(output.output_file),
-            accelerator,
-            model.model_name_or_path,
-            names=names,
-            revision=model.revision,
-            batch_size=computation.per_device_eval_batch_size,
-            num_workers=computation.dataloader_num_workers,
-            cache_dir=computation.embedding_cache_dir,
-        )
-    except UsageError as error:
-        return end_failed_run(f"Error: {error}", 1, accelerator)
+        with in_use(Path(output.output_file), "--output_file", beside=True):
+            column, names = open_images(**vars(images))
+            embed_images(
+                column,
+                Path(output.output_file),
+                accelerator,
+                model.model_name_or_path,
+                names=names,
+                revision=model.revision,
+                batch_size=computation.per_device_eval_batch_size,
+                num_workers=computation.dataloader_num_workers,
+                cache_dir=computation.embedding_cache_dir,
+            )
     except KeyboardInterrupt:
         message = "\nInterrupted. The embeddings computed so far are cached; the same command continues from them."
         return end_failed_run(message, 130, accelerator, main_process_only=True)
+    except Exception as error:
+        if found := for_user(error):
+            return end_failed_run(f"Error: {found}", 1, accelerator)
+        raise
     accelerator.end_training()
     return 0
 
@@ -105,6 +110,7 @@ def check_options(images: ImageArguments, model: ModelArguments, output: OutputA
         raise UsageError(f"--output_file {output.output_file}: name a file that ends in .npz.")
     if Path(output.output_file).exists() and not output.overwrite:
         raise UsageError(f"--output_file {output.output_file}: the file exists; add --overwrite to replace it.")
+    writable_folder(Path(output.output_file).parent, "--output_file")
 
 
 def open_images(
@@ -162,7 +168,7 @@ def embed_images(
     """
     import numpy as np
 
-    from conclip.atomic_write import WriteError, write_atomically
+    from conclip.atomic_write import naming_option, write_atomically
     from conclip.embedding.images import embedding_cache_dir
     from conclip.models.loading import load_encoders
 
@@ -175,8 +181,6 @@ def embed_images(
     arrays = {"embeds": embeddings[:].numpy(), "keys": images.stored.keys()}
     content = io.BytesIO()
     np.savez(content, **arrays, **({"names": np.array(names)} if names else {}))
-    try:
+    with naming_option("--output_file"):
         write_atomically(output_file, content.getvalue())
-    except WriteError as error:
-        raise UsageError(f"--output_file {output_file}: {error}") from error
     print(f"{len(embeddings):,} embeddings of {arrays['embeds'].shape[1]} dimensions: {output_file}")

@@ -2,19 +2,30 @@
 
 import json
 import os
-import shutil
 import zipfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
-from accelerate.utils import load
+from accelerate.utils import gather_object, load
 from accelerate.utils.constants import OPTIMIZER_NAME, RNG_STATE_NAME, SAFE_WEIGHTS_NAME, SCALER_NAME
 
-from conclip.atomic_write import write_atomically
+from conclip.atomic_write import (
+    UNFINISHED,
+    WriteError,
+    remove,
+    reporting_write_errors,
+    require_room,
+    write_atomically,
+)
 from conclip.errors import MORE_THAN_DATA, UsageError, one_line, refuses_pickle
+from conclip.models.clip import weights_bytes
 
 STATE_FILE = "trainer_state.json"
+# Random states of the processes, the headers of the files, and how far training has come.
+REST_BYTES = 1 << 17
 
 
 @dataclass
@@ -54,37 +65,68 @@ def require_no_checkpoints(output_dir: Path) -> None:
         )
 
 
+def checkpoint_bytes(model: torch.nn.Module) -> int:
+    """Return how many bytes a checkpoint takes: the weights, the two moments of AdamW, and random states."""
+    moments = sum(2 * parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+    return weights_bytes(model) + moments + REST_BYTES
+
+
 def save_checkpoint(
-    accelerator: Accelerator, output_dir: Path, progress: TrainingProgress, fixed: dict, limit: int
+    accelerator: Accelerator, output_dir: Path, progress: TrainingProgress, fixed: dict, limit: int, needed: int
 ) -> None:
     """
     Save `checkpoint-<step>`, which appears only when it is complete, and delete the oldest beyond `limit`.
 
     Args:
         fixed: the settings that a resumed run must share.
+        needed: see `checkpoint_bytes`.
+
+    Raises:
+        WriteError: on every process, if the disk has too little room or one of them cannot write; what was written of
+            the checkpoint is removed, and the earlier ones stay.
     """
     final = output_dir / f"checkpoint-{progress.step}"
-    unfinished = output_dir / f"unfinished-{final.name}"
-    if accelerator.is_main_process:
+    unfinished = output_dir / f"{UNFINISHED}{final.name}"
+
+    def clear() -> None:
         # Left behind by runs that were killed.
-        for stale in output_dir.glob("unfinished-checkpoint-*"):
-            shutil.rmtree(stale)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(unfinished))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
+        for stale in output_dir.glob(f"{UNFINISHED}checkpoint-*"):
+            remove(stale)
+        require_room(final, needed)
+
+    def finish() -> None:
         (unfinished / STATE_FILE).write_text(json.dumps({"progress": asdict(progress), "fixed": fixed}, indent=2))
         remove_checkpoint(final)
         os.replace(unfinished, final)
         for old in list_checkpoints(output_dir)[:-limit]:
             remove_checkpoint(old)
-    accelerator.wait_for_everyone()
+
+    def together(write: Callable[[], None], main_process_only: bool = False) -> None:
+        failure = None
+        try:
+            with reporting_write_errors(final, needed):
+                if accelerator.is_main_process or not main_process_only:
+                    write()
+        except WriteError as error:
+            failure = str(error)
+        # On every process: the others would wait for one that has ended.
+        for message in filter(None, gather_object([failure])):
+            raise WriteError(message)
+
+    try:
+        together(clear, main_process_only=True)
+        together(lambda: accelerator.save_state(str(unfinished)))
+        together(finish, main_process_only=True)
+    except Exception:
+        if accelerator.is_main_process:
+            remove(unfinished)
+        raise
 
 
 def remove_checkpoint(checkpoint: Path) -> None:
     """Rename the checkpoint, then delete it, so that a half deleted one is never taken for a finished one."""
     if checkpoint.exists():
-        shutil.rmtree(checkpoint.rename(checkpoint.with_name(f"unfinished-{checkpoint.name}-removed")))
+        remove(checkpoint.rename(checkpoint.with_name(f"{UNFINISHED}{checkpoint.name}-removed")))
 
 
 def find_checkpoint(output_dir: Path, wanted: str) -> Path:

@@ -19,6 +19,7 @@ from conclip.training.arguments import ConCLIPTrainingArguments
 from conclip.training.batches import DistinctBatches
 from conclip.training.checkpoints import (
     TrainingProgress,
+    checkpoint_bytes,
     load_checkpoint,
     save_checkpoint,
 )
@@ -26,7 +27,7 @@ from conclip.training.collator import PairCollator
 from conclip.training.pair_dataset import PairRows
 from conclip.training.schedule import learning_rates
 from conclip.training.statement_rows import StatementRows
-from conclip.training.trackers import JsonlTracker
+from conclip.training.trackers import JsonlTracker, log_values
 from modeling_conclip import ConCLIPModel
 
 # AdamW divides by the root of the mean squared gradient plus epsilon: with less than this it may divide by almost 0.
@@ -256,7 +257,8 @@ def run_epochs(state: TrainingState, evaluate: Callable[[], dict] | None, bar: t
             evaluate_if_due(state, evaluate)
             if args.save_steps and progress.step % args.save_steps == 0:
                 require_finite_weights(state)
-                save_checkpoint(accelerator, Path(args.output_dir), progress, state.fixed, args.save_total_limit)
+                folder, needed = Path(args.output_dir), checkpoint_bytes(state.model)
+                save_checkpoint(accelerator, folder, progress, state.fixed, args.save_total_limit, needed)
             if progress.step == state.total_steps:
                 break
     return losses
@@ -349,12 +351,13 @@ def log_step(state: TrainingState, losses: dict[str, torch.Tensor], bar: tqdm) -
     values["train/logit_scale"] = model.logit_scale.item()
     values["train/learning_rate"] = state.learning_rate(state.progress.step - 1)
     values["train/epoch"] = state.progress.step / state.steps_per_epoch
-    state.accelerator.log(values, step=state.progress.step)
+    log_values(state.accelerator, values, state.progress.step)
     bar.set_postfix(loss=f"{values['train/loss']:.4f}")
 
 
 def log_evaluation(state: TrainingState, metrics: dict) -> None:
-    state.accelerator.log({f"eval/{name}": metric["value"] for name, metric in metrics.items()}, state.progress.step)
+    values = {f"eval/{name}": metric["value"] for name, metric in metrics.items()}
+    log_values(state.accelerator, values, state.progress.step)
     scores = ", ".join(
         f"{name} {metric['value']:.2%} (n={metric['count']:,}, chance {metric['chance']:.2%})"
         for name, metric in metrics.items()

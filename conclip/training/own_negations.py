@@ -18,7 +18,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset, List, Value
 from huggingface_hub.utils import WeakFileLock
 
-from conclip.atomic_write import WriteError, reporting_write_errors
+from conclip.atomic_write import naming_option, reporting_write_errors
 from conclip.data import text_lists, with_columns
 from conclip.embedding.embedding_files import read_parts
 from conclip.embedding.images import embedding_cache_dir, image_keys, open_images
@@ -191,21 +191,18 @@ def write_negations(texts: Dataset, caption_column: str, seed: int, cache_dir: P
         hasher.update(json.dumps([*row.values()]).encode())
     folder = cache_dir / hasher.hexdigest()
     generator = GrammarGenerator(seed, settings["strategy"], settings["negation_types"], batch_size=BATCH)
-    try:
-        with reporting_write_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            # Of several processes or runs on the same data, one works and the others wait.
-            with WeakFileLock(folder.with_suffix(".lock")):
-                if (folder / "README.md").is_file():
-                    return folder, False
-                source = Source(texts, caption_column=caption_column, image_id_column="image of a row")
-                try:
-                    write_folder(source, folder, generator, settings)
-                except NothingNegated:
-                    # The folder is left without rows.
-                    pass
-    except WriteError as error:
-        raise UsageError(f"--embedding_cache_dir: {error}") from error
+    with naming_option("--embedding_cache_dir"), reporting_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        # Of several processes or runs on the same data, one works and the others wait.
+        with WeakFileLock(folder.with_suffix(".lock")):
+            if (folder / "README.md").is_file():
+                return folder, False
+            source = Source(texts, caption_column=caption_column, image_id_column="image of a row")
+            try:
+                write_folder(source, folder, generator, settings)
+            except NothingNegated:
+                # The folder is left without rows.
+                pass
     return folder, True
 
 

@@ -1,8 +1,6 @@
 """The small base CLIP of the default run: trained once on scenes and their captions, then kept."""
 
 import inspect
-import os
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +13,8 @@ from datasets.fingerprint import Hasher
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
+from conclip.atomic_write import UNFINISHED, remove, written_beside
+from conclip.folder_lock import waiting_for
 from conclip.models.clip import load_model, text_tokenizer
 from conclip.training import fitting, scenes_image_encoder, scenes_text_encoder
 from conclip.training.scenes_image_encoder import CELL, CELLS, cell_labels, train_image_encoder
@@ -103,9 +103,9 @@ def train(folder: Path, scenes: Dataset) -> tuple[CLIPModel, CLIPProcessor]:
     normalize = partial(pixel_values, processor.image_processor, model.device)
     if not trained.is_dir():
         train_image_encoder(model, images, torch.from_numpy(cell_labels(objects)), normalize, SEED)
-        plain_clip(model).save_pretrained(folder / "unfinished")
-        processor.save_pretrained(folder / "unfinished")
-        os.replace(folder / "unfinished", trained)
+        with written_beside(trained) as unfinished:
+            plain_clip(model).save_pretrained(unfinished)
+            processor.save_pretrained(unfinished)
     embeds = torch.cat([model.embed_images(normalize(some.float())) for some in images.split(IMAGES_AT_A_TIME)])
     tokens = text_tokenizer(model, processor)(captions)
     train_text_encoder(model, captions, tokens, l2_normalize(embeds), objects, SEED)
@@ -154,18 +154,26 @@ def base_clip(folder: Path) -> Path:
         return finished
     processes.wait_for_everyone()
     if processes.is_main_process:
-        print(f"Training the base CLIP, once; it will be kept in {finished}")
-        # All scenes, even if only some are used for fine-tuning: the base model is kept for other runs.
-        scenes = load_scenes("train")
-        unfinished = folder / f"unfinished-{finished.name}"
-        if not (unfinished / "image-encoder").is_dir():
-            shutil.rmtree(unfinished, ignore_errors=True)
-            write_untrained(unfinished, scenes)
-        model, processor = train(unfinished, scenes)
-        model.save_pretrained(unfinished / "trained")
-        processor.save_pretrained(unfinished / "trained")
-        (unfinished / "trained" / "README.md").write_text(CARD, "utf-8")
-        os.replace(unfinished / "trained", finished)
-        shutil.rmtree(unfinished)
+        with waiting_for(finished, "is training the base CLIP"):
+            if not finished.is_dir():
+                train_base(finished)
     processes.wait_for_everyone()
     return finished
+
+
+def train_base(finished: Path) -> None:
+    """Train the base CLIP, or continue its training, and write its folder."""
+    print(f"Training the base CLIP, once; it will be kept in {finished}")
+    # All scenes, even if only some are used for fine-tuning: the base model is kept for other runs.
+    scenes = load_scenes("train")
+    begun = finished.with_name(f"{UNFINISHED}{finished.name}")
+    if not (begun / "image-encoder").is_dir():
+        remove(begun)
+        with written_beside(begun) as untrained:
+            write_untrained(untrained, scenes)
+    model, processor = train(begun, scenes)
+    with written_beside(finished) as trained:
+        model.save_pretrained(trained)
+        processor.save_pretrained(trained)
+        (trained / "README.md").write_text(CARD, "utf-8")
+    remove(begun)

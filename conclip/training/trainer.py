@@ -17,13 +17,14 @@ from peft import LoraConfig
 from transformers import CLIPModel, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
-from conclip.atomic_write import writable_folder, write_atomically
+from conclip.atomic_write import require_room, writable_folder, write_atomically
 from conclip.data import require_columns, text_lists
 from conclip.embedding.embedding_files import read_parts
 from conclip.embedding.images import ImageEmbedder, embedding_cache_dir, open_images
 from conclip.embedding.texts import cached_tokens, embed_texts
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
+from conclip.folder_lock import in_use
 from conclip.hub import license_of, push
 from conclip.models.clip import (
     add_lora,
@@ -32,6 +33,7 @@ from conclip.models.clip import (
     text_tokenizer,
     tokenizer_of,
     unwrap_lora,
+    weights_bytes,
 )
 from conclip.models.text_distillation import TextDistillationModel
 from conclip.negation.arithmetic import QueryArithmetic
@@ -41,6 +43,7 @@ from conclip.runtime import processes_share_cpu, software_versions
 from conclip.training.arguments import DISTILLATION, ConCLIPTrainingArguments
 from conclip.training.card import CARD_FILE, adapter_card, describe_adapters, example_texts, model_card
 from conclip.training.checkpoints import (
+    checkpoint_bytes,
     find_checkpoint,
     mark_finished,
     read_state,
@@ -66,7 +69,7 @@ from conclip.training.splits import count_trained_images
 from conclip.training.statement_evaluator import StatementEvaluator
 from conclip.training.statement_rows import HELD_OUT_STATEMENTS, held_out_statements, make_statements
 from conclip.training.teacher import Teacher
-from conclip.training.trackers import JsonlTracker
+from conclip.training.trackers import JsonlTracker, start_trackers
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
 
@@ -239,12 +242,18 @@ class ConCLIPTrainer:
             {"steps", "seconds", "examples_per_second", "loss"}: of this run, with the loss of its last step.
 
         Raises:
-            UsageError: nothing to resume from, checkpoints of an earlier run in the way, or training diverged.
+            UsageError: nothing to resume from, checkpoints of an earlier run in the way, another run in the folder, a
+                full disk, or training diverged.
         """
         if self.statistics is not None:
             raise UsageError("This trainer has finished: make a new ConCLIPTrainer to train the model further.")
-        checkpoint = checkpoint_to_resume(self.output_dir, resume_from_checkpoint)
+        with in_use(self.output_dir):
+            return self._train(checkpoint_to_resume(self.output_dir, resume_from_checkpoint))
+
+    def _train(self, checkpoint: Path | None) -> dict:
         args, accelerator = self.args, self.accelerator
+        # Before any work: what the run will write at a time.
+        require_room(self.output_dir, checkpoint_bytes(self.model) if args.save_steps else weights_bytes(self.model))
         self.has_begun = True
         inner = unwrap_lora(self.model)
         self._teach()
@@ -253,7 +262,7 @@ class ConCLIPTrainer:
         if args.distills and args.truth_weight:
             self._teach_truth(inner)
         if args.report_to:
-            accelerator.init_trackers("conclip", config=tracker_config(args, inner.config.name_or_path))
+            start_trackers(accelerator, tracker_config(args, inner.config.name_or_path))
         collator = PairCollator(
             self.image_processor, args.mini_batch_size, compiles(args, accelerator), inner.pack_texts
         )
@@ -397,7 +406,7 @@ class ConCLIPTrainer:
             output_dir: the folder, by default `args.output_dir`.
         """
         if self.accelerator.is_main_process:
-            folder = writable_folder(output_dir or self.args.output_dir)
+            folder = Path(output_dir or self.args.output_dir)
             model = self._describe()
             of_family = isinstance(self.model, TextDistillationModel)
             saved = save_model(

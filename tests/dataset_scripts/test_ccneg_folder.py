@@ -175,7 +175,11 @@ def test_failed_overwrite_keeps_the_old_folder(write, ccneg, tmp_path):
     "interrupt, expected, says",
     [
         (KeyboardInterrupt(), 130, "Interrupted. The output folder was not changed; the same command starts again."),
-        (OSError(28, "No space left"), 1, r"Error: .*ccneg cannot be written: .*No space left.*"),
+        (
+            OSError(28, "full"),
+            1,
+            r"Error: cannot write to .* \(No space left on device, .* free\): make room, then .*",
+        ),
     ],
 )
 def test_interrupted_leaves_nothing_and_runs_again(write, tmp_path, monkeypatch, interrupt, expected, says):

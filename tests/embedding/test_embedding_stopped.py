@@ -140,7 +140,7 @@ def test_a_disk_that_fills_up(inputs, tmp_path, seen, monkeypatch, capsys):
         patch.setattr(whole_files.os, "replace", full)
         says = refusal(argv, capsys)
     assert says.startswith(f"--embedding_cache_dir: cannot write to {tmp_path}/cache/")
-    assert says.endswith(": No space left on device.")
+    assert "(No space left on device, " in says and says.endswith(" needed): make room, then repeat the command.")
     assert len(stored(tmp_path / "cache")) == 10 and not list((tmp_path / "cache").rglob("unfinished-*"))
     seen.new_counts()
     assert run(argv) == 0

@@ -149,7 +149,7 @@ def test_a_cache_that_takes_images_and_no_texts(data, models, tmp_path, capsys):
     shutil.rmtree(of_texts)
     of_texts.touch()
     message = refusal([models["one"]], ["sugarcrepe"], data, tmp_path / "out", capsys)
-    assert message.startswith(f"--embedding_cache_dir: cannot write to {of_texts}: ")
+    assert message.startswith(f"--embedding_cache_dir: cannot write to {of_texts}")
 
 
 def test_an_interrupted_run_leaves_no_part_of_a_file(data, models, tmp_path, monkeypatch):  # noqa: F811

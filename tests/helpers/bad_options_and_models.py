@@ -151,7 +151,9 @@ OPTIONS = [
         "an output folder that is a file",
         "--output_dir weights.pt",
         None,
-        "--output_dir weights.pt: cannot write there: File exists.",
+        "--output_dir: cannot write to weights.pt (File exists): make it writable or choose another folder, then "
+        "repeat the "
+        "command.",
     ),
     BadInput(
         "train",
@@ -165,7 +167,9 @@ OPTIONS = [
         "a cache folder that is a file",
         "--embedding_cache_dir weights.pt",
         None,
-        "--embedding_cache_dir: cannot write to weights.pt/texts: Not a directory.",
+        "--embedding_cache_dir: cannot write to weights.pt/texts/… (Not a directory): make it writable or choose "
+        "another folder, "
+        "then repeat the command.",
     ),
     BadInput(
         "train",
@@ -186,14 +190,18 @@ OPTIONS = [
         "an output folder that is a file",
         "--output_dir weights.pt",
         None,
-        "--output_dir weights.pt: cannot write there: File exists.",
+        "--output_dir: cannot write to weights.pt (File exists): make it writable or choose another folder, then "
+        "repeat the "
+        "command.",
     ),
     BadInput(
         "negate",
         "an output folder that is a file",
         "--output_dir weights.pt",
         None,
-        "cannot write to weights.pt: Not a directory.",
+        "--output_dir: cannot write to weights.pt (File exists): make it writable or choose another folder, then "
+        "repeat the "
+        "command.",
     ),
     BadInput(
         "negate",
@@ -263,7 +271,9 @@ OPTIONS = [
         "an output file below a file",
         "--output_file weights.pt/out.npz",
         None,
-        "--output_file weights.pt/out.npz: cannot write to weights.pt: File exists.",
+        "--output_file: cannot write to weights.pt (File exists): make it writable or choose another folder, then "
+        "repeat the "
+        "command.",
     ),
 ]
 

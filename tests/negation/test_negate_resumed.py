@@ -100,7 +100,9 @@ def test_a_shard_that_fails_leaves_no_part(negate, tmp_path, monkeypatch):
 
     monkeypatch.setattr(output_module.pq.ParquetWriter, "write_table", fail)
     status, _, error = negate()
-    assert (status, error) == (1, f"Error: cannot write to {tmp_path / 'out'}: No space left on device.")
+    shard = tmp_path / "out" / "data" / "train-00000-of-00001.parquet"
+    assert status == 1 and error.startswith(f"Error: cannot write to {shard} (No space left on device, ")
+    assert not list((tmp_path / "out" / ".work").glob("rows*"))
     assert list((tmp_path / "out" / "data").iterdir()) == []
 
 

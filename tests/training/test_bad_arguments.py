@@ -260,7 +260,7 @@ def test_lora_targets_that_match_nothing(pattern, inputs, tmp_path, capsys):
 def test_output_folder_that_cannot_be_written(inputs, tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     for folder in (tmp_path / "file", tmp_path / "file/below"):
-        assert refusal(command(inputs, folder), capsys).startswith(f"--output_dir {folder}: cannot write there: ")
+        assert refusal(command(inputs, folder), capsys).startswith(f"--output_dir: cannot write to {folder} (")
     assert (tmp_path / "file").read_text() == "mine"
 
 

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
+from conclip.atomic_write import reporting_write_errors
 from conclip.errors import UsageError, one_line
 from conclip.model_folders import refuse_hub_code, why_not_loaded
 from conclip.negation.llm.prompting import (
@@ -74,8 +75,11 @@ class AnswerFile:
         line = (
             json.dumps({"key": key, **notes, "answer": answer}, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         )
-        with self._lock:
-            os.write(self._file, line)
+        with self._lock, reporting_write_errors(self.path, len(line)):
+            left = line
+            # A disk that is almost full takes a part, and refuses the rest in the next call.
+            while left:
+                left = left[os.write(self._file, left) :]
             # The file's position is where this line ends, whoever else wrote meanwhile.
             self._places[bytes.fromhex(key)] = os.lseek(self._file, 0, os.SEEK_CUR) - len(line)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from conclip.atomic_write import reporting_write_errors
 from conclip.cli import Parser, option
 from conclip.errors import UsageError
+from conclip.folder_lock import in_use
 from conclip.model_folders import is_missing, why_not_loaded
 from conclip.negation.rows import NEGATION_TYPE_CHOICES, STRATEGIES
 from conclip.runtime import run_command
@@ -151,12 +152,14 @@ def run(
         _import_spacy_without_torch()
     from conclip.embedding.clean_text import text_warnings
     from conclip.hub import use_cache_without_network
-    from conclip.negation.pipeline.run import WORK, check_folder, write_folder
+    from conclip.negation.pipeline.run import WORK, check_folder, empty_folder, write_folder
     from conclip.negation.pipeline.source import DistractorImages, Source
 
     folder = Path(output.output_dir)
-    with reporting_write_errors(folder):
-        check_folder(folder, output.overwrite)
+    check_folder(folder)
+    with reporting_write_errors(folder), in_use(folder):
+        if output.overwrite:
+            empty_folder(folder)
         # At a server, the name of the model is the server's.
         model = None if language_model.base_url else language_model.model_name_or_path
         use_cache_without_network([captions.dataset_name, negations.tokenizer_name, model])

@@ -1,12 +1,10 @@
 """The folder that is written: Parquet files, card, report and a page of samples."""
 
-import os
 import random
 import re
 import string
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,7 +14,7 @@ from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
-from conclip.atomic_write import write_atomically
+from conclip.atomic_write import write_atomically, written_beside
 from conclip.negation.rows import COLUMNS_OF_TYPES, features, texts_of
 
 CARD_TEMPLATE = Path(__file__).with_name("card.md")
@@ -28,17 +26,14 @@ _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 def write_parquet(dataset: Dataset, path: Path, batch_size: int) -> None:
     """Write a Parquet file beside its place and rename it: it is there whole or not at all."""
-    unfinished = path.with_name(f"unfinished-{uuid4().hex}")
-    try:
-        # Not `Dataset.to_parquet`, which decides the compression itself: rows of one image are neighbours, and zstd
-        # stores its bytes only once.
-        with pq.ParquetWriter(unfinished, dataset.features.arrow_schema, compression="zstd") as writer:
-            for table in dataset.with_format("arrow").iter(batch_size):
-                writer.write_table(table)
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    # Not `Dataset.to_parquet`, which decides the compression itself: rows of one image are neighbours, and zstd
+    # stores its bytes only once.
+    with (
+        written_beside(path) as unfinished,
+        pq.ParquetWriter(unfinished, dataset.features.arrow_schema, compression="zstd") as writer,
+    ):
+        for table in dataset.with_format("arrow").iter(batch_size):
+            writer.write_table(table)
 
 
 def uncompressed_bytes(path: Path) -> int:

@@ -7,6 +7,7 @@ is finished stays in the folder: parses of a shard below `.work`, rows of a shar
 """
 
 import importlib.metadata
+import io
 import json
 import os
 import shutil
@@ -26,8 +27,9 @@ import xxhash
 from datasets import Dataset, Features, Sequence, Value
 from spacy.tokens import DocBin
 
-from conclip.atomic_write import write_atomically
+from conclip.atomic_write import UNFINISHED, remove, write_atomically
 from conclip.errors import UsageError, one_line
+from conclip.folder_lock import LOCK_FILE
 from conclip.negation import negator
 from conclip.negation.lexicon.absent import AbsentNouns
 from conclip.negation.pipeline.output import make_card, make_report, uncompressed_bytes, write_parquet, write_samples
@@ -89,19 +91,23 @@ def plan(source: Source, captions_per_shard: int) -> list[Shard]:
     return shards
 
 
-def check_folder(output: Path, overwrite: bool) -> None:
+def check_folder(output: Path) -> None:
     """
-    Remove a folder that this command wrote and that is to be replaced.
-
     Raises:
-        UsageError: the folder holds something else.
+        UsageError: the folder holds something that this command did not write.
     """
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return
-    if output.is_dir() and read_settings(output) is None:
+    if output.is_dir() and _content(output) and read_settings(output) is None:
         raise UsageError(f"{output} was not written by this command and is left alone: choose another --output_dir.")
-    if overwrite:
-        shutil.rmtree(output)
+
+
+def empty_folder(output: Path) -> None:
+    """Remove what this command wrote to a folder; last the settings, which say that it did."""
+    for path in sorted(_content(output), key=lambda path: path.name == SETTINGS_FILE):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _content(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name != LOCK_FILE]
 
 
 def read_settings(output: Path) -> dict | None:
@@ -135,7 +141,7 @@ def begin(output: Path, source: Source, settings: dict) -> dict:
         )
     for folder in (output / "data", output / WORK):
         folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.glob("unfinished-*"):
+        for path in folder.glob(f"{UNFINISHED}*"):
             path.unlink()
     if before is None:
         write_json(output / SETTINGS_FILE, settings)
@@ -290,9 +296,9 @@ def fit_absent_nouns(source: Source, shards: list[Shard], output: Path) -> Absen
 
     absent_nouns = AbsentNouns.count(lists)
     absent_nouns.fit(sample())
-    unfinished = path.with_name(f"unfinished-{NOUNS_FILE}")
-    absent_nouns.save(unfinished)
-    unfinished.rename(path)
+    content = io.BytesIO()
+    absent_nouns.save(content)
+    write_atomically(path, content.getvalue())
     return absent_nouns
 
 
@@ -311,31 +317,34 @@ def write_shard(
     columns = Features({**features(with_images), "usable": Value("bool"), "reasons": Value("string")})
     batch_size = _ROW_GROUP_OF_IMAGES if with_images else _ROW_GROUP
     rows = output / WORK / "rows"
-    shutil.rmtree(rows, ignore_errors=True)
+    remove(rows)
     rows.mkdir()
     given = {"source": source, "generator": generator, "absent_nouns": absent_nouns, "distractors": distractors}
-    made = _map(
-        units,
-        negate_unit,
-        columns,
-        num_proc,
-        f"Negating {shard.name}",
-        # On disk: the images of a shard may be larger than the memory.
-        cache_file_name=str(rows / "rows.arrow"),
-        writer_batch_size=batch_size,
-        fn_kwargs=given,
-    )
-    reasons: dict[str, Counter] = {}
-    for text, captions in Counter(made["reasons"]).items():
-        for negation_type, reason in json.loads(text).items():
-            reasons.setdefault(negation_type, Counter())[reason] += captions
-    usable = np.flatnonzero(made.with_format("numpy")["usable"][:])
-    selected = made.select(usable).remove_columns(["usable", "reasons"])
-    path = output / "data" / f"{shard.name}.parquet"
-    write_parquet(selected, path, batch_size)
-    counts = {"split": shard.split, "rows": len(selected), "bytes": uncompressed_bytes(path), "reasons": reasons}
-    write_json(_counts_path(output, shard), counts)
-    shutil.rmtree(rows)
+    try:
+        made = _map(
+            units,
+            negate_unit,
+            columns,
+            num_proc,
+            f"Negating {shard.name}",
+            # On disk: the images of a shard may be larger than the memory.
+            cache_file_name=str(rows / "rows.arrow"),
+            writer_batch_size=batch_size,
+            fn_kwargs=given,
+        )
+        reasons: dict[str, Counter] = {}
+        for text, captions in Counter(made["reasons"]).items():
+            for negation_type, reason in json.loads(text).items():
+                reasons.setdefault(negation_type, Counter())[reason] += captions
+        usable = np.flatnonzero(made.with_format("numpy")["usable"][:])
+        selected = made.select(usable).remove_columns(["usable", "reasons"])
+        path = output / "data" / f"{shard.name}.parquet"
+        write_parquet(selected, path, batch_size)
+        counts = {"split": shard.split, "rows": len(selected), "bytes": uncompressed_bytes(path), "reasons": reasons}
+        write_json(_counts_path(output, shard), counts)
+    finally:
+        # Also after an error: on a full disk, they take the room that a repeated command needs.
+        remove(rows)
 
 
 def negate_unit(
