@@ -63,8 +63,8 @@ def test_folders_that_cannot_be_used(negate, tmp_path):
     (tmp_path / "file").write_text("x")
     status, _, error = negate(output=tmp_path / "file" / "out")
     assert status == 1 and error == (
-        f"Error: --output_dir: cannot write to {tmp_path / 'file' / 'out'} (Not a directory): make it writable or choose another "
-        "folder, then repeat the command."
+        f"Error: --output_dir: cannot write to {tmp_path / 'file' / 'out'} (Not a directory): make it writable or "
+        "choose another folder, then repeat the command."
     )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "README.md").write_text("my thesis")
