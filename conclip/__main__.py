@@ -20,6 +20,7 @@ COMMANDS = {
     ),
     "embed": ("conclip.models.embed_command", "Embed images for `conclip distractors`"),
     "convert": ("conclip.models.convert_command", "Convert checkpoints of OpenAI, open_clip and others, and back"),
+    "cache": ("conclip.embedding.cache_command", "List and delete cached embeddings"),
     "ccneg": ("dataset_scripts.ccneg_folder", "Write CC-Neg as a folder that load_dataset reads"),
 }
 # These start processes of their own, which have to end with them.

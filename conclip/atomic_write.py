@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -187,10 +187,8 @@ def remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        try:
+        with suppress(OSError):
             path.unlink(missing_ok=True)
-        except OSError:
-            pass
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -202,6 +200,12 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     with written_beside(path, len(content)) as unfinished:
         unfinished.write_bytes(content)
+
+
+def mark_used(path: Path) -> None:
+    """Set the time at which a file of a cache was last used; a cache may be read-only."""
+    with suppress(OSError):
+        os.utime(path)
 
 
 def write_figure(figure, path: Path) -> None:

@@ -1,7 +1,7 @@
 """
-One run at a time in a folder.
+One run at a time in a folder; and folders of a cache that processes read, and that are deleted when none does.
 
-The lock is one of the operating system on a hidden file, so it ends with the process that holds it, however that ends.
+A lock is one of the operating system on a hidden file, so it ends with the process that holds it, however that ends.
 On a network disk it needs the disk's lock service (NFS 4 has one); where there is none, runs are not kept apart, and a
 warning says so.
 """
@@ -17,15 +17,23 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from conclip.atomic_write import naming_option, reporting_write_errors
+from conclip.atomic_write import mark_used, naming_option, reporting_write_errors
 from conclip.errors import UsageError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+try:
+    import fcntl
+# Windows, where a file that is open cannot be deleted anyway.
+except ImportError:
+    fcntl = None
+
 LOCK_FILE = ".conclip.lock"
+# In a folder of a cache: locked, together, by all processes that read it.
+READERS_FILE = ".readers"
 # The file system has no locks.
 WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 # Paths that this process has locked.
@@ -80,10 +88,10 @@ def in_use(path: Path, option: str = "--output_dir", beside: bool = False) -> It
 @contextmanager
 def waiting_for(path: Path, what: str) -> Iterator[None]:
     """
-    Keep a path that several runs share for this process; wait while another run holds it.
+    Keep a path that several processes share for this one; wait while another process holds it.
 
     Args:
-        what: what the other run does, for a line that says that this one waits.
+        what: what the other process does, for a line that says that this one waits.
 
     Raises:
         WriteError: the lock file beside `path` cannot be written.
@@ -92,12 +100,84 @@ def waiting_for(path: Path, what: str) -> Iterator[None]:
     try:
         lock = _acquire(lock_file)
     except TimeoutError:
-        print(f"Another run{_owner(lock_file)} {what}: waiting for it.", flush=True)
+        if not int(os.environ.get("RANK", 0)):
+            print(f"Another process{_owner(lock_file)} {what}: waiting for it.", flush=True)
         lock = _acquire(lock_file, timeout=-1)
     try:
         yield
     finally:
         _release(lock)
+
+
+@contextmanager
+def if_free(path: Path) -> Iterator[bool]:
+    """Give whether no process holds a path by `waiting_for`; until the block ends, none begins to."""
+    try:
+        lock = _acquire(_beside(path))
+    except TimeoutError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        _release(lock)
+
+
+def share(folder: Path) -> BinaryIO | None:
+    """
+    Mark a folder of a cache as read by this process; it is made if necessary.
+
+    Returns:
+        A file to keep as long as the folder is read; `None` if the folder cannot be marked, which a read-only cache
+        that lacks it, or a file system without locks, does not allow.
+    """
+    marker = folder / READERS_FILE
+    while fcntl:
+        try:
+            file = _open_marker(marker)
+            fcntl.flock(file, fcntl.LOCK_SH)
+        except OSError:
+            return None
+        with suppress(OSError):
+            # Another process may have deleted the folder since the file was opened.
+            if os.path.samestat(os.fstat(file.fileno()), marker.stat()):
+                mark_used(marker)
+                return file
+        file.close()
+    return None
+
+
+def _open_marker(marker: Path) -> BinaryIO:
+    try:
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        return marker.open("ab")
+    # A read-only cache, which others may write elsewhere.
+    except OSError:
+        return marker.open("rb")
+
+
+@contextmanager
+def without_readers(folder: Path) -> Iterator[bool]:
+    """Give whether no process reads the folder; until the block ends, none begins to."""
+    file = None
+    try:
+        if fcntl:
+            # On a full disk there may be no room for a file that nobody made yet.
+            with suppress(OSError):
+                file = (folder / READERS_FILE).open("ab")
+        if file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+        yield True
+    else:
+        yield True
+    finally:
+        if file:
+            file.close()
 
 
 def _beside(path: Path) -> Path:

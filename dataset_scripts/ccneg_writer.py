@@ -15,7 +15,7 @@ from datasets.utils.metadata import MetadataConfigs
 from datasets.utils.py_utils import convert_file_size_to_int
 from huggingface_hub import DatasetCardData
 
-from conclip.atomic_write import remove, write_error_behind
+from conclip.atomic_write import remove, require_room, write_error_behind
 from conclip.errors import UsageError
 from conclip.folder_lock import in_use
 
@@ -123,7 +123,7 @@ def check_output(output: Path, overwrite: bool) -> None:
 
 
 def check_space(source: CCNegSource, data_dir: str, coco_dir: str | None, folder: Path) -> None:
-    """Raise `CCNegError` if the images, by their file sizes, need more space than the disk has."""
+    """Raise `WriteError` if the images, by their file sizes, need more space than the disk has."""
     needed = 0
     for base, column in ((data_dir, "image_file"), (coco_dir, "distractor_files")):
         values = source.table[column]
@@ -131,12 +131,7 @@ def check_space(source: CCNegSource, data_dir: str, coco_dir: str | None, folder
         for entry in counts.to_pylist():
             path = os.path.join(base, entry["values"])
             needed += entry["counts"] * (os.path.getsize(path) if os.path.isfile(path) else 0)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise CCNegError(
-            f"The images need about {needed / 1e9:.1f} GB and {folder.parent} has {free / 1e9:.1f} GB free: make room "
-            "or choose another --output_dir."
-        )
+    require_room(folder.parent, needed)
 
 
 def write_images(builder: CCNeg, folder: Path, num_proc: int, max_shard_size: str) -> DatasetInfo:

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import torch
 import xxhash
 
-from conclip.atomic_write import write_atomically
+from conclip.atomic_write import WriteError, write_atomically
 from conclip.distractors.search import Distractors, as_float32
 from conclip.embedding.embedding_files import Embeddings
 from conclip.embedding.tensor_files import DamagedFile, checksum, read_mapped, with_checksum
@@ -166,7 +167,13 @@ class Parts:
 
     def write(self, start: int, block: Distractors) -> None:
         tensors = {name: torch.from_numpy(array) for name, array in block._asdict().items()}
-        write_atomically(self._path(start), with_checksum(tensors))
+        try:
+            write_atomically(self._path(start), with_checksum(tensors))
+        except WriteError:
+            # Of no use if it was made for this block.
+            with suppress(OSError):
+                self.folder.rmdir()
+            raise
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

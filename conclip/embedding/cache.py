@@ -19,7 +19,13 @@ Embed = Callable[[np.ndarray, str, int], Iterator[tuple[np.ndarray, torch.Tensor
 
 
 def cached_embeddings(
-    cache_dir: Path, description: dict, keys: np.ndarray, embed: Embed, noun: str, accelerator: Accelerator
+    cache_dir: Path,
+    description: dict,
+    keys: np.ndarray,
+    embed: Embed,
+    noun: str,
+    accelerator: Accelerator,
+    data: str = "",
 ) -> StoredEmbeddings:
     """
     Return the embeddings of items (images or texts); compute and store those that are not in the cache yet.
@@ -29,6 +35,7 @@ def cached_embeddings(
         keys: uint8, (items, 16), hashes of the items' content, the same on every process.
         embed: computes missing embeddings. Each distinct item is passed once; neighbours go to the same process.
         noun: name of the items in the progress bar, e.g. "images".
+        data: name of the items' data, for `conclip cache`.
 
     Returns:
         Embeddings by index, on every process.
@@ -36,7 +43,7 @@ def cached_embeddings(
     Raises:
         UsageError: `cache_dir` cannot be written to, or the nodes do not share it.
     """
-    store = EmbeddingStore(cache_dir / encoder_fingerprint(description), description)
+    store = EmbeddingStore(cache_dir / encoder_fingerprint(description), description, data)
     with naming_option("--embedding_cache_dir"):
         # Only the main process looks: another run may be adding to the store at the same time.
         found = [*store.missing(keys)] if accelerator.is_main_process else [None, None]

@@ -17,6 +17,8 @@ from modeling_conclip import ConCLIPModel
 
 # Raise it whenever images are decoded in another way: 2 scales images of 16 bits, 1 clipped them.
 DECODING = 2
+# Of the model that the embeddings were computed with first. Equal weights give equal embeddings under any name.
+NAME = "model"
 # Where a model came from and how it was saved. The dtype of the weights is part of their hash.
 IRRELEVANT = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "processor_class")
 
@@ -26,13 +28,15 @@ def clip_image_encoder_description(
 ) -> dict:
     """Return the description of CLIP's image encoder."""
     modules = {"vision_model": model.vision_model, "visual_projection": model.visual_projection}
-    return image_encoder_description(modules, model.vision_model.config, image_processor, mixed_precision)
+    description = image_encoder_description(modules, model.vision_model.config, image_processor, mixed_precision)
+    return {NAME: model.config.name_or_path, **description}
 
 
 def clip_text_encoder_description(model: ConCLIPModel, tokenizer: TextTokenizer, mixed_precision: str) -> dict:
     """Return the description of CLIP's text encoder."""
     modules = {"text_model": model.text_model, "text_projection": model.text_projection}
-    return text_encoder_description(modules, model.text_model.config, tokenizer.state(), mixed_precision)
+    description = text_encoder_description(modules, model.text_model.config, tokenizer.state(), mixed_precision)
+    return {NAME: model.config.name_or_path, **description}
 
 
 def image_encoder_description(
@@ -52,6 +56,7 @@ def image_encoder_description(
     if any("Torchvision" in cls.__name__ for cls in type(image_processor).__mro__):
         packages.append("torchvision")
     return {
+        NAME: config.name_or_path,
         "weights": weights_hash(modules),
         "vision_config": _relevant(config.to_dict()),
         "image_processor": {"class": type(image_processor).__name__, **_relevant(image_processor.to_dict())},
@@ -73,6 +78,7 @@ def text_encoder_description(
         tokenizer_state: everything that the tokens depend on.
     """
     return {
+        NAME: config.name_or_path,
         "weights": weights_hash(modules),
         "text_config": _relevant(config.to_dict()),
         "tokenizer": xxhash.xxh3_128_hexdigest(tokenizer_state.encode()),
@@ -82,8 +88,9 @@ def text_encoder_description(
 
 
 def encoder_fingerprint(description: dict) -> str:
-    """Return 32 hexadecimal digits that are the same for encoders of the same description."""
-    return xxhash.xxh3_128_hexdigest(_json(description).encode())
+    """Return 32 hexadecimal digits that are the same for encoders of the same description, whatever their names."""
+    relevant = {name: value for name, value in description.items() if name != NAME}
+    return xxhash.xxh3_128_hexdigest(_json(relevant).encode())
 
 
 def weights_hash(modules: dict[str, torch.nn.Module]) -> str:

@@ -63,6 +63,11 @@ class ImageColumn(torch.utils.data.Dataset):
             what = f"{self.stored.column}: {error.naming(path)}"
             raise UsageError(f"Split {self.split!r}, row {self._row(index)}: cannot read {what}.") from error
 
+    @property
+    def name(self) -> str:
+        """The name of the data and of the split, for `conclip cache`."""
+        return " ".join(filter(None, [self.stored.dataset.info.dataset_name, self.split]))
+
     def where(self, index: int) -> str:
         """Return split, row and column of an image, to begin a message with."""
         return f"Split {self.split!r}, row {self._row(index)}: {self.stored.column}"

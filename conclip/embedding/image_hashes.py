@@ -17,7 +17,7 @@ import xxhash
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from conclip.atomic_write import write_atomically
+from conclip.atomic_write import mark_used, write_atomically
 from conclip.embedding.image_files import ImageError, read_encoded
 from conclip.embedding.tensor_files import DamagedFile, checksum, read_mapped, with_checksum
 
@@ -172,5 +172,7 @@ def load_index(path: Path | None, count: int) -> np.ndarray | None:
         tensors, recorded = read_mapped(path) if path else ({}, None)
     except (DamagedFile, FileNotFoundError, PermissionError):
         return None
-    whole = tensors.keys() == {"keys"} and len(tensors["keys"]) == count and checksum(tensors) == recorded
-    return tensors["keys"].numpy() if whole else None
+    if tensors.keys() != {"keys"} or len(tensors["keys"]) != count or checksum(tensors) != recorded:
+        return None
+    mark_used(path)
+    return tensors["keys"].numpy()

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
-from conclip.atomic_write import naming_option
+from conclip.atomic_write import WriteError, naming_option, writable_folder
+from conclip.cli import warn
 from conclip.embedding.cache import cached_embeddings
 from conclip.embedding.embedding_column import EmbeddingColumn
 from conclip.embedding.fingerprint import clip_image_encoder_description
@@ -68,6 +69,28 @@ def gather_embeddings(batches, count: int, accelerator: Accelerator) -> torch.Te
 def embedding_cache_dir(folder: str | None = None) -> Path:
     """Return the folder in which embeddings are cached: `folder`, or one in Hugging Face's cache."""
     return Path(folder or Path(constants.HF_HOME) / "conclip" / "embeddings").expanduser()
+
+
+def check_cache_dir(folder: str | None) -> None:
+    """
+    Find out, before a model is loaded, whether embeddings can be cached.
+
+    A cache that holds something may be read-only: that is a warning, since all that is needed may be in it.
+
+    Args:
+        folder: as for `embedding_cache_dir`.
+
+    Raises:
+        WriteError: the cache cannot be written to, and is empty.
+    """
+    path = embedding_cache_dir(folder)
+    try:
+        writable_folder(path, "--embedding_cache_dir")
+    except WriteError as error:
+        if not path.is_dir() or not any(path.iterdir()):
+            raise
+        reason = str(error).partition("): ")[0]
+        warn(f"{reason}): the run ends if something is not in it yet.")
 
 
 def pixel_values(image_processor: BaseImageProcessor, images: list[PIL.Image.Image]) -> torch.Tensor:
@@ -256,7 +279,7 @@ class ImageEmbedder:
                 done += len(embeds)
 
         keys = self.keys(images)
-        return cached_embeddings(self.cache_dir, description, keys, embed, noun, self.accelerator)
+        return cached_embeddings(self.cache_dir, description, keys, embed, noun, self.accelerator, images.name)
 
     def keys(self, images: ImageColumn | EmbeddingColumn) -> np.ndarray:
         """Return the keys of the images, uint8, (images, 16), the same on every process."""

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 import numpy as np
@@ -20,6 +21,7 @@ import torch
 from conclip.atomic_write import remove_unfinished, reporting_write_errors, write_atomically
 from conclip.embedding.image_hashes import KEY_BYTES
 from conclip.embedding.tensor_files import DamagedFile, checksum, read_mapped, with_checksum
+from conclip.folder_lock import share
 
 ITEMS_PER_SHARD = 8_192
 # A killed run loses at most this many seconds of work.
@@ -41,17 +43,18 @@ class StoredEmbeddings:
     Args:
         paths: paths of the shards.
         shards, rows: int, (items,): the index of each item's shard in `paths`, and its row in that shard.
+        mark: what `share` returned for the folder of the shards.
     """
 
-    def __init__(self, paths: list[str], shards: np.ndarray, rows: np.ndarray):
+    def __init__(self, paths: list[str], shards: np.ndarray, rows: np.ndarray, mark: BinaryIO | None = None):
         self.paths, self.shards, self.rows = paths, shards, rows
-        self._mapped = None
+        self._mapped, self._mark = None, mark
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_mapped": None}
+        return {**self.__dict__, "_mapped": None, "_mark": None}
 
     def __getitem__(self, index) -> torch.Tensor:
         if self._mapped is None:
@@ -78,10 +81,13 @@ class EmbeddingStore:
     Args:
         folder: the folder of this encoder.
         description: everything that the embeddings depend on besides the items; written to `meta.json` for people.
+        data: name of the items, written there too.
     """
 
-    def __init__(self, folder: Path, description: dict):
-        self.folder, self.description, self._checked = folder, description, set()
+    def __init__(self, folder: Path, description: dict, data: str = ""):
+        self.folder, self.description, self.data, self._checked = folder, description, data, set()
+        # As long as this or what `read` returns is there, `conclip cache` deletes nothing.
+        self._mark = share(folder)
 
     def missing(self, keys: np.ndarray) -> tuple[int, np.ndarray]:
         """
@@ -110,7 +116,24 @@ class EmbeddingStore:
         if (shards < 0).any():
             return None
         used, shards = np.unique(shards, return_inverse=True)
-        return StoredEmbeddings([paths[shard] for shard in used], shards.astype(np.int32), rows.astype(np.int32))
+        used_paths = [paths[shard] for shard in used]
+        return StoredEmbeddings(used_paths, shards.astype(np.int32), rows.astype(np.int32), self._mark)
+
+    def describe(self) -> None:
+        """
+        Write `meta.json`.
+
+        Raises:
+            WriteError: the folder cannot be written to.
+        """
+        path = self.folder / "meta.json"
+        try:
+            earlier = json.loads(path.read_text())["data"]
+        # There is none yet, or it was written before names were kept.
+        except (OSError, ValueError, KeyError, TypeError):
+            earlier = []
+        names = sorted({*earlier, *filter(None, [self.data])})
+        write_atomically(path, (json.dumps({**self.description, "data": names}, indent=2) + "\n").encode())
 
     def _locate(self, wanted: np.ndarray, names: Iterable[str] = ()) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Return the paths of all shards and, for each key, the index of its shard (-1 for none) and its row there."""
@@ -191,9 +214,8 @@ class ShardWriter:
         self._keys, self._embeds, self._since = [], [], None
 
     def __enter__(self):
-        folder = self.store.folder
-        write_atomically(folder / "meta.json", (json.dumps(self.store.description, indent=2) + "\n").encode())
-        remove_unfinished(folder)
+        self.store.describe()
+        remove_unfinished(self.store.folder)
         self._since = time.monotonic()
         return self
 

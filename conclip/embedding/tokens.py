@@ -12,7 +12,7 @@ import xxhash
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from conclip.atomic_write import write_atomically
+from conclip.atomic_write import mark_used, write_atomically
 from conclip.embedding.clean_text import clean_text
 from conclip.embedding.tensor_files import DamagedFile, checksum, read_mapped, with_checksum
 from modeling_conclip.packing_conclip import PADDING
@@ -82,6 +82,7 @@ class TextTokenizer:
         try:
             cached, recorded = read_mapped(path)
             if checksum(cached) == recorded:
+                mark_used(path)
                 return TextTokens(cached["ids"].numpy(), cached["offsets"].numpy())
         # The file does not exist yet or is damaged: it is written again.
         except (OSError, DamagedFile):

@@ -9,8 +9,8 @@ from pathlib import Path
 from accelerate import Accelerator
 from transformers import PreTrainedModel, ProcessorMixin
 
-from conclip.atomic_write import written_beside
-from conclip.embedding.images import embedding_cache_dir
+from conclip.atomic_write import reporting_write_errors, written_beside
+from conclip.embedding.images import check_cache_dir, embedding_cache_dir
 from conclip.errors import UsageError
 from conclip.evaluation.arguments import PREPROCESSINGS
 from conclip.evaluation.items import ItemReader
@@ -129,6 +129,7 @@ def evaluate_models(
         else {}
         for rule in query_arithmetic
     }
+    check_cache_dir(cache_dir)
     started = time.perf_counter()
     accelerator = accelerator or Accelerator()
     encoding = {
@@ -263,7 +264,9 @@ def writing_samples(path: Path) -> Iterator[Record]:
     with written_beside(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
 
         def record(samples: Iterable[dict]) -> None:
-            file.writelines(json.dumps(sample) + "\n" for sample in samples)
+            # Here too: the metrics that give the samples write to a folder of their own.
+            with reporting_write_errors(path):
+                file.writelines(json.dumps(sample) + "\n" for sample in samples)
 
         yield record
 

@@ -169,9 +169,10 @@ def embed_images(
     import numpy as np
 
     from conclip.atomic_write import naming_option, write_atomically
-    from conclip.embedding.images import embedding_cache_dir
+    from conclip.embedding.images import check_cache_dir, embedding_cache_dir
     from conclip.models.loading import load_encoders
 
+    check_cache_dir(cache_dir)
     loaded = load_encoders(
         model_name_or_path, accelerator, embedding_cache_dir(cache_dir), revision, batch_size, num_workers
     )

@@ -7,6 +7,7 @@ the cached embeddings.
 
 import importlib.util
 import json
+from contextlib import suppress
 from dataclasses import fields, replace
 from itertools import chain
 from pathlib import Path
@@ -16,13 +17,13 @@ import xxhash
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset, List, Value
-from huggingface_hub.utils import WeakFileLock
 
-from conclip.atomic_write import naming_option, reporting_write_errors
+from conclip.atomic_write import mark_used, naming_option, reporting_write_errors
 from conclip.data import text_lists, with_columns
 from conclip.embedding.embedding_files import read_parts
 from conclip.embedding.images import embedding_cache_dir, image_keys, open_images
 from conclip.errors import UsageError
+from conclip.folder_lock import waiting_for
 from conclip.negation.grammar.generator import SPACY_MODEL, GrammarGenerator
 from conclip.negation.negator import BATCH
 from conclip.training.arguments import (
@@ -110,7 +111,7 @@ def with_negations(
     images = [image_names(dataset, args, cache_dir, accelerator) for dataset in datasets]
     texts = Dataset.from_dict({args.caption_column: [*chain(*captions)], "image of a row": [*chain(*images)]})
     # One process makes them. The others wait for its lock, not in a collective, which would time out.
-    folder, is_new = write_negations(texts, args.caption_column, args.seed, cache_dir / "negations")
+    folder, is_new, found = make_negations(texts, args.caption_column, args.seed, cache_dir / "negations")
     is_new = any(gather_object([is_new]))
     whose = "" if trains else " to evaluate on"
     accelerator.print(
@@ -118,7 +119,6 @@ def with_negations(
         if is_new
         else f"Read negated captions{whose} from {folder} (made by an earlier run)"
     )
-    found = read_negations(folder, len(texts))
     if trains:
         own = columns_of(captions[0], found[: len(train_dataset)], args, DENIED)
         if not any(own[args.negated_caption_column]):
@@ -167,9 +167,11 @@ def require_grammar(split: str, column: str) -> None:
         )
 
 
-def write_negations(texts: Dataset, caption_column: str, seed: int, cache_dir: Path) -> tuple[Path, bool]:
+def make_negations(
+    texts: Dataset, caption_column: str, seed: int, cache_dir: Path
+) -> tuple[Path, bool, list[list[dict]]]:
     """
-    Negate captions as `conclip negate` does; a folder that a run left unfinished is continued.
+    Negate captions as `conclip negate` does, or read what an earlier run made; one that was stopped is continued.
 
     Args:
         texts: a list of captions for each row, and a name of its image.
@@ -177,7 +179,7 @@ def write_negations(texts: Dataset, caption_column: str, seed: int, cache_dir: P
         cache_dir: holds a folder for each digest of captions, settings and rules.
 
     Returns:
-        The folder, and whether this call made the negations. If no caption can be negated, the folder has no rows.
+        The folder; whether this call made the negations; and what `read_negations` returns.
 
     Raises:
         UsageError: `cache_dir` cannot be written to.
@@ -192,18 +194,18 @@ def write_negations(texts: Dataset, caption_column: str, seed: int, cache_dir: P
     folder = cache_dir / hasher.hexdigest()
     generator = GrammarGenerator(seed, settings["strategy"], settings["negation_types"], batch_size=BATCH)
     with naming_option("--embedding_cache_dir"), reporting_write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         # Of several processes or runs on the same data, one works and the others wait.
-        with WeakFileLock(folder.with_suffix(".lock")):
-            if (folder / "README.md").is_file():
-                return folder, False
-            source = Source(texts, caption_column=caption_column, image_id_column="image of a row")
-            try:
-                write_folder(source, folder, generator, settings)
-            except NothingNegated:
-                # The folder is left without rows.
-                pass
-    return folder, True
+        with waiting_for(folder, "is making the negated captions"):
+            folder.mkdir(parents=True, exist_ok=True)
+            is_new = not (folder / "README.md").is_file()
+            if is_new:
+                source = Source(texts, caption_column=caption_column, image_id_column="image of a row")
+                # If no caption can be negated, the folder is left without rows.
+                with suppress(NothingNegated):
+                    write_folder(source, folder, generator, settings)
+            mark_used(folder)
+            # Before the lock is released: then `conclip cache` may delete the folder.
+            return folder, is_new, read_negations(folder, len(texts))
 
 
 def read_negations(folder: Path, count: int) -> list[list[dict]]:

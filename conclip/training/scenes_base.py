@@ -14,7 +14,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
 from conclip.atomic_write import UNFINISHED, remove, written_beside
-from conclip.folder_lock import waiting_for
+from conclip.folder_lock import share, waiting_for
 from conclip.models.clip import load_model, text_tokenizer
 from conclip.training import fitting, scenes_image_encoder, scenes_text_encoder
 from conclip.training.scenes_image_encoder import CELL, CELLS, cell_labels, train_image_encoder
@@ -31,6 +31,10 @@ TEXT = {**ENCODER, "num_hidden_layers": 2, "max_position_embeddings": 77}
 SEED = 0
 IMAGES_AT_A_TIME = 500
 TEXT_COLUMNS = ("caption", "negated_captions", "true_negations", "true_negation_foils")
+
+
+# That this process reads a base: the comparison loads it again at the end.
+_marks = []
 
 
 def word_tokenizer(words: list[str]) -> CLIPTokenizer:
@@ -151,6 +155,7 @@ def base_clip(folder: Path) -> Path:
     finished = folder / f"scenes-base-{recipe}"
     if finished.is_dir():
         processes.print(f"Base CLIP: {finished}")
+        _marks.append(share(finished))
         return finished
     processes.wait_for_everyone()
     if processes.is_main_process:
@@ -158,6 +163,7 @@ def base_clip(folder: Path) -> Path:
             if not finished.is_dir():
                 train_base(finished)
     processes.wait_for_everyone()
+    _marks.append(share(finished))
     return finished
 
 

@@ -20,7 +20,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_IMAGE_CLA
 from conclip.atomic_write import require_room, writable_folder, write_atomically
 from conclip.data import require_columns, text_lists
 from conclip.embedding.embedding_files import read_parts
-from conclip.embedding.images import ImageEmbedder, embedding_cache_dir, open_images
+from conclip.embedding.images import ImageEmbedder, check_cache_dir, embedding_cache_dir, open_images
 from conclip.embedding.texts import cached_tokens, embed_texts
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
@@ -523,7 +523,8 @@ def make_accelerator(args: ConCLIPTrainingArguments) -> Accelerator:
     Make the output folder and an Accelerator with the precision and the trackers of `args`.
 
     Raises:
-        UsageError: an unknown tracker, fp16 without a GPU, or an output folder that cannot be written to.
+        UsageError: an unknown tracker, fp16 without a GPU, or a folder of outputs or embeddings that cannot be written
+            to.
     """
     installed = ["jsonl", *(str(getattr(tracker, "value", tracker)) for tracker in get_available_trackers())]
     for name in args.report_to:
@@ -533,6 +534,7 @@ def make_accelerator(args: ConCLIPTrainingArguments) -> Accelerator:
     if args.fp16 and not torch.cuda.is_available():
         raise UsageError("--fp16 needs a GPU, and none was found: use --bf16, or neither.")
     output_dir = writable_folder(args.output_dir)
+    check_cache_dir(args.embedding_cache_dir)
     is_first = not is_initialized()
     trackers = [JsonlTracker(output_dir / "metrics.jsonl") if name == "jsonl" else name for name in args.report_to]
     accelerator = Accelerator(

@@ -218,11 +218,11 @@ def test_terminated_process_tidies_up(tmp_path):
 
 
 def test_disk_too_small_is_reported_before_anything_is_read(write, tmp_path, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000, "total": 9000}))
     monkeypatch.setattr(ccneg_module, "read_image", None)
     status, _, error = write()
     assert status == 1
-    assert re.search(r"Error: The images need about 0\.0 GB and .* has 0\.0 GB free", error)
+    assert re.search(r"Error: cannot write to .* \(No space left on device, 1\.0 kB free, \d+ kB needed\)", error)
     assert leftovers(tmp_path) == []
 
 

@@ -118,6 +118,9 @@ HOW = {
         ("conclip train", SHORT),
         ("conclip distractors", ""),
         ("conclip train", SHORT),
+        ("conclip cache", ""),
+        ("conclip cache --older_than", ""),
+        ("conclip cache --delete", ""),
     ],
 }
 LANGUAGES = {"bash", "python", "text", "bibtex"}

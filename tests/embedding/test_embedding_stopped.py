@@ -1,5 +1,6 @@
 """Embedding that was stopped by a signal or an error continues from the cache."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -9,13 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from bad_rows import truncated
 from embedded import Watch, image, stored, write_inputs, write_rows
 from runs import command, log, refusal, run
 from tiny import save_tiny
 
 from conclip import atomic_write as whole_files
+from conclip.__main__ import main as conclip
 from conclip.embedding import store as embeddings
+from conclip.embedding.images import check_cache_dir
 from modeling_conclip import ConCLIPModel
 
 ROOT = Path(__file__).parents[2]
@@ -120,10 +124,62 @@ def test_a_truncated_shard_is_embedded_again(inputs, tmp_path, seen):
     assert log(tmp_path / "first") == log(tmp_path / "second")
 
 
-def test_a_folder_that_cannot_be_written_to(inputs, tmp_path, capsys):
+@pytest.mark.parametrize("name", ["train", "evaluate", "embed"])
+def test_an_unwritable_cache_is_found_before_a_model_is_loaded(name, inputs, tmp_path, capsys, monkeypatch):
     (tmp_path / "cache").touch()
-    says = refusal(command(inputs, tmp_path / "out"), capsys)
-    assert says.startswith(f"--embedding_cache_dir: cannot write to {tmp_path}/cache") and says.count("\n") == 0
+    for module, function in (
+        *(("conclip.models.clip", "load_model"), ("conclip.models.loading", "load_encoders")),
+        ("conclip.evaluation.benchmarking", "load_encoders"),
+    ):
+        monkeypatch.setattr(importlib.import_module(module), function, None)
+    if name == "train":
+        says = refusal(command(inputs, tmp_path / "out"), capsys)
+    else:
+        (tmp_path / "images").mkdir()
+        (tmp_path / "images" / "0.png").write_bytes(image(0)["bytes"])
+        shared = ["--model_name_or_path", inputs["model_name_or_path"], "--embedding_cache_dir", tmp_path / "cache"]
+        own = ["--output_dir", tmp_path / "out"]
+        if name == "embed":
+            own = ["--image_dir", tmp_path / "images", "--output_file", tmp_path / "out.npz"]
+        AcceleratorState._reset_state(reset_partial_state=True)
+        assert conclip([name, *map(str, [*shared, *own])]) == 1
+        says = capsys.readouterr().err.strip().removeprefix("Error: ")
+    assert says.startswith(f"--embedding_cache_dir: cannot write to {tmp_path}/cache (") and says.count("\n") == 0
+
+
+def test_a_filled_cache_may_be_read_only(tmp_path, capsys, monkeypatch):
+    (tmp_path / "texts").mkdir()
+
+    def read_only(**_):
+        raise OSError(30, "Read-only file system", str(tmp_path / "x"))
+
+    monkeypatch.setattr(whole_files.tempfile, "TemporaryFile", read_only)
+    check_cache_dir(str(tmp_path))
+    assert capsys.readouterr().out == (
+        f"Warning: --embedding_cache_dir: cannot write to {tmp_path} (Read-only file system): the run ends if "
+        "something is not in it yet.\n"
+    )
+    (tmp_path / "texts").rmdir()
+    with pytest.raises(whole_files.WriteError):
+        check_cache_dir(str(tmp_path))
+
+
+@pytest.mark.slow
+def test_two_runs_that_share_a_cache(inputs, tmp_path):
+    """Two real processes that embed the same images at the same time: both end as one alone does."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SLOWLY, str(ROOT / "train_accelerate.py")]
+            + command(inputs, tmp_path / name, per_device_eval_batch_size=1),
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        )
+        for name in ("first", "second")
+    ]
+    assert [process.wait(timeout=200) for process in processes] == [0, 0]
+    another = {"embedding_cache_dir": tmp_path / "another", "per_device_eval_batch_size": 1}
+    assert run(command(inputs, tmp_path / "alone", **another)) == 0
+    assert log(tmp_path / "first") == log(tmp_path / "second") == log(tmp_path / "alone")
 
 
 def test_a_disk_that_fills_up(inputs, tmp_path, seen, monkeypatch, capsys):

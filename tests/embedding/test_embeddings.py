@@ -39,7 +39,10 @@ def store(tmp_path, monkeypatch):
 def test_rows_are_gathered_as_by_plain_indexing(store):
     keys, embeds = some(50)
     fill(store, keys, embeds)
-    assert len(shards(store)) == 7 and sorted(store.folder.glob("*")) == [store.folder / "meta.json", *shards(store)]
+    assert len(shards(store)) == 7
+    # What processes lock that read the folder, and what its embeddings belong to.
+    beside = [store.folder / name for name in (".readers", "meta.json")]
+    assert sorted(store.folder.glob("*")) == [*beside, *shards(store)]
     order = np.random.default_rng(1).integers(0, 50, 120)
     found, plain = store.read(keys[order]), embeds[order]
     assert len(found) == 120 and found[:].dtype == torch.float32
@@ -112,7 +115,6 @@ def test_slow_work_is_written_before_a_shard_is_full(store, monkeypatch):
 
 
 def test_old_leftovers_of_killed_writers_are_removed(store):
-    store.folder.mkdir()
     for name, age in (("unfinished-old", 25), ("unfinished-young", 23)):
         (store.folder / name).touch()
         os.utime(store.folder / name, (os.stat(store.folder).st_mtime - age * 3600,) * 2)
@@ -163,4 +165,4 @@ def test_a_full_disk_leaves_nothing_half_written(store, monkeypatch):
         with ShardWriter(store) as writer:
             writer.add(*some(3))
             monkeypatch.setattr(os, "replace", full)
-    assert [path.name for path in store.folder.iterdir()] == ["meta.json"]
+    assert sorted(path.name for path in store.folder.iterdir()) == [".readers", "meta.json"]

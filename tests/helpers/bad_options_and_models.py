@@ -109,6 +109,34 @@ OPTIONS = [
     ),
     BadInput("shortcut", "no rows", "--max_rows 0", None, "--max_rows must be 1 or more, got 0."),
     BadInput(
+        "cache",
+        "an id that is not cached",
+        "--delete abcd --yes",
+        None,
+        "--delete abcd: no such entry in cache; `conclip cache` lists them.",
+    ),
+    BadInput(
+        "cache",
+        "two ways to choose what is deleted",
+        "--all --older_than 3",
+        None,
+        "--older_than and --all exclude each other.",
+    ),
+    BadInput(
+        "cache",
+        "days that are negative",
+        "--older_than -1",
+        None,
+        "--older_than must be 0 or more, got -1.0.",
+    ),
+    BadInput(
+        "cache",
+        "consent without a choice",
+        "--yes",
+        None,
+        "--yes has no effect without --delete, --older_than or --all.",
+    ),
+    BadInput(
         "train",
         "a config file that does not exist",
         "--config nowhere.yaml",
@@ -167,8 +195,7 @@ OPTIONS = [
         "a cache folder that is a file",
         "--embedding_cache_dir weights.pt",
         None,
-        "--embedding_cache_dir: cannot write to weights.pt/texts/… (Not a directory): make it writable or choose "
-        "another folder, "
+        "--embedding_cache_dir: cannot write to weights.pt (File exists): make it writable or choose another folder, "
         "then repeat the command.",
     ),
     BadInput(
