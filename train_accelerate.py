@@ -2,7 +2,7 @@
 Fine-tune a CLIP model to understand negation (CoN-CLIP, arXiv 2403.20312), on one process or several.
 
 The default run fine-tunes a small CLIP on generated scenes, once with the paper's loss and once with ours, and
-compares the two models. It takes about six minutes on two cores:
+compares the two models. It takes about eight minutes on two cores:
 
     accelerate launch train_accelerate.py
 
