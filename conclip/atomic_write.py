@@ -243,11 +243,18 @@ def writable_folder(folder: str | Path, option: str = "--output_dir") -> Path:
         WriteError: the folder cannot be made or written to.
     """
     folder = Path(folder)
-    with naming_option(option), reporting_write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        # A byte: a full disk often has room for an empty file.
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-            file.write(b"\0")
+    is_new = not folder.exists()
+    try:
+        with naming_option(option), reporting_write_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            # A byte: a full disk often has room for an empty file.
+            with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+                file.write(b"\0")
+    except WriteError:
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
     return folder
 
 

@@ -211,3 +211,16 @@ def test_a_scratch_folder_that_fills_up(tmp_path, monkeypatch):
         assert Path(folder).parent == tmp_path
         raise raised_from(UsageError("pair_accuracy: An error occurred"), OSError(errno.ENOSPC, "full"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_made_for_nothing_is_removed_and_an_earlier_one_stays(tmp_path, monkeypatch):
+    class Full:
+        def __init__(self, **options):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic_write.tempfile, "TemporaryFile", Full)
+    (tmp_path / "old").mkdir()
+    for name in ("new", "old"):
+        with pytest.raises(WriteError, match=f"cannot write to {tmp_path / name} "):
+            writable_folder(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
