@@ -215,6 +215,7 @@ def test_only_things_that_one_can_see_are_named(caption, named):
         ("A traffic light with little faces to help people know what to do.", "do not know"),
         ("An old doctors office with two windows with curatins.", "not old"),
         ("A couple of people sit on a motorcycle next to a white car.", "a couple next"),
+        ("Large made up bed in modern bedroom, with small desk.", "make up"),
     ],
 )
 def test_what_was_bad_is_not_made(caption, wrong):

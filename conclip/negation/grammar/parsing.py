@@ -422,6 +422,9 @@ def _pair(parsed: Parsed, kind: str, construction: str, verb: int, token: int, h
 def _finite(parsed: Parsed, verb, subject: int) -> str | None:
     tokens = parsed.tokens
     head = tokens[verb.head]
+    if subject >= 0 and tokens[subject].tag == "JJ":
+        # "Large made up bed": no adjective does something.
+        return None
     if subject < 0:
         # A verb without a subject is most often a noun, or a participle, that the tagger mistook.
         if verb.dep == "acl" and verb.tag == "VBD":
