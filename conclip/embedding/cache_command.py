@@ -53,7 +53,9 @@ def run(arguments: CacheArguments) -> None:
     Raises:
         UsageError: options that exclude each other, an unknown id, an entry that is in use, or an unwritable cache.
     """
-    ways = [name for name in ("delete", "older_than", "all") if getattr(arguments, name) not in (None, False)]
+    # 0 days are a choice, though 0 equals False.
+    is_given = {"delete": arguments.delete is not None, "older_than": arguments.older_than is not None}
+    ways = [name for name, given in {**is_given, "all": arguments.all}.items() if given]
     if len(ways) > 1:
         raise UsageError(f"--{ways[0]} and --{ways[1]} exclude each other.")
     if not ways:

@@ -135,10 +135,11 @@ def deletions(cache: Path):
         "two": (["--delete", of_images, "texts"], [of_images, tokens]),
         "old": (["--older_than", "40"], [of_texts, negations, base]),
         "all": (["--all"], [of_images, of_texts, negations, base, tokens, index]),
+        "of any age": (["--older_than", "0"], [of_images, of_texts, negations, base, tokens, index]),
     }
 
 
-@pytest.mark.parametrize("name", ["one", "two", "old", "all"])
+@pytest.mark.parametrize("name", ["one", "two", "old", "all", "of any age"])
 def test_what_is_deleted_and_what_stays(name, cache, capsys):
     options, gone = deletions(cache)[name]
     before = contents(cache)
@@ -160,6 +161,7 @@ def test_what_is_deleted_and_what_stays(name, cache, capsys):
         (["--all", "--older_than", "3"], "--older_than and --all exclude each other."),
         (["--yes"], "--yes has no effect without --delete, --older_than or --all."),
         (["--older_than", "-1"], "--older_than must be 0 or more, got -1.0."),
+        (["--older_than", "0"], "There is no terminal to ask before entries are deleted: add --yes."),
         (["--all"], "There is no terminal to ask before entries are deleted: add --yes."),
     ],
 )
