@@ -1,8 +1,5 @@
 # docker build -t conclip . && docker run --gpus all -v "$PWD:/data" -w /data conclip train --help
 FROM python:3.12-slim
-# For a machine without a GPU: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cu126
-RUN pip install --no-cache-dir torch --index-url "$TORCH_INDEX"
 COPY . /opt/conclip
 RUN pip install --no-cache-dir "/opt/conclip[negate]"
 # Models, data and cached embeddings stay in this folder: mount it to keep them.
