@@ -84,5 +84,6 @@ setup(
         "test": TEST,
         "dev": [*TEST, "pre-commit"],
         "docs": ["mkdocs-material>=9.5"],
+        "demo": ["gradio>=6.0"],
     },
 )

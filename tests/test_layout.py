@@ -33,7 +33,7 @@ LAYERS = {
 # The files that `datasets` 3.6 copies when it runs dataset_scripts/ccneg.py as a loading script.
 LOADING_SCRIPTS = {f"dataset_scripts/{name}.py" for name in "ccneg ccneg_source ccneg_images schema".split()}
 # The entry scripts are on top of everything: only tests and the command line look into them.
-TOP = {"train_accelerate", "run_benchmarks"}
+TOP = {"app", "train_accelerate", "run_benchmarks"}
 PROJECT = {"modeling_conclip", "dataset_scripts", "conclip", "speed", "tests", *TOP}
 
 

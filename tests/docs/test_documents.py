@@ -16,6 +16,7 @@ from datasets import concatenate_datasets, load_dataset
 from documents import FENCE, Block, code_blocks, commands, entry_point, reset_accelerate, run_command
 from stand_ins import ROOT, write_negations, write_workspace
 
+import app
 from conclip.__main__ import COMMANDS, main
 from conclip.distractors.caption_filter import mentions
 from conclip.training.arguments import ConCLIPTrainingArguments, parse_arguments
@@ -74,6 +75,11 @@ HOW = {
         ("conclip evaluate --benchmarks list", ""),
     ],
     "docs/convert.md": [("conclip convert", ""), ("conclip convert", "")],
+    "docs/demo.md": [
+        ("pip install .[demo]", SHELL),
+        ("python app.py", PARSE),
+        ("python app.py --model_name_or_path", PARSE),
+    ],
     "docs/distractors.md": [
         ("conclip embed", ""),
         ("conclip embed", ""),
@@ -205,8 +211,11 @@ def run_block(block: Block, ways) -> None:
             check_shell(words)
         elif how == PARSE:
             name, arguments = entry_point(words)
-            assert name in ("train_accelerate", "conclip"), "add its parser"
-            parse_arguments(arguments[1:] if name == "conclip" else arguments)
+            assert name in ("app", "train_accelerate", "conclip"), "add its parser"
+            if name == "app":
+                app.PARSER.parse(arguments)
+            else:
+                parse_arguments(arguments[1:] if name == "conclip" else arguments)
         elif "{server}" in how:
             with chat_server(negated_caption) as (url, _):
                 run_command(words, how.format(server=url).split())
@@ -265,6 +274,7 @@ def test_options_in_the_text_exist(capsys):
         with pytest.raises(SystemExit):
             main([name, "--help"])
         known |= set(re.findall(r"--\w+", capsys.readouterr().out))
+    known |= set(re.findall(r"--\w+", app.PARSER.format_help()))
     for page in set(PAGES) - {"CHANGELOG.md"}:
         text = FENCE.sub("", (ROOT / page).read_text(encoding="utf-8"))
         named = {option for code in re.findall(r"`([^`]+)`", text) for option in re.findall(r"--\w+", code)}

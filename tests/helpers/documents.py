@@ -12,7 +12,11 @@ from accelerate.state import AcceleratorState, PartialState
 from torch.distributed.run import get_args_parser as torchrun_parser
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SCRIPTS = {"train_accelerate.py": "train_accelerate", "evaluate/run_benchmarks.py": "conclip.evaluation.run"}
+SCRIPTS = {
+    "app.py": "app",
+    "train_accelerate.py": "train_accelerate",
+    "evaluate/run_benchmarks.py": "conclip.evaluation.run",
+}
 
 
 @dataclass(frozen=True)
