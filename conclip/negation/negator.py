@@ -1,19 +1,23 @@
-"""The Python interface: negations of a list of captions, or by `Dataset.map`. `conclip negate` runs the same code."""
+"""
+The Python interface: negations of a list of captions, or of batches of a data set.
+
+`conclip negate` runs the same code.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
 
 from conclip.errors import UsageError
 from conclip.negation.grammar.generator import GrammarGenerator
 from conclip.negation.grammar.parsing import object_nouns, parse
 from conclip.negation.lexicon.absent import AbsentNouns
+from conclip.negation.lexicon.counts import NameCounts, PairCounts
 from conclip.negation.rows import NEGATION_TYPE_CHOICES, Result, as_columns, make_row
 
-# Captions that spaCy takes at a time. A parse may depend on the captions beside it in the last bits of a score, so
-# that equal batches are what makes rows equal however many processes share the work.
+# Captions that spaCy takes at a time: for speed, the parse of a caption does not depend on those beside it.
 BATCH = 512
-# Captions on which the frequencies of absent nouns are fitted, evenly spread.
-FITTED = 4_096
 
 
 def parse_captions(generator, captions: Sequence[str]) -> list:
@@ -60,14 +64,17 @@ def negate_docs(
 
 class CaptionNegator:
     """
-    Negate batches of captions: a function for `Dataset.map`.
+    Negate batches of captions: a function for `Dataset.map`. `conclip.negation.engines` runs it in Ray and Spark.
 
         negator = CaptionNegator.fit(dataset["caption"])
         dataset = dataset.map(negator, batched=True, with_indices=True, batch_size=512, num_proc=4)
 
     Adds the text columns that `conclip negate` writes: negated_captions, true_negations, true_negation_foils,
     hard_negatives and their records. A row of which nothing can be made has empty lists; `conclip negate` skips it.
-    Rows depend on the seed, their index, their caption and the absent nouns.
+    Rows depend on the seed, their index, their caption and the absent nouns, not on the batch that they are in.
+
+    A pickled negator holds the counts of the absent nouns, about a megabyte, and not spaCy's model. Each process loads
+    the model when it negates its first batch, and keeps it.
 
     Args:
         absent_nouns (`AbsentNouns`, *optional*): what absent objects are sampled from. `fit` counts them over
@@ -76,6 +83,8 @@ class CaptionNegator:
         strategy (`str`): what is negated: "random", or "object", "attribute", "relation" or "verb" where possible.
         seed (`int`): of all random choices.
         caption_column (`str`): the column of captions, one text in each row.
+        index_column (`str`, *optional*): the column of the rows' indices, integers of at least 0, where the batches
+            come without indices.
         generator (*optional*): writes the sentences in place of a `GrammarGenerator`, e.g. a `LanguageModelGenerator`;
             its own types, strategy and seed hold.
     """
@@ -88,11 +97,12 @@ class CaptionNegator:
         strategy: str = "random",
         seed: int = 0,
         caption_column: str = "caption",
+        index_column: str | None = None,
         generator=None,
     ):
         self.absent_nouns = absent_nouns or AbsentNouns([], (), ())
         self.generator = generator or GrammarGenerator(seed, strategy, negation_types, batch_size=BATCH)
-        self.caption_column = caption_column
+        self.caption_column, self.index_column = caption_column, index_column
 
     @classmethod
     def fit(cls, captions: Iterable[str], **options) -> "CaptionNegator":
@@ -104,41 +114,77 @@ class CaptionNegator:
         """
         negator = cls(**options)
         captions = list(captions)
-        negator._fit(captions, name_objects(negator._parse(captions)))
+        objects = name_objects(parse_texts(negator.generator, captions, range(len(captions))))
+        negator.absent_nouns = _count_absent(captions, objects)
         return negator
-
-    def _fit(self, captions: list[str], objects: list[list[str]]) -> None:
-        every = max(1, len(captions) // FITTED)
-        sample = ((objects[n], [captions[n]], []) for n in range(0, len(captions), every))
-        self.absent_nouns = AbsentNouns.count(lambda: objects)
-        self.absent_nouns.fit(sample)
-
-    def _parse(self, captions: list[str]) -> list:
-        for number, caption in enumerate(captions):
-            if not isinstance(caption, str) or not caption.strip():
-                raise UsageError(f"caption {number} is {caption!r}; it has to be a text, one in each row.")
-            if re.search("[\ud800-\udfff]", caption):
-                # Which spaCy cannot encode.
-                raise UsageError(f"caption {number} is {caption!r}; it holds half of a character (a lone surrogate).")
-        return parse_captions(self.generator, captions)
 
     def __call__(self, batch: dict[str, list], indices: Sequence[int] | None = None) -> dict[str, list]:
         """
         Return the new columns of a batch.
 
+        Args:
+            batch: columns; lists or arrays.
+            indices: of the rows; by default those of `index_column`.
+
         Raises:
-            UsageError: no indices (`with_indices=True` gives them), or a caption that is no text.
+            UsageError: no indices, an index that is no integer of at least 0, or a caption that is no text.
         """
         if indices is None:
-            raise UsageError("a row's negations depend on its index: call Dataset.map with with_indices=True.")
+            if self.index_column is None:
+                raise UsageError(
+                    "a row's negations depend on its index: call Dataset.map with with_indices=True, or name the "
+                    "index_column of CaptionNegator."
+                )
+            indices = check_indices(batch[self.index_column], self.index_column)
         captions = list(batch[self.caption_column])
-        docs = self._parse(captions)
+        docs = parse_texts(self.generator, captions, indices)
         rows = self._rows(docs, name_objects(docs), captions, indices)
         return as_columns(rows, [name for name in rows[0] if name != "caption"]) if rows else {}
 
     def _rows(self, docs, objects, captions, numbers) -> list[dict]:
         image_texts = [([caption], []) for caption in captions]
         return [row for row, _ in negate_docs(self.generator, docs, objects, numbers, image_texts, self.absent_nouns)]
+
+
+def check_indices(values: Sequence, column: str) -> list[int]:
+    """
+    Return the indices of a batch.
+
+    Raises:
+        UsageError: a value is no integer of at least 0.
+    """
+    for value in values:
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
+            raise UsageError(f"column {column!r} holds {value!r}; an index has to be an integer of at least 0.")
+    return [int(value) for value in values]
+
+
+def parse_texts(generator, captions: Sequence[str], numbers: Sequence[int]) -> list:
+    """
+    Return the spaCy `Doc` of each caption; the numbers are for messages.
+
+    Raises:
+        UsageError: a caption is no text, is empty, or is one that spaCy cannot encode.
+    """
+    for number, caption in zip(numbers, captions, strict=True):
+        if not isinstance(caption, str) or not caption.strip():
+            raise UsageError(f"caption {number} is {caption!r}; it has to be a text, one in each row.")
+        if re.search("[\ud800-\udfff]", caption):
+            raise UsageError(f"caption {number} is {caption!r}; it holds half of a character (a lone surrogate).")
+    return parse_captions(generator, captions)
+
+
+def count_pairs(
+    names: NameCounts, captions: Sequence[str], objects: Sequence[Sequence[str]], numbers: Sequence[int]
+) -> PairCounts:
+    """Count the pairs of names in captions, one for each image."""
+    rows = zip(numbers, objects, (([caption], []) for caption in captions), strict=True)
+    return PairCounts.count(names, rows)
+
+
+def _count_absent(captions: Sequence[str], objects: Sequence[Sequence[str]]) -> AbsentNouns:
+    names = NameCounts.count(objects).commonest()
+    return AbsentNouns.of_counts(count_pairs(names, captions, objects, range(len(captions))))
 
 
 def negate_captions(
@@ -173,8 +219,8 @@ def negate_captions(
         absent_nouns, negation_types=negation_types, strategy=strategy, seed=seed, generator=generator
     )
     captions = list(captions)
-    docs = negator._parse(captions)
+    docs = parse_texts(negator.generator, captions, range(len(captions)))
     objects = name_objects(docs)
     if absent_nouns is None:
-        negator._fit(captions, objects)
+        negator.absent_nouns = _count_absent(captions, objects)
     return negator._rows(docs, objects, captions, range(len(captions)))

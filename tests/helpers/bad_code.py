@@ -430,17 +430,16 @@ CODE = [
     ),
     BadInput(
         "negate",
-        "a folder that somebody began: counts of nouns that are objects",
+        "a folder that somebody began: counts of nouns, a pickle",
         "--image_column image",
-        all_of(begun_negations, objects("out/.work/nouns.npz", "names")),
-        "out/.work/nouns.npz cannot be read (a file holds more than plain data, which could run code, and was not "
-        "loaded): delete it, and start again.",
+        all_of(begun_negations, pickled("out/.work/nouns.json")),
+        "out/.work/nouns.json cannot be read as counts of nouns: delete it, and start again.",
     ),
     BadInput(
         "negate",
         "a folder that somebody began: parsed captions, a pickle",
         "--image_column image",
-        all_of(begun_negations, removed("out/.work/nouns.npz"), pickled("out/.work/train-00000-of-00001.parquet")),
+        all_of(begun_negations, removed("out/.work/nouns.json"), pickled("out/.work/train-00000-of-00001.parquet")),
         "a file in out/.work is damaged (…): delete this folder, and start again.",
     ),
     BadInput(

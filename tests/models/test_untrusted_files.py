@@ -11,10 +11,9 @@ from peft import LoraConfig, get_peft_model
 from tiny import save_tiny, tiny_model
 
 from conclip.embedding.embedding_files import read_embeddings
-from conclip.errors import MORE_THAN_DATA, UsageError, one_line
+from conclip.errors import MORE_THAN_DATA, UsageError
 from conclip.models.clip import load_model
 from conclip.models.loading import _load_clip
-from conclip.negation.lexicon.absent import AbsentNouns
 
 REFUSED = f"a file {MORE_THAN_DATA}"
 WEIGHTS = f"{MORE_THAN_DATA}; ask for weights in .safetensors format."
@@ -75,14 +74,6 @@ def test_arrays_of_objects(name, tmp_path):
     with pytest.raises(UsageError) as refused:
         read_embeddings(tmp_path / name)
     assert str(refused.value) == f"{tmp_path / name} cannot be read as .npy or .npz ({REFUSED}): write it again."
-    assert not (tmp_path / "ran").exists()
-
-
-def test_counts_of_nouns(tmp_path):
-    np.savez(tmp_path / "nouns.npz", names=np.array([Payload(tmp_path / "ran")]))
-    with pytest.raises(ValueError) as refused:
-        AbsentNouns.load(tmp_path / "nouns.npz")
-    assert one_line(refused.value) == REFUSED
     assert not (tmp_path / "ran").exists()
 
 

@@ -3,10 +3,11 @@
 import datasets
 import pytest
 from negate_runs import IMAGES, captions, load
+from noun_counts import absent_nouns
 
 import conclip.negation
 from conclip.errors import UsageError
-from conclip.negation import AbsentNouns, CaptionNegator, negate_captions
+from conclip.negation import CaptionNegator, negate_captions
 from conclip.negation.lexicon.nouns import may_be_absent
 
 pytest_plugins = ["negate_runs"]
@@ -53,8 +54,8 @@ def test_types_strategy_and_absent_nouns_are_options():
     assert {kind for row in rows for kind in row["negation_kinds"]} == {"attribute"}
     assert not any(row["true_negations"] or row["hard_negatives"] for row in rows)
     # Two captions say little: the shipped counts add to them.
-    absent_nouns = AbsentNouns.count(lambda: [["piano"], ["piano", "kite"]])
-    rows = negate_captions(["a dog on a couch"], negation_types=["hybrid"], absent_nouns=absent_nouns)
+    counted = absent_nouns([["piano"], ["piano", "kite"]])
+    rows = negate_captions(["a dog on a couch"], negation_types=["hybrid"], absent_nouns=counted)
     assert may_be_absent(rows[0]["true_negation_targets"][0])
     # Without absent nouns nothing is negated truly.
     made = CaptionNegator()({"caption": ["a dog on a couch"]}, [0])

@@ -7,14 +7,14 @@ that captions name, as far as this allows, so that a noun by itself does not rev
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
+from conclip.errors import UsageError
 from conclip.negation.lexicon import words
+from conclip.negation.lexicon.counts import PairCounts
 from conclip.negation.lexicon.inflection import is_person, singular
 from conclip.negation.lexicon.names import may_corefer
 from conclip.negation.lexicon.nouns import PER, may_be_absent, read_nouns
@@ -160,10 +160,7 @@ for _things, _words in _IMPLYING.items():
         IMPLIED_BY[_word] = (*IMPLIED_BY.get(_word, ()), *_things.split())
 
 
-VOCABULARY = 2_000
 NUM_SAMPLED = 16
-# Names held while counting; the rarer half goes when there are more.
-_MOST_NAMES = 400_000
 # How many captions the counts of `nouns.tsv` come from.
 _SHIPPED = 35_000
 _DIRECTIONS = 20
@@ -202,29 +199,6 @@ _NEAR = {
     for word in frozenset().union(*words.SYNONYMS)
 }
 _ANIMALS = words.ANIMALS.union(*(names for names in words.SYNONYMS if "dog" in names))
-
-
-def count_names(lists: Iterable[Sequence[str]], size: int = VOCABULARY) -> list[tuple[str, int]]:
-    """The `size` commonest names and how many of the lists hold them, commonest first; `lists` as `object_nouns`."""
-    counts: Counter[str] = Counter()
-    for nouns in lists:
-        counts.update(nouns)
-        if len(counts) > _MOST_NAMES:
-            counts = Counter(dict(counts.most_common(_MOST_NAMES // 2)))
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:size]
-
-
-def count_pairs(lists: Iterable[Sequence[str]], names: Sequence[str]) -> np.ndarray:
-    """int32, (names, names). How many of the lists hold both names; 0 on the diagonal."""
-    index = {name: number for number, name in enumerate(names)}
-    pairs = np.zeros((len(names), len(names)), np.int32)
-    for nouns in lists:
-        ids = [index[noun] for noun in nouns if noun in index]
-        for one in ids:
-            for other in ids:
-                if one != other:
-                    pairs[one, other] += 1
-    return pairs
 
 
 def compare_pairs(pairs: np.ndarray, totals: np.ndarray) -> np.ndarray:
@@ -321,16 +295,31 @@ class AbsentNouns:
         return [self.names[number] for number in chosen[np.argsort(keys[chosen], kind="stable")]]
 
     @classmethod
-    def count(cls, lists: Callable[[], Iterable[Sequence[str]]]) -> "AbsentNouns":
-        """Count names, and which captions name together; `lists()` gives the objects of each caption, twice."""
-        counted = dict(count_names(lists()))
-        missing = max(0, _ENOUGH - sum(1 for _ in lists())) if counted else 0
-        pairs = count_pairs(lists(), list(counted))
+    def of_counts(cls, counts: PairCounts) -> "AbsentNouns":
+        """
+        Take the names from counts of all captions, and fit how often each is sampled.
+
+        Raises:
+            UsageError: there is no caption to fit on.
+        """
+        names, pairs = dict(counts.names.names), counts.pairs
+        if names and not counts.sample:
+            raise UsageError(
+                f"no number of the {counts.names.captions:,} captions is sampled: number them 0, 1, 2 …, or by a hash."
+            )
+        missing = max(0, _ENOUGH - counts.names.captions) if names else 0
         if missing:
             for name, count in read_nouns().totals.items():
-                counted[name] = counted.get(name, 0) + count * missing / PER
-            pairs = np.pad(pairs, (0, len(counted) - len(pairs)))
-        return cls(list(counted), np.array(list(counted.values())), pairs)
+                names[name] = names.get(name, 0) + count * missing / PER
+            pairs = np.pad(pairs, (0, len(names) - len(pairs)))
+        absent_nouns = cls(list(names), np.array(list(names.values())), pairs)
+        absent_nouns.fit(texts for _, *texts in counts.sample)
+        return absent_nouns
+
+    def __reduce__(self):
+        """Pickle what the rest is computed from, and of the pairs only those that there are: 2 % of the size."""
+        one, other = np.nonzero(self.pairs)
+        return _restored, (self.names, self.totals, one, other, self.pairs[one, other], self.scale)
 
     def fit(self, sample: Iterable[tuple[Sequence[str], Sequence[str], Sequence[str]]]) -> None:
         """Find the scale at which the nouns sampled first are as frequent as those that captions name.
@@ -432,10 +421,8 @@ class AbsentNouns:
             near |= self._person_heads
         return [number for head in near if may_corefer(noun, head) for number in self._of_head.get(head, ())]
 
-    def save(self, path: Path) -> None:
-        np.savez(path, names=np.array(self.names), totals=self.totals, pairs=self.pairs, scale=self.scale)
 
-    @classmethod
-    def load(cls, path: Path) -> "AbsentNouns":
-        with np.load(path) as arrays:
-            return cls(arrays["names"].tolist(), arrays["totals"], arrays["pairs"], arrays["scale"])
+def _restored(names, totals, one, other, counts, scale) -> AbsentNouns:
+    pairs = np.zeros((len(names), len(names)), counts.dtype)
+    pairs[one, other] = counts
+    return AbsentNouns(names, totals, pairs, scale)

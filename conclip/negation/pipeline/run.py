@@ -7,7 +7,6 @@ is finished stays in the folder: parses of a shard below `.work`, rows of a shar
 """
 
 import importlib.metadata
-import io
 import json
 import os
 import shutil
@@ -17,7 +16,6 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import multiprocess
 import numpy as np
@@ -32,6 +30,7 @@ from conclip.errors import UsageError, one_line
 from conclip.folder_lock import LOCK_FILE
 from conclip.negation import negator
 from conclip.negation.lexicon.absent import AbsentNouns
+from conclip.negation.lexicon.counts import NameCounts, PairCounts
 from conclip.negation.pipeline.output import make_card, make_report, uncompressed_bytes, write_parquet, write_samples
 from conclip.negation.pipeline.source import DistractorImages, Source
 from conclip.negation.rows import as_columns, features, is_usable
@@ -39,7 +38,7 @@ from conclip.negation.rows import as_columns, features, is_usable
 REPORT_FILE, SAMPLES_FILE, SETTINGS_FILE = "report.json", "samples.md", "settings.json"
 # Below the folder that is written: what is needed until it is finished.
 WORK = ".work"
-NOUNS_FILE = "nouns.npz"
+NOUNS_FILE = "nouns.json"
 WRITTEN_BY = "conclip negate"
 # Rows of a row group; with images few, so that one fits in memory.
 _ROW_GROUP, _ROW_GROUP_OF_IMAGES = 1_000, 128
@@ -266,14 +265,13 @@ def end_with_parent() -> None:
 
 
 def fit_absent_nouns(source: Source, shards: list[Shard], output: Path) -> AbsentNouns:
-    """Count nouns and fit how absent ones are sampled, or read what an earlier run counted."""
+    """Count nouns, or read what an earlier run counted, and fit how absent ones are sampled."""
     path = output / WORK / NOUNS_FILE
     if path.exists():
         try:
-            return AbsentNouns.load(path)
-        # numpy has a type of error for each kind of damage, and a ValueError for pickled objects.
-        except (ValueError, OSError, EOFError, KeyError, BadZipFile) as error:
-            raise UsageError(f"{path} cannot be read ({one_line(error)}): delete it, and start again.") from error
+            return AbsentNouns.of_counts(PairCounts.from_json(path.read_text(encoding="utf-8")))
+        except (ValueError, OSError) as error:
+            raise UsageError(f"{path} cannot be read as counts of nouns: delete it, and start again.") from error
 
     def units():
         for shard in shards:
@@ -282,24 +280,19 @@ def fit_absent_nouns(source: Source, shards: list[Shard], output: Path) -> Absen
             ):
                 yield from batch.to_pylist()
 
-    def lists():
+    names = NameCounts.count(objects for unit in units() for objects in unit["objects"]).commonest()
+
+    def rows():
         for unit in units():
-            yield from unit["objects"]
+            numbers = range(unit["first"], unit["last"])
+            sampled = list(filter(names.is_sampled, numbers))
+            texts = dict(zip(sampled, source.image_texts(sampled), strict=True))
+            for number, objects in zip(numbers, unit["objects"], strict=True):
+                yield number, objects, texts.get(number)
 
-    every = max(1, source.num_captions // negator.FITTED)
-
-    def sample():
-        for unit in units():
-            chosen = [number for number in range(unit["first"], unit["last"]) if number % every == 0]
-            for number, (captions, labels) in zip(chosen, source.image_texts(chosen), strict=True):
-                yield unit["objects"][number - unit["first"]], captions, labels
-
-    absent_nouns = AbsentNouns.count(lists)
-    absent_nouns.fit(sample())
-    content = io.BytesIO()
-    absent_nouns.save(content)
-    write_atomically(path, content.getvalue())
-    return absent_nouns
+    counts = PairCounts.count(names, rows())
+    write_atomically(path, counts.to_json().encode())
+    return AbsentNouns.of_counts(counts)
 
 
 def write_shard(
