@@ -13,6 +13,10 @@ NEGATE = [*SPACY, "scikit-learn>=1.4"]
 # pytest-xdist: two processes. hypothesis: inputs for tests/test_properties.py. build and twine: for the test of the
 # wheel and the source archive.
 TEST = ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff", "build>=1.2", "twine>=6.1", *NEGATE]
+# app.py.
+DEMO = ["gradio>=6.0"]
+# For docs/clusters.md and speed.approximate_search; Spark needs Java 17.
+ENGINES = ["ray[data]>=2.40", "pyspark>=4.0", "faiss-cpu>=1.8"]
 
 setup(
     name="conclip",
@@ -84,6 +88,9 @@ setup(
         "test": TEST,
         "dev": [*TEST, "pre-commit"],
         "docs": ["mkdocs-material>=9.5"],
-        "demo": ["gradio>=6.0"],
+        "demo": DEMO,
+        "engines": ENGINES,
+        # Everything that `pytest -m slow` needs.
+        "slow": [*DEMO, *ENGINES, "playwright", "nbclient", "ipykernel"],
     },
 )

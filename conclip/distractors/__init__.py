@@ -7,6 +7,7 @@ _MODULES = {
     "CaptionFilter": "conclip.distractors.caption_filter",
     "Distractors": "conclip.distractors.search",
     "find_distractors": "conclip.distractors.search",
+    "merge_distractors": "conclip.distractors.search",
 }
 __all__ = list(_MODULES)
 

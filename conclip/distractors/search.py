@@ -6,7 +6,7 @@ float32 is faster but less precise, so it only proposes pairs: every pair that c
 largest rounding error of the product, is computed again in float64.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -89,6 +89,28 @@ def find_distractors(
             found.append(block)
             bar.update(len(rows))
     return Distractors(*map(np.concatenate, zip(*found, strict=True)))
+
+
+def merge_distractors(found: Sequence[Distractors], firsts: Sequence[int]) -> Distractors:
+    """
+    Merge the results of searches in parts of a pool, one on each machine, into that of one search in all of it.
+
+    The search in a part does not know which image of the pool is the query. So give it the keys of the images, or keep
+    `duplicate_similarity`; otherwise an image may find itself.
+
+    Args:
+        found: of each part, for the same queries and with the same options.
+        firsts: the index, in the whole pool, of the first image of each part.
+
+    Returns:
+        `Distractors` with indices of the whole pool, as many for each query as a part has.
+    """
+    moved = [np.where(part.indices < 0, -1, part.indices + first) for part, first in zip(found, firsts, strict=True)]
+    indices = np.concatenate(moved, axis=1)
+    scores = np.concatenate([part.scores for part in found], axis=1)
+    negation_holds = np.concatenate([part.negation_holds for part in found], axis=1)
+    best = np.lexsort((indices, -scores, ~negation_holds), axis=1)[:, : found[0].indices.shape[1]]
+    return Distractors(*(np.take_along_axis(values, best, axis=1) for values in (indices, scores, negation_holds)))
 
 
 def _find_block(search: "Search", rows: np.ndarray, caption_filter: CaptionFilter | None) -> Distractors:

@@ -13,6 +13,7 @@ _MODULES = {
     **dict.fromkeys(("hybrid", "is_absent", "negate_absent_object"), "grammar.frames"),
     "swap": "grammar.swap",
     "AbsentNouns": "lexicon.absent",
+    **dict.fromkeys(("NameCounts", "PairCounts"), "lexicon.counts"),
     "LanguageModelGenerator": "llm.generator",
     **dict.fromkeys(("Query", "parse_query"), "query"),
     **dict.fromkeys(("Statement", "StatementGenerator"), "statements"),

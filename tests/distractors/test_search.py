@@ -12,13 +12,15 @@ from embedding_pool import (
     assert_found,
     brute_force,
     cut_into_tiles,
+    make_negated_phrases,
     make_pool,
     make_queries,
+    make_texts,
     random_embeddings,
     unit,
 )
 
-from conclip.distractors import find_distractors, search
+from conclip.distractors import CaptionFilter, Distractors, find_distractors, merge_distractors, search
 from conclip.distractors.search import Search
 from conclip.errors import UsageError
 
@@ -51,6 +53,30 @@ def test_never_itself_where_the_pool_is_the_queries(pool, tiles):
     without, scores, _ = find_distractors(pool, pool, 3)
     assert (scores < 0.999).all()
     assert not np.isin(without[300:340], [3, *range(300, 340)]).any()
+
+
+@pytest.mark.parametrize("cuts", [(0, 400), (0, 1, 150, 399, 400)])
+@pytest.mark.parametrize("with_captions", [False, True])
+def test_parts_of_a_pool_merge_to_the_search_in_all_of_it(queries, pool, cuts, with_captions):
+    texts, phrases = make_texts(), make_negated_phrases()
+    caption_filter = CaptionFilter(texts, phrases) if with_captions else None
+    whole, found = find_distractors(queries, pool, 3, caption_filter=caption_filter), []
+    for part in map(slice, cuts, cuts[1:]):
+        caption_filter = CaptionFilter(texts[part], phrases) if with_captions else None
+        # A part may have fewer images than are asked for.
+        few = find_distractors(queries, pool[part], min(3, len(pool[part])), caption_filter=caption_filter)
+        gaps = [(0, 0), (0, 3 - few.indices.shape[1])]
+        found.append(
+            Distractors(
+                np.pad(few.indices, gaps, constant_values=-1),
+                np.pad(few.scores, gaps, constant_values=-np.inf),
+                np.pad(few.negation_holds, gaps),
+            )
+        )
+    merged = merge_distractors(found, cuts[:-1])
+    for values, expected in zip(merged, whole, strict=True):
+        np.testing.assert_array_equal(values, expected)
+        assert values.dtype == expected.dtype
 
 
 def test_images_of_one_key_do_not_find_each_other(queries, pool, tiles):
