@@ -20,12 +20,12 @@ from speed.paired import machine, seconds_of, write_json
 CHUNK = 50_000
 
 
-def clustered(count: int, dimensions: int, clusters: int, seed: int) -> np.ndarray:
+def clustered(count: int, dimensions: int, clusters: int, seed: int, noise: float) -> np.ndarray:
     """Return unit rows, float32, (count, dimensions)."""
     rows = np.empty((count, dimensions), np.float32)
     for start in range(0, count, CHUNK):
         size = min(CHUNK, count - start)
-        rows[start : start + size] = random_embeddings(size, dimensions, clusters, seed + start)
+        rows[start : start + size] = random_embeddings(size, dimensions, clusters, seed + start, noise)
     return rows
 
 
@@ -73,6 +73,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--pool", type=int, default=1_000_000)
     add("--dimensions", type=int, default=256)
     add("--clusters", type=int, default=20_000, help="of the random embeddings (default: 20,000)")
+    add("--noise", type=float, default=0.5, help="0.5: similarities of 0.8 around a centre, 1: 0.5 (default: 0.5)")
     add("--lists", type=int, default=2_048, help="of the index (default: 2,048)")
     add("--probes", type=int, nargs="+", default=[1, 4, 16, 64, 256], help="lists that a search looks into")
     add("--top_k", type=int, default=10)
@@ -82,8 +83,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    pool = clustered(args.pool, args.dimensions, args.clusters, seed=2)
-    queries = clustered(args.queries, args.dimensions, args.clusters, seed=1)
+    pool = clustered(args.pool, args.dimensions, args.clusters, 2, args.noise)
+    queries = clustered(args.queries, args.dimensions, args.clusters, 1, args.noise)
     found = measure(queries, pool, args.top_k, args.lists, args.probes)
     write_json({"settings": vars(args), "machine": machine("cpu"), **found}, args.output_file)
     print(f"exact: {found['exact_s']:.1f} s; train and fill the index: {found['train_and_add_s']:.1f} s")

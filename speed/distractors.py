@@ -19,11 +19,15 @@ from speed.paired import as_text, machine, time_in_turns, write_json
 CHECKED_ROWS = 500
 
 
-def random_embeddings(count: int, dimensions: int, clusters: int, seed: int) -> np.ndarray:
-    """Unit rows, float32, around common centres, as photographs of similar things; one in a hundred occurs twice."""
+def random_embeddings(count: int, dimensions: int, clusters: int, seed: int, noise: float = 1.0) -> np.ndarray:
+    """
+    Unit rows, float32, around common centres, as photographs of similar things; one in a hundred occurs twice.
+
+    Two rows of a centre have a similarity of about 1 / (1 + noise²).
+    """
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(0).normal(size=(clusters, dimensions))
-    rows = centres[rng.integers(clusters, size=count)] + rng.normal(size=(count, dimensions))
+    rows = centres[rng.integers(clusters, size=count)] + noise * rng.normal(size=(count, dimensions))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     rows[rng.integers(count, size=count // 100)] = rows[rng.integers(count, size=count // 100)]
     return rows.astype(np.float32)

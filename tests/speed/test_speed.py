@@ -10,7 +10,18 @@ from accelerate.state import AcceleratorState, PartialState
 from tiny import tiny_tokenizer
 
 from modeling_conclip.loss_conclip import l2_normalize
-from speed import distillation_step, epochs, gpu_recipe, joint_loss, launch, memory, models, sugarcrepe, training_step
+from speed import (
+    approximate_search,
+    distillation_step,
+    epochs,
+    gpu_recipe,
+    joint_loss,
+    launch,
+    memory,
+    models,
+    sugarcrepe,
+    training_step,
+)
 from speed.captions import sampled_pairs
 from speed.paired import time_in_turns
 
@@ -134,6 +145,19 @@ def test_launch_finds_the_cache_it_was_given(tmp_path, capfd):
     )
     assert len(written(tmp_path / "launch.json")["warm_s"]) == 1
     assert "Embedding" not in capfd.readouterr().err
+
+
+def test_recall_is_a_share_of_the_exact_neighbours():
+    exact, found = np.array([[1, 2], [3, 4]]), np.array([[2, 9], [4, 3]])
+    assert approximate_search.recall(found, exact) == 0.75
+
+
+@pytest.mark.slow
+def test_an_approximate_search_that_looks_everywhere_is_exact(tmp_path):
+    few = ["--queries", "20", "--pool", "4000", "--dimensions", "32", "--clusters", "50", "--lists", "16"]
+    approximate_search.main([*few, "--probes", "1", "16", "--output_file", str(tmp_path / "found.json")])
+    one, every = written(tmp_path / "found.json")["searches"]
+    assert 0 < one["recall"] < every["recall"] == 1
 
 
 def test_drawn_captions_have_the_lengths_of_real_ones():
