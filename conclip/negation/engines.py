@@ -28,15 +28,15 @@ COUNTS = "counts"
 NOT_MADE = {"caption", "source_row", "source_caption"}
 
 
-def add_objects(table: pa.Table, caption_column: str = "caption") -> pa.Table:
+def add_objects(table: pa.Table, caption_column: str = "caption", index_column: str = "index") -> pa.Table:
     """
     Add the column "objects": what each caption names, lists of texts. The counts below read it.
 
     Raises:
-        UsageError: a caption is no text.
+        UsageError: an index is no integer of at least 0, or a caption is no text.
     """
-    captions = table[caption_column].to_pylist()
-    objects = name_objects(parse_texts(GrammarGenerator(), captions, range(len(captions))))
+    captions, indices = table[caption_column].to_pylist(), _indices(table, index_column)
+    objects = name_objects(parse_texts(GrammarGenerator(), captions, indices))
     return _with_columns(table, {OBJECTS: pa.array(objects, pa.list_(pa.string()))})
 
 
@@ -57,8 +57,8 @@ def batch_pair_counts(
     Raises:
         UsageError: an index is no integer of at least 0.
     """
-    indices = check_indices(table[index_column].to_pylist(), index_column)
-    counts = count_pairs(names, table[caption_column].to_pylist(), table[OBJECTS].to_pylist(), indices)
+    captions, indices = table[caption_column].to_pylist(), _indices(table, index_column)
+    counts = count_pairs(names, captions, table[OBJECTS].to_pylist(), indices)
     return pa.table({COUNTS: [counts.to_json()]})
 
 
@@ -99,6 +99,10 @@ def spark_schema(frame) -> str:
     kept = {field.name: field.dataType.simpleString() for field in frame.schema if field.name not in made}
     columns = {**kept, **{name: _spark_type(of) for name, of in made.items()}}
     return ", ".join(f"`{name}` {of}" for name, of in columns.items())
+
+
+def _indices(table: pa.Table, column: str) -> list[int]:
+    return check_indices(table[column].to_pylist(), column)
 
 
 def _made_columns() -> dict[str, pa.DataType]:

@@ -97,6 +97,8 @@ def test_an_index_is_needed():
     for value in (-1, 1.5, None, "0", True):
         with pytest.raises(UsageError, match=r"column 'index' holds .*; an index has to be an integer of at least 0"):
             CaptionNegator(index_column="index")({"caption": ["a dog"], "index": [value]})
+    with pytest.raises(UsageError, match="caption 12 is ''"):
+        engines.add_objects(pa.table({"caption": ["a dog", ""], "index": [3, 12]}))
     with pytest.raises(UsageError, match="or name the index_column of CaptionNegator"):
         engines.negate(TABLE, CaptionNegator())
     with pytest.raises(UsageError, match="caption 12 is None"):
