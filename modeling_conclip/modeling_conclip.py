@@ -305,7 +305,7 @@ class ConCLIPModel(CLIPModel):
             found = None if tensor is None else tuple(tensor.shape)
             if found != shape:
                 raise ValueError(f"The loss needs {name} of shape {shape}, got {found}.")
-        scale = self.logit_scale.to(embeds).exp()
+        scale = self.logit_scale.reshape(()).to(embeds).exp()
         targets = targets.to(embeds)
         # In evaluation each rank scores its own rows.
         joint_means = mean_over_texts_of_all_processes if self.training else lambda _, *means: means
@@ -366,7 +366,7 @@ class ConCLIPModel(CLIPModel):
             None if embeds is None else l2_normalize(embeds).to(captions)
             for embeds in (image_embeds, negated_embeds, distractor_embeds)
         )
-        scale = self.logit_scale.to(captions).exp()
+        scale = self.logit_scale.reshape(()).to(captions).exp()
         logits_per_text = similarity(captions, images, scale)
         loss, l1, l2, l3 = self._loss(images, captions, negated, distractors, scale) if return_loss else [None] * 4
         if "loss" in distilled:

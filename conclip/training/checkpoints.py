@@ -22,6 +22,7 @@ from conclip.atomic_write import (
 )
 from conclip.errors import MORE_THAN_DATA, UsageError, one_line, refuses_pickle
 from conclip.models.clip import weights_bytes
+from conclip.training.deepspeed import load_state, optimizer_file, save_state, uses_deepspeed
 
 STATE_FILE = "trainer_state.json"
 # Random states of the processes, the headers of the files, and how far training has come.
@@ -72,12 +73,19 @@ def checkpoint_bytes(model: torch.nn.Module) -> int:
 
 
 def save_checkpoint(
-    accelerator: Accelerator, output_dir: Path, progress: TrainingProgress, fixed: dict, limit: int, needed: int
+    accelerator: Accelerator,
+    model: torch.nn.Module,
+    output_dir: Path,
+    progress: TrainingProgress,
+    fixed: dict,
+    limit: int,
+    needed: int,
 ) -> None:
     """
     Save `checkpoint-<step>`, which appears only when it is complete, and delete the oldest beyond `limit`.
 
     Args:
+        model: as `Accelerator.prepare` returned it.
         fixed: the settings that a resumed run must share.
         needed: see `checkpoint_bytes`.
 
@@ -115,7 +123,10 @@ def save_checkpoint(
 
     try:
         together(clear, main_process_only=True)
-        together(lambda: accelerator.save_state(str(unfinished)))
+        if uses_deepspeed(accelerator):
+            together(lambda: save_state(accelerator, model, unfinished))
+        else:
+            together(lambda: accelerator.save_state(str(unfinished)))
         together(finish, main_process_only=True)
     except Exception:
         if accelerator.is_main_process:
@@ -181,11 +192,14 @@ def mark_finished(output_dir: Path, length: dict) -> None:
         write_atomically(checkpoint / STATE_FILE, json.dumps({**state, "finished": length}, indent=2).encode())
 
 
-def load_checkpoint(accelerator: Accelerator, checkpoint: Path, fixed: dict) -> TrainingProgress:
+def load_checkpoint(
+    accelerator: Accelerator, model: torch.nn.Module, checkpoint: Path, fixed: dict
+) -> TrainingProgress:
     """
     Load weights, optimizer and random states into what accelerate has prepared; no file in the checkpoint runs code.
 
     Args:
+        model: as `Accelerator.prepare` returned it.
         fixed: the settings of this run that must be those of the checkpoint.
 
     Raises:
@@ -205,7 +219,10 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path, fixed: dict) -> 
         )
     try:
         require_plain_data(accelerator, checkpoint)
-        accelerator.load_state(str(checkpoint))
+        if uses_deepspeed(accelerator):
+            load_state(accelerator, model, checkpoint)
+        else:
+            accelerator.load_state(str(checkpoint))
     except UsageError:
         raise
     # Each of the formats (safetensors, torch, pickle) reports damage by its own type of error.
@@ -231,7 +248,8 @@ def require_plain_data(accelerator: Accelerator, checkpoint: Path) -> None:
             "another checkpoint."
         )
     # load_state ignores random states that it cannot read, and dropout would then differ.
-    names = [f"{RNG_STATE_NAME}_{accelerator.process_index}.pkl", f"{OPTIMIZER_NAME}.bin"]
+    optimizer = optimizer_file(accelerator) if uses_deepspeed(accelerator) else f"{OPTIMIZER_NAME}.bin"
+    names = [f"{RNG_STATE_NAME}_{accelerator.process_index}.pkl", optimizer]
     for name in [*names, SCALER_NAME] if accelerator.scaler is not None else names:
         path = checkpoint / name
         try:

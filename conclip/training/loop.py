@@ -24,6 +24,7 @@ from conclip.training.checkpoints import (
     save_checkpoint,
 )
 from conclip.training.collator import PairCollator
+from conclip.training.deepspeed import configure, keep_value, uses_deepspeed
 from conclip.training.pair_dataset import PairRows
 from conclip.training.schedule import learning_rates
 from conclip.training.statement_rows import StatementRows
@@ -68,6 +69,8 @@ class TrainingState:
     steps_per_epoch: int
     fixed: dict
     progress: TrainingProgress = field(default_factory=TrainingProgress)
+    # Parameters that are scalars again after training.
+    scalars: list[torch.Tensor] = field(default_factory=list)
 
 
 def prepare_training(
@@ -115,13 +118,15 @@ def prepare_training(
         unwrap_lora(model).compile_packed_layer()
     accelerator.gradient_accumulation_steps = args.gradient_accumulation_steps
     fixed = fixed_settings(model, args, accelerator, rows)
+    scalars = configure(accelerator, args, model) if uses_deepspeed(accelerator) else []
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     steps_per_epoch = math.ceil(len(loader) / args.gradient_accumulation_steps)
     total_steps = args.max_steps or args.num_train_epochs * steps_per_epoch
     rates = learning_rates(args.lr_scheduler_type, args.learning_rate, args.warmup_steps, total_steps)
     state = TrainingState(model, optimizer, rates, loader, accelerator, args, total_steps, steps_per_epoch, fixed)
+    state.scalars = scalars
     if checkpoint:
-        state.progress = load_checkpoint(accelerator, checkpoint, fixed)
+        state.progress = load_checkpoint(accelerator, model, checkpoint, fixed)
         if state.progress.step > total_steps:
             raise UsageError(
                 f"{checkpoint} was saved after step {state.progress.step}, beyond the {total_steps} updates of this "
@@ -258,7 +263,7 @@ def run_epochs(state: TrainingState, evaluate: Callable[[], dict] | None, bar: t
             if args.save_steps and progress.step % args.save_steps == 0:
                 require_finite_weights(state)
                 folder, needed = Path(args.output_dir), checkpoint_bytes(state.model)
-                save_checkpoint(accelerator, folder, progress, state.fixed, args.save_total_limit, needed)
+                save_checkpoint(accelerator, state.model, folder, progress, state.fixed, args.save_total_limit, needed)
             if progress.step == state.total_steps:
                 break
     return losses
@@ -299,7 +304,10 @@ def train_step(state: TrainingState, batch: dict[str, torch.Tensor]) -> dict[str
         state.optimizer.step()
         state.optimizer.zero_grad()
         if accelerator.sync_gradients:
-            unwrap_lora(accelerator.unwrap_model(state.model)).clamp_logit_scale()
+            inner = unwrap_lora(accelerator.unwrap_model(state.model))
+            inner.clamp_logit_scale()
+            if uses_deepspeed(accelerator):
+                keep_value(inner.logit_scale)
     return {name: output[name].detach() for name in LOSSES if output.get(name) is not None}
 
 

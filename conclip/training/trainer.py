@@ -50,6 +50,7 @@ from conclip.training.checkpoints import (
     require_no_checkpoints,
 )
 from conclip.training.collator import PairCollator
+from conclip.training.deepspeed import is_wanted, refuse_other_ways, refuse_settings, restore_scalars
 from conclip.training.default_loss import with_loss
 from conclip.training.evaluator import Evaluator, Truth
 from conclip.training.image_truth import ImageTruth
@@ -273,6 +274,7 @@ class ConCLIPTrainer:
         evaluates = self.evaluator or self.held_out_statements
         self.statistics = run_training(state, self.evaluate if evaluates else None)
         self.model = accelerator.unwrap_model(state.model, keep_fp32_wrapper=False)
+        restore_scalars(state.scalars)
         # A card that was written before the training is not that of the trained weights.
         self.reported_to = None
         return self.statistics
@@ -533,17 +535,20 @@ def make_accelerator(args: ConCLIPTrainingArguments) -> Accelerator:
             raise UsageError(f"--report_to {name}: not installed or unknown; available: {', '.join(installed)}.")
     if args.fp16 and not torch.cuda.is_available():
         raise UsageError("--fp16 needs a GPU, and none was found: use --bf16, or neither.")
+    refuse_other_ways()
     output_dir = writable_folder(args.output_dir)
     check_cache_dir(args.embedding_cache_dir)
     is_first = not is_initialized()
     trackers = [JsonlTracker(output_dir / "metrics.jsonl") if name == "jsonl" else name for name in args.report_to]
     accelerator = Accelerator(
-        cpu=processes_share_cpu(),
+        # accelerate starts DeepSpeed only where it may use a GPU.
+        cpu=processes_share_cpu() and not is_wanted(),
         mixed_precision=args.mixed_precision,
         log_with=trackers or None,
         project_dir=output_dir,
         dataloader_config=DataLoaderConfiguration(non_blocking=True),
     )
+    refuse_settings(accelerator, args)
     # `accelerate launch --cpu` gives its one process an address at which to meet others, but no number of processes.
     if is_first and accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
         accelerator.print(
