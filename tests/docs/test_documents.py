@@ -122,7 +122,7 @@ HOW = {
         ("conclip train --loss negation_distillation", f"{SHORT} --image_dir images"),
         ("conclip train --loss negation_distillation --model_name_or_path google", f"{SHORT} --image_dir images"),
         ("conclip train --model_name_or_path", SHORT),
-        ("accelerate launch --multi_gpu", PARSE),
+        ("accelerate launch --config_file", PARSE),
         ("torchrun", PARSE),
         ("conclip train --model_name_or_path", SHORT),
         ("conclip train --config recipes/negclip.yaml", SHORT),
