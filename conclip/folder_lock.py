@@ -214,14 +214,14 @@ def _acquire(lock_file: Path, timeout: float = 0) -> BaseFileLock | None:
     owner = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
     # Only for messages. The disk may be full, and on Windows a locked file cannot be written.
     with suppress(OSError):
-        lock_file.write_text(json.dumps(owner))
+        lock_file.write_text(json.dumps(owner), "utf-8")
     return lock
 
 
 def _owner(lock_file: Path) -> str:
     """Return which process holds a lock, in brackets; "" if that is not known."""
     try:
-        owner = json.loads(lock_file.read_text())
+        owner = json.loads(lock_file.read_text("utf-8"))
         host = "" if owner["host"] == socket.gethostname() else f" on {owner['host']}"
         return f" (process {owner['process']}{host}, since {owner['since']})"
     except (OSError, ValueError, KeyError, TypeError):

@@ -199,7 +199,8 @@ def exit_on_sigterm() -> None:
     """
     global _forks_hold_sigterm
     signal.signal(signal.SIGTERM, _exit_unless_forking)
-    if not _forks_hold_sigterm:
+    # Windows has no forks.
+    if hasattr(os, "register_at_fork") and not _forks_hold_sigterm:
         os.register_at_fork(before=_hold_sigterm, after_in_parent=_release_sigterm, after_in_child=_end_by_sigterm)
         _forks_hold_sigterm = True
 

@@ -87,7 +87,7 @@ def seconds_to_first_step(argv: list[str], output: Path) -> float:
     log = output / "metrics.jsonl"
     started = time.perf_counter()
     process = subprocess.Popen([*argv, "--output_dir", str(output)], stdout=subprocess.DEVNULL)
-    while not (log.is_file() and "train/loss" in log.read_text()):
+    while not (log.is_file() and "train/loss" in log.read_text("utf-8")):
         if process.poll() not in (None, 0):
             sys.exit(f"{' '.join(argv)} ended with exit status {process.returncode}.")
         time.sleep(0.02)

@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
     found = {size: [] for size in options.batch_sizes}
     for _ in range(options.rounds):
         for size in options.batch_sizes:
-            done = subprocess.run([*command, str(size)], stdout=subprocess.PIPE, text=True, check=True)
+            done = subprocess.run([*command, str(size)], stdout=subprocess.PIPE, encoding="utf-8", check=True)
             found[size].append(json.loads(done.stdout.splitlines()[-1]))
             print("batch {batch_size:,} in {pieces} piece(s): peak {peak_bytes:,} bytes".format(**found[size][-1]))
     large, plain = found.values()

@@ -128,7 +128,7 @@ class EmbeddingStore:
         """
         path = self.folder / "meta.json"
         try:
-            earlier = json.loads(path.read_text())["data"]
+            earlier = json.loads(path.read_text("utf-8"))["data"]
         # There is none yet, or it was written before names were kept.
         except (OSError, ValueError, KeyError, TypeError):
             earlier = []

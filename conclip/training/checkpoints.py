@@ -103,7 +103,8 @@ def save_checkpoint(
         require_room(final, needed)
 
     def finish() -> None:
-        (unfinished / STATE_FILE).write_text(json.dumps({"progress": asdict(progress), "fixed": fixed}, indent=2))
+        state = {"progress": asdict(progress), "fixed": fixed}
+        (unfinished / STATE_FILE).write_text(json.dumps(state, indent=2), "utf-8")
         remove_checkpoint(final)
         os.replace(unfinished, final)
         for old in list_checkpoints(output_dir)[:-limit]:
@@ -172,7 +173,7 @@ def read_state(checkpoint: Path) -> tuple[TrainingProgress, dict, dict | None]:
         UsageError: the file with the state is damaged.
     """
     try:
-        state = json.loads((checkpoint / STATE_FILE).read_text())
+        state = json.loads((checkpoint / STATE_FILE).read_text("utf-8"))
         return TrainingProgress(**state["progress"]), state["fixed"], state.get("finished")
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(
@@ -188,7 +189,7 @@ def mark_finished(output_dir: Path, length: dict) -> None:
         length: the settings that say how long the run is.
     """
     for checkpoint in list_checkpoints(output_dir)[-1:]:
-        state = json.loads((checkpoint / STATE_FILE).read_text())
+        state = json.loads((checkpoint / STATE_FILE).read_text("utf-8"))
         write_atomically(checkpoint / STATE_FILE, json.dumps({**state, "finished": length}, indent=2).encode())
 
 

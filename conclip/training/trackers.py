@@ -39,7 +39,7 @@ class JsonlTracker(GeneralTracker):
     @on_main_process
     def start_at(self, step: int) -> None:
         """Remove the lines after `step`, which a resumed run writes again."""
-        lines = self.path.read_text().splitlines() if step and self.path.is_file() else []
+        lines = self.path.read_text("utf-8").splitlines() if step and self.path.is_file() else []
         earlier = [f"{line}\n" for line in lines if self._is_up_to(line, step)]
         write_atomically(self.path, "".join(earlier).encode())
 

@@ -218,12 +218,8 @@ def test_two_machines(inputs, variants, one, tmp_path):
     """Both on this one, with a launcher each, as several_nodes.yaml is used."""
     prepare(tmp_path, inputs, variants, ["whole"])
     port = free_port()
-    machines = [
-        start(
-            "several_nodes", tmp_path, "--machine_rank", rank, "--main_process_port", port, ACCELERATE_USE_CPU="true"
-        )
-        for rank in "01"
-    ]
+    options = ["several_nodes", tmp_path, "--main_process_port", port, "--machine_rank"]
+    machines = [start(*options, rank, ACCELERATE_USE_CPU="true") for rank in "01"]
     assert [machine.wait(240) for machine in machines] == [0, 0]
     check(tmp_path, ["whole"], one)
 

@@ -1,0 +1,139 @@
+"""What runs on Linux alone is not used without a guard, so that macOS and Windows can import and run the package."""
+
+import ast
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import setuptools
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+# The measurements in speed/ are for Linux.
+SHIPPED = ["conclip", "dataset_scripts", "modeling_conclip", "evaluate", "train_accelerate.py"]
+# Modules and functions that Windows lacks, and the files that use them where they exist.
+UNIX = {"fcntl", "grp", "pwd", "resource", "termios"}
+UNIX_CALLS = {"fork", "getuid", "mkfifo", "pthread_sigmask", "register_at_fork", "sched_getaffinity", "killpg"}
+PROCESSES = {"run", "Popen", "check_output"}
+GUARDED = {
+    "conclip/folder_lock.py": {"fcntl"},
+    "conclip/runtime.py": {"pthread_sigmask", "register_at_fork"},
+    "conclip/embedding/tokens.py": {"register_at_fork"},
+}
+
+
+def files(*names: str) -> list[Path]:
+    found = [path for name in names for path in ((ROOT / name).rglob("*.py") if "." not in name else [ROOT / name])]
+    assert len(found) > len(names)
+    return sorted(found)
+
+
+def without_encoding(source: str) -> list[str]:
+    """Calls that read or write text in the encoding of the machine, which on Windows is not UTF-8."""
+    found = []
+    for call in ast.walk(ast.parse(source)):
+        if not isinstance(call, ast.Call):
+            continue
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", None)
+        options = {keyword.arg: keyword.value for keyword in call.keywords}
+        texts = [value.value for value in [*call.args, *options.values()] if isinstance(value, ast.Constant)]
+        owner = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+        if name == "read_text" and not call.args or name == "write_text" and len(call.args) < 2:
+            lacks = "encoding" not in options
+        elif name == "open" and not owner.endswith(("Image", "os", "archive")):
+            binary = any(isinstance(text, str) and len(text) <= 3 and "b" in text for text in texts)
+            lacks = not binary and "encoding" not in options
+        else:
+            lacks = name in PROCESSES and "text" in options and "encoding" not in options
+        if lacks:
+            found.append(f"line {call.lineno}: {ast.unparse(call)[:80]}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("path.read_text()", 1),
+        ("path.write_text(text)", 1),
+        ("open(path)", 1),
+        ("path.open('a')", 1),
+        ("run(command, text=True)", 1),
+        ("path.read_text('utf-8'); path.write_text(text, 'utf-8'); open(path, 'rb'); path.open('ab')", 0),
+        ("open(path, encoding='utf-8'); PIL.Image.open(file); run(command, encoding='utf-8')", 0),
+    ],
+)
+def test_the_search_for_encodings_finds_them(source, count):
+    assert len(without_encoding(source)) == count
+
+
+def test_text_files_are_read_and_written_in_utf8():
+    found = {str(path): without_encoding(path.read_text("utf-8")) for path in files(*SHIPPED, "speed")}
+    assert not {path: lines for path, lines in found.items() if lines}
+
+
+def test_what_windows_lacks_is_used_where_it_exists():
+    used = {}
+    for path in files(*SHIPPED):
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names} & UNIX
+            elif isinstance(node, ast.ImportFrom):
+                names |= {node.module} & UNIX
+            elif isinstance(node, ast.Attribute):
+                names |= {node.attr} & UNIX_CALLS
+        if names:
+            used[path.relative_to(ROOT).as_posix()] = names
+    assert used == GUARDED
+
+
+def test_modules_import_without_what_windows_lacks():
+    """In a process in which these modules and functions do not exist."""
+    # The third one imports torch, which looks for them itself.
+    modules = ["conclip.runtime", "conclip.folder_lock"]
+    code = f"""
+import os, signal, sys
+sys.modules.update(dict.fromkeys({sorted(UNIX)!r}))
+del os.register_at_fork, os.fork, os.sched_getaffinity, signal.pthread_sigmask
+import importlib
+for name in {modules!r}:
+    importlib.import_module(name)
+from conclip.runtime import exit_on_sigterm
+exit_on_sigterm()
+from conclip.folder_lock import in_use, share, without_readers
+from pathlib import Path
+with in_use(Path(sys.argv[1])):
+    assert share(Path(sys.argv[1])) is None
+"""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    folder = str(Path(os.environ["HF_HOME"]) / "portable")
+    subprocess.run([sys.executable, "-c", code, folder], env={**os.environ, "PYTHONPATH": path}, check=True)
+
+
+def test_the_oldest_versions_are_those_of_setup_py(monkeypatch):
+    """Each requirement has a lower bound, but for tools that no result depends on."""
+    found = {}
+    monkeypatch.setattr(setuptools, "setup", found.update)
+    runpy.run_path(str(ROOT / "setup.py"))
+    lines = [*found["install_requires"], *found["extras_require"]["test"]]
+    bounds = {}
+    for requirement in map(Requirement, lines):
+        for bound in requirement.specifier:
+            assert bound.operator in (">=", "==")
+            bounds[requirement.name] = Version(bound.version)
+    assert {Requirement(line).name for line in lines} - bounds.keys() == {"ruff"}
+    oldest = [line for line in (ROOT / ".ci/oldest.txt").read_text("utf-8").splitlines() if not line.startswith("#")]
+    assert {name: Version(version) for name, version in (line.split("==") for line in oldest)} == bounds
+
+
+def test_the_workflow_runs_every_python_that_setup_py_names():
+    text = (ROOT / "setup.py").read_text("utf-8")
+    named = {f"3.{minor}" for minor in range(8, 20) if f'Python :: 3.{minor}"' in text}
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text("utf-8"))
+    assert named <= set(workflow["jobs"]["check"]["strategy"]["matrix"]["python"])
+    assert workflow["jobs"]["oldest"]["steps"][-1]["run"] == "bash .ci/oldest"
