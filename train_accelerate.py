@@ -8,7 +8,7 @@ compares the two models. It takes about eight minutes on two cores:
 
 The recipe of the paper, on CC-Neg (`conclip ccneg` writes the folder):
 
-    accelerate launch --multi_gpu --mixed_precision fp16 train_accelerate.py \\
+    accelerate launch --config_file recipes/accelerate/one_node.yaml train_accelerate.py --fp16 \\
         --model_name_or_path openai/clip-vit-base-patch32 --dataset_name ccneg --output_dir conclip-vit-base-patch32
 
 Writes to --output_dir the model, results.json, scores.png, README.md (the model card) and metrics.jsonl. The second

@@ -40,7 +40,7 @@ HOW = {
         ("python -m venv", SHELL),
         (". .venv/bin/activate", SHELL),
         ("pip install -e .", SHELL),
-        ("accelerate launch train_accelerate.py", PARSE),
+        ("accelerate launch --config_file", PARSE),
         ("python -m venv", SHELL),
         (". .venv/bin/activate", SHELL),
         ("pip install -e .[test]", SHELL),

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import DistributedType
 from runs import command, log, refusal, run, weights, write_inputs
 from safetensors.torch import save_file
@@ -57,6 +58,18 @@ def test_accelerate_reads_its_configurations():
             assert config.deepspeed_config["zero_stage"] == int(name[-1])
         text = (ROOT / "docs/training.md").read_text("utf-8")
         assert f"recipes/accelerate/{name}.yaml" in text
+
+
+def test_the_launcher_of_the_readme_has_no_warnings(caplog):
+    """Without a configuration, accelerate warns of each setting that it chose."""
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    (line,) = (line for line in lines if line.startswith("python -m venv") and "accelerate launch" in line)
+    words = line.partition("accelerate launch ")[2].replace("recipes", str(ROOT / "recipes")).split()
+    with caplog.at_level("WARNING"):
+        _validate_launch_command(launch_command_parser().parse_args(words))
+        assert not caplog.records
+        _validate_launch_command(launch_command_parser().parse_args(words[2:]))
+        assert "were not passed to `accelerate launch`" in caplog.text
 
 
 def test_slurm_starts_a_launcher_on_each_machine(tmp_path):
