@@ -82,8 +82,8 @@ def test_parts_of_a_pool_merge_to_the_search_in_all_of_it(queries, pool, cuts, w
 def test_parts_with_too_few_images_leave_gaps():
     one = Distractors(np.array([[0, -1]]), np.array([[0.5, -np.inf]], np.float32), np.array([[False, False]]))
     none = Distractors(np.array([[-1, -1]]), np.full((1, 2), -np.inf, np.float32), np.array([[False, False]]))
-    assert merge_distractors([none, one], [0, 10]).indices.tolist() == [[10, -1]]
-    assert merge_distractors([one, none], [0, 10]).indices.tolist() == [[0, -1]]
+    assert merge_distractors([none, one], [5, 10]).indices.tolist() == [[10, -1]]
+    assert merge_distractors([one, none], [5, 10]).indices.tolist() == [[5, -1]]
 
 
 def test_images_of_one_key_do_not_find_each_other(queries, pool, tiles):
