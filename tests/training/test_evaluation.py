@@ -1,6 +1,7 @@
 """The evaluator on a few rows worked out by hand, and training on ready embeddings against training on pixels."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -33,10 +34,10 @@ def dataset_of(rows: list[dict], caption=TEXT) -> Dataset:
     return Dataset.from_list(rows, features=Features({name: features[name] for name in rows[0]}))
 
 
-def evaluated(rows: list[dict], tmp_path, caption=TEXT, frozen=True, truth=None) -> tuple[dict, dict, ConCLIPModel]:
-    """Return metrics and margins of a tiny model on rows, whose `image` is a colour, and the model."""
+def evaluated(rows: list[dict], tmp_path, caption=TEXT, frozen=True, truth=None, seed=1) -> tuple:
+    """Return metrics and margins of a tiny model on rows, whose `image` is a colour, and the model itself."""
     dataset = dataset_of(rows, caption)
-    model = tiny_model(seed=1)
+    model = tiny_model(seed=seed)
     model.vision_model.requires_grad_(not frozen)
     model.visual_projection.requires_grad_(not frozen)
     assert model.image_encoder_is_frozen is frozen
@@ -44,6 +45,11 @@ def evaluated(rows: list[dict], tmp_path, caption=TEXT, frozen=True, truth=None)
     evaluator = Evaluator(dataset, embedder, text_tokenizer(model, tiny_processor()), truth=truth)
     assert evaluator(model)[0] == evaluator(model)[0]
     return *evaluator(model), model
+
+
+def seed_for(is_fit: Callable[[ConCLIPModel], bool]) -> int:
+    """The first seed of a model that fits: the weights of a seed differ between versions of transformers."""
+    return next(seed for seed in range(1, 50) if is_fit(tiny_model(seed=seed)))
 
 
 @torch.no_grad()
@@ -113,14 +119,19 @@ def test_the_first_image_is_right_if_the_text_is_true_of_it(tmp_path):
     def truth(texts, objects):
         return np.array([[colour in known[text] for [colour] in objects] for text in texts])
 
-    metrics, _, model = evaluated(rows, tmp_path, truth=truth)
-    for name, column in (("captions", "caption"), ("true negations", "true_negations")):
-        texts = [row[column] if column == "caption" else row[column][0] for row in rows]
+    texts_of = {"captions": [row["caption"] for row in rows]}
+    texts_of["true negations"] = [row["true_negations"][0] for row in rows]
+
+    def count_right(model, texts):
         firsts = cosines(model, texts, COLOURS).argmax(axis=1)
-        right = sum(COLOURS[first] in known[text] for first, text in zip(firsts, texts, strict=True))
+        return sum(COLOURS[first] in known[text] for first, text in zip(firsts, texts, strict=True))
+
+    seed = seed_for(lambda model: all(0 < count_right(model, texts) < 9 for texts in texts_of.values()))
+    metrics, _, model = evaluated(rows, tmp_path, truth=truth, seed=seed)
+    for name, texts in texts_of.items():
+        right = count_right(model, texts)
         # The copy of the red image is no second candidate.
         chance = np.mean([len({*known[text]}) / 8 for text in texts])
-        assert 0 < right < 9
         assert metrics[f"first image true, {name}"] == {
             "value": pytest.approx(right / 9), "count": 9, "ties": 0, "chance": pytest.approx(chance)
         }  # fmt: skip
@@ -194,13 +205,17 @@ def test_questions_that_are_given_are_about_rows(tmp_path):
         Question(at, QUESTION_KINDS[at % 3], (f"a {one}", f"no {one}", f"a {things[-at]} but no {one}", f"no {one}s"))
         for at, one in enumerate(things)
     ]
-    model, processor = tiny_model(seed=1), tiny_processor()
+
+    def answers(model):
+        scores = [cosines(model, list(asked.texts), [colours[asked.image]])[:, 0] for asked in questions]
+        return [true > max(false) for true, *false in scores]
+
+    model = tiny_model(seed=seed_for(lambda model: 0 < sum(answers(model)) < 10))
+    processor, right = tiny_processor(), answers(model)
     embedder = ImageEmbedder(processor.image_processor, Accelerator(), 4, 0, tmp_path)
     evaluator = Evaluator(dataset_of(rows), embedder, text_tokenizer(model, processor), questions=questions)
     metric = evaluator(model)[0][MULTIPLE_CHOICE]
-    scores = [cosines(model, list(asked.texts), [colours[asked.image]])[:, 0] for asked in questions]
-    right = [true > max(false) for true, *false in scores]
-    assert 0 < sum(right) < 10 and metric["value"] == np.mean(right) and metric["count"] == 10
+    assert metric["value"] == np.mean(right) and metric["count"] == 10
     assert metric["categories"]["presence"]["accuracy"] == pytest.approx(np.mean(right[::3]))
 
 
