@@ -66,8 +66,8 @@ setup(
     install_requires=[
         # Before 2.6, a file could run code although it was read as plain data (CVE-2025-32434).
         "torch>=2.6",
-        # Until 5.6, image processors needed torchvision.
-        "transformers>=5.7",
+        # Before, AutoImageProcessor needed torchvision, which is not required here.
+        "transformers>=5.18",
         # Has the feature `List`.
         "datasets>=4.0",
         "accelerate>=1.15",
@@ -77,7 +77,7 @@ setup(
         # Plurals and singulars of the things that a query or a caption names.
         "lemminflect>=0.2.3",
         "peft>=0.21",
-        "safetensors>=0.4.3",
+        "safetensors>=0.8",
         # Notices that another run has removed its lock file, and leaves what the owner of a lock wrote into it.
         "filelock>=3.30",
         "xxhash>=3.4.1",
