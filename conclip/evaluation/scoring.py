@@ -6,6 +6,7 @@ classification every query is compared with one pool of images, captions or clas
 `score_classes`).
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -122,12 +123,14 @@ def score_items(reader: ItemReader, scorer: Scorer, record: Record | None = None
         return [score for name in ("itt", "tot") for score in itt_tot_scores(name, result, reader)]
     if benchmark.first_wins:
         return first_wins_scores(*accumulate(BothTieRules, both_rules_columns, reader, scorer, record), reader)
-    if benchmark.kind is Kind.CAPTIONS and len(next(iter(reader))["captions"]) == 2:
+    if benchmark.kind is Kind.CAPTIONS and not benchmark.choice and len(next(iter(reader))["captions"]) == 2:
         macro = {"skipped_categories": sorted(benchmark.skipped_categories), "min_count": benchmark.min_count}
         result = accumulate(PairAccuracy, pair_columns, reader, scorer, record, **macro)
         return accuracy_scores("pair accuracy", result, reader)
-    result = accumulate(ChoiceAccuracy, choice_columns, reader, scorer, record)
+    result = accumulate(ChoiceAccuracy, choice_columns, reader, scorer, record, return_items=bool(benchmark.joint))
     scores = accuracy_scores("accuracy", result, reader)
+    if benchmark.joint:
+        scores += joint_scores(result["items"], reader)
     # The probe reads images alone, so query arithmetic has the same.
     if benchmark.probe and isinstance(scorer, EmbeddingScorer) and isinstance(scorer.encoder, CachedEncoder):
         probed = fit_probe_scorer(benchmark.probe, benchmark.title, scorer.encoder)
@@ -251,7 +254,44 @@ def accuracy_scores(metric: str, result: dict, reader: ItemReader) -> list[Score
         headline = not (part or benchmark.macro)
         scores.append(Score(metric, part, entry["accuracy"], entry["count"], chance, entry["ties"], skipped, headline))
     if "categories" in result:
-        scores.insert(1, macro_score(metric, result, reader))
+        scores[1:1] = [macro_score(metric, result, reader), *mean_group_scores(metric, result, reader)]
+    return scores
+
+
+def mean_group_scores(metric: str, result: dict, reader: ItemReader) -> list[Score]:
+    """Return the scores of `Benchmark.mean_groups`; a category or list without items does not count."""
+    categories, scores = result["categories"], []
+    for part, lists in (reader.benchmark.mean_groups or {}).items():
+        names = [name for members in lists for name in members]
+        found = [[categories[name]["accuracy"] for name in members if name in categories] for members in lists]
+        if means := [sum(own) / len(own) for own in found if own]:
+            own = [categories[name] for name in names if name in categories]
+            count, ties = (sum(entry[key] for entry in own) for key in ("count", "ties"))
+            skipped = sum(reader.skipped[name] for name in names)
+            scores.append(Score(metric, part, sum(means) / len(means), count, result["chance"], ties, skipped))
+    return scores
+
+
+def joint_scores(outcomes: dict[str, list[bool]], reader: ItemReader) -> list[Score]:
+    """
+    Return the scores of `Benchmark.joint`.
+
+    Args:
+        outcomes: "correct" and "tie" of each item, in their order.
+    """
+    items, scores = [(item["id"], len(item["captions"])) for item in reader], []
+    for name, joint in reader.benchmark.joint.items():
+        sets: dict[str, list[int]] = {}
+        for at, (item_id, _) in enumerate(items):
+            sets.setdefault(joint.set_of(item_id), []).append(at)
+        whole = [members for members in sets.values() if len(members) == joint.size]
+        if not whole:
+            continue
+        right = sum(all(outcomes["correct"][at] for at in members) for members in whole)
+        right_or_tied = sum(all(outcomes["correct"][at] or outcomes["tie"][at] for at in members) for members in whole)
+        chance = sum(math.prod(1 / items[at][1] for at in members) for members in whole) / len(whole)
+        skipped = (len(items) + reader.skipped.total()) // joint.size - len(whole)
+        scores.append(Score(name, "", right / len(whole), len(whole), chance, right_or_tied - right, skipped))
     return scores
 
 

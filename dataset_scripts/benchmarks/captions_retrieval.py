@@ -1,5 +1,6 @@
 """Retrieval of captions and images: Karpathy's test splits of COCO and Flickr30k, and COCO val2017."""
 
+import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -73,6 +74,15 @@ def captions_of(values: object, path: Path, index: object) -> list[str]:
         UsageError: this is not a list, or it is empty, or a caption is blank or not a text.
     """
     return [caption.strip() for caption in unchanged_captions_of(values, path, index)]
+
+
+def listed_captions(text: str, path: Path, index: object) -> list[str]:
+    """Return the captions of a Python list that was written as text; raises as `captions_of` does."""
+    try:
+        values = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        values = None
+    return captions_of(values, path, index)
 
 
 def unchanged_captions_of(values: object, path: Path, index: object) -> list[str]:

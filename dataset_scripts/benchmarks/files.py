@@ -143,6 +143,16 @@ def image_folder(data_dir: Path, *names: str) -> Path:
     return next((data_dir / name for name in names if (data_dir / name).is_dir()), data_dir / names[0])
 
 
+def visual_genome_image(data_dir: Path, name: str) -> Path:
+    """Return the path of an image of Visual Genome in the first of its two folders that holds it."""
+    paths = [data_dir / "vg" / folder / name for folder in ("VG_100K", "VG_100K_2")]
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
+VISUAL_GENOME_SOURCE = (
+    "the images, https://cs.stanford.edu/people/rak248/VG_100K_2/images.zip and images2.zip, go into vg/VG_100K/ and "
+    "vg/VG_100K_2/"
+)
 COCO_VAL2017 = ("coco/val2017", "val2017", "coco_val2017")
 COCO_TRAIN2014 = ("coco/train2014", "train2014", "coco_train2014")
 

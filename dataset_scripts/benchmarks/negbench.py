@@ -3,13 +3,12 @@ NegBench (Alhamoud et al., CVPR 2025), as https://github.com/m1k2zoo/negbench di
 four captions that affirm and negate, and retrieval by captions with and without negation. Its videos are not here.
 """
 
-import ast
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 
 from conclip.errors import UsageError
-from dataset_scripts.benchmarks.captions_retrieval import captions_of
+from dataset_scripts.benchmarks.captions_retrieval import listed_captions
 from dataset_scripts.benchmarks.files import COCO_VAL2017, field, image_folder, read_csv
 from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 
@@ -71,17 +70,8 @@ def _read_retrieval(data_dir: Path, source: str) -> Iterator[dict]:
         for index, row in enumerate(rows[condition]):
             image_id = field(row, "image_id", str, path, index)
             image = place(field(row, "filepath", str, path, index))
-            captions = _listed(field(row, "captions", str, path, index), path, index)
+            captions = listed_captions(field(row, "captions", str, path, index), path, index)
             yield item(image_id, [image], captions, category=condition)
-
-
-def _listed(text: str, path: Path, index: int) -> list[str]:
-    """Return the captions of a Python list that was written as text."""
-    try:
-        values = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        values = None
-    return captions_of(values, path, index)
 
 
 def _image_finder(data_dir: Path, folders: tuple[str, ...]):

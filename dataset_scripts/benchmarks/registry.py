@@ -6,6 +6,7 @@ from pathlib import Path
 
 from conclip.errors import UsageError
 from dataset_scripts.benchmarks.aro import VG_ATTRIBUTION, VG_RELATION
+from dataset_scripts.benchmarks.bivlc import BIVLC
 from dataset_scripts.benchmarks.caption_orders import (
     COCO_ORDER,
     COCO_ORDER_STRICT,
@@ -16,6 +17,10 @@ from dataset_scripts.benchmarks.caption_orders import (
 )
 from dataset_scripts.benchmarks.captions_retrieval import COCO_RETRIEVAL, COCO_VAL2017_RETRIEVAL, FLICKR30K_RETRIEVAL
 from dataset_scripts.benchmarks.classification import CLASSIFICATION, class_folder
+from dataset_scripts.benchmarks.cola import COLA
+from dataset_scripts.benchmarks.colorswap import COLORSWAP
+from dataset_scripts.benchmarks.crepe import CREPE
+from dataset_scripts.benchmarks.eqben import EQBEN
 from dataset_scripts.benchmarks.negbench import (
     NEGBENCH_MCQ_COCO,
     NEGBENCH_MCQ_SYNTHETIC,
@@ -23,11 +28,16 @@ from dataset_scripts.benchmarks.negbench import (
     NEGBENCH_RETRIEVAL_COCO,
 )
 from dataset_scripts.benchmarks.negrefcocog import NEGREFCOCOG
+from dataset_scripts.benchmarks.own_files import choice, pairs
 from dataset_scripts.benchmarks.scenes_and_ccneg import CCNEG, CCNEG_COMMAS_STRIPPED, SCENES
 from dataset_scripts.benchmarks.schema import Benchmark
+from dataset_scripts.benchmarks.spec import SPEC_IMAGE_TO_TEXT, SPEC_TEXT_TO_IMAGE
 from dataset_scripts.benchmarks.sugarcrepe import SUGARCREPE, SUGARCREPE_PP
+from dataset_scripts.benchmarks.svo_probes import SVO_PROBES
 from dataset_scripts.benchmarks.two_by_two import WINOGROUND, two_by_two
 from dataset_scripts.benchmarks.valse import VALSE_EXISTENCE, VALSE_EXISTENCE_UNFILTERED
+from dataset_scripts.benchmarks.vl_checklist import VL_CHECKLIST
+from dataset_scripts.benchmarks.whatsup import WHATSUP
 
 BENCHMARKS = (
     *SCENES,
@@ -39,6 +49,9 @@ BENCHMARKS = (
     VALSE_EXISTENCE_UNFILTERED,
     VG_RELATION,
     VG_ATTRIBUTION,
+    *CREPE,
+    VL_CHECKLIST,
+    *WHATSUP,
     COCO_ORDER,
     COCO_ORDER_STRICT,
     FLICKR30K_ORDER,
@@ -53,9 +66,19 @@ BENCHMARKS = (
     COCO_SHUFFLED_RETRIEVAL,
     FLICKR30K_SHUFFLED_RETRIEVAL,
     WINOGROUND,
+    EQBEN,
+    COLORSWAP,
+    BIVLC,
+    COLA,
+    SPEC_IMAGE_TO_TEXT,
+    SPEC_TEXT_TO_IMAGE,
+    SVO_PROBES,
     NEGREFCOCOG,
     *CLASSIFICATION,
 )
+
+# Sets of one's own, by the word before the colon.
+OWN = {"classes": class_folder, "two_by_two": two_by_two, "pairs": pairs, "choice": choice}
 
 
 def choose_benchmarks(names: list[str]) -> list[Benchmark]:
@@ -63,11 +86,11 @@ def choose_benchmarks(names: list[str]) -> list[Benchmark]:
     Return the benchmarks that `--benchmarks` names.
 
     Args:
-        names: names of benchmarks; beginnings of several names (`scenes`, `negbench`); `classes:FOLDER` or
-            `two_by_two:FOLDER`; or `all`.
+        names: names of benchmarks; beginnings of several names (`scenes`, `negbench`); a set of one's own:
+            `classes:FOLDER`, `two_by_two:FOLDER`, `pairs:FILE` or `choice:FILE`; or `all`.
 
     Raises:
-        UsageError: an unknown name, or a folder that has the name of another benchmark.
+        UsageError: an unknown name, or a folder or file that has the name of another benchmark.
     """
     if names == ["all"]:
         return list(BENCHMARKS)
@@ -76,22 +99,21 @@ def choose_benchmarks(names: list[str]) -> list[Benchmark]:
     chosen: dict[str, Benchmark] = {}
     for name in dict.fromkeys(names):
         for benchmark in benchmarks_named(name):
-            # A folder named twice gives two different benchmarks.
+            # Two folders or files may have the same name.
             if chosen.setdefault(benchmark.name, benchmark) != benchmark:
                 raise UsageError(
-                    f"--benchmarks {name}: there is another {benchmark.name} among them; rename the folder, or "
-                    "run the two one after the other."
+                    f"--benchmarks {name}: there is another {benchmark.name} among them; rename the folder or file, "
+                    "or run the two one after the other."
                 )
     return list(chosen.values())
 
 
 def benchmarks_named(name: str) -> list[Benchmark]:
-    kind, _, folder = name.partition(":")
-    if folder and kind in ("classes", "two_by_two"):
-        make = class_folder if kind == "classes" else two_by_two
+    kind, _, place = name.partition(":")
+    if place and kind in OWN:
         # Relative to the working directory, not to --data_dir.
-        path = Path(os.path.abspath(os.path.expanduser(folder)))
-        return [make(path.name, path)]
+        path = Path(os.path.abspath(os.path.expanduser(place)))
+        return [OWN[kind](path.stem if kind in ("pairs", "choice") else path.name, path)]
     found = [benchmark for benchmark in BENCHMARKS if benchmark.name == name]
     found = found or [benchmark for benchmark in BENCHMARKS if benchmark.name.startswith(f"{name}-")]
     if not found:

@@ -62,6 +62,20 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Joint:
+    """
+    A score of items that belong together: a set is right if every item of it is.
+
+    Args:
+        set_of: takes the id of an item and returns the name of its set.
+        size: the number of items in a set; a set with fewer is not counted.
+    """
+
+    set_of: Callable[[str], str]
+    size: int
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """
     A benchmark. To add one, write a module with its `Benchmark` and list it in `registry.py`.
@@ -76,6 +90,8 @@ class Benchmark:
         source: a sentence that says where to get annotations and images, and where to put them under `--data_dir`.
         split: the split of the annotations, e.g. "val".
         groups: name -> categories whose items are also scored together.
+        mean_groups: name -> lists of categories. The score is the mean over the lists of the mean over the categories.
+        joint: for multiple choice: name of a score -> the items that it counts together.
         macro: whether the benchmark's own headline is the mean over categories, not over items.
         skipped_categories: categories that this mean does not include.
         min_count: the mean does not include a category with fewer items either.
@@ -84,6 +100,8 @@ class Benchmark:
         truth: for `Kind.RETRIEVAL`, if it is known: takes captions and ids of items and returns bool, (captions, ids),
             of which images each caption is true; then the first image that is found is scored by it too.
         probe: for `Kind.CAPTIONS`, if there is one: then the share of items that the image embeddings allow is shown.
+        choice: for `Kind.CAPTIONS`: whether the number of captions may differ between the items. Otherwise, items with
+            two captions are scored as pairs.
         first_wins: for `Kind.CAPTIONS`: whether the published score is that of an argmax, in which the first of equal
             scores wins. This score is then the headline; the score with ties as errors follows it.
     """
@@ -96,12 +114,15 @@ class Benchmark:
     split: str
     sampled: bool = False
     groups: dict[str, Iterable[str]] | None = None
+    mean_groups: dict[str, Sequence[Sequence[str]]] | None = None
+    joint: dict[str, Joint] | None = None
     macro: bool = False
     skipped_categories: frozenset[str] = frozenset()
     min_count: int = 1
     classes: Callable[[Path], dict[str, list[list[str]]]] | None = None
     truth: Callable[[list[str], list[str]], Sequence] | None = None
     probe: Probe | None = None
+    choice: bool = False
     first_wins: bool = False
 
 
