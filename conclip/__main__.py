@@ -11,6 +11,7 @@ from conclip.runtime import exit_on_sigterm
 COMMANDS = {
     "train": ("train_accelerate", "Fine-tune a CLIP model with a negation loss"),
     "evaluate": ("conclip.evaluation.run", "Score models on benchmarks of negation and composition"),
+    "reproduce": ("conclip.evaluation.reproduce_command", "Print the paper's tables beside the published numbers"),
     "card": ("conclip.evaluation.card_command", "Write the results of benchmarks into a model card"),
     "negate": ("conclip.negation.pipeline.command", "Make negated captions from captions"),
     "shortcut": ("conclip.negation.pipeline.shortcut", "Measure how well words alone tell true from false negations"),
@@ -24,7 +25,7 @@ COMMANDS = {
     "ccneg": ("dataset_scripts.ccneg_folder", "Write CC-Neg as a folder that load_dataset reads"),
 }
 # These start processes of their own, which have to end with them.
-WITH_WORKERS = ("negate", "distractors", "ccneg")
+WITH_WORKERS = ("negate", "distractors", "ccneg", "reproduce")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -73,6 +73,8 @@ HOW = {
         ("conclip evaluate --model_name_or_path openai", ""),
         ("conclip card", ""),
         ("conclip evaluate --benchmarks list", ""),
+        ("conclip ccneg", CCNEG),
+        ("conclip reproduce", "--tables sugarcrepe --check --clip_l14 openai/clip-vit-base-patch32"),
     ],
     "docs/clusters.md": [
         ("pip install", SHELL),

@@ -1054,6 +1054,20 @@ BENCHMARKS = [
         "expected ',' or ']'… (line 1)",
     ),
     BadInput(
+        "reproduce",
+        "a table that does not exist",
+        "--tables table3",
+        None,
+        "argument --tables: invalid choice: 'table3' (choose from …) (--help lists the options)",
+    ),
+    BadInput(
+        "reproduce",
+        "files that do not exist",
+        "--data_dir nowhere --clip_b32 nowhere",
+        None,
+        "… of the files, data sets and models are missing; they are listed above.",
+    ),
+    BadInput(
         "card",
         "results that do not exist",
         "",

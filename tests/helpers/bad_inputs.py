@@ -37,6 +37,7 @@ OPTIONS = {
     "--loss negclip --eval_split none --max_steps 1 --per_device_train_batch_size 4 --warmup_steps 0 --report_to none",
     "evaluate": "--model_name_or_path clip --benchmarks sugarcrepe --data_dir data --output_dir out "
     "--embedding_cache_dir cache",
+    "reproduce": "--tables sugarcrepe --data_dir data --output_dir out --clip_b32 clip --clip_l14 clip",
     "card": "--model_card README.md --results_file benchmarks.json",
     "negate": "--dataset_name rows.jsonl --output_dir out --num_proc 1",
     "shortcut": "--negation_dir negations",
