@@ -68,8 +68,9 @@ def test_a_table_from_start_to_end(arguments, capsys):
     for label, model in (("CLIP B/32", "clip_b32"), ("CoN-CLIP B/32", "clip_b32-L_conclip")):
         cells = report["tables"]["sugarcrepe"][label]
         rows = json.loads((output_dir / f"scores/sugarcrepe/{model}/benchmarks.json").read_text())["rows"]
-        [swap] = [row for row in rows if row["metric"] == "pair accuracy" and row["part"] == "swap_obj"]
-        assert cells["swap_obj"]["value"] == 100 * [*swap["values"].values()][0]
+        [added] = [row for row in rows if row["metric"] == "pair accuracy" and row["part"] == "add_att"]
+        # Of two items.
+        assert cells["add_att"]["value"] == 100 * [*added["values"].values()][0] == 50
         [ccneg] = [row for row in rows if row["benchmark"] == "ccneg-commas-stripped" and row["headline"]]
         assert cells["CC-Neg"]["value"] == 100 * [*ccneg["values"].values()][0]
     cells = report["tables"]["sugarcrepe"]["CLIP B/32"]["replace_obj"]
