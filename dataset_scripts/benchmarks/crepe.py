@@ -21,7 +21,7 @@ from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 COMPLEXITIES = range(4, 13)
 SIDES = ("x", "y", "width", "height")
 SOURCE = (
-    "The annotations: the folder prod_hard_negatives that https://github.com/RAIVNLab/CREPE links, into crepe; "
+    "The annotations: the folder prod_hard_negatives of https://github.com/RAIVNLab/CREPE, into crepe; "
     f"{VISUAL_GENOME_SOURCE}."
 )
 
