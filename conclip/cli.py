@@ -26,6 +26,7 @@ def option(
     at_least: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    positional: bool = False,
 ):
     """
     A field of a dataclass of options.
@@ -35,8 +36,11 @@ def option(
         help: for `--help`, in lower case and without a final full stop; the default is appended.
         choices: the only values allowed.
         at_least, above, below: bounds of a number, checked by `Parser.parse`.
+        positional: it is a text given by its place on the command line, without its name, and not in a config file. A
+            list of texts comes last and takes all that is left.
     """
     metadata = {"help": help, "choices": choices, "at_least": at_least, "above": above, "below": below}
+    metadata["positional"] = positional
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -73,6 +77,7 @@ class Parser(argparse.ArgumentParser):
         self._classes = list(groups.values())
         # Checked by `parse`: argparse would name a missing option before the mistyped one that was meant.
         self._required: list[str] = []
+        self._positional: set[str] = set()
         # Of the last `parse`: options on the command line, and those that differ from their default.
         self._on_command_line: set[str] = set()
         self._differing: set[str] = set()
@@ -86,6 +91,14 @@ class Parser(argparse.ArgumentParser):
             hints = typing.get_type_hints(cls)
             for field in dataclasses.fields(cls):
                 self._add_field(group, field, hints[field.name], alternative_defaults)
+        if self._positional:
+            # argparse names optional what `parse` requires.
+            places = [
+                f"[{action.metavar} ...]" if action.nargs == "*" else action.metavar
+                for action in self._actions
+                if action.dest in self._positional
+            ]
+            self.usage = f"{prog} {' '.join(places)} [OPTIONS]"
 
     def _add_field(self, group, field: dataclasses.Field, hint, alternative_defaults) -> None:
         kind, is_list = _value_type(hint)
@@ -94,7 +107,7 @@ class Parser(argparse.ArgumentParser):
             default = field.default_factory()
         required = default is dataclasses.MISSING
         when, alternatives = alternative_defaults
-        hidden = default is None or default is False or default == ""
+        hidden = default is None or default is False or default == "" or default == []
         notes = [] if hidden else [f"default: {_as_text(default)}"]
         if required:
             notes, default = ["required"], None
@@ -103,6 +116,11 @@ class Parser(argparse.ArgumentParser):
             notes.append(f"{when}: {_as_text(alternatives[field.name])}")
         help_text = field.metadata["help"] + (f" ({'; '.join(notes)})" if notes else "")
         how: dict = {"type": kind, "metavar": "VALUE" if kind is str else kind.__name__.strip("_").upper()}
+        if field.metadata["positional"]:
+            self._positional.add(field.name)
+            how = {"type": kind, "nargs": "*" if is_list else "?", "metavar": field.name.upper()}
+            group.add_argument(field.name, default=default, help=help_text.replace("%", "%%"), **how)
+            return
         if field.metadata["choices"]:
             how = {"type": kind, "choices": field.metadata["choices"]}
         if kind is _boolean:
@@ -134,7 +152,7 @@ class Parser(argparse.ArgumentParser):
         """
         argv = [_with_underscores(argument) for argument in (sys.argv[1:] if argv is None else argv)]
         file_argv = self._config_arguments(argv)
-        parsed, unknown = self.parse_known_args([*file_argv, *argv])
+        parsed, unknown = self._parse_known([*file_argv, *argv])
         if unknown:
             self._refuse_unknown(unknown[0])
         values = vars(parsed)
@@ -142,7 +160,7 @@ class Parser(argparse.ArgumentParser):
         self.named = frozenset(self._given_in([*file_argv, *argv]))
         self._differing = {name for name in values if values[name] != self.get_default(name)}
         self._on_command_line = {name for name in given if values[name] is not False} - {"config"}
-        missing = [f"--{name}" for name in self._required if values[name] is None]
+        missing = [self._as_typed(name) for name in self._required if values[name] is None]
         if missing:
             self.error(f"the following arguments are required: {', '.join(missing)}")
         instances = [
@@ -155,7 +173,25 @@ class Parser(argparse.ArgumentParser):
     def _given_in(self, argv: list[str]) -> set[str]:
         unset = object()
         options = argparse.Namespace(**{action.dest: unset for action in self._actions})
-        return {name for name, value in vars(self.parse_known_args(argv, options)[0]).items() if value is not unset}
+        values = vars(self._parse_known(argv, options)[0])
+        given = [name for name, value in values.items() if value is not unset]
+        # argparse sets positional arguments to their defaults, even in a namespace that has them.
+        return {name for name in given if name not in self._positional or values[name] != self.get_default(name)}
+
+    def _parse_known(self, argv: list[str], namespace: argparse.Namespace | None = None):
+        if not self._positional:
+            return self.parse_known_args(argv, namespace)
+        # `--flag "a street"` is a flag and a positional argument, where argparse would want true or false.
+        flags = {name for name, action in self._option_string_actions.items() if action.type is _boolean}
+        followers = [*argv, ""][1:]
+        argv = [
+            f"{own}=true" if own in flags and after.lower() not in ("true", "false") else own
+            for own, after in zip(argv, followers, strict=True)
+        ]
+        return self.parse_known_intermixed_args(argv, namespace)
+
+    def _as_typed(self, name: str) -> str:
+        return name.upper() if name in self._positional else f"--{name}"
 
     def without_effect(self, names: Sequence[str], why: str) -> None:
         """
@@ -172,7 +208,7 @@ class Parser(argparse.ArgumentParser):
         """
         for name in names:
             if name in self._on_command_line:
-                raise UsageError(f"--{name} has no effect {why}.")
+                raise UsageError(f"{self._as_typed(name)} has no effect {why}.")
         in_file = [f"--{name}" for name in names if name in self._differing]
         if in_file:
             has = "has" if len(in_file) == 1 else "have"

@@ -183,6 +183,62 @@ def test_a_revision_has_no_effect_on_the_local_folders_among_the_models(capsys, 
     assert capsys.readouterr().out == ""
 
 
+@dataclass
+class Search:
+    folder: str = option(help="folder of images", positional=True)
+    query: list[str] = option([], "what to look for", positional=True)
+    top: int = option(10, "how many", at_least=1)
+    plain: bool = option(False, "print paths alone")
+
+
+def positional_parser():
+    return Parser({"Search": Search}, prog="conclip x", description="Do.", example="conclip x photos a dog")
+
+
+@pytest.mark.parametrize(
+    ("argv", "folder", "query", "top", "plain"),
+    [
+        ("photos", "photos", [], 10, False),
+        ("photos a + b - c", "photos", ["a", "+", "b", "-", "c"], 10, False),
+        # Options may be anywhere, and a flag does not take the next word.
+        ("photos --top 3 a --plain b", "photos", ["a", "b"], 3, True),
+        ("--plain photos a", "photos", ["a"], 10, True),
+        ("--plain false photos --top=2 a", "photos", ["a"], 2, False),
+        ("photos a --plain", "photos", ["a"], 10, True),
+    ],
+)
+def test_arguments_by_place(argv, folder, query, top, plain):
+    parsed = positional_parser()
+    assert parsed.parse(argv.split()) == [Search(folder, query, top, plain)]
+    places = {"folder", *(["query"] if query else [])}
+    assert parsed.named - {"top", "plain"} == places
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        ("", "the following arguments are required: FOLDER"),
+        ("--top 3", "the following arguments are required: FOLDER"),
+        ("photos --topp 3", "unknown option --topp, did you mean --top?"),
+        ("photos a --top 0", "--top must be 1 or more, got 0."),
+        ("photos a -q", "unknown option -q"),
+        ("photos a --folder b", "unknown option --folder"),
+    ],
+)
+def test_a_mistake_beside_arguments_by_place(argv, says):
+    with pytest.raises(UsageError) as error:
+        positional_parser().parse(argv.split())
+    assert says in str(error.value)
+
+
+def test_help_shows_the_places_of_arguments(capsys):
+    with pytest.raises(SystemExit):
+        positional_parser().parse(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.startswith("usage: conclip x FOLDER [QUERY ...] [OPTIONS]")
+    assert "FOLDER folder of images (required) QUERY what to look for --top INT how many (default: 10)" in text
+
+
 def test_which_options_were_given(tmp_path, capsys):
     """On the command line, even with the default value; in the config file, if the value is another."""
     (tmp_path / "recipe.yaml").write_text("num_train_epochs: 7\nschedule: cosine\nbf16: false\n")
