@@ -19,6 +19,7 @@ COMMANDS = {
         "conclip.distractors.command",
         "Find similar images, on request those that match the negated caption",
     ),
+    "search": ("conclip.search.command", "Search a folder of images by text or by image"),
     "embed": ("conclip.models.embed_command", "Embed images for `conclip distractors`"),
     "convert": ("conclip.models.convert_command", "Convert checkpoints of OpenAI, open_clip and others, and back"),
     "cache": ("conclip.embedding.cache_command", "List and delete cached embeddings"),

@@ -29,6 +29,7 @@ LAYERS = {
     "conclip.negation": {*DATA, "conclip.embedding"},
     "conclip.training": {*DATA, "conclip.embedding", "conclip.models", "conclip.distractors", "conclip.negation"},
     "conclip.evaluation": {*DATA, "conclip.embedding", "conclip.models", "conclip.negation"},
+    "conclip.search": {*DATA, "conclip.embedding", "conclip.models", "conclip.negation", "conclip.evaluation"},
 }
 # The files that `datasets` 3.6 copies when it runs dataset_scripts/ccneg.py as a loading script.
 LOADING_SCRIPTS = {f"dataset_scripts/{name}.py" for name in "ccneg ccneg_source ccneg_images schema".split()}

@@ -26,6 +26,16 @@ ROWS_AT_A_TIME = 1_000
 NO_KEY = bytes(KEY_BYTES)
 
 
+def image_key(content: bytes | pa.Buffer, mode: str | None = None) -> bytes:
+    """
+    Return the key of an image, 16 bytes: XXH3 (128 bits) of the encoded bytes.
+
+    Args:
+        mode: the colour mode of the column's `Image` feature, which seeds the hash.
+    """
+    return xxhash.xxh3_128_digest(content, xxhash.xxh32_intdigest((mode or "").encode()))
+
+
 @dataclass
 class StoredImages:
     """
@@ -52,11 +62,9 @@ class StoredImages:
             start, stop: range of images, by default all.
 
         Returns:
-            uint8, (images, 16): XXH3 (128 bits) of the encoded bytes, seeded by the colour mode of the column's
-            `Image` feature; zeros where the value is not an image or cannot be read.
+            uint8, (images, 16), see `image_key`; zeros where the value is not an image or cannot be read.
         """
         stop = len(self.rows) if stop is None else stop
-        seed = xxhash.xxh32_intdigest((self.mode or "").encode())
         found, failed = [], False
         with tqdm(
             total=stop - start, desc="Reading images", unit=" images", leave=False, disable=not show_progress
@@ -66,7 +74,7 @@ class StoredImages:
                 # The first failure ends the run; without a network, each further URL would take seconds to fail.
                 if not (failed and is_url):
                     try:
-                        key = xxhash.xxh3_128_digest(read_encoded(content, path), seed)
+                        key = image_key(read_encoded(content, path), self.mode)
                     # Decoding the image will fail too and report the reason.
                     except ImageError:
                         failed = failed or is_url

@@ -1,0 +1,170 @@
+"""`conclip search`: find images in a folder by text or by image."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from conclip.atomic_write import naming_option, writable_folder, write_atomically
+from conclip.cli import Parser, option
+from conclip.errors import UsageError
+from conclip.models.arguments import EncodingArguments
+from conclip.runtime import run_command
+
+PROMPT = "query> "
+# `-cars` is a word to subtract, but argparse would take it for an option; one-letter options are `-h` alone.
+EXCLUDED = re.compile(r'-(?!h$)["\w]')
+
+
+@dataclass
+class SearchArguments:
+    images_folder: str = option(help="folder of images; its subfolders are searched, too", positional=True)
+    query: list[str] = option(
+        [],
+        "what to look for: a text, or the path of an image; `+ text` adds, `- text` and `-word` subtract; without a "
+        "query, queries are read from standard input, one on a line",
+        positional=True,
+    )
+    top: int = option(10, "number of images to show", at_least=1)
+    filepath_only: bool = option(False, "print the paths alone, one on a line")
+    html: str | None = option(None, "HTML page with thumbnails to write")
+    exclude_dir: list[str] = option(
+        ["@eaDir", "node_modules", "System Volume Information"], "names of subfolders to leave out, at any depth"
+    )
+
+
+@dataclass
+class ModelArguments:
+    model_name_or_path: str = option(
+        "openai/clip-vit-base-patch32",
+        "folder or Hub id: CLIP, ConCLIP, LoRA adapters, SigLIP, ALIGN, Chinese-CLIP, FLAVA, BLIP",
+    )
+    revision: str | None = option(None, "branch, tag or commit of the model on the Hub")
+    query_arithmetic: bool = option(
+        False, "subtract what a text denies (`no cars`), for models that were not trained for it"
+    )
+    compare: str | None = option(None, "folder or Hub id of another model whose results are shown beside")
+
+
+PARSER = Parser(
+    {"Search": SearchArguments, "Model": ModelArguments, "Computation": EncodingArguments},
+    prog="conclip search",
+    description="""Find the images of a folder that fit a text or an image.
+
+The first search embeds the folder. Later ones embed new and changed files alone.""",
+    example='conclip search photos "a street with no cars" --model_name_or_path outputs/mine --html found.html',
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = [f" {word}" if EXCLUDED.match(word) else word for word in (sys.argv[1:] if argv is None else argv)]
+    interrupted = "Interrupted. The embeddings computed so far are cached; the same command continues from them."
+    return run_command(lambda: search(*PARSER.parse(argv)), interrupted)
+
+
+def search(what: SearchArguments, models: ModelArguments, computation: EncodingArguments) -> None:
+    """
+    Run the command.
+
+    Raises:
+        UsageError: see `check_options` and `Searcher`.
+    """
+    check_options(what, models)
+    # Imported late: --help and a mistyped option are answered without numpy.
+    from conclip.search.searcher import Searcher, with_names
+    from conclip.search.terms import split_query
+
+    first = [(what.query, split_query(what.query))] if what.query else []
+    names = [models.model_name_or_path, *([models.compare] if models.compare else [])]
+    searchers = [
+        Searcher(
+            Path(what.images_folder),
+            name,
+            default_cache_dir(computation.embedding_cache_dir),
+            models.revision if name == models.model_name_or_path else None,
+            what.exclude_dir,
+            models.query_arithmetic and name == models.model_name_or_path,
+            computation.mixed_precision,
+            computation.per_device_eval_batch_size,
+            computation.dataloader_num_workers,
+        )
+        for name in names
+    ]
+    named = with_names(searchers)
+    for words, terms in first or _typed_queries():
+        found = [(name, searcher.search(terms, what.top)) for name, searcher in named]
+        _print(found, what.filepath_only)
+        if what.html:
+            _write_page(" ".join(words), Path(what.images_folder), found, Path(what.html))
+
+
+def check_options(what: SearchArguments, models: ModelArguments) -> None:
+    """
+    Check the options before anything is loaded.
+
+    Raises:
+        UsageError: an option without effect, or a page that cannot be written.
+    """
+    if Path(models.model_name_or_path).is_dir():
+        PARSER.without_effect(["revision"], f"on the local folder {models.model_name_or_path}")
+    if what.filepath_only:
+        PARSER.without_effect(["compare"], "with --filepath_only, which prints the paths of one model")
+    if not what.query:
+        PARSER.without_effect(["html"], "without a query")
+    if models.compare == models.model_name_or_path and not models.query_arithmetic:
+        raise UsageError(f"--compare {models.compare}: this is the model itself; name another one.")
+    if what.html:
+        if Path(what.html).suffix.lower() not in (".html", ".htm") or Path(what.html).is_dir():
+            raise UsageError(f"--html {what.html}: name a file that ends in .html.")
+        writable_folder(Path(what.html).parent, "--html")
+
+
+def default_cache_dir(folder: str | None) -> Path:
+    """Return where embeddings are cached, see `embedding_cache_dir`, without the import of torch."""
+    if folder is None:
+        home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
+        folder = Path(home) / "conclip" / "embeddings"
+    return Path(folder).expanduser()
+
+
+def _typed_queries() -> Iterator[tuple[list[str], list]]:
+    from conclip.search.terms import split_query
+
+    terminal = sys.stdin.isatty()
+    while True:
+        if terminal:
+            print(PROMPT, end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if line.strip():
+            try:
+                yield [line.strip()], split_query([line.strip()])
+            except UsageError as error:
+                if not terminal:
+                    raise
+                print(f"Error: {error}", file=sys.stderr)
+
+
+def _print(found: Sequence[tuple[str, Sequence[tuple[Path, float]]]], paths_alone: bool) -> None:
+    for name, images in found:
+        if len(found) > 1:
+            print(f"{name}:")
+        if not paths_alone:
+            print("score   path")
+        for path, score in images:
+            print(path if paths_alone else f"{score:6.3f}  {path}")
+    sys.stdout.flush()
+
+
+def _write_page(query: str, folder: Path, found, file: Path) -> None:
+    # Imported late: it needs Pillow.
+    from conclip.search.page import results_page
+
+    with naming_option("--html"):
+        write_atomically(file, results_page(query, folder, found, file).encode())
+    print(f"Page: {file}", file=sys.stderr)

@@ -1,0 +1,178 @@
+"""
+The index of a folder of images: which files there are, and the embedding of each.
+
+An index is a folder with `index.json`, which says what the rows are, `embeds-*.npy`, float32 (images, d), unit rows,
+and `tokenizer.json`. It imports no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from conclip.atomic_write import remove, write_atomically, written_beside
+from conclip.cli import warn
+from conclip.data import IMAGE_SUFFIXES
+
+# Raise it whenever the files of an index change their form.
+VERSION = 1
+FOLDER = "searches"
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A file with what tells whether it was changed: its size in bytes and when it was written, in nanoseconds."""
+
+    path: str
+    size: int
+    mtime: int
+
+
+@dataclass
+class Index:
+    """
+    The embeddings of the images of a folder by one model.
+
+    Args:
+        files: the images, in the order of the rows; their paths are relative to the folder.
+        embeds: float32, (files, d), unit rows.
+        broken: images that cannot be read, with the reason.
+        image_encoder: fingerprint of the image encoder.
+        model: facts that show whether the model is still the same one, and how texts are embedded without torch; see
+            `conclip.search.embedding.describe_model`.
+    """
+
+    files: list[ImageFile]
+    embeds: np.ndarray
+    broken: list[tuple[ImageFile, str]] = field(default_factory=list)
+    image_encoder: str = ""
+    model: dict = field(default_factory=dict)
+
+    def is_current(self, found: Sequence[ImageFile]) -> bool:
+        """Return whether these are the files of the folder, broken ones included, and the model's have not changed."""
+        known = [*self.files, *(file for file, _ in self.broken)]
+        return set(known) == set(found) and all(stamp(Path(path)) == was for path, was in self.model["files"].items())
+
+    def best(self, query: np.ndarray, top: int) -> list[tuple[int, float]]:
+        """
+        Return the rows nearest to a query and their scores, best first; of equal scores, the first row.
+
+        Args:
+            query: float32, (d,), of unit length.
+            top: how many rows.
+        """
+        scores = self.embeds @ query
+        if top < len(scores):
+            least = np.partition(scores, -top)[-top]
+            candidates = np.flatnonzero(scores >= least)
+        else:
+            candidates = np.arange(len(scores))
+        order = candidates[np.argsort(-scores[candidates], kind="stable")][:top]
+        return [(int(row), float(scores[row])) for row in order]
+
+
+def stamp(path: Path) -> list[int] | None:
+    """Return the size of a file in bytes and when it was written, in nanoseconds; `None` if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+def index_folder(cache_dir: Path, settings: dict) -> Path:
+    """
+    Return the folder of an index.
+
+    Args:
+        cache_dir: folder of the cached embeddings.
+        settings: what the index depends on besides the files themselves.
+    """
+    text = json.dumps([VERSION, settings], sort_keys=True)
+    return cache_dir / FOLDER / hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def list_images(folder: Path, exclude_dir: Sequence[str] = ()) -> list[ImageFile]:
+    """
+    List the images in a folder and its subfolders, by path.
+
+    Hidden files and folders, and links to folders, are left out.
+
+    Args:
+        exclude_dir: names of subfolders, at any depth, to leave out.
+    """
+    excluded, found, waiting, unread = {*exclude_dir}, [], [""], []
+    while waiting:
+        inside = waiting.pop()
+        try:
+            entries = list(os.scandir(folder / inside))
+        except OSError:
+            unread.append(inside)
+            continue
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            path = f"{inside}/{name}" if inside else name
+            if entry.is_dir(follow_symlinks=False):
+                if name not in excluded:
+                    waiting.append(path)
+            elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+                # A link that leads nowhere, or a file that was deleted just now.
+                if (status := stamp(Path(entry.path))) is not None and entry.is_file():
+                    found.append(ImageFile(path, *status))
+    if unread:
+        warn(f"{len(unread):,} folders cannot be read, such as {folder / unread[0]}.")
+    return sorted(found, key=lambda file: file.path)
+
+
+def read_index(folder: Path) -> Index | None:
+    """Return the index in a folder, its embeddings memory-mapped; `None` if there is none, or it is damaged."""
+    try:
+        content = json.loads((folder / "index.json").read_text("utf-8"))
+        files = [ImageFile(*own) for own in content["files"]]
+        embeds = np.load(folder / content["embeds"], mmap_mode="r")
+        broken = [(ImageFile(*own), reason) for own, reason in content["broken"]]
+        if embeds.dtype != np.float32 or embeds.ndim != 2 or len(embeds) != len(files):
+            return None
+        return Index(files, embeds, broken, content["image_encoder"], content["model"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_index(folder: Path, index: Index, about: dict) -> None:
+    """
+    Write an index in place of an earlier one.
+
+    Args:
+        about: what it is, for people.
+
+    Raises:
+        WriteError: the folder cannot be written to, or the disk is full; the earlier index is still there.
+    """
+    name = f"embeds-{uuid4().hex}.npy"
+    with written_beside(folder / name, index.embeds.nbytes) as path, path.open("wb") as file:
+        np.save(file, index.embeds)
+    content = {
+        **about,
+        "embeds": name,
+        "image_encoder": index.image_encoder,
+        "model": index.model,
+        "broken": [[[*asdict(file).values()], reason] for file, reason in index.broken],
+        "files": [[file.path, file.size, file.mtime] for file in index.files],
+    }
+    try:
+        write_atomically(folder / "index.json", json.dumps(content).encode())
+    except BaseException:
+        remove(folder / name)
+        raise
+    for path in folder.glob("embeds-*.npy"):
+        if path.name != name:
+            remove(path)

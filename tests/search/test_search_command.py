@@ -1,0 +1,306 @@
+"""`conclip search` over a folder of small images, with a tiny random CLIP."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from tiny import save_tiny, tiny_processor
+from transformers import CLIPModel
+
+from conclip.__main__ import main
+from conclip.evaluation.query_encoder import embed_query
+from conclip.search.index import list_images
+from conclip.search.searcher import Searcher
+
+TEXT = "a red circle and no dog"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Two folders: the text encoders differ, the image encoders do not, as after fine-tuning."""
+    folder = tmp_path_factory.mktemp("models")
+    base = save_tiny(folder / "base")
+    with torch.no_grad():
+        base.text_projection.weight.add_(torch.randn(base.text_projection.weight.shape) * 0.1)
+    shutil.copytree(folder / "base", folder / "tuned")
+    base.save_pretrained(folder / "tuned")
+    return folder
+
+
+def save_image(path, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    PIL.Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(["a.png", "b.jpg", "sub/deeper/c d.png", "sub/e.png"]):
+        save_image(Path("photos") / name, seed)
+    return Path("photos")
+
+
+@pytest.fixture
+def search(models, photos, capsys):
+    def run(*words, model="base", status=0):
+        command = ["search", str(photos), *words, "--model_name_or_path", str(models / model)]
+        assert main([*command, "--embedding_cache_dir", "cache"]) == status
+        return capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def without_torch(monkeypatch):
+    def forbid():
+        monkeypatch.setattr(Searcher, "_model", property(lambda self: pytest.fail("the model was loaded")))
+
+    return forbid
+
+
+def expected_scores(model, texts, paths, signs=(1,)):
+    """The formula, with transformers: cosines of images with the sum of signed unit text embeddings."""
+    clip, processor = CLIPModel.from_pretrained(model), tiny_processor()
+    images = processor(images=[PIL.Image.open(path).convert("RGB") for path in paths], return_tensors="pt")
+    with torch.no_grad():
+        images = clip.get_image_features(**images).pooler_output
+        embeds = [clip.get_text_features(**processor(text=text, return_tensors="pt")).pooler_output for text in texts]
+    unit = torch.nn.functional.normalize
+    query = sum(sign * unit(embed[0], dim=0) for sign, embed in zip(signs, embeds, strict=True))
+    return (unit(images, dim=1) @ unit(query, dim=0)).tolist()
+
+
+def table(output):
+    """Path -> score of each printed line, in its order."""
+    head, *lines = output.splitlines()
+    assert head.split() == ["score", "path"]
+    return {path: float(score) for score, path in (line.split(maxsplit=1) for line in lines)}
+
+
+def test_scores_and_paths(search, models, photos):
+    found = table(search(TEXT).out)
+    paths = sorted(str(path) for path in photos.rglob("*.*"))
+    scores = dict(zip(paths, expected_scores(models / "base", [TEXT], paths), strict=True))
+    assert list(found) == sorted(scores, key=scores.get, reverse=True)
+    assert found == pytest.approx(scores, abs=6e-4)
+
+
+def test_later_searches_need_no_torch(search, without_torch):
+    first = search(TEXT, "--top", "3").out
+    without_torch()
+    again = search(TEXT, "--top", "3")
+    assert again.out == first and len(table(first)) == 3 and again.err == ""
+    assert search(TEXT, "--top", "2", "--filepath_only").out.splitlines() == list(table(first))[:2]
+
+
+def test_later_searches_import_no_heavy_library(search, models):
+    search(TEXT)
+    code = f"""import sys
+from conclip.__main__ import main
+argv = ["search", "photos", "a cat", "--model_name_or_path", {str(models / "base")!r}, "--embedding_cache_dir", "cache"]
+assert main(argv) == 0
+print(*{{"torch", "transformers", "datasets", "huggingface_hub", "matplotlib", "PIL", "tqdm", "pandas"}} & {{*sys.modules}})"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ""
+
+
+def embedded(error):
+    """How many images the progress bar of a run counted; 0 if it loaded a model and embedded none."""
+    lines = [part for part in error.replace("\r", "\n").splitlines() if part.startswith("Embedding images")]
+    return int(lines[-1].partition("| ")[2].partition("/")[0]) if lines else 0
+
+
+def test_new_changed_and_deleted_images(search, photos, without_torch):
+    assert embedded(search(TEXT).err) == 4
+    save_image(photos / "new.png", 10)
+    assert len(table((result := search(TEXT)).out)) == 5 and embedded(result.err) == 1
+    before = table(result.out)
+    save_image(photos / "a.png", 11)
+    os.utime(photos / "a.png", ns=(1, 1))
+    after = table((result := search(TEXT)).out)
+    assert embedded(result.err) == 1
+    assert {path for path in after if after[path] != before[path]} == {str(photos / "a.png")}
+    (photos / "b.jpg").unlink()
+    (photos / "new.png").rename(photos / "renamed.png")
+    names = set(table((result := search(TEXT)).out))
+    assert embedded(result.err) == 0
+    assert names == {str(photos / name) for name in ["a.png", "renamed.png", "sub/deeper/c d.png", "sub/e.png"]}
+    without_torch()
+    assert set(table(search(TEXT).out)) == names
+
+
+def test_broken_images_are_named_once_and_tried_again_when_they_change(search, photos, monkeypatch):
+    (photos / "x.png").write_bytes(b"no image")
+    content = (photos / "a.png").read_bytes()
+    for name in ("cut.png", "sub/cut too.png"):
+        (photos / name).write_bytes(content[: len(content) // 2])
+    result = search(TEXT)
+    assert "Warning: 3 images cannot be read and are left out:" in result.err
+    assert all(f"  {photos}/{name}: " in result.err for name in ("x.png", "cut.png", "sub/cut too.png"))
+    assert len(table(result.out)) == 4
+    with monkeypatch.context() as patch:
+        patch.setattr(Searcher, "_model", property(lambda self: pytest.fail("the model was loaded")))
+        assert search(TEXT).err == "Warning: 3 images cannot be read and are left out.\n"
+    save_image(photos / "x.png", 5)
+    result = search(TEXT)
+    assert len(table(result.out)) == 5
+    assert result.err.endswith("Warning: 2 images cannot be read and are left out.\n")
+
+
+def test_a_folder_of_broken_images(search, photos):
+    for path in photos.rglob("*.*"):
+        path.write_bytes(b"")
+    assert "Error: photos: none of its 4 images can be read." in search(TEXT, status=1).err
+
+
+def test_an_interrupted_run_keeps_what_it_has_embedded(search, photos, monkeypatch):
+    from conclip.search import embedding
+
+    for seed in range(20, 60):
+        save_image(photos / f"{seed}.png", seed)
+    plain, batches = embedding._embed, []
+
+    def interrupted(encoder, pixels):
+        batches.append(len(pixels))
+        if len(batches) == 2:
+            raise KeyboardInterrupt
+        return plain(encoder, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embedding, "_embed", interrupted)
+        assert "Interrupted. The embeddings computed so far are cached" in search(TEXT, status=130).err
+    assert batches == [32, 12]
+    assert embedded(search(TEXT).err) == 12
+
+
+def test_operators(search, models, photos, without_torch):
+    paths = sorted(str(path) for path in photos.rglob("*.*"))
+    search("a cat")
+    without_torch()
+    for words, texts, signs in [
+        (["a cat", "+", "a dog"], ["a cat", "a dog"], (1, 1)),
+        (["a cat", "-", "a dog"], ["a cat", "a dog"], (1, -1)),
+        (["a cat", "-dog"], ["a cat", "dog"], (1, -1)),
+        (["-dog", "--top", "4", "a cat"], ["a cat", "dog"], (1, -1)),
+    ]:
+        scores = expected_scores(models / "base", texts, paths, signs)
+        assert table(search(*words).out) == pytest.approx(dict(zip(paths, scores, strict=True)), abs=6e-4)
+
+
+def test_an_image_as_the_query(search, photos, tmp_path, without_torch):
+    outside = tmp_path / "outside.png"
+    shutil.copy(photos / "sub/e.png", outside)
+    found = table(search(str(outside)).out)
+    assert list(found.items())[0] == ("photos/sub/e.png", 1.0)
+    without_torch()
+    assert table(search("photos/sub/e.png").out) == found
+    assert list(table(search("photos/sub/e.png", "-", "photos/a.png").out))[-1] == "photos/a.png"
+
+
+def test_a_broken_image_as_the_query(search, tmp_path):
+    (tmp_path / "outside.png").write_bytes(b"no image")
+    assert "Error: outside.png: not an image that Pillow can read." in search("outside.png", status=1).err
+
+
+def test_query_arithmetic(search, models, photos):
+    model = CLIPModel.from_pretrained(models / "base").eval()
+    query = embed_query(model, tiny_processor(), TEXT).numpy()
+    paths = sorted(str(path) for path in photos.rglob("*.*"))
+    images = tiny_processor()(images=[PIL.Image.open(path).convert("RGB") for path in paths], return_tensors="pt")
+    with torch.no_grad():
+        embeds = torch.nn.functional.normalize(model.get_image_features(**images).pooler_output, dim=1).numpy()
+    found = table(search(TEXT, "--query_arithmetic").out)
+    assert found == pytest.approx(dict(zip(paths, (embeds @ query).tolist(), strict=True)), abs=6e-4)
+    assert found != table(search(TEXT).out)
+
+
+def test_a_model_beside(search, models, photos, without_torch):
+    alone = search(TEXT).out, search(TEXT, model="tuned").out
+    assert alone[0] != alone[1]
+    without_torch()
+    assert search(TEXT, "--compare", str(models / "tuned")).out == f"base:\n{alone[0]}tuned:\n{alone[1]}"
+
+
+def test_image_embeddings_are_shared_by_models_of_one_image_encoder(search):
+    assert embedded(search(TEXT).err) == 4
+    assert embedded(search(TEXT, model="tuned").err) == 0
+
+
+def test_a_model_that_was_trained_again_is_noticed(search, models, tmp_path):
+    shutil.copytree(models / "base", tmp_path / "mine")
+    argv = ["search", "photos", TEXT, "--model_name_or_path", "mine", "--embedding_cache_dir", "cache"]
+    assert main(argv) == 0
+    first = search(TEXT).out
+    shutil.copy(models / "tuned" / "model.safetensors", tmp_path / "mine" / "model.safetensors")
+    assert main(argv) == 0
+    assert search(TEXT, model="tuned").out != first
+
+
+def test_queries_from_standard_input(search, monkeypatch, without_torch):
+    alone = [search(text).out for text in ("a cat", "a dog - a cat")]
+    without_torch()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a cat\n\na dog - a cat\n"))
+    assert search().out == "".join(alone)
+
+
+def test_a_damaged_index_is_made_again(search):
+    first = search(TEXT).out
+    (index,) = Path("cache/searches").iterdir()
+    (embeds,) = index.glob("embeds-*.npy")
+    embeds.write_bytes(embeds.read_bytes()[:100])
+    assert search(TEXT).out == first
+    (index / "index.json").write_text("{}")
+    assert search(TEXT).out == first
+    assert len(list(index.glob("embeds-*.npy"))) == 1
+
+
+def test_subfolders_that_are_left_out(photos):
+    save_image(photos / ".hidden" / "h.png", 1)
+    save_image(photos / "@eaDir" / "x.png", 1)
+    save_image(photos / "._a.png", 1)
+    (photos / "loop").symlink_to(photos.absolute())
+    (photos / "nowhere.png").symlink_to(photos / "missing.png")
+    (photos / "notes.txt").touch()
+
+    def names(*excluded):
+        return [file.path for file in list_images(photos, excluded)]
+
+    assert names("@eaDir") == ["a.png", "b.jpg", "sub/deeper/c d.png", "sub/e.png"]
+    assert names("deeper") == ["@eaDir/x.png", "a.png", "b.jpg", "sub/e.png"]
+    assert names("@eaDir", "sub") == ["a.png", "b.jpg"]
+
+
+def test_index_says_what_it_is(search, models, photos):
+    search(TEXT)
+    (path,) = Path("cache/searches").glob("*/index.json")
+    content = json.loads(path.read_text())
+    assert content["images_folder"] == str(photos.absolute()) and content["model"] is not None
+    assert [file[0] for file in content["files"]] == ["a.png", "b.jpg", "sub/deeper/c d.png", "sub/e.png"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        ("nowhere a", "nowhere: there is no such folder, or it holds no images."),
+        ("photos a -", "The query has nothing behind -"),
+        ("photos a --filepath_only --compare b", "--compare has no effect with --filepath_only"),
+        ("photos --html x.html", "--html has no effect without a query"),
+        ("photos a --html x.txt", "--html x.txt: name a file that ends in .html."),
+        ("photos a --revision main", "--revision has no effect on the local folder ."),
+        ("photos a --compare .", "--compare .: this is the model itself"),
+        ("photos a --top 0", "--top must be 1 or more, got 0."),
+    ],
+)
+def test_a_mistake_is_one_sentence(argv, says, photos, capsys):
+    assert main(["search", *argv.split(), "--model_name_or_path", "."]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Error: ") and says in error and not Path("x.html").exists()
