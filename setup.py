@@ -19,6 +19,8 @@ DEMO = ["gradio>=6.0"]
 ENGINES = ["ray[data]>=2.40", "pyspark>=4.0", "faiss-cpu>=1.8"]
 # recipes/accelerate/deepspeed_zero1.yaml and deepspeed_zero2.yaml.
 DEEPSPEED = ["deepspeed>=0.19.8"]
+# Indexes of vectors that docs/search.md shows.
+INDEXES = ["faiss-cpu>=1.8", "qdrant-client>=1.12", "lancedb>=0.17"]
 
 setup(
     name="conclip",
@@ -96,7 +98,8 @@ setup(
         "docs": ["mkdocs-material>=9.5"],
         "demo": DEMO,
         "engines": ENGINES,
+        "indexes": INDEXES,
         # Everything that `pytest -m slow` needs.
-        "slow": [*DEMO, *ENGINES, *DEEPSPEED, "playwright", "nbclient", "ipykernel"],
+        "slow": [*DEMO, *ENGINES, *DEEPSPEED, *INDEXES, "playwright", "nbclient", "ipykernel"],
     },
 )

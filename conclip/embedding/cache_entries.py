@@ -27,6 +27,7 @@ OF_ENCODER = re.compile(
 )
 OF_FILES = re.compile(rf"[0-9a-f]{{32}}\.safetensors|{UNFINISHED}[0-9a-f]{{32}}")
 OF_NEGATIONS = re.compile(r"README\.md|(report|settings)\.json|samples\.md|data|\.work")
+OF_SEARCH = re.compile(rf"(index|tokenizer)\.json|embeds-[0-9a-f]{{32}}\.npy|{UNFINISHED}[0-9a-f]{{32}}")
 OF_BASE = re.compile(rf"README\.md|[\w.-]+\.(json|safetensors|txt)|image-encoder|{re.escape(READERS_FILE)}")
 SHORT_ID = 8
 
@@ -67,7 +68,7 @@ class Entry:
 def list_entries(cache_dir: Path) -> list[Entry]:
     """Return the entries of a cache, the one that was used last first; none if there is no such folder."""
     entries = []
-    for path in sorted(cache_dir.glob("*")) + sorted(cache_dir.glob("negations/*")):
+    for path in [own for pattern in ("*", "negations/*", "searches/*") for own in sorted(cache_dir.glob(pattern))]:
         if path.is_symlink() or not path.is_dir():
             continue
         # Another process may be deleting it.
@@ -79,6 +80,8 @@ def list_entries(cache_dir: Path) -> list[Entry]:
 def _entry(path: Path) -> Entry | None:
     if path.parent.name == "negations" and HEX.fullmatch(path.name):
         return _negations(path)
+    if path.parent.name == "searches" and HEX.fullmatch(path.name):
+        return _search(path)
     if HEX.fullmatch(path.name):
         return _embeddings(path)
     if path.name in ("texts", "indexes"):
@@ -120,6 +123,13 @@ def _negations(path: Path) -> Entry | None:
         return None
     finished = (path / "README.md").is_file()
     return _made(path, f"negated captions{'' if finished else ', unfinished'}", count=settings.get("captions"))
+
+
+def _search(path: Path) -> Entry | None:
+    index = _json(path / "index.json")
+    if "images_folder" not in index or not _is_ours(path, OF_SEARCH):
+        return None
+    return _made(path, "search index", index["name"], index["images_folder"], len(index["files"]))
 
 
 def _made(
@@ -181,7 +191,7 @@ def _unused(entry: Entry) -> Iterator[bool]:
         yield True
         return
     with ExitStack() as locks:
-        is_made_by_one = entry.path.parent.name == "negations" or BASE.fullmatch(entry.name)
+        is_made_by_one = entry.path.parent.name in ("negations", "searches") or BASE.fullmatch(entry.name)
         finished = entry.path.with_name(entry.name.removeprefix(UNFINISHED))
         free = not is_made_by_one or locks.enter_context(if_free(finished))
         yield free and locks.enter_context(without_readers(entry.path))

@@ -10,14 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 import numpy as np
 
-from conclip.atomic_write import remove, write_atomically, written_beside
+from conclip.atomic_write import mark_used, remove, write_atomically, written_beside
 from conclip.cli import warn
 from conclip.data import IMAGE_SUFFIXES
 
@@ -26,8 +29,7 @@ VERSION = 1
 FOLDER = "searches"
 
 
-@dataclass(frozen=True)
-class ImageFile:
+class ImageFile(NamedTuple):
     """A file with what tells whether it was changed: its size in bytes and when it was written, in nanoseconds."""
 
     path: str
@@ -126,11 +128,13 @@ def list_images(folder: Path, exclude_dir: Sequence[str] = ()) -> list[ImageFile
                     waiting.append(path)
             elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
                 # A link that leads nowhere, or a file that was deleted just now.
-                if (status := stamp(Path(entry.path))) is not None and entry.is_file():
-                    found.append(ImageFile(path, *status))
+                with suppress(OSError):
+                    status = entry.stat()
+                    if stat.S_ISREG(status.st_mode):
+                        found.append(ImageFile(path, status.st_size, status.st_mtime_ns))
     if unread:
         warn(f"{len(unread):,} folders cannot be read, such as {folder / unread[0]}.")
-    return sorted(found, key=lambda file: file.path)
+    return sorted(found)
 
 
 def read_index(folder: Path) -> Index | None:
@@ -142,6 +146,7 @@ def read_index(folder: Path) -> Index | None:
         broken = [(ImageFile(*own), reason) for own, reason in content["broken"]]
         if embeds.dtype != np.float32 or embeds.ndim != 2 or len(embeds) != len(files):
             return None
+        mark_used(folder / "index.json")
         return Index(files, embeds, broken, content["image_encoder"], content["model"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -165,8 +170,8 @@ def write_index(folder: Path, index: Index, about: dict) -> None:
         "embeds": name,
         "image_encoder": index.image_encoder,
         "model": index.model,
-        "broken": [[[*asdict(file).values()], reason] for file, reason in index.broken],
-        "files": [[file.path, file.size, file.mtime] for file in index.files],
+        "broken": index.broken,
+        "files": index.files,
     }
     try:
         write_atomically(folder / "index.json", json.dumps(content).encode())

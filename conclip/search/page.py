@@ -13,6 +13,8 @@ import PIL.ImageOps
 
 # Pixels of the longer side of a thumbnail.
 SIDE = 320
+# Formats that Pillow has an interpreter (Ghostscript) run; none of them is embedded.
+PROGRAMS = ("EPS",)
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; }
 body { font: 16px/1.4 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 90rem; }
@@ -84,6 +86,8 @@ def thumbnail(path: Path) -> str:
     content = io.BytesIO()
     try:
         with PIL.Image.open(path) as image:
+            if image.format in PROGRAMS:
+                return "data:,"
             # JPEG is decoded at the smallest size that is large enough.
             image.draft("RGB", (SIDE, SIDE))
             small = PIL.ImageOps.exif_transpose(image)

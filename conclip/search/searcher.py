@@ -13,7 +13,7 @@ import numpy as np
 
 from conclip.atomic_write import naming_option, writable_folder
 from conclip.errors import UsageError
-from conclip.search.index import index_folder, list_images, read_index, write_index
+from conclip.search.index import ImageFile, index_folder, list_images, read_index, write_index
 from conclip.search.terms import Term, combine
 from conclip.search.text_encoder import TextEncoder, read_text_encoder
 
@@ -63,7 +63,7 @@ class Searcher:
         local = Path(model_name_or_path)
         settings = {
             "images_folder": str(images_folder.absolute()),
-            "model": str(local.absolute()) if local.is_dir() else model_name_or_path,
+            "name": str(local.absolute()) if local.is_dir() else model_name_or_path,
             "revision": revision,
             "exclude_dir": sorted(exclude_dir),
             "mixed_precision": mixed_precision,

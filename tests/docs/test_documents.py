@@ -33,6 +33,7 @@ SHELL = "shell"
 PARSE = "parse"
 SHORT = "--max_steps 2 --per_device_train_batch_size 4 --logging_steps 1 --report_to jsonl"
 CCNEG = "--test_size 4 --overwrite"
+SEARCH = "--embedding_cache_dir cache"
 NEGATE = "--test_size 8 --num_proc 1"
 # Page -> the beginning of each command, in the page's order, and how it is run: with which arguments added.
 HOW = {
@@ -51,6 +52,7 @@ HOW = {
         ("conclip negate", NEGATE),
         ("conclip train", SHORT),
         ("conclip evaluate", "--benchmarks sugarcrepe cifar10"),
+        ("conclip search", SEARCH),
     ],
     "CONTRIBUTING.md": [
         ("python -m venv", SHELL),
@@ -107,6 +109,7 @@ HOW = {
     ],
     "docs/python.md": [],
     "docs/results.md": [],
+    "docs/search.md": [("conclip search", SEARCH)] * 4 + [("conclip embed", SEARCH)],
     "docs/speed.md": [
         ("python -m speed.training_step", "--batch_size 4 --rounds 1"),
         ("python -m speed.joint_loss", "--processes 2 --batch_size 4 --width 8 --rounds 1"),
@@ -141,6 +144,8 @@ HOW = {
 # Submit a script to a cluster.
 CLUSTERS = {"ray", "spark-submit", "sbatch"}
 LANGUAGES = {"bash", "python", "text", "bibtex"}
+# Snippets that import one of these are run by a slow test: they need the extra "indexes".
+INDEXES = re.compile(r"^(?:import|from) (?:faiss|qdrant_client|lancedb)\b", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -176,12 +181,26 @@ def test_commands_and_snippets_run(page, workspace):
     for block in blocks:
         # These need a library for clusters: tests/negation/test_clusters.py runs them.
         on_cluster = page == "docs/clusters.md" and "CaptionNegator" in block.text
-        if block.language == "python" and not on_cluster:
+        if block.language == "python" and not on_cluster and not INDEXES.search(block.text):
             run_snippet(compile(block.text, f"{page}, line {block.line}", "exec"), namespace)
         if block.language == "bash":
             run_block(block, ways)
     if page == "docs/distractors.md":
         check_matching_distractors()
+
+
+@pytest.mark.slow
+def test_snippets_of_vector_indexes(workspace):
+    """Each index finds what a product in numpy does."""
+    embed = "embed --model_name_or_path openai/clip-vit-base-patch32 --image_dir photos --output_file photos.npz"
+    assert main(embed.split()) == 0
+    namespace = {}
+    for block in code_blocks(ROOT / "docs/search.md"):
+        if block.language == "python":
+            exec(compile(block.text, f"docs/search.md, line {block.line}", "exec"), namespace)
+    expected = [namespace["names"][row] for row in namespace["best"]]
+    assert len({*expected}) == 5
+    assert namespace["in_faiss"] == namespace["in_qdrant"] == namespace["in_lancedb"] == expected
 
 
 def check_matching_distractors() -> None:

@@ -566,6 +566,13 @@ IMAGES = [
         "rows.jsonl, split 'train', row 5: cannot read image: gopher://127.0.0.1/5.png: …",
     ),
     BadInput(
+        "search",
+        "an image as the query that cannot be read",
+        "+ query.png",
+        content("query.png", b""),
+        "query.png: not an image that Pillow can read.",
+    ),
+    BadInput(
         "embed",
         "a folder that does not exist",
         "--image_dir nowhere",

@@ -42,6 +42,7 @@ OPTIONS = {
     "negate": "--dataset_name rows.jsonl --output_dir out --num_proc 1",
     "shortcut": "--negation_dir negations",
     "distractors": "--queries queries.npz --pool pool.npy --output_file out.parquet",
+    "search": "images dog --model_name_or_path clip --embedding_cache_dir cache",
     "embed": "--model_name_or_path clip --image_dir images --output_file out.npz --embedding_cache_dir cache",
     "convert": "--model_name_or_path weights.pt --output_dir out",
     "ccneg": "--data_dir CC-Neg --coco_dir coco --output_dir out --num_proc 1",

@@ -86,6 +86,27 @@ OPTIONS = [
         "argument --dtype: invalid choice: 'float8' (choose from …) (--help lists the options)",
     ),
     BadInput(
+        "search",
+        "an operator with nothing behind it",
+        "-",
+        None,
+        "The query has nothing behind -: put a text or an image there.",
+    ),
+    BadInput(
+        "search",
+        "terms that cancel each other",
+        "- dog",
+        None,
+        "The terms of the query cancel each other: nothing is left to search for.",
+    ),
+    BadInput(
+        "search",
+        "a page that is no HTML file",
+        "--html found.txt",
+        None,
+        "--html found.txt: name a file that ends in .html.",
+    ),
+    BadInput(
         "embed",
         "a batch of no images",
         "--per_device_eval_batch_size 0",

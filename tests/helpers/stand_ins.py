@@ -84,6 +84,7 @@ def write_workspace(folder: Path) -> Path:
     save_other(folder / "google/siglip-base-patch16-224", "siglip")
     write_images(folder, ["image.png", "image.jpg"])
     write_images(folder / "images", [f"{row:03}.jpg" for row in range(24)])
+    write_images(folder / "photos", [f"{row:04}.jpg" for row in range(8)])
     (folder / "my-conclip").mkdir()
     shutil.copy(ROOT / "model_card.md", folder / "my-conclip" / "README.md")
     lines = [{"image": f"{row:03}.jpg", "caption": caption} for row, caption in enumerate(captions(24))]
