@@ -78,7 +78,9 @@ def search(what: SearchArguments, models: ModelArguments, computation: EncodingA
     from conclip.search.searcher import Searcher, with_names
     from conclip.search.terms import split_query
 
-    first = [(what.query, split_query(what.query))] if what.query else []
+    if what.query:
+        # A query that is not finished is refused before a folder is embedded.
+        split_query(what.query)
     names = [models.model_name_or_path, *([models.compare] if models.compare else [])]
     searchers = [
         Searcher(
@@ -95,8 +97,15 @@ def search(what: SearchArguments, models: ModelArguments, computation: EncodingA
         for name in names
     ]
     named = with_names(searchers)
-    for words, terms in first or _typed_queries():
-        found = [(name, searcher.search(terms, what.top)) for name, searcher in named]
+    for words in [what.query] if what.query else _typed_queries():
+        try:
+            terms = split_query(words)
+            found = [(name, searcher.search(terms, what.top)) for name, searcher in named]
+        except UsageError as error:
+            if what.query or not sys.stdin.isatty():
+                raise
+            print(f"Error: {error}", file=sys.stderr)
+            continue
         _print(found, what.filepath_only)
         if what.html:
             _write_page(" ".join(words), Path(what.images_folder), found, Path(what.html))
@@ -131,34 +140,31 @@ def default_cache_dir(folder: str | None) -> Path:
     return Path(folder).expanduser()
 
 
-def _typed_queries() -> Iterator[tuple[list[str], list]]:
-    from conclip.search.terms import split_query
-
-    terminal = sys.stdin.isatty()
+def _typed_queries() -> Iterator[list[str]]:
+    """Yield the lines of standard input that are not empty; at a terminal, ask for each."""
     while True:
-        if terminal:
+        if sys.stdin.isatty():
             print(PROMPT, end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         if not line:
             return
         if line.strip():
-            try:
-                yield [line.strip()], split_query([line.strip()])
-            except UsageError as error:
-                if not terminal:
-                    raise
-                print(f"Error: {error}", file=sys.stderr)
+            yield [line.strip()]
 
 
 def _print(found: Sequence[tuple[str, Sequence[tuple[Path, float]]]], paths_alone: bool) -> None:
+    lines = []
     for name, images in found:
         if len(found) > 1:
-            print(f"{name}:")
+            lines.append(f"{name}:")
         if not paths_alone:
-            print("score   path")
-        for path, score in images:
-            print(path if paths_alone else f"{score:6.3f}  {path}")
-    sys.stdout.flush()
+            lines.append("score   path")
+        lines += [str(path) if paths_alone else f"{score:6.3f}  {path}" for path, score in images]
+    try:
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python would complain once more when it closes the output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _write_page(query: str, folder: Path, found, file: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from other_models import save_other
 from tiny import save_tiny, tiny_processor
 from transformers import CLIPModel
 
@@ -261,6 +262,21 @@ def test_queries_from_standard_input(search, monkeypatch, without_torch):
     assert search().out == "".join(alone)
 
 
+def test_at_a_terminal_a_mistake_does_not_end_the_session(search, monkeypatch, without_torch):
+    alone = search("a cat").out
+    without_torch()
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    typed = Terminal("a cat -\na dog - a dog\na cat\n")
+    monkeypatch.setattr(sys, "stdin", typed)
+    result = search()
+    assert result.out == alone
+    assert result.err.count("query> ") == 4 and result.err.count("Error: The ") == 2
+
+
 def test_a_damaged_index_is_made_again(search):
     first = search(TEXT).out
     (index,) = Path("cache/searches").iterdir()
@@ -331,3 +347,15 @@ def test_the_index_is_an_entry_of_the_cache(search, photos, models, capsys):
     assert not list(Path("cache/searches").iterdir())
     capsys.readouterr()
     assert search(TEXT).out == found
+
+
+def test_another_family_goes_through_torch_each_time_and_says_so(photos, tmp_path, capsys):
+    save_other(tmp_path / "siglip", "siglip")
+    argv = ["search", "photos", TEXT, "--model_name_or_path", "siglip", "--embedding_cache_dir", "cache"]
+    results = []
+    for _ in range(2):
+        assert main(argv) == 0
+        results.append(capsys.readouterr())
+        assert "Loading siglip with torch, which takes seconds." in results[-1].err
+    assert results[0].out == results[1].out and len(table(results[0].out)) == 4
+    assert embedded(results[1].err) == 0
