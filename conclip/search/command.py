@@ -47,7 +47,10 @@ class ModelArguments:
     query_arithmetic: bool = option(
         False, "subtract what a text denies (`no cars`), for models that were not trained for it"
     )
-    compare: str | None = option(None, "folder or Hub id of another model whose results are shown beside")
+    compare: str | None = option(
+        None,
+        "folder or Hub id of another model, or of the same without query arithmetic, whose results are shown beside",
+    )
 
 
 PARSER = Parser(
@@ -81,20 +84,22 @@ def search(what: SearchArguments, models: ModelArguments, computation: EncodingA
     if what.query:
         # A query that is not finished is refused before a folder is embedded.
         split_query(what.query)
-    names = [models.model_name_or_path, *([models.compare] if models.compare else [])]
+    shown = [(models.model_name_or_path, models.revision, models.query_arithmetic)]
+    if models.compare:
+        shown.append((models.compare, None, False))
     searchers = [
         Searcher(
             Path(what.images_folder),
             name,
             default_cache_dir(computation.embedding_cache_dir),
-            models.revision if name == models.model_name_or_path else None,
+            revision,
             what.exclude_dir,
-            models.query_arithmetic and name == models.model_name_or_path,
+            query_arithmetic,
             computation.mixed_precision,
             computation.per_device_eval_batch_size,
             computation.dataloader_num_workers,
         )
-        for name in names
+        for name, revision, query_arithmetic in shown
     ]
     named = with_names(searchers)
     for words in [what.query] if what.query else _typed_queries():

@@ -171,7 +171,8 @@ class Searcher:
 
 
 def with_names(searchers: Sequence[Searcher]) -> list[tuple[str, Searcher]]:
-    """Return searchers with the names of their models; whole where two have the same."""
+    """Return searchers with the names of their models; with the folders around them where two have the same."""
     short = [Path(searcher.name).name for searcher in searchers]
     names = short if len(set(short)) == len(short) else [searcher.name for searcher in searchers]
-    return list(zip(names, searchers, strict=True))
+    rules = [", query arithmetic" if searcher.query_arithmetic else "" for searcher in searchers]
+    return [(f"{name}{rule}", own) for name, rule, own in zip(names, rules, searchers, strict=True)]

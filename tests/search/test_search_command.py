@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -17,7 +18,9 @@ from tiny import save_tiny, tiny_processor
 from transformers import CLIPModel
 
 from conclip.__main__ import main
+from conclip.embedding.images import embedding_cache_dir
 from conclip.evaluation.query_encoder import embed_query
+from conclip.search.command import default_cache_dir
 from conclip.search.index import list_images
 from conclip.search.searcher import Searcher
 
@@ -221,16 +224,21 @@ def test_a_broken_image_as_the_query(search, tmp_path):
     assert "Error: outside.png: not an image that Pillow can read." in search("outside.png", status=1).err
 
 
-def test_query_arithmetic(search, models, photos):
+def test_query_arithmetic(search, models, photos, monkeypatch):
+    # All nouns would take seconds.
+    few = SimpleNamespace(totals=dict.fromkeys(["cat", "dog", "car"], 1))
+    monkeypatch.setattr("conclip.negation.arithmetic.read_nouns", lambda: few)
     model = CLIPModel.from_pretrained(models / "base").eval()
     query = embed_query(model, tiny_processor(), TEXT).numpy()
     paths = sorted(str(path) for path in photos.rglob("*.*"))
     images = tiny_processor()(images=[PIL.Image.open(path).convert("RGB") for path in paths], return_tensors="pt")
     with torch.no_grad():
         embeds = torch.nn.functional.normalize(model.get_image_features(**images).pooler_output, dim=1).numpy()
-    found = table(search(TEXT, "--query_arithmetic").out)
-    assert found == pytest.approx(dict(zip(paths, (embeds @ query).tolist(), strict=True)), abs=6e-4)
-    assert found != table(search(TEXT).out)
+    result = search(TEXT, "--query_arithmetic", "--compare", str(models / "base")).out
+    base = models / "base"
+    first, second = result.removeprefix(f"{base}, query arithmetic:\n").split(f"{base}:\n")
+    assert table(first) == pytest.approx(dict(zip(paths, (embeds @ query).tolist(), strict=True)), abs=6e-4)
+    assert second == search(TEXT).out and table(first) != table(second)
 
 
 def test_a_model_beside(search, models, photos, without_torch):
@@ -336,6 +344,14 @@ def test_a_page_of_results(search, photos, models):
     page = Path("pages/found.html").read_text(encoding="utf-8")
     assert result.err.endswith("Page: pages/found.html\n")
     assert page.count("data:image/jpeg;base64,") == 4 and page.count("<h2>") == 2 and f"<h1>{TEXT}</h1>" in page
+
+
+def test_the_default_cache_is_that_of_the_other_commands(monkeypatch, tmp_path):
+    assert default_cache_dir(None) == embedding_cache_dir()
+    assert default_cache_dir("~/mine") == embedding_cache_dir("~/mine")
+    monkeypatch.delenv("HF_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache_dir(None) == tmp_path / "huggingface/conclip/embeddings"
 
 
 def test_the_index_is_an_entry_of_the_cache(search, photos, models, capsys):
