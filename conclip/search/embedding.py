@@ -140,7 +140,7 @@ def embed_files(
     cache_dir = encoder.embedder.cache_dir / encoder_fingerprint(description)
     store = EmbeddingStore(cache_dir, description, str(folder))
     readable = np.array([file not in failed for file in files], bool)
-    distinct, missing = store.missing(keys[readable])
+    _, missing = store.missing(keys[readable])
     missing = np.flatnonzero(readable)[missing]
     written = []
     if len(missing):
@@ -196,19 +196,12 @@ class _Files(Dataset):
 
 def _embed_missing(encoder: CachedEncoder, images: _Files, missing: np.ndarray, failed: dict[ImageFile, str]):
     """Yield rows and their embeddings, float32, (n, d), unit rows on the device; add to `failed` what has none."""
-    embedder, preprocess = encoder.embedder, _preprocessor(encoder)
-
-    def collate(items: list[tuple[int, PIL.Image.Image | str]]):
-        good = [(row, image) for row, image in items if not isinstance(image, str)]
-        reasons = [(row, reason) for row, reason in items if isinstance(reason, str)]
-        pixels = preprocess([image for _, image in good]) if good else None
-        return np.array([row for row, _ in good], np.int64), pixels, reasons
-
+    embedder = encoder.embedder
     on_cpu = embedder.accelerator.device.type == "cpu"
     loader = DataLoader(
         torch.utils.data.Subset(images, missing.tolist()),
         batch_size=min(embedder.batch_size, BATCH_ON_CPU) if on_cpu else embedder.batch_size,
-        collate_fn=collate,
+        collate_fn=partial(_collate, preprocess=_preprocessor(encoder)),
         num_workers=embedder.num_workers,
         worker_init_fn=leave_ctrl_c_to_main_process,
     )
@@ -220,6 +213,14 @@ def _embed_missing(encoder: CachedEncoder, images: _Files, missing: np.ndarray, 
                 require_finite(embeds, images, at)
                 yield at, embeds
             bar.update(len(at) + len(reasons))
+
+
+def _collate(items: list[tuple[int, PIL.Image.Image | str]], preprocess: Callable[[list[PIL.Image.Image]], Any]):
+    """Return the rows of images, int64, (n,), their preprocessed pixels, and the rows without one with the reasons."""
+    good = [(row, image) for row, image in items if not isinstance(image, str)]
+    reasons = [(row, reason) for row, reason in items if isinstance(reason, str)]
+    pixels = preprocess([image for _, image in good]) if good else None
+    return np.array([row for row, _ in good], np.int64), pixels, reasons
 
 
 def _preprocessor(encoder: CachedEncoder) -> Callable[[list[PIL.Image.Image]], Any]:
@@ -244,14 +245,13 @@ def describe_model(model: SearchModel, index_dir: Path) -> dict:
     Raises:
         WriteError: the folder cannot be written to.
     """
-    name, revision = model.name_or_path, model.loaded.description["revision"] or model.revision
+    name, description = model.name_or_path, model.loaded.description
     folder = Path(name)
     if not folder.is_dir():
-        known = (
-            cached_file(name, own, revision=revision, _raise_exceptions_for_missing_entries=False)
-            for own in ("config.json", "adapter_config.json")
-        )
-        folder = Path(next(filter(None, known))).parent
+        # Of adapters, the description has the commit of the base.
+        is_adapter = description.get("base_model") is not None
+        config, revision = ("adapter_config.json", None) if is_adapter else ("config.json", description["revision"])
+        folder = Path(cached_file(name, config, revision=revision or model.revision)).parent
     folder = folder.absolute()
     paths = sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)})
     return {
