@@ -35,10 +35,11 @@ def encoder(folder, model):
 def test_the_same_embeddings(activation, eos, tmp_path):
     model = tiny_model(CLIPModel, text={"hidden_act": activation, "eos_token_id": eos})
     # The weights of a new model are so small that most steps would not be noticed if they were left out.
+    generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.startswith("text"):
-                parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.2)
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
     found = encoder(tmp_path, model)(TEXTS)
     assert found.dtype == np.float32 and len(np.unique(found.round(3), axis=0)) == len(TEXTS)
     np.testing.assert_allclose(found, reference(model), atol=1e-5)
