@@ -100,9 +100,10 @@ def run(
     command: str,
 ):
     """Train a model, score it before and after, and save it with its report; return its trainer."""
-    from conclip.hub import create_repository, use_cache_without_network
+    from conclip.hub import use_cache_without_network
     from conclip.models.clip import load_model, require_folder
     from conclip.models.loading import family_of, load_text_model
+    from conclip.publish.upload import check_target, create_repository
     from conclip.training.model_checks import require_texts_alone
     from conclip.training.own_distractors import needs_distractors, refuse_numbers, with_distractors
     from conclip.training.own_negations import lacks_negations, with_negations, with_recipe
@@ -123,7 +124,7 @@ def run(
     if family != "clip":
         require_texts_alone(training_args, f"--model_name_or_path {name}: a {family} model")
     if training_args.push_to_hub and accelerator.is_main_process:
-        create_repository(training_args.hub_model_id)
+        check_target(training_args.hub_model_id, training_args.hub_token)
     if model_args.model_name_or_path is not None:
         use_all_cores(accelerator)
 
@@ -171,6 +172,14 @@ def run(
         accelerator=accelerator,
         **known,
     )
+    if training_args.push_to_hub and accelerator.is_main_process:
+        # After the data was read and before the training: a run that cannot begin leaves no repository.
+        create_repository(
+            training_args.hub_model_id,
+            private=training_args.hub_private_repo,
+            revision=training_args.hub_revision,
+            token=training_args.hub_token,
+        )
     if trainer.is_finished(training_args.resume_from_checkpoint):
         accelerator.print(f"The run in {output_dir} is already finished: its model and results stay as they are.")
         if training_args.push_to_hub:
@@ -186,7 +195,7 @@ def run(
         dataset_name=data_args.dataset_name or default_dataset(training_args),
         split=eval_split,
         command=command,
-        arguments={"model": asdict(model_args), "data": asdict(data_args), "training": asdict(trainer.args)},
+        arguments={"model": asdict(model_args), "data": asdict(data_args), "training": trainer.args.to_dict()},
     )
     if eval_dataset is not None:
         table = format_table(table_rows(before, after, results.get("query_arithmetic")), results["title"])

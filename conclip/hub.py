@@ -1,22 +1,14 @@
-"""The Hugging Face Hub: working without a network, licences, and uploading a finished run."""
+"""The Hugging Face Hub: working without a network, and licences."""
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import datasets
-from huggingface_hub import HfApi, ModelCard, constants, get_session, hf_hub_download
+from huggingface_hub import ModelCard, constants, get_session, hf_hub_download
 
-from conclip.errors import UsageError, one_line
-from conclip.folder_lock import LOCK_FILE
+from conclip.errors import one_line
 from conclip.public_names import is_local
-
-# Beside what belongs to the run alone: weights of other formats, which an earlier run may have left.
-NOT_UPLOADED = (
-    *("checkpoint-*", "unfinished-*", "conclip/*", "metrics.jsonl", LOCK_FILE),
-    *("*.bin", "*.bin.index.json", "*.h5", "*.msgpack"),
-)
 
 
 def license_of(model_name_or_path: str, revision: str | None = None) -> str | None:
@@ -60,44 +52,3 @@ def cache_alone() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
-
-
-def create_repository(hub_model_id: str) -> None:
-    """
-    Create the repository before training, so that a missing token is found early.
-
-    Raises:
-        UsageError: the repository cannot be created.
-    """
-    try:
-        HfApi().create_repo(hub_model_id, exist_ok=True)
-    # No network, no token, no write permission, an invalid name.
-    except Exception as error:
-        raise UsageError(
-            f"--push_to_hub: cannot create {hub_model_id} ({one_line(error)}): run `hf auth login` with a token that "
-            "may write, or leave --push_to_hub out and upload later."
-        ) from error
-
-
-def push(hub_model_id: str, output_dir: Path, model_class: str) -> None:
-    """
-    Upload what `from_pretrained` needs, the card and the results; no checkpoint.
-
-    Raises:
-        UsageError: the upload failed; the message says how to repeat it.
-    """
-    try:
-        HfApi().upload_folder(
-            repo_id=hub_model_id,
-            folder_path=output_dir,
-            ignore_patterns=list(NOT_UPLOADED),
-            commit_message=f"Upload {model_class}",
-        )
-    except Exception as error:
-        again = shlex.join(["hf", "upload", hub_model_id, str(output_dir), "."])
-        excluded = " ".join(f"--exclude {shlex.quote(pattern)}" for pattern in NOT_UPLOADED)
-        raise UsageError(
-            f"--push_to_hub: the model is saved in {output_dir}, but was not uploaded ({one_line(error)}): "
-            f"{again} {excluded}"
-        ) from error
-    print(f"Pushed to https://huggingface.co/{hub_model_id}")

@@ -4,7 +4,7 @@ Options of the training command, under the names that Hugging Face's own scripts
 Imports no heavy library, so that `--help` and a mistyped option are answered at once.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from conclip.cli import Parser, check_ranges, option
@@ -40,6 +40,9 @@ SCENES_DISTILLATION_RECIPE = {
 # Pattern of the finished checkpoints in an output folder.
 CHECKPOINTS = "checkpoint-*/trainer_state.json"
 # Negation distillation trains on texts alone, and stays near the base model by its targets.
+# Of `--hub_strategy`, as in transformers.
+EVERY_SAVE = "every_save"
+HUB_STRATEGIES = ("end", EVERY_SAVE)
 DISTILLATION = "negation_distillation"
 # What it trains on if no dataset is named: captions that ship with the package.
 PLAIN_CAPTIONS = "plain-captions"
@@ -286,6 +289,12 @@ class ConCLIPTrainingArguments:
     )
     push_to_hub: bool = option(False, "upload the finished folder to the Hub")
     hub_model_id: str | None = option(None, "repository to push to, e.g. me/conclip-vit-base-patch32")
+    hub_strategy: str = option(
+        "end", "when to push: at the end, or also the model whenever a checkpoint is saved", choices=HUB_STRATEGIES
+    )
+    hub_private_repo: bool = option(False, "make a new repository private")
+    hub_revision: str | None = option(None, "branch to push to, made if necessary; by default main")
+    hub_token: str | None = option(None, "token of the Hub; by default, HF_TOKEN or that of `hf auth login`")
     # Not an option: it has no type.
     named = frozenset()
 
@@ -323,6 +332,12 @@ class ConCLIPTrainingArguments:
             raise UsageError("--bf16 and --fp16 exclude each other.")
         if self.push_to_hub and self.hub_model_id is None:
             raise UsageError("--push_to_hub needs --hub_model_id, e.g. --hub_model_id me/conclip-vit-base-patch32.")
+        if self.hub_strategy == EVERY_SAVE and not self.save_steps:
+            raise UsageError("--hub_strategy every_save needs checkpoints: set --save_steps above 0.")
+
+    def to_dict(self) -> dict:
+        """Return the settings, for reports and trackers, without the token."""
+        return {name: value for name, value in asdict(self).items() if name != "hub_token"}
 
     @property
     def image_columns(self) -> dict[str, str]:
@@ -511,4 +526,5 @@ def refuse_options_without_effect(
     if not training.save_steps:
         parser.without_effect(["save_total_limit"], "with --save_steps 0, which saves no checkpoint")
     if not training.push_to_hub:
-        parser.without_effect(["hub_model_id"], "without --push_to_hub")
+        names = ["hub_model_id", "hub_strategy", "hub_private_repo", "hub_revision", "hub_token"]
+        parser.without_effect(names, "without --push_to_hub")

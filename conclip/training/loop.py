@@ -200,12 +200,17 @@ def announce(state: TrainingState, rows: PairRows | StatementRows) -> None:
         )
 
 
-def run_training(state: TrainingState, evaluate: Callable[[], dict] | None = None) -> dict:
+def run_training(
+    state: TrainingState,
+    evaluate: Callable[[], dict] | None = None,
+    on_save: Callable[[int], None] | None = None,
+) -> dict:
     """
     Train `state.model` to the last step.
 
     Args:
         evaluate: called every `eval_steps` updates, or after an epoch, see `evaluate_if_due`; returns metrics.
+        on_save: called with the number of updates whenever a checkpoint was saved.
 
     Returns:
         As `ConCLIPTrainer.train`.
@@ -218,7 +223,7 @@ def run_training(state: TrainingState, evaluate: Callable[[], dict] | None = Non
     with tqdm(
         total=state.total_steps, initial=progress.step, unit="step", disable=not accelerator.is_local_main_process
     ) as bar:
-        losses = run_epochs(state, evaluate, bar)
+        losses = run_epochs(state, evaluate, on_save, bar)
     require_finite_weights(state)
     seconds = time.perf_counter() - started
     rows = (batches_read(state) - batches_before) * args.per_device_train_batch_size
@@ -235,7 +240,12 @@ def batches_read(state: TrainingState) -> int:
     return state.progress.epoch * len(state.loader) + state.progress.batch
 
 
-def run_epochs(state: TrainingState, evaluate: Callable[[], dict] | None, bar: tqdm) -> dict[str, torch.Tensor]:
+def run_epochs(
+    state: TrainingState,
+    evaluate: Callable[[], dict] | None,
+    on_save: Callable[[int], None] | None,
+    bar: tqdm,
+) -> dict[str, torch.Tensor]:
     """Train to the last step; return the losses of its update, means over its batches, or none if no step was left."""
     accelerator, progress, args = state.accelerator, state.progress, state.args
     losses, of_batches = {}, []
@@ -264,6 +274,8 @@ def run_epochs(state: TrainingState, evaluate: Callable[[], dict] | None, bar: t
                 require_finite_weights(state)
                 folder, needed = Path(args.output_dir), checkpoint_bytes(state.model)
                 save_checkpoint(accelerator, state.model, folder, progress, state.fixed, args.save_total_limit, needed)
+                if on_save:
+                    on_save(progress.step)
             if progress.step == state.total_steps:
                 break
     return losses

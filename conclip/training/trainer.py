@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from accelerate.state import AcceleratorState, is_initialized
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import set_seed
 from datasets import Dataset
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from transformers import CLIPModel, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
@@ -25,7 +25,7 @@ from conclip.embedding.texts import cached_tokens, embed_texts
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
 from conclip.folder_lock import in_use
-from conclip.hub import license_of, push
+from conclip.hub import license_of
 from conclip.models.clip import (
     add_lora,
     require_fitting_processor,
@@ -40,7 +40,7 @@ from conclip.negation.arithmetic import QueryArithmetic
 from conclip.negation.questions import Question
 from conclip.public_names import is_local, public_name, without_paths
 from conclip.runtime import processes_share_cpu, software_versions
-from conclip.training.arguments import DISTILLATION, ConCLIPTrainingArguments
+from conclip.training.arguments import DISTILLATION, EVERY_SAVE, ConCLIPTrainingArguments
 from conclip.training.card import CARD_FILE, adapter_card, describe_adapters, example_texts, model_card
 from conclip.training.checkpoints import (
     checkpoint_bytes,
@@ -65,6 +65,7 @@ from conclip.training.loop import (
 )
 from conclip.training.model_checks import require_fitting_images, require_texts_alone
 from conclip.training.pair_dataset import NEGATED_LOSSES, PairRows
+from conclip.training.pushes import Pushes
 from conclip.training.report import REPORT_FILES, table_rows, verdict, write_report
 from conclip.training.splits import count_trained_images
 from conclip.training.statement_evaluator import StatementEvaluator
@@ -227,6 +228,7 @@ class ConCLIPTrainer:
         # Metrics of the base model with query arithmetic; `None` if it was not evaluated before training.
         self.query_arithmetic: dict | None = None
         self.has_begun = False
+        self.pushes = Pushes(args.hub_model_id, args.hub_private_repo, args.hub_revision, args.hub_token)
         self.statistics: dict | None = None
         # The folder where this run has written the card of the trained weights.
         self.reported_to: Path | None = None
@@ -272,7 +274,9 @@ class ConCLIPTrainer:
         state = prepare_training(self.model, self.train_rows, collator, args, accelerator, checkpoint)
         announce(state, self.train_rows)
         evaluates = self.evaluator or self.held_out_statements
-        self.statistics = run_training(state, self.evaluate if evaluates else None)
+        pushes = args.push_to_hub and args.hub_strategy == EVERY_SAVE and accelerator.is_main_process
+        on_save = self._push_while_training if pushes else None
+        self.statistics = run_training(state, self.evaluate if evaluates else None, on_save)
         self.model = accelerator.unwrap_model(state.model, keep_fp32_wrapper=False)
         restore_scalars(state.scalars)
         # A card that was written before the training is not that of the trained weights.
@@ -409,23 +413,22 @@ class ConCLIPTrainer:
         """
         if self.accelerator.is_main_process:
             folder = Path(output_dir or self.args.output_dir)
-            model = self._describe()
-            of_family = isinstance(self.model, TextDistillationModel)
-            saved = save_model(
-                self.model.encoder.model if of_family else self.model,
-                self.processing_class,
-                folder,
-                # The card of an earlier run, unless this run has written its own there already.
-                stale=() if folder.resolve() == self.reported_to else (CARD_FILE, *REPORT_FILES),
-                base_model=model["base_model"],
-                adapter_card=adapter_card(model) if model["lora"] else None,
-            )
-            if of_family:
-                self.model.encoder.model = saved
+            # The card of an earlier run, unless this run has written its own there already.
+            stale = () if folder.resolve() == self.reported_to else (CARD_FILE, *REPORT_FILES)
+            if isinstance(self.model, TextDistillationModel):
+                self.model.encoder.model = self._write(self.model.encoder.model, folder, stale)
             else:
-                self.model = saved
+                self.model = self._write(self.model, folder, stale)
             print(f"Model saved to {folder}")
         self.accelerator.wait_for_everyone()
+
+    def _write(self, model: PreTrainedModel | PeftModel, folder: Path, stale: Sequence[str] = ()) -> PreTrainedModel:
+        """Write a model with its processor, see `save_model`; return it with adapters merged."""
+        described = self._describe()
+        card = adapter_card(described) if described["lora"] else None
+        return save_model(
+            model, self.processing_class, folder, stale, base_model=described["base_model"], adapter_card=card
+        )
 
     def create_model_card(self, dataset_name: str = "dataset", split: str = "test", **details) -> dict:
         """
@@ -467,7 +470,7 @@ class ConCLIPTrainer:
             "num_processes": self.accelerator.num_processes,
             "mixed_precision": self.accelerator.mixed_precision,
             "image_processor": type(self.image_processor).__name__ if self.image_processor else None,
-            "arguments": asdict(self.args),
+            "arguments": self.args.to_dict(),
             "versions": software_versions(),
             **details,
         }
@@ -498,6 +501,16 @@ class ConCLIPTrainer:
             "example": self.example,
         }
 
+    def _push_while_training(self, step: int) -> None:
+        """Push the model as it is now, without a card; training goes on meanwhile."""
+
+        def save(folder: Path) -> None:
+            model = self.model.encoder.model if isinstance(self.model, TextDistillationModel) else self.model
+            # Saving merges adapters, and these are still trained.
+            self._write(deepcopy(model) if isinstance(model, PeftModel) else model, folder)
+
+        self.pushes.push_in_background(step, save)
+
     def _class_name(self) -> str:
         """Return the name of transformers' class of the saved folder."""
         model = unwrap_lora(self.model)
@@ -516,7 +529,7 @@ class ConCLIPTrainer:
             self.create_model_card()
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            push(self.args.hub_model_id, self.output_dir, type(unwrap_lora(self.model)).__name__)
+            self.pushes.push_finished(self.output_dir)
         self.accelerator.wait_for_everyone()
 
 
@@ -574,5 +587,5 @@ def checkpoint_to_resume(output_dir: Path, resume_from_checkpoint: str | bool | 
 def tracker_config(args: ConCLIPTrainingArguments, model_name: str) -> dict:
     """Return the settings of the run, flat, of types that every tracker takes, and without local paths."""
     # Some trackers publish them.
-    values = without_paths({"model_name_or_path": model_name, **asdict(args)})
+    values = without_paths({"model_name_or_path": model_name, **args.to_dict()})
     return {name: value if isinstance(value, int | float | str) else str(value) for name, value in values.items()}

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,17 +102,38 @@ def test_every_metric_is_tested():
     assert [folder.name for folder in FOLDERS] == sorted(METRICS)
 
 
-def test_checks_are_the_same_in_every_folder():
+@pytest.mark.parametrize("file", ["checks.py", "app.py"])
+def test_shared_files_are_the_same_in_every_folder(file):
     """A folder uploads alone, so that each has a copy; a change goes into all of them."""
-    copies = {folder.name: (folder / "checks.py").read_bytes() for folder in FOLDERS}
+    copies = {folder.name: (folder / file).read_bytes() for folder in FOLDERS}
     first = copies["pair_accuracy"]
     assert [name for name, copy in copies.items() if copy != first] == []
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_space_computes_the_first_example_of_the_card(name, tmp_path):
+    """In a folder of another name than the metric's, as a Space has it."""
+    shutil.copytree(ROOT / "evaluate" / name, tmp_path / "app")
+    app = runpy.run_path(str(tmp_path / "app" / "app.py"))
+    columns = app["example"]()
+    assert app["NAME"] == name and set(columns) & set(random_columns(name, 3))
+    assert app["compute"](json.dumps(columns)) == METRICS[name][1](**columns)
+    assert "---" not in app["CARD"][:10]
+
+
+def test_the_space_says_what_is_wrong():
+    compute = runpy.run_path(str(ROOT / "evaluate" / "pair_accuracy" / "app.py"))["compute"]
+    assert "Expecting value" in compute("")["error"]
+    assert compute("[1]")["error"].startswith("the columns must be a JSON object")
+    assert compute('{"true_scores": [1], "false_scores": [0, 1]}')["error"].startswith("Every pair needs one value")
+    assert "unexpected keyword" in compute('{"true_scores": [1], "false_scores": [0], "other": 1}')["error"]
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_folder_holds_what_a_metric_needs(folder):
     assert {path.name for path in folder.iterdir() if path.is_file()} == {
         "README.md",
+        "app.py",
         "checks.py",
         "requirements.txt",
         f"{folder.name}.py",
@@ -129,6 +151,7 @@ def test_card_is_that_of_a_metric(folder):
     _, front_matter, body = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
     assert "- evaluate\n- metric\n" in front_matter
     assert "license: mit\n" in front_matter
+    assert "sdk: gradio\n" in front_matter and "app_file: app.py\n" in front_matter
     title = re.search("^title: (.+)$", front_matter, re.MULTILINE).group(1)
     assert body.lstrip().startswith(f"# Metric Card for {title}\n")
     headings = re.findall("^##+ (.+)$", body, re.MULTILINE)

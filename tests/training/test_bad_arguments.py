@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from embedded import stored
-from huggingface_hub import HfApi, constants
-from runs import command, log, refusal, results, run, write_inputs
+from huggingface_hub import constants
+from runs import command, log, refusal, run, write_inputs
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, BertConfig, BertModel, CLIPModel
+from transformers import AutoTokenizer, BertConfig, BertModel
 
 import conclip.hub as hub
 import conclip.training.loop as loop
@@ -59,6 +59,10 @@ BASE = ["--model_name_or_path", "clip"]
         ([*BASE, "--report_to", "nobody"], "--report_to nobody: not installed or unknown; available: jsonl"),
         ([*BASE, "--report_to", "none", "jsonl"], "--report_to none excludes other trackers"),
         ([*BASE, "--push_to_hub"], "--push_to_hub needs --hub_model_id"),
+        (
+            [*BASE, "--push_to_hub", "--hub_model_id", "me/x", "--hub_strategy", "every_save", "--save_steps", "0"],
+            "--hub_strategy every_save needs checkpoints: set --save_steps above 0.",
+        ),
         ([*BASE, "--learning_rate", "0"], "--learning_rate must be above 0, got 0.0."),
         ([*BASE, "--adam_epsilon", "0"], "--adam_epsilon must be above 0, got 0.0."),
         ([*BASE, "--use_lora", "--lora_alpha", "0"], "--lora_alpha must be above 0, got 0.0."),
@@ -100,6 +104,8 @@ WITHOUT_EFFECT = [
     ("--warmup_steps 9 --lr_scheduler_type constant", "with --lr_scheduler_type constant, use constant_with_warmup."),
     ("--save_total_limit 9 --save_steps 0", "with --save_steps 0, which saves no checkpoint."),
     ("--hub_model_id me/clip", "without --push_to_hub."),
+    ("--hub_private_repo", "without --push_to_hub."),
+    ("--hub_token hf_x", "without --push_to_hub."),
 ]
 
 
@@ -354,28 +360,6 @@ def test_a_warm_up_longer_than_the_run_is_warned_of(inputs, tmp_path, capsys):
     assert warning in capsys.readouterr().out
     assert run(command(inputs, tmp_path, **options, warmup_steps=1)) == 0
     assert "warm-up" not in capsys.readouterr().out
-
-
-def test_a_repository_that_cannot_be_made_is_noticed_before_training(inputs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(loop, "train_step", None)
-    message = refusal(command(inputs, tmp_path, push_to_hub=True, hub_model_id="me/model"), capsys)
-    assert message.startswith("--push_to_hub: cannot create me/model (") and "`hf auth login`" in message
-
-
-def test_an_upload_that_fails_loses_nothing(inputs, tmp_path, capsys, monkeypatch):
-    def failing(*arguments, **options):
-        raise ConnectionError("The line went dead\nand more about it")
-
-    monkeypatch.setattr(HfApi, "create_repo", lambda *arguments, **options: None)
-    monkeypatch.setattr(HfApi, "upload_folder", failing)
-    argv = command(inputs, tmp_path, max_steps=1, push_to_hub=True, hub_model_id="me/model")
-    message = refusal(argv, capsys)
-    assert message.startswith(
-        f"--push_to_hub: the model is saved in {tmp_path}, but was not uploaded (The line went dead)"
-    )
-    assert f"hf upload me/model {tmp_path} . --exclude 'checkpoint-*' " in message
-    CLIPModel.from_pretrained(tmp_path)
-    assert results(tmp_path)["num_processes"] == 1 and (tmp_path / "README.md").is_file()
 
 
 def test_one_process_though_several_were_asked_for_gets_a_warning(inputs, tmp_path, capsys, monkeypatch):

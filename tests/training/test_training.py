@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 from datasets import load_dataset
-from huggingface_hub import HfApi
 from peft import PeftModel
 from runs import ROWS, command, log, results, run, weights, write_inputs
 from transformers import CLIPModel, CLIPProcessor, pipeline
@@ -183,13 +182,3 @@ def test_a_single_text_and_image_a_row_will_do(inputs, tmp_path):
     assert run(argv) == 0
     assert "true negation accuracy" not in results(tmp_path / "out")["after"]
     assert results(tmp_path / "out")["after"]["negation pair accuracy"]["count"] == ROWS["test"]
-
-
-def test_push_uploads_the_folder_without_checkpoints(inputs, tmp_path, monkeypatch):
-    calls = {}
-    monkeypatch.setattr(HfApi, "create_repo", lambda self, repo_id, **options: calls.update(repo=repo_id))
-    monkeypatch.setattr(HfApi, "upload_folder", lambda self, **options: calls.update(options))
-    argv = command(inputs, tmp_path, max_steps=1, push_to_hub=True, hub_model_id="me/model", save_steps=1)
-    assert run(argv) == 0
-    assert calls["repo"] == calls["repo_id"] == "me/model" and calls["folder_path"] == tmp_path
-    assert "checkpoint-*" in calls["ignore_patterns"]

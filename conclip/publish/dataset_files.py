@@ -1,0 +1,184 @@
+"""Datasets of `conclip negate` and `conclip ccneg`: their annotations, on request with the images."""
+
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Features, Image, List, SplitDict, SplitInfo, Value
+from datasets.info import DatasetInfosDict
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCard
+
+from conclip.errors import UsageError, one_line
+from conclip.publish.contents import CARD_FILE, DATASET, Contents, sort_files
+
+# The configuration of CC-Neg's folder that holds no images.
+ANNOTATIONS = "annotations"
+# Column of images -> the column that names their files in its place, as in CC-Neg's annotations.
+FILE_COLUMNS = {"image": "image_file", "distractor_images": "distractor_files"}
+BATCH = 1_000
+
+
+def dataset_contents(folder: Path, repo_id: str, work: Path, with_images: bool) -> Contents:
+    """
+    Return what of a dataset's folder is uploaded.
+
+    Without images, their columns become columns of file names, where the file names are known, and the card says so.
+    Of CC-Neg's folder, only the configuration without images is uploaded.
+
+    Args:
+        folder: with README.md, whose metadata names the Parquet files of each split.
+        repo_id: written into the snippets of the card.
+        work: see `Contents`.
+
+    Raises:
+        UsageError: the card or a file is damaged, or there are no Parquet files.
+    """
+    card = _read_card(folder / CARD_FILE)
+    configs = MetadataConfigs.from_dataset_card_data(card.data)
+    if not with_images and ANNOTATIONS in configs:
+        configs = MetadataConfigs({ANNOTATIONS: configs[ANNOTATIONS]})
+    parts = {name: _parquet_files(folder, name, config) for name, config in configs.items()}
+    chosen = {file for splits in parts.values() for files in splits.values() for file in files}
+    if not chosen:
+        raise UsageError(f"{folder}: {CARD_FILE} names no Parquet files that are there: write the dataset again.")
+    contents = sort_files(folder, DATASET, work, chosen)
+    tables = {file: _open(folder / file) for file in sorted(chosen)}
+    columns = sorted({column for table in tables.values() for column in _image_columns(table)})
+    infos = DatasetInfosDict.from_dataset_card_data(card.data)
+    body = card.text.replace("path/to/this/folder", repo_id)
+    body = body.replace('load_dataset("ccneg"', f'load_dataset("{repo_id}"')
+    body = body.replace("  # from the directory that holds this folder", "")
+    if not with_images:
+        for file, table in tables.items():
+            if _image_columns(table):
+                _write_without_images(table, contents.place(file))
+        dropped = sorted(set(MetadataConfigs.from_dataset_card_data(card.data)) - set(configs))
+        if columns or dropped:
+            body = _with_note(body)
+            contents.notes.append(
+                "The images are not uploaded: you need the right to pass them on. --with_images uploads them."
+            )
+        infos = DatasetInfosDict({name: _describe(infos.get(name), parts[name], contents) for name in configs})
+        card.data.dataset_info = card.data.configs = None
+        infos.to_dataset_card_data(card.data)
+        configs.to_dataset_card_data(card.data)
+    contents.place(CARD_FILE).write_text(f"---\n{card.data}\n---\n{body}", "utf-8")
+    return contents
+
+
+def is_dataset(folder: Path) -> bool:
+    """Return whether the folder has a card whose metadata names data files."""
+    if not (folder / CARD_FILE).is_file():
+        return False
+    return bool(MetadataConfigs.from_dataset_card_data(_read_card(folder / CARD_FILE).data))
+
+
+def _read_card(path: Path) -> DatasetCard:
+    try:
+        return DatasetCard(path.read_bytes().decode("utf-8"))
+    # Of YAML, of the metadata's types, of the encoding.
+    except Exception as error:
+        raise UsageError(
+            f"{path}: its metadata cannot be read ({one_line(error)}): write the dataset again."
+        ) from error
+
+
+def _parquet_files(folder: Path, name: str, config: dict) -> dict[str, list[str]]:
+    """Return split -> paths of its files below the folder."""
+    entries = config.get("data_files", [])
+    if not isinstance(entries, list) or not all(
+        isinstance(one, dict) and {"split", "path"} <= one.keys() for one in entries
+    ):
+        raise UsageError(
+            f"{folder}: {CARD_FILE} does not name the data files of {name} by split: write the dataset again."
+        )
+    everything = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet"))
+    found = {}
+    for entry in entries:
+        patterns = entry["path"] if isinstance(entry["path"], list) else [entry["path"]]
+        files = [file for file in everything if any(fnmatchcase(file, pattern) for pattern in patterns)]
+        if not files:
+            raise UsageError(f"{folder} is not complete: no file {patterns[0]}, which {CARD_FILE} names.")
+        found[entry["split"]] = files
+    return found
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise UsageError(f"{path} cannot be read ({one_line(error)}): write the dataset again.") from error
+
+
+def _image_columns(table: pq.ParquetFile) -> list[str]:
+    features = Features.from_arrow_schema(table.schema_arrow)
+    return [name for name, feature in features.items() if _holds_images(feature)]
+
+
+def _holds_images(feature) -> bool:
+    if isinstance(feature, List):
+        feature = feature.feature
+    return isinstance(feature, Image)
+
+
+def _write_without_images(table: pq.ParquetFile, path: Path) -> None:
+    """Write a Parquet file with the names of image files in place of the images; memory holds one batch."""
+    features = Features.from_arrow_schema(table.schema_arrow)
+    images = _image_columns(table)
+    # The bytes of the images are not read.
+    columns = [name for name in features if name not in images]
+    columns += [column for column in _leaves(table) if column.split(".")[0] in images and column.endswith("path")]
+    named = {name: FILE_COLUMNS.get(name, f"{name}_file") for name in images}
+    kept = {name: feature for name, feature in features.items() if name not in images}
+    kept |= {
+        named[name]: List(Value("string")) if isinstance(features[name], List) else Value("string") for name in images
+    }
+    schema = Features(kept).arrow_schema
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in table.iter_batches(BATCH, columns=columns):
+            rows = batch.select([name for name in batch.schema.names if name not in images]).to_pydict()
+            for name in images:
+                rows[named[name]] = [_file_names(value) for value in batch.column(name).to_pylist()]
+            writer.write_table(pa.table(rows, schema=schema))
+
+
+def _leaves(table: pq.ParquetFile) -> list[str]:
+    return [table.schema.column(number).path for number in range(len(table.schema))]
+
+
+def _file_names(value):
+    """Return the name of an image's file, or those of a list of images, without folders of this machine."""
+    if isinstance(value, list):
+        return [_file_names(one) for one in value]
+    path = value and value["path"]
+    return PurePosixPath(path.replace("\\", "/")).name if path else None
+
+
+def _describe(info: datasets.DatasetInfo | None, splits: dict[str, list[str]], contents: Contents):
+    """Return the entry `dataset_info` of a configuration, with the sizes of what is uploaded."""
+    info = info or datasets.DatasetInfo()
+    found, features = SplitDict(), None
+    for name, files in splits.items():
+        tables = [_open(contents.files[file]) for file in files]
+        features = Features.from_arrow_schema(tables[0].schema_arrow)
+        groups = [table.metadata.row_group(n) for table in tables for n in range(table.metadata.num_row_groups)]
+        rows = sum(table.metadata.num_rows for table in tables)
+        found.add(SplitInfo(name, num_bytes=sum(group.total_byte_size for group in groups), num_examples=rows))
+    info.features, info.splits = features, found
+    info.dataset_size = sum(split.num_bytes for split in found.values())
+    info.download_size = sum(contents.files[file].stat().st_size for files in splits.values() for file in files)
+    return info
+
+
+def _with_note(body: str) -> str:
+    """Return the card's text with a sentence about the images below its title."""
+    title, newline, rest = body.lstrip("\n").partition("\n")
+    note = (
+        "**This repository holds no images.** The columns "
+        + " and ".join(f"`{name}`" for name in FILE_COLUMNS.values())
+        + " name their files, where the names are known."
+    )
+    return f"\n{title}{newline}\n{note}\n{rest}"

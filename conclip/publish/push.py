@@ -1,0 +1,57 @@
+"""Push a folder: read it, make the repository, upload."""
+
+from pathlib import Path
+
+from conclip.atomic_write import as_size, scratch_folder
+from conclip.publish.contents import Contents
+from conclip.publish.folders import read_contents
+from conclip.publish.upload import check_target, create_repository, upload
+
+
+def push_folder(
+    folder: Path,
+    repo_id: str,
+    private: bool = False,
+    revision: str | None = None,
+    token: str | None = None,
+    create_pr: bool = False,
+    message: str | None = None,
+    with_images: bool = False,
+) -> str:
+    """
+    Upload a folder in one commit, and print what is uploaded and what is left out.
+
+    The repository is created after the folder was read, so a folder that cannot be used leaves none.
+
+    Args:
+        folder: see `read_contents`.
+        repo_id: the repository, e.g. "me/conclip".
+        private: make a new repository private.
+        revision: branch, made if necessary; by default "main".
+        token: by default that of `hf auth login` or HF_TOKEN.
+        create_pr: open a pull request in place of a commit.
+        message: of the commit.
+        with_images: upload the images of a dataset too.
+
+    Returns:
+        The address of the repository, branch or pull request.
+
+    Raises:
+        UsageError: a folder that cannot be used, or an upload that failed; the repository is then as it was.
+    """
+    check_target(repo_id, token)
+    with scratch_folder() as work:
+        contents = read_contents(folder, repo_id, Path(work), with_images)
+        print("\n".join(describe(contents)))
+        create_repository(repo_id, contents.repo_type, private, revision, token)
+        return upload(contents, repo_id, message or f"Upload {contents.kind}", revision, token, create_pr)
+
+
+def describe(contents: Contents) -> list[str]:
+    """Return lines that say what is uploaded and what is left out."""
+    size = as_size(sum(path.stat().st_size for path in contents.files.values()))
+    lines = [f"{contents.kind.capitalize()}: {len(contents.files)} files, {size}"]
+    for why, names in contents.left_out.items():
+        more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+        lines.append(f"Left out: {why} ({names[0]}{more})")
+    return [*lines, *contents.notes]
