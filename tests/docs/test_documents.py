@@ -107,6 +107,12 @@ HOW = {
         ("conclip shortcut", ""),
         ("conclip negate", "--base_url {server} --num_proc 1 --negation_types false"),
     ],
+    "docs/publish.md": [
+        ("conclip push outputs/mine", ""),
+        ("conclip push outputs/mine", "--dry_run public-2"),
+        ("conclip push ccneg", "--dry_run public-3"),
+        ("conclip push evaluate", "--dry_run public-4"),
+    ],
     "docs/python.md": [],
     "docs/results.md": [],
     "docs/search.md": [("conclip search", SEARCH)] * 4 + [("conclip embed", SEARCH)],

@@ -40,7 +40,32 @@ CREPE_COLUMNS = "image_id,x,y,width,height,caption,hard_negs"
 CHECKLIST = "Object/Size/vg_size/vg_obj_large"
 EQBEN = {"image0": "0.npy", "image1": "1.png", "caption0": "a dog", "caption1": "no dog"}
 
+CONFIGS = (
+    "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: data/train-*.parquet\n---\n"
+)
+
 DATA = [
+    BadInput(
+        "push",
+        "a card with damaged metadata",
+        "mine me/mine",
+        content("mine/README.md", "---\nconfigs: [\n---\n"),
+        "mine/README.md: its metadata cannot be read (…): write the dataset again.",
+    ),
+    BadInput(
+        "push",
+        "Parquet files that the card names and that are not there",
+        "mine me/mine",
+        content("mine/README.md", CONFIGS),
+        "mine is not complete: no file data/train-*.parquet, which README.md names.",
+    ),
+    BadInput(
+        "push",
+        "a Parquet file that is none",
+        "mine me/mine",
+        all_of(content("mine/README.md", CONFIGS), content("mine/data/train-0.parquet", "x")),
+        "mine/data/train-0.parquet cannot be read (…): write the dataset again.",
+    ),
     BadInput(
         "train",
         "a folder that does not exist",

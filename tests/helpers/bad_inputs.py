@@ -46,6 +46,7 @@ OPTIONS = {
     "embed": "--model_name_or_path clip --image_dir images --output_file out.npz --embedding_cache_dir cache",
     "convert": "--model_name_or_path weights.pt --output_dir out",
     "ccneg": "--data_dir CC-Neg --coco_dir coco --output_dir out --num_proc 1",
+    "push": "--dry_run out",
     "cache": "--cache_dir cache",
 }
 

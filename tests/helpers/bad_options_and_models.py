@@ -158,6 +158,57 @@ OPTIONS = [
         "--yes has no effect without --delete, --older_than or --all.",
     ),
     BadInput(
+        "push",
+        "no repository",
+        "clip",
+        None,
+        "the following arguments are required: REPO_ID (--help lists the options)",
+    ),
+    BadInput(
+        "push",
+        "a repository without an owner",
+        "clip mine",
+        None,
+        "'mine' is not the name of a repository, such as me/conclip-vit-base-patch32.",
+    ),
+    BadInput("push", "a folder that does not exist", "nowhere me/x", None, "nowhere: there is no such folder."),
+    BadInput(
+        "push",
+        "a folder of something else",
+        "images me/x",
+        None,
+        "images holds no model (config.json), no adapters (adapter_config.json), no dataset (a README.md that "
+        "names data files) and no metric (a .py file of the folder's name).",
+    ),
+    BadInput(
+        "push",
+        "a folder for --dry_run with other files",
+        "clip me/x --dry_run images",
+        None,
+        "--dry_run images is not empty: choose another folder.",
+    ),
+    BadInput(
+        "push",
+        "a token, though nothing is sent",
+        "clip me/x --token secret",
+        None,
+        "--token has no effect with --dry_run, which sends nothing.",
+    ),
+    BadInput(
+        "push",
+        "images of a model",
+        "clip me/x --with_images",
+        None,
+        "--with_images is for datasets, and clip holds a model.",
+    ),
+    BadInput(
+        "push",
+        "a branch and a pull request",
+        "clip me/x --create_pr --revision trial",
+        None,
+        "--create_pr and --revision exclude each other: a pull request has a branch of its own.",
+    ),
+    BadInput(
         "train",
         "a config file that does not exist",
         "--config nowhere.yaml",
@@ -326,6 +377,41 @@ OPTIONS = [
 ]
 
 MODELS = [
+    BadInput(
+        "push",
+        "no weights in safetensors format",
+        "clip me/x",
+        removed("clip/model.safetensors"),
+        "clip is not complete: model.safetensors is missing: save the model again.",
+    ),
+    BadInput(
+        "push",
+        "code that the config names and that is not there",
+        "clip me/x",
+        removed("clip/modeling_conclip.py"),
+        "clip is not complete: modeling_conclip.py is missing: save the model again.",
+    ),
+    BadInput(
+        "push",
+        "weights cut short",
+        "clip me/x",
+        cut("clip/model.safetensors", 1_000),
+        "clip/model.safetensors is cut short or damaged (…); download it again.",
+    ),
+    BadInput(
+        "push",
+        "a card that is not UTF-8",
+        "clip me/x",
+        content("clip/README.md", b"\xff"),
+        "clip/README.md is not UTF-8 text: write it again or move it out of the folder.",
+    ),
+    BadInput(
+        "push",
+        "a metric that cannot be a Space",
+        "mine me/mine",
+        content("mine/mine.py", "import evaluate"),
+        "mine is not complete: a Space needs README.md, app.py, requirements.txt; follow evaluate/pair_accuracy.",
+    ),
     BadInput(
         "train",
         "a folder that does not exist",
