@@ -23,6 +23,7 @@ COMMANDS = {
     "convert": ("conclip.models.convert_command", "Convert checkpoints of OpenAI, open_clip and others, and back"),
     "push": ("conclip.publish.command", "Upload a model, a dataset or a metric to the Hugging Face Hub"),
     "cache": ("conclip.embedding.cache_command", "List and delete cached embeddings"),
+    "fetch": ("dataset_scripts.benchmarks.fetch_command", "Download the files of benchmarks"),
     "ccneg": ("dataset_scripts.ccneg_folder", "Write CC-Neg as a folder that load_dataset reads"),
 }
 # These start processes of their own, which have to end with them.

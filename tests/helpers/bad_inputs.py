@@ -47,6 +47,7 @@ OPTIONS = {
     "convert": "--model_name_or_path weights.pt --output_dir out",
     "ccneg": "--data_dir CC-Neg --coco_dir coco --output_dir out --num_proc 1",
     "push": "--dry_run out",
+    "fetch": "--data_dir data",
     "cache": "--cache_dir cache",
 }
 

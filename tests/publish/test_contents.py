@@ -120,7 +120,7 @@ def test_adapters_go_up_with_the_merged_model_or_alone(part, tmp_path, capsys):
 
 def test_paths_of_this_machine_stay_here(model, tmp_path, capsys):
     config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps(config | {"_name_or_path": "/home/someone/clip"}))
+    (model / "config.json").write_text(json.dumps(config | {"_name_or_path": "/mnt/someone/clip"}))
     (model / "README.md").write_text(f"{CARD}From {tmp_path}/data and ~/secret/base, see https://x.org/home/y.\n")
     push_dry(model, "me/clip", tmp_path / "out")
     assert "shortened to their last part in README.md, config.json.\n" in capsys.readouterr().out
@@ -137,7 +137,7 @@ def test_paths_of_this_machine_stay_here(model, tmp_path, capsys):
     [
         ("and/or 3/4 https://a.b/home/c ./x/y ../x", "and/or 3/4 https://a.b/home/c ./x/y ../x"),
         ('{"a": "/mnt/disk/clip"}', '{"a": "clip"}'),
-        ("(/root/a/b.json), ~/x/y.", "(b.json), y."),
+        ("(/Volumes/a/b.json), ~/x/y.", "(b.json), y."),
         ("#!/usr/bin/env python", "#!/usr/bin/env python"),
     ],
 )

@@ -64,7 +64,7 @@ def test_a_push_is_one_commit_of_the_same_files(hub, push, model):
     repository = hub.repositories["model", "me/clip"]
     assert repository.commits == [("main", "Upload model")] and not repository.private
     assert push()[0] == 0, "the repository exists now"
-    assert [request for request in hub.requests if request[0] == "PUT"] == [("PUT", hub.requests[5][1])]
+    assert [method for method, _ in hub.requests].count("PUT") == 1, "the weights had arrived"
 
 
 def test_options(hub, push):

@@ -104,7 +104,7 @@ WITHOUT_EFFECT = [
     ("--warmup_steps 9 --lr_scheduler_type constant", "with --lr_scheduler_type constant, use constant_with_warmup."),
     ("--save_total_limit 9 --save_steps 0", "with --save_steps 0, which saves no checkpoint."),
     ("--hub_model_id me/clip", "without --push_to_hub."),
-    ("--hub_private_repo", "without --push_to_hub."),
+    ("--hub_private_repo true", "without --push_to_hub."),
     ("--hub_token hf_x", "without --push_to_hub."),
 ]
 
