@@ -17,6 +17,7 @@ def push_folder(
     create_pr: bool = False,
     message: str | None = None,
     with_images: bool = False,
+    quiet: bool = False,
 ) -> str:
     """
     Upload a folder in one commit, and print what is uploaded and what is left out.
@@ -32,6 +33,7 @@ def push_folder(
         create_pr: open a pull request in place of a commit.
         message: of the commit.
         with_images: upload the images of a dataset too.
+        quiet: print nothing.
 
     Returns:
         The address of the repository, branch or pull request.
@@ -42,7 +44,8 @@ def push_folder(
     check_target(repo_id, token)
     with scratch_folder() as work:
         contents = read_contents(folder, repo_id, Path(work), with_images)
-        print("\n".join(describe(contents)))
+        if not quiet:
+            print("\n".join(describe(contents)))
         create_repository(repo_id, contents.repo_type, private, revision, token)
         return upload(contents, repo_id, message or f"Upload {contents.kind}", revision, token, create_pr)
 

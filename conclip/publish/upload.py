@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
@@ -74,7 +75,8 @@ def create_repository(
         api.create_repo(repo_id, repo_type=repo_type, private=private or None, exist_ok=True, space_sdk=sdk)
         # The Hub ignores `private` for a repository that exists.
         is_public = private and not api.repo_info(repo_id, repo_type=repo_type).private
-        if revision and not is_public:
+        # The Hub makes the branches of pull requests itself.
+        if revision and not is_public and not revision.startswith("refs/"):
             api.create_branch(repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
     # Each cause has its own type: of the Hub, of the HTTP client, of the operating system.
     except Exception as error:
@@ -148,7 +150,9 @@ def why(error: BaseException, repo_id: str) -> str:
         if isinstance(error, ValueError) and "README.md" in str(error):
             # The Hub's complaints are lines of a list.
             return " ".join(line.strip("- ") for line in str(error).splitlines() if line.strip()).rstrip(".")
-        return f"the connection to {constants.ENDPOINT} failed ({one_line(_first_cause(error))}): {AGAIN}"
+        broken = next(filter(_is_of_connection, _chain(error)), None)
+        what = f"the connection to {constants.ENDPOINT}" if broken else "the upload"
+        return f"{what} failed ({one_line(broken or error)}): {AGAIN}"
     status = response.status_code
     if status >= 500:
         return f"the Hub has a problem ({status}): {AGAIN}"
@@ -158,15 +162,19 @@ def why(error: BaseException, repo_id: str) -> str:
     return f"{name} ({status}{f', {detail}' if detail and detail != 'ValueError' else ''}){colon}{todo}"
 
 
-def _response_behind(error: BaseException | None):
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it came from."""
     while error is not None:
-        if isinstance(error, HfHubHTTPError) and error.response is not None:
-            return error.response
+        yield error
         error = error.__cause__ or error.__context__
-    return None
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
+def _response_behind(error: BaseException):
+    responses = (one.response for one in _chain(error) if isinstance(one, HfHubHTTPError))
+    return next((response for response in responses if response is not None), None)
+
+
+def _is_of_connection(error: BaseException) -> bool:
+    # The HTTP client was httpx, is httpx2, and may be another.
+    of_client = any(base.__name__ == "TransportError" for base in type(error).__mro__)
+    return of_client or isinstance(error, ConnectionError | TimeoutError)

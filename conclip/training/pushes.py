@@ -3,10 +3,11 @@
 import shlex
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from conclip.atomic_write import scratch_folder
-from conclip.errors import UsageError
+from conclip.errors import UsageError, one_line
 from conclip.publish.push import push_folder
 
 
@@ -54,19 +55,23 @@ class Pushes:
         if self.thread and self.thread.is_alive():
             print(f"Step {step:,} is not pushed: the upload before is still under way.")
             return
-        # Left when the thread ends.
-        scratch = scratch_folder()
-        # The name is in the model's card.
-        folder = Path(scratch.__enter__()) / self.repo_id.rpartition("/")[2]
-        save(folder)
+        with ExitStack() as stack:
+            try:
+                folder = Path(stack.enter_context(scratch_folder()))
+                save(folder)
+            except (UsageError, OSError) as error:
+                print(f"Warning: step {step:,} was not pushed: {one_line(error)}")
+                return
+            # Removed when the thread ends.
+            scratch = stack.pop_all()
 
         def upload() -> None:
-            try:
-                push_folder(folder, self.repo_id, **self.target, message=f"Training in progress, step {step}")
-            except UsageError as error:
-                print(f"Warning: step {step:,} was not pushed: {error}")
-            finally:
-                scratch.__exit__(None, None, None)
+            message = f"Training in progress, step {step}"
+            with scratch:
+                try:
+                    push_folder(folder, self.repo_id, **self.target, message=message, quiet=True)
+                except UsageError as error:
+                    print(f"Warning: step {step:,} was not pushed: {error}")
 
         self.thread = threading.Thread(target=upload, daemon=True)
         self.thread.start()

@@ -121,6 +121,25 @@ def test_the_space_computes_the_first_example_of_the_card(name, tmp_path):
     assert "---" not in app["CARD"][:10]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METRICS)
+def test_the_page_of_the_space_answers(name, tmp_path, monkeypatch):
+    """Needs the extra `demo`."""
+    from gradio_client import Client
+
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+    shutil.copytree(ROOT / "evaluate" / name, tmp_path / "app")
+    app = runpy.run_path(str(tmp_path / "app" / "app.py"))
+    page = app["interface"]()
+    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True)
+    try:
+        columns = app["example"]()
+        found = Client(address, verbose=False).predict(json.dumps(columns), api_name="/compute")
+    finally:
+        page.close()
+    assert found == METRICS[name][1](**columns)
+
+
 def test_the_space_says_what_is_wrong():
     compute = runpy.run_path(str(ROOT / "evaluate" / "pair_accuracy" / "app.py"))["compute"]
     assert "Expecting value" in compute("")["error"]

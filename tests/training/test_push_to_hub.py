@@ -1,5 +1,6 @@
 """Training that pushes to a stand-in of the Hub."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from runs import command, refusal, run, weights, write_inputs
 from transformers import CLIPModel
 
 import conclip.training.loop as loop
+from conclip.training.pushes import Pushes
 
 COMMIT = ("POST", "/commit/")
 
@@ -63,6 +65,7 @@ def test_every_save_is_pushed_while_adapters_are_still_trained(hub, inputs, tmp_
     assert "Warning: step 1 was not pushed: me/model was not changed: the Hub has a problem (500)" in printed
     commits = hub.repositories["model", "me/model"].commits
     pushed = [message for _, message in commits]
+    assert printed.count("\nModel: ") == 1, "the uploads before the last say nothing"
     missed = printed.count("the upload before is still under way.")
     assert pushed[-1] == "Upload model" and len(pushed) + missed == 3
     assert pushed[:-1] == [f"Training in progress, step {step}" for step in (2, 3)][: len(pushed) - 1] or missed
@@ -77,6 +80,17 @@ def test_every_save_is_pushed_while_adapters_are_still_trained(hub, inputs, tmp_
     CLIPModel.from_pretrained(tmp_path / "pulled")
     base = CLIPModel.from_pretrained(inputs["model_name_or_path"])
     PeftModel.from_pretrained(base, tmp_path / "pulled" / "adapter")
+
+
+def test_a_model_that_cannot_be_saved_for_an_upload_does_not_end_the_training(capsys):
+    def save(folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+
+    pushes = Pushes("me/model", False, None, TOKEN)
+    pushes.push_in_background(30, save)
+    assert pushes.thread is None
+    printed = capsys.readouterr().out
+    assert printed.startswith("Warning: step 30 was not pushed: ") and "No space left on device" in printed
 
 
 def test_a_token_that_is_refused_is_noticed_before_training(hub, inputs, tmp_path, capsys, monkeypatch):
