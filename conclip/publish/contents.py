@@ -1,6 +1,6 @@
 """The files that are uploaded, and those of the folder that are not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -101,7 +101,9 @@ class Contents:
             self.notes.append(f"Paths of this machine were shortened to their last part in {', '.join(changed)}.")
 
 
-def sort_files(folder: Path, kind: str, work: Path, chosen: set[str] = frozenset()) -> Contents:
+def sort_files(
+    folder: Path, kind: str, work: Path, chosen: Set[str] = frozenset(), images: Set[str] = frozenset()
+) -> Contents:
     """
     Divide the files of a folder into those that are uploaded and the others.
 
@@ -109,6 +111,7 @@ def sort_files(folder: Path, kind: str, work: Path, chosen: set[str] = frozenset
         kind: what the folder holds.
         work: see `Contents`.
         chosen: paths below the folder that are uploaded too, whatever their names.
+        images: paths below the folder that are not uploaded, since they hold images.
     """
     contents = Contents(kind, work, {})
     for path in sorted(folder.rglob("*")):
@@ -116,6 +119,8 @@ def sort_files(folder: Path, kind: str, work: Path, chosen: set[str] = frozenset
         if not path.is_file():
             continue
         why = next((why for why, patterns in LEFT_OUT.items() if _matches(name, patterns)), None)
+        if name in images:
+            why = "files with images"
         if why is None and name not in chosen and not _is_uploaded(name, kind):
             why = NOT_OF_KIND.format(kind) if kind != ADAPTERS else NOT_OF_KIND.format("set of adapters")
         if why is None:

@@ -3,10 +3,9 @@
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Features, Image, List, SplitDict, SplitInfo, Value
+from datasets import DatasetInfo, Features, Image, List, SplitDict, SplitInfo, Value
 from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard
@@ -34,39 +33,39 @@ def dataset_contents(folder: Path, repo_id: str, work: Path, with_images: bool) 
         work: see `Contents`.
 
     Raises:
-        UsageError: the card or a file is damaged, or there are no Parquet files.
+        UsageError: the card or a file is damaged, or a file is missing.
     """
     card = _read_card(folder / CARD_FILE)
     configs = MetadataConfigs.from_dataset_card_data(card.data)
+    parts = {name: _parquet_files(folder, name, config) for name, config in configs.items()}
     if not with_images and ANNOTATIONS in configs:
         configs = MetadataConfigs({ANNOTATIONS: configs[ANNOTATIONS]})
-    parts = {name: _parquet_files(folder, name, config) for name, config in configs.items()}
-    chosen = {file for splits in parts.values() for files in splits.values() for file in files}
-    if not chosen:
-        raise UsageError(f"{folder}: {CARD_FILE} names no Parquet files that are there: write the dataset again.")
-    contents = sort_files(folder, DATASET, work, chosen)
+    chosen = {file for name in configs for file in _files(parts[name])}
+    left_out = {file for splits in parts.values() for file in _files(splits)} - chosen
+    contents = sort_files(folder, DATASET, work, chosen, images=left_out)
     tables = {file: _open(folder / file) for file in sorted(chosen)}
-    columns = sorted({column for table in tables.values() for column in _image_columns(table)})
-    infos = DatasetInfosDict.from_dataset_card_data(card.data)
     body = card.text.replace("path/to/this/folder", repo_id)
     body = body.replace('load_dataset("ccneg"', f'load_dataset("{repo_id}"')
     body = body.replace("  # from the directory that holds this folder", "")
     if not with_images:
-        for file, table in tables.items():
-            if _image_columns(table):
-                _write_without_images(table, contents.place(file))
-        dropped = sorted(set(MetadataConfigs.from_dataset_card_data(card.data)) - set(configs))
-        if columns or dropped:
+        changed = [file for file, table in tables.items() if _image_columns(table)]
+        for file in changed:
+            _write_without_images(tables[file], contents.place(file))
+        if changed or left_out:
             body = _with_note(body)
             contents.notes.append(
                 "The images are not uploaded: you need the right to pass them on. --with_images uploads them."
             )
-        infos = DatasetInfosDict({name: _describe(infos.get(name), parts[name], contents) for name in configs})
         card.data.dataset_info = card.data.configs = None
-        infos.to_dataset_card_data(card.data)
+        infos = {name: _describe(parts[name], contents) for name in configs}
+        DatasetInfosDict(infos).to_dataset_card_data(card.data)
         configs.to_dataset_card_data(card.data)
     contents.place(CARD_FILE).write_text(f"---\n{card.data}\n---\n{body}", "utf-8")
     return contents
+
+
+def _files(splits: dict[str, list[str]]) -> list[str]:
+    return [file for files in splits.values() for file in files]
 
 
 def is_dataset(folder: Path) -> bool:
@@ -157,9 +156,8 @@ def _file_names(value):
     return PurePosixPath(path.replace("\\", "/")).name if path else None
 
 
-def _describe(info: datasets.DatasetInfo | None, splits: dict[str, list[str]], contents: Contents):
+def _describe(splits: dict[str, list[str]], contents: Contents) -> DatasetInfo:
     """Return the entry `dataset_info` of a configuration, with the sizes of what is uploaded."""
-    info = info or datasets.DatasetInfo()
     found, features = SplitDict(), None
     for name, files in splits.items():
         tables = [_open(contents.files[file]) for file in files]
@@ -167,10 +165,12 @@ def _describe(info: datasets.DatasetInfo | None, splits: dict[str, list[str]], c
         groups = [table.metadata.row_group(n) for table in tables for n in range(table.metadata.num_row_groups)]
         rows = sum(table.metadata.num_rows for table in tables)
         found.add(SplitInfo(name, num_bytes=sum(group.total_byte_size for group in groups), num_examples=rows))
-    info.features, info.splits = features, found
-    info.dataset_size = sum(split.num_bytes for split in found.values())
-    info.download_size = sum(contents.files[file].stat().st_size for files in splits.values() for file in files)
-    return info
+    return DatasetInfo(
+        features=features,
+        splits=found,
+        dataset_size=sum(split.num_bytes for split in found.values()),
+        download_size=sum(contents.files[file].stat().st_size for file in _files(splits)),
+    )
 
 
 def _with_note(body: str) -> str:

@@ -121,6 +121,8 @@ def test_adapters_go_up_with_the_merged_model_or_alone(part, tmp_path, capsys):
 def test_paths_of_this_machine_stay_here(model, tmp_path, capsys):
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"_name_or_path": "/mnt/someone/clip"}))
+    vocabulary = json.dumps({"/mnt/disk/x": 0})
+    (model / "vocab.json").write_text(vocabulary)
     (model / "README.md").write_text(f"{CARD}From {tmp_path}/data and ~/secret/base, see https://x.org/home/y.\n")
     push_dry(model, "me/clip", tmp_path / "out")
     assert "shortened to their last part in README.md, config.json.\n" in capsys.readouterr().out
@@ -129,7 +131,7 @@ def test_paths_of_this_machine_stay_here(model, tmp_path, capsys):
     for path in (tmp_path / "out").rglob("*.*"):
         assert str(tmp_path).encode() not in path.read_bytes(), path
     # The entries of a vocabulary only look like paths.
-    assert (tmp_path / "out/tokenizer.json").read_bytes() == (model / "tokenizer.json").read_bytes()
+    assert (tmp_path / "out/vocab.json").read_text() == vocabulary
 
 
 @pytest.mark.parametrize(
@@ -221,10 +223,7 @@ def test_of_ccneg_the_annotations_alone_go_up(write, coco, tmp_path, capsys):
     assert write("--coco_dir", coco)[0] == 0
     folder = tmp_path / "ccneg"
     push_dry(folder, "me/cc-neg", tmp_path / "out")
-    assert (
-        "Left out: files that are not part of a dataset (data/ccneg-test.parquet and 1 more)"
-        in capsys.readouterr().out
-    )
+    assert "Left out: files with images (data/ccneg-test.parquet and 1 more)" in capsys.readouterr().out
     assert names(tmp_path / "out") == {"README.md", "annotations/train.parquet", "annotations/test.parquet"}
     found = load_dataset(str(tmp_path / "out"), split="test", cache_dir=str(tmp_path / "cache"))
     assert found[:] == pq.read_table(folder / "annotations/test.parquet").to_pydict()
