@@ -5,7 +5,7 @@ from pathlib import Path
 from conclip.atomic_write import as_size, scratch_folder
 from conclip.publish.contents import Contents
 from conclip.publish.folders import read_contents
-from conclip.publish.upload import check_target, create_repository, upload
+from conclip.publish.upload import check_target, create_repository, other_files, upload
 
 
 def push_folder(
@@ -47,7 +47,14 @@ def push_folder(
         if not quiet:
             print("\n".join(describe(contents)))
         create_repository(repo_id, contents.repo_type, private, revision, token)
-        return upload(contents, repo_id, message or f"Upload {contents.kind}", revision, token, create_pr)
+        message = message or f"Upload {contents.kind}"
+        address = upload(contents, repo_id, message, revision, token, create_pr)
+        if not (quiet or create_pr) and (others := other_files(contents, repo_id, revision, token)):
+            print(
+                f"{repo_id} also holds {len(others):,} files that this folder does not, such as {others[0]}: delete "
+                "them on the Hub if they are of an earlier upload."
+            )
+        return address
 
 
 def describe(contents: Contents) -> list[str]:

@@ -133,6 +133,17 @@ def upload(
     return f"{api.endpoint}/{prefix}{repo_id}" + (f"/tree/{revision}" if revision else "")
 
 
+def other_files(contents: Contents, repo_id: str, revision: str | None = None, token: str | None = None) -> list[str]:
+    """Return the files of a repository that are not among those that were uploaded, e.g. of an earlier upload."""
+    try:
+        info = HfApi(token=token).repo_info(repo_id, repo_type=contents.repo_type, revision=revision)
+    except Exception as error:
+        raise UsageError(f"{repo_id} was changed, but its files cannot be listed: {why(error, repo_id)}.") from error
+    # The Hub writes this one itself.
+    found = {file.rfilename for file in info.siblings or ()} - {".gitattributes"}
+    return sorted(found - contents.files.keys())
+
+
 def write_to(folder: Path, contents: Contents) -> None:
     """Copy the files that would be uploaded into a folder, which is made."""
     for name, path in contents.files.items():

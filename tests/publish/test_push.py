@@ -67,6 +67,12 @@ def test_a_push_is_one_commit_of_the_same_files(hub, push, model):
     assert [method for method, _ in hub.requests].count("PUT") == 1, "the weights had arrived"
 
 
+def test_files_of_an_earlier_push_are_named(hub, push):
+    assert "also holds" not in push()[1]
+    hub.files("me/clip").update({"adapter/x.safetensors": b"", "old.bin": b"", ".gitattributes": b""})
+    assert "me/clip also holds 2 files that this folder does not, such as adapter/x.safetensors: delete" in push()[1]
+
+
 def test_options(hub, push):
     status, out, _ = push("--private", "--revision", "trial", "--commit_message", "First")
     repository = hub.repositories["model", "me/clip"]

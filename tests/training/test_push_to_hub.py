@@ -42,7 +42,7 @@ def test_the_finished_folder_is_pushed_without_checkpoints_and_tokens(hub, input
     monkeypatch.delenv("HF_TOKEN")
     out = tmp_path / "mine"
     options = {"push_to_hub": True, "hub_model_id": "me/model", "hub_token": TOKEN, "hub_private_repo": True}
-    options |= {"hub_revision": "trial", "report_to": ["jsonl", "tensorboard"]}
+    options["hub_revision"] = "trial"
     assert run(command(inputs, out, max_steps=1, save_steps=1, **options)) == 0
     printed = capsys.readouterr().out
     assert printed.endswith(f"Pushed to {hub.url}/me/model/tree/trial\n")
