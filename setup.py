@@ -19,6 +19,8 @@ DEMO = ["gradio>=6.0"]
 ENGINES = ["ray[data]>=2.40", "pyspark>=4.0", "faiss-cpu>=1.8"]
 # recipes/accelerate/deepspeed_zero1.yaml and deepspeed_zero2.yaml.
 DEEPSPEED = ["deepspeed>=0.19.8"]
+# For `conclip export`.
+ONNX = ["onnx>=1.19", "onnxscript>=0.5", "onnxruntime>=1.22"]
 # Indexes of vectors that docs/search.md shows.
 INDEXES = ["faiss-cpu>=1.8", "qdrant-client>=1.12", "lancedb>=0.17"]
 
@@ -92,6 +94,7 @@ setup(
     extras_require={
         "spacy": SPACY,
         "negate": NEGATE,
+        "onnx": ONNX,
         "deepspeed": DEEPSPEED,
         "test": TEST,
         "dev": [*TEST, "pre-commit"],
@@ -100,6 +103,6 @@ setup(
         "engines": ENGINES,
         "indexes": INDEXES,
         # Everything that `pytest -m slow` needs.
-        "slow": [*DEMO, *ENGINES, *DEEPSPEED, *INDEXES, "playwright", "nbclient", "ipykernel"],
+        "slow": [*DEMO, *ENGINES, *DEEPSPEED, *INDEXES, *ONNX, "playwright", "nbclient", "ipykernel"],
     },
 )

@@ -21,6 +21,7 @@ COMMANDS = {
     "search": ("conclip.search.command", "Search a folder of images by text or by image"),
     "embed": ("conclip.models.embed_command", "Embed images for `conclip distractors`"),
     "convert": ("conclip.models.convert_command", "Convert checkpoints of OpenAI, open_clip and others, and back"),
+    "export": ("conclip.models.export_command", "Write both encoders as ONNX, for onnxruntime and Transformers.js"),
     "push": ("conclip.publish.command", "Upload a model, a dataset or a metric to the Hugging Face Hub"),
     "cache": ("conclip.embedding.cache_command", "List and delete cached embeddings"),
     "fetch": ("dataset_scripts.benchmarks.fetch_command", "Download the files of benchmarks"),

@@ -328,7 +328,7 @@ def save_model(
             config = unfinished / "config.json"
             _write_json(config, without_paths(json.loads(config.read_text("utf-8"))))
             if isinstance(model, ConCLIPModel):
-                _save_processor(processor, unfinished)
+                save_processor(processor, unfinished)
             else:
                 _keep_processor(model, processor, unfinished)
             shutil.rmtree(output_dir / "adapter", ignore_errors=True)
@@ -363,7 +363,8 @@ def _save_adapter(model: PeftModel, folder: Path, base_model: str | None, card: 
         (folder / "README.md").unlink(missing_ok=True)
 
 
-def _save_processor(processor: ProcessorMixin | PreTrainedTokenizerBase, folder: Path) -> None:
+def save_processor(processor: ProcessorMixin | PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write the files of a processor or tokenizer as transformers 4 and 5 and Transformers.js read them."""
     processor.save_pretrained(folder)
     if hasattr(processor, "image_processor"):
         # transformers 5 writes all into processor_config.json, with which transformers 4 cannot make a processor. Both

@@ -45,7 +45,7 @@ PARSER = Parser(
     prog="conclip convert",
     description="""Convert a checkpoint of OpenAI's CLIP, open_clip, CoN-CLIP's authors or NegCLIP (.pt, .pth, .bin,
 .safetensors, also TorchScript) to a folder that from_pretrained loads, or a CLIP model back:
-  --to openai     model.pt, a state dict for clip.model.build_model
+  --to openai     model.pt, for clip.load
   --to open_clip  open_clip_model.safetensors and open_clip_config.json, for open_clip's local-dir: and hf-hub:""",
     example="conclip convert --model_name_or_path ViT-B-32.pt --output_dir clip-vit-base-patch32",
 )
@@ -161,7 +161,7 @@ def export_model(
     model_name_or_path: str, output_dir: Path, to: str, dtype: str = "float32", revision: str | None = None
 ) -> None:
     """
-    Write the weights of a CLIP model as OpenAI's `build_model` or open_clip reads them.
+    Write the weights of a CLIP model as OpenAI's `clip.load` or open_clip reads them.
 
     Args:
         model_name_or_path: folder or Hub id.
@@ -172,7 +172,6 @@ def export_model(
     Raises:
         UsageError: the model cannot be loaded, or the other code cannot compute it.
     """
-    import io
     import json
 
     import torch
@@ -180,7 +179,12 @@ def export_model(
 
     from conclip.hub import use_cache_without_network
     from conclip.models.clip import load_model
-    from conclip.models.openai_layout import from_transformers, open_clip_model_cfg, require_exportable
+    from conclip.models.openai_layout import (
+        from_transformers,
+        open_clip_model_cfg,
+        require_exportable,
+        torchscript_archive,
+    )
 
     use_cache_without_network([model_name_or_path])
     model, processor = load_model(model_name_or_path, revision)
@@ -189,10 +193,8 @@ def export_model(
     weights = from_transformers(model.to(getattr(torch, dtype)).state_dict(), model.config)
     writable_folder(output_dir)
     if to == "openai":
-        content = io.BytesIO()
-        torch.save(weights, content)
-        write_atomically(output_dir / OPENAI_FILE, content.getvalue())
-        print(f'clip.model.build_model(torch.load("{output_dir / OPENAI_FILE}"))')
+        write_atomically(output_dir / OPENAI_FILE, torchscript_archive(weights))
+        print(f'clip.load("{output_dir / OPENAI_FILE}")')
         return
     images = processor.image_processor
     preprocess_cfg = {

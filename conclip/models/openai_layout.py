@@ -4,9 +4,12 @@ CLIP's weights under the names of OpenAI's code, which open_clip, CoN-CLIP and N
 The names: `clip/model.py` of github.com/openai/CLIP; `CLIPModel` of transformers.
 """
 
+import io
 import re
+import warnings
 
 import torch
+from torch import nn
 from transformers import CLIPConfig
 
 from conclip.errors import UsageError
@@ -212,6 +215,30 @@ def open_clip_model_cfg(config: CLIPConfig) -> dict:
             "mlp_ratio": text.intermediate_size / text.hidden_size,
         },
     }
+
+
+def torchscript_archive(weights: dict[str, torch.Tensor]) -> bytes:
+    """
+    Return weights as the content of a TorchScript archive without code, from which `clip.load` builds its model.
+
+    `clip.load` cannot read a state dict: it does not rewind the file after trying TorchScript
+    (https://github.com/openai/CLIP/blob/main/clip/clip.py). With `jit=True` it wants code, which is not there.
+    """
+    root = nn.Module()
+    for name, weight in weights.items():
+        *path, last = name.split(".")
+        module = root
+        for part in path:
+            if part not in module._modules:
+                module.add_module(part, nn.Module())
+            module = module._modules[part]
+        module.register_parameter(last, nn.Parameter(weight, requires_grad=False))
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        # That torch.export has replaced TorchScript, which `clip.load` does not know.
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(root), content)
+    return content.getvalue()
 
 
 def _layers(weights: dict[str, torch.Tensor]) -> tuple[int, int]:

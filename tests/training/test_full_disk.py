@@ -118,7 +118,7 @@ def test_a_model_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeyp
         raise OSError(errno.EROFS, "Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(clip, "_save_processor", read_only)
+        patch.setattr(clip, "save_processor", read_only)
         with pytest.raises(
             WriteError, match=rf"^cannot write to {tmp_path} \(Read-only file system\): make it writable"
         ):
