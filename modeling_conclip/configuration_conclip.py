@@ -4,6 +4,10 @@ import math
 
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPConfig
+from transformers.utils.versions import require_version
+
+# Where configurations are not dataclasses yet, `strict` would fail with an error about its own use.
+require_version("transformers>=5.6", "CLIPModel, and AutoModel without trust_remote_code, load this model as it is.")
 
 # save_pretrained writes this into config.json and copies the code beside it, so that `trust_remote_code=True` loads
 # ConCLIP on a machine without this package.

@@ -1,6 +1,8 @@
 """What ConCLIP's config and forward refuse, each with one sentence."""
 
+import importlib.metadata
 import re
+import runpy
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from tiny import tiny_batch, tiny_config, tiny_model
 
-from modeling_conclip import ConCLIPConfig
+from modeling_conclip import ConCLIPConfig, configuration_conclip
 from modeling_conclip.packing_conclip import pack_texts
 
 NEITHER = "Pass input_ids or packed_texts, and pixel_values, image_embeds or, for texts alone, text_targets."
@@ -109,3 +111,10 @@ def test_config_survives_its_dict():
         again.freeze_image_encoder,
     ) == (2, 0, 0.5, False)
     assert config.model_type == "clip"
+
+
+def test_older_versions_of_transformers_are_named(monkeypatch):
+    """The code also comes as remote code, without what setup.py asks for."""
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "4.46.3")
+    with pytest.raises(ImportError, match=r"transformers>=5\.6 is required.*\n.*without trust_remote_code"):
+        runpy.run_path(configuration_conclip.__file__)
