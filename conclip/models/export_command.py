@@ -19,7 +19,7 @@ LARGEST_DIFFERENCE = 1e-4
 class ExportArguments:
     model_name_or_path: str = option(help="folder or Hub id of a CLIP model")
     output_dir: str = option(help="folder to write")
-    quantize: bool = option(False, "also write files with 8-bit weights, a quarter of the size and less exact")
+    quantize: bool = option(False, "also write files with 8-bit weights, which are smaller and less exact")
     revision: str | None = option(None, "branch, tag or commit of the model on the Hub")
     overwrite: bool = option(False, "replace the model in --output_dir")
 
@@ -73,8 +73,9 @@ def export_onnx(
     # Imported late: --help and a mistyped option are answered without these libraries.
     from conclip.hub import use_cache_without_network
     from conclip.models import onnx_files
-    from conclip.models.clip import load_model, save_processor, weights_bytes
+    from conclip.models.clip import load_model, require_folder, save_processor, weights_bytes
 
+    require_folder(model_name_or_path, f"--model_name_or_path {model_name_or_path}")
     onnx_files.require_onnx()
     use_cache_without_network([model_name_or_path])
     model, processor = load_model(model_name_or_path, revision)

@@ -45,6 +45,7 @@ OPTIONS = {
     "search": "images dog --model_name_or_path clip --embedding_cache_dir cache",
     "embed": "--model_name_or_path clip --image_dir images --output_file out.npz --embedding_cache_dir cache",
     "convert": "--model_name_or_path weights.pt --output_dir out",
+    "export": "--model_name_or_path clip --output_dir out",
     "ccneg": "--data_dir CC-Neg --coco_dir coco --output_dir out --num_proc 1",
     "push": "--dry_run out",
     "fetch": "--data_dir data",

@@ -359,6 +359,20 @@ OPTIONS = [
         "--output_dir clip: holds a model (config.json); add --overwrite to replace it.",
     ),
     BadInput(
+        "export",
+        "an output folder that holds a model",
+        "--output_dir clip",
+        None,
+        "--output_dir clip: holds a model; add --overwrite to replace it.",
+    ),
+    BadInput(
+        "export",
+        "an output folder that is the model's",
+        "--output_dir clip --overwrite",
+        None,
+        "--output_dir clip is the model's own folder: choose another.",
+    ),
+    BadInput(
         "distractors",
         "an output file of another kind",
         "--output_file out.csv",
@@ -718,6 +732,14 @@ MODELS = [
         f"{SERVER} --base_url http://127.0.0.1:9/v1 --answers_file images",
         None,
         "The file of answers, images, is a folder: name a file.",
+    ),
+    BadInput(
+        "export",
+        "a file in place of a folder",
+        "--model_name_or_path weights.pt",
+        None,
+        "--model_name_or_path weights.pt is a file: convert it to a folder first, with conclip convert "
+        "--model_name_or_path weights.pt --output_dir FOLDER.",
     ),
     BadInput(
         "convert",
