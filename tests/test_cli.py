@@ -301,7 +301,7 @@ def test_help_of_a_command_needs_none_of_the_heavy_libraries(command):
     assert done.stdout.splitlines()[-1] == "HEAVY []"
     text = " ".join(done.stdout.split())
     assert f"usage: conclip {command} " in text and "Example: " in text
-    # All options of these are absent by default.
-    assert ("(default: " in text) == (command not in ("cache", "push"))
+    # All options of these are absent or off by default.
+    assert ("(default: " in text) == (command not in ("cache", "export", "push"))
     assert done.stderr.startswith("Error: ") and "--no_such_option" in done.stderr
     assert "Traceback" not in done.stderr

@@ -19,6 +19,7 @@ from stand_ins import ROOT, write_negations, write_workspace
 import app
 from conclip.__main__ import COMMANDS, main
 from conclip.distractors.caption_filter import mentions
+from conclip.models import convert_command, export_command
 from conclip.training.arguments import ConCLIPTrainingArguments, parse_arguments
 from dataset_scripts import scenes
 from dataset_scripts.benchmarks.registry import choose_benchmarks
@@ -85,6 +86,13 @@ HOW = {
         ("sbatch", SHELL),
         ("accelerate launch --multi_gpu", ""),
     ],
+    # The first needs the extra `onnx`, the third a model of OpenAI's sizes: tests/docs/test_clients.py runs them.
+    "docs/clients.md": [
+        ("conclip export", PARSE),
+        ("conclip convert", ""),
+        ("conclip convert", PARSE),
+        ("conclip embed", ""),
+    ],
     "docs/convert.md": [("conclip convert", ""), ("conclip convert", "")],
     "docs/demo.md": [
         ("pip install .[demo]", SHELL),
@@ -149,9 +157,11 @@ HOW = {
 }
 # Submit a script to a cluster.
 CLUSTERS = {"ray", "spark-submit", "sbatch"}
-LANGUAGES = {"bash", "python", "text", "bibtex"}
+LANGUAGES = {"bash", "python", "js", "text", "bibtex"}
 # Snippets that import one of these are run by a slow test: they need the extra "indexes".
 INDEXES = re.compile(r"^(?:import|from) (?:faiss|qdrant_client|lancedb)\b", re.MULTILINE)
+# What reads the options of a command that is not run, and is not `conclip train`.
+PARSERS = {"app": app.PARSER, "export": export_command.PARSER, "convert": convert_command.PARSER}
 
 
 @pytest.fixture(scope="module")
@@ -186,8 +196,10 @@ def test_commands_and_snippets_run(page, workspace):
     namespace = {"__name__": page}
     for block in blocks:
         # These need a library for clusters: tests/negation/test_clusters.py runs them.
-        on_cluster = page == "docs/clusters.md" and "CaptionNegator" in block.text
-        if block.language == "python" and not on_cluster and not INDEXES.search(block.text):
+        elsewhere = page == "docs/clusters.md" and "CaptionNegator" in block.text
+        # tests/docs/test_clients.py runs those whose client is installed.
+        elsewhere |= page == "docs/clients.md"
+        if block.language == "python" and not elsewhere and not INDEXES.search(block.text):
             run_snippet(compile(block.text, f"{page}, line {block.line}", "exec"), namespace)
         if block.language == "bash":
             run_block(block, ways)
@@ -250,10 +262,12 @@ def run_block(block: Block, ways) -> None:
         elif how == PARSE:
             name, arguments = entry_point(words)
             assert name in ("app", "train_accelerate", "conclip"), "add its parser"
-            if name == "app":
-                app.PARSER.parse(arguments)
+            if name == "conclip":
+                name, *arguments = arguments
+            if name in PARSERS:
+                PARSERS[name].parse(arguments)
             else:
-                parse_arguments(arguments[1:] if name == "conclip" else arguments)
+                parse_arguments(arguments)
         elif "{server}" in how:
             with chat_server(negated_caption) as (url, _):
                 run_command(words, how.format(server=url).split())
