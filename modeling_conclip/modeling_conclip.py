@@ -137,6 +137,9 @@ class ConCLIPModel(CLIPModel):
         # There is one graph for each shape (a dozen), with adapters two. dynamo stops compiling at its limit of 8.
         dynamo = torch._dynamo.config
         dynamo.cache_size_limit = max(dynamo.cache_size_limit, 64)
+        # For DistributedDataParallel dynamo would split a large layer, so that gradients are sent before the graph
+        # ends. Each layer is a graph of its own, after which gradients are sent anyway.
+        dynamo.optimize_ddp = False
         self._packed_layer = torch.compile(packed_layer, dynamic=False)
 
     def embed_packed_texts(self, packed_texts: list[dict[str, torch.Tensor]]) -> torch.Tensor:

@@ -15,9 +15,10 @@ SIZES = {
 START_OF_TEXT, END_OF_TEXT = 49406, 49407
 
 
-def make_model(size: str, seed: int = 0) -> CLIPModel:
-    """Make a stock CLIP in float32 with random weights."""
-    (width, mlp, heads), (image_width, image_mlp, layers, image_heads, patch), projection = SIZES[size]
+def make_model(size: str | tuple, seed: int = 0) -> CLIPModel:
+    """Make a stock CLIP in float32 with random weights, of a size in `SIZES` or of one that is given as there."""
+    shape = SIZES[size] if isinstance(size, str) else size
+    (width, mlp, heads), (image_width, image_mlp, layers, image_heads, patch), projection = shape
     tokens = {"bos_token_id": START_OF_TEXT, "eos_token_id": END_OF_TEXT, "pad_token_id": END_OF_TEXT}
     text = {**TEXT, **tokens, "hidden_size": width, "intermediate_size": mlp, "num_attention_heads": heads}
     vision = {

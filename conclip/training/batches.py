@@ -89,7 +89,7 @@ def number_shared_keys(keys: np.ndarray) -> np.ndarray:
     for column in range(1, keys.shape[1]):
         numbers[(numbers[:, :column] == numbers[:, [column]]).any(axis=1), column] = NO_KEY
     counts = np.bincount(numbers[numbers != NO_KEY])
-    return np.where((numbers != NO_KEY) & (counts[numbers] > 1), numbers, NO_KEY) if len(counts) else numbers
+    return np.where(counts[numbers] > 1, numbers, NO_KEY) if len(counts) else numbers
 
 
 def repeats(keys: np.ndarray) -> np.ndarray:

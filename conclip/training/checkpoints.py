@@ -254,8 +254,8 @@ def require_plain_data(accelerator: Accelerator, checkpoint: Path) -> None:
     for name in [*names, SCALER_NAME] if accelerator.scaler is not None else names:
         path = checkpoint / name
         try:
-            # Mapped, the tensors of the optimizer take no memory here.
-            load(path, mmap=zipfile.is_zipfile(path))
+            # Mapped, the tensors of the optimizer take no memory here, nor on a GPU.
+            load(path, map_location="cpu", mmap=zipfile.is_zipfile(path))
         except Exception as error:
             if not refuses_pickle(error):
                 raise

@@ -64,6 +64,8 @@ HOW = {
         ("pytest -m slow", SHELL),
         ("ruff check", SHELL),
         ("ruff format --check", SHELL),
+        ("pip install cosmic-ray", SHELL),
+        ("python tests/mutation.py", SHELL),
     ],
     "CHANGELOG.md": [],
     "model_card.md": [("accelerate launch train_accelerate.py", PARSE)],
@@ -129,7 +131,7 @@ HOW = {
         ("python -m speed.joint_loss", "--processes 2 --batch_size 4 --width 8 --rounds 1"),
         ("python -m speed.distillation_step", "--pairs 4 --statements 8 --rounds 1"),
         ("python -m speed.sugarcrepe", "--loop_items 2 --rounds 1"),
-        ("accelerate launch --mixed_precision bf16 -m speed.gpu_recipe", "--rows 8 --batch_size 4 --epochs 1"),
+        ("python -m speed.gpu_recipe", "--small"),
     ],
     "docs/training.md": [
         ("accelerate launch train_accelerate.py", PARSE),

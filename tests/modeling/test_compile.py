@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from tiny import TEXT_LENGTH, VOCABULARY, WORDS, tiny_model, tiny_tokenizer
 from torch._dynamo.backends.debugging import aot_eager
+from torch.nn.parallel import DistributedDataParallel
 
 from conclip.embedding.tokens import TextTokenizer
 from conclip.models.clip import unwrap_lora
@@ -140,6 +141,22 @@ def test_adapters_take_two_graphs_at_most(graphs):
     for seed in range(3):
         step(model, batch(seed))
     assert len(graphs) == 2
+
+
+def test_a_layer_is_one_graph_also_for_several_processes(graphs, tmp_path):
+    """dynamo cuts graphs at the buckets of DistributedDataParallel, which here are smaller than a layer."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        model, inputs = make_model().train(), batch()
+        eager = step(model, inputs)
+        model.compile_packed_layer()
+        wrapped = DistributedDataParallel(model, bucket_cap_mb=0.01)
+        compiled = step(wrapped, inputs)
+    finally:
+        torch.distributed.destroy_process_group()
+    compiled = {name.removeprefix("module."): value for name, value in compiled.items()}
+    assert_same_step(compiled, eager, rtol=1e-5, atol=1e-5)
+    assert len(graphs) == 1
 
 
 def test_evaluation_is_eager(graphs):

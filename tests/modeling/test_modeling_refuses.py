@@ -118,3 +118,10 @@ def test_older_versions_of_transformers_are_named(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "4.46.3")
     with pytest.raises(ImportError, match=r"transformers>=5\.6 is required.*\n.*without trust_remote_code"):
         runpy.run_path(configuration_conclip.__file__)
+
+
+def test_the_weights_of_the_loss_by_default():
+    config, paper = ConCLIPConfig(), ("image_to_text_weight", "text_to_image_weight", "distractor_weight")
+    assert [getattr(config, name) for name in paper] == [1, 1, 1]
+    ours = ("distillation_weight", "cosine_weight", "profile_weight", "truth_weight")
+    assert [getattr(config, name) for name in ours] == [1, 4, 0.3, 1]

@@ -1,6 +1,9 @@
 """The timings run, check equality first and write their results; here with a tiny model."""
 
+import functools
 import json
+import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +11,12 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from tiny import tiny_tokenizer
+from torch._dynamo.backends.debugging import aot_eager
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from modeling_conclip.loss_conclip import l2_normalize
+from modeling_conclip.packing_conclip import pack_texts
 from speed import (
     approximate_search,
     distillation_step,
@@ -129,13 +136,99 @@ def test_memory_counts_pieces():
     assert found["pieces"] == 3 and found["peak_bytes"] > 2**26 and np.isfinite(found["loss"])
 
 
-def test_the_recipe_for_a_gpu_runs_without_one(tmp_path):
-    output = tmp_path / "recipe.json"
-    few = ["--rows", "40", "--batch_size", "10", "--epochs", "2", "--dataloader_num_workers", "0"]
-    gpu_recipe.main([*few, "--output_file", str(output)])
+@pytest.fixture
+def graphs(monkeypatch) -> list[torch.fx.GraphModule]:
+    """The graphs that the small recipe for a GPU compiles, by a backend that needs no C++ compiler."""
+    found = []
+
+    def backend(graph, inputs):
+        found.append(graph)
+        return aot_eager(graph, inputs)
+
+    small = replace(gpu_recipe.small_setup(), compiled=True)
+    monkeypatch.setattr(gpu_recipe, "small_setup", lambda: small)
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    torch._dynamo.reset()
+    yield found
+    torch._dynamo.reset()
+
+
+def test_the_recipe_for_a_gpu_measures_all_its_parts_without_one(tmp_path, capsys, graphs):
+    output = tmp_path / "gpu.json"
+    assert gpu_recipe.main(["--small", "--output_file", str(output)]) == 0
     found = written(output)
-    assert found["loss"] == pytest.approx(found["float32_loss"], rel=1e-5)
-    assert found["seconds"] > 0 and found["images_a_second"] > 0 and 0 < found["flops"] < found["matrix_flops"]
+    parts, setup = found["parts"], found["setup"]
+    assert list(parts) == list(gpu_recipe.PARTS) and graphs
+    assert all(name in found["meaning"] for part in parts.values() for name in part)
+    shown = capsys.readouterr().out
+    assert all(meaning in shown for meaning in found["meaning"].values())
+    whole = parts["train vit-base-patch32"]
+    # 40 rows are 4 batches of 10 in each of 2 epochs.
+    assert (whole["pairs"], whole["steps"]) == (80, 8) and whole["full_run_s"] == pytest.approx(whole["seconds"])
+    for size in models.SIZES:
+        part = parts[f"train {size}"]
+        assert part["compile_s"] == pytest.approx(part["first_run_s"] - part["seconds"])
+        assert part["pairs_a_second"] == pytest.approx(part["pairs"] / part["seconds"])
+        assert part["full_run_s"] == pytest.approx(80 / part["pairs_a_second"])
+        share = part["flops"] / parts["matrix rate"]["matrix_flops"]
+        assert part["share_of_matrix_rate"] == pytest.approx(share) and 0 < share < 1
+        assert parts[f"embed {size}"]["images_a_second"] > 0
+    losses = parts["bf16 against float32"]
+    assert losses["compared_steps"] == setup["compared_steps"] == 3
+    # bf16 has 8 binary digits: the losses differ, but not by much.
+    assert 0 < losses["loss_difference_mean"] <= losses["loss_difference_max"] < 0.02 * losses["first_loss"]
+    assert parts["one process"]["ddp_loss_difference_max"] == 0
+    assert not torch.distributed.is_initialized() and "MASTER_PORT" not in os.environ
+
+
+def test_what_fails_is_written_and_the_rest_is_measured(tmp_path, monkeypatch, capsys):
+    output, seen = tmp_path / "gpu.json", []
+
+    def fails(bench):
+        seen.append(written(output)["parts"])
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(
+        gpu_recipe, "PARTS", {"one": lambda bench: {"steps": 3}, "two": fails, "three": gpu_recipe.matrix_rate}
+    )
+    assert gpu_recipe.main(["--small", "--output_file", str(output)]) == 1
+    # What was measured before the failure was already in the file.
+    assert [list(parts) for parts in seen] == [["one"]] and seen[0]["one"]["steps"] == 3
+    parts = written(output)["parts"]
+    assert parts["two"]["error"] == "RuntimeError: CUDA out of memory" and parts["three"]["matrix_flops"] > 0
+    assert "CUDA out of memory" in capsys.readouterr().out
+
+
+def test_losses_that_differ_fail(monkeypatch):
+    bench = gpu_recipe.Bench(torch.device("cpu"), gpu_recipe.small_setup())
+    plain, losses = torch.tensor([4.0, 2.0]), {"bf16": torch.tensor([4.0, 2.05]), "no": torch.tensor([4.0, 2.0])}
+    monkeypatch.setattr(
+        gpu_recipe, "losses_of", lambda bench, size, accelerator, **_: losses[accelerator.mixed_precision]
+    )
+    found = gpu_recipe.loss_agreement(bench, "vit-base-patch32")
+    assert (found["loss_difference_max"], found["loss_difference_mean"]) == pytest.approx((0.05, 0.025), rel=1e-4)
+    # More than 2 % of the mean loss 3, which is 0.06; and no loss at all.
+    for wrong in (plain + torch.tensor([0.0, 0.14]), plain * torch.nan):
+        losses["bf16"] = wrong
+        with pytest.raises(ValueError, match="differ"):
+            gpu_recipe.loss_agreement(bench, "vit-base-patch32")
+
+
+def test_without_a_gpu_only_the_small_setup_runs(capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit):
+        gpu_recipe.main([])
+    assert "add --small" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_the_formula_of_flop_counts_what_torch_counts(pieces):
+    model = models.as_conclip(models.make_model("vit-base-patch32")).train()
+    packed = pack_texts(sampled_pairs(20)[range(40)], pieces)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        embeds = [model.embed_packed_texts([{**piece, "rows": torch.arange(len(piece["rows"]))}]) for piece in packed]
+        torch.cat(embeds).sum().backward()
+    assert gpu_recipe.step_flops(model, packed) == counter.get_total_flops()
 
 
 @pytest.mark.slow

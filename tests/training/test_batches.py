@@ -7,7 +7,15 @@ import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard, SeedableRandomSampler, SkipBatchSampler
 
-from conclip.training.batches import NO_KEY, DistinctBatches, number_shared_keys, repeats, separate
+from conclip.training.batches import (
+    NO_KEY,
+    DistinctBatches,
+    better_batches,
+    move,
+    number_shared_keys,
+    repeats,
+    separate,
+)
 
 
 class Rows:
@@ -183,3 +191,41 @@ def test_what_can_be_kept_apart_is_so_beside_a_key_that_cannot():
     batches = list(sampler(Rows(keys), batch_size=10, report=said.append))
     assert not any(rows_that_clash(batch, keys[:, 1:]) for batch in batches)
     assert sum(rows_that_clash(batch, keys) for batch in batches) == 200 - 40 and len(said) == 1
+
+
+def test_equal_keys_in_different_batches_are_no_repeats():
+    keys = np.array([[[1], [NO_KEY]], [[NO_KEY], [NO_KEY]], [[0], [0]]])
+    assert repeats(keys).tolist() == [[False, False], [False, False], [False, True]]
+
+
+@pytest.mark.parametrize(
+    ("own", "clashes", "held", "batch", "expected"),
+    [
+        # Batch 2 holds it not; 4 stands for the rows that fill no batch.
+        ([7], 1, {7: [0, 1, 3]}, 0, [2, 4]),
+        # Those after its own come first.
+        ([7], 1, {7: [1]}, 1, [2, 3, 0, 4]),
+        # Of two keys, first the batches that hold none of them, then those that hold one, each once.
+        ([7, 8], 2, {7: [1, 2], 8: [1, 3]}, 1, [0, 2, 3, 4]),
+        # Every batch holds it.
+        ([7], 1, {7: [0, 1, 2, 3]}, 1, [4]),
+        # Three batches and the left-over rows.
+        ([7], 1, {7: [0, 1, 2, 4]}, 0, [3, 4]),
+        ([7], 0, {7: [0]}, 0, []),
+    ],
+)
+def test_batches_that_are_better_for_a_row(own, clashes, held, batch, expected):
+    holders = {key: Counter(batches) for key, batches in held.items()}
+    assert list(better_batches(own, clashes, holders, batch, 4)) == expected
+
+
+def test_of_an_odd_number_of_batches_none_is_left_out():
+    assert list(better_batches([7], 1, {7: Counter([0, 1, 3])}, 0, 3)) == [2, 3]
+
+
+def test_a_row_that_moves_is_counted_in_its_new_batch():
+    holders = {7: Counter({0: 2, 1: 1}), 8: Counter({0: 1})}
+    move(holders, [7, 8, 9], 0, 1)
+    assert holders == {7: Counter({0: 1, 1: 2}), 8: Counter({1: 1})}
+    move(holders, [7], 0, 2)
+    assert holders[7] == Counter({1: 2, 2: 1}) and 0 not in holders[7]

@@ -1,0 +1,270 @@
+"""
+Mutation testing of the model, the losses, the metrics, checkpoints, batches and the schedule:
+
+    pip install cosmic-ray
+    python tests/mutation.py --output_file mutants.json
+
+Changes one operator, number or keyword at a time, by the operators of cosmic-ray, and runs the tests of that module. A
+change that no test notices has survived: it needs a test, or a line in `mutation_equivalents.tsv` with the reason why
+it changes nothing that anybody could notice. Everything runs in a copy of the tracked files. Exits with 1 if a module
+kills less than 90 % of its mutants.
+
+cosmic-ray's own runner starts Python and torch anew for each mutant, which takes longer than the tests; here each run
+is forked from a process that has imported the libraries, but nothing of this project.
+"""
+
+import argparse
+import ast
+import contextlib
+import difflib
+import gc
+import importlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+EQUIVALENTS = ROOT / "tests" / "mutation_equivalents.tsv"
+SCORE = 0.9
+# Relative to the copy, in which everything runs.
+IMPORTED = Path("imported.txt")
+LIBRARIES = "torch torch._dynamo transformers.models.clip.modeling_clip accelerate datasets evaluate peft".split()
+METRICS = ("choice_accuracy", "group_score", "itt_tot", "pair_accuracy", "retrieval_recall")
+METRIC_TESTS = ["tests/metrics/test_metric_inputs.py", *(f"tests/metrics/test_{name}.py" for name in METRICS)]
+
+
+def model_tests(names: str) -> list[str]:
+    return [f"tests/modeling/test_{name}.py" for name in names.split()]
+
+
+# Module -> its tests, those that find most first.
+TESTS = {
+    "modeling_conclip/configuration_conclip.py": model_tests("modeling_refuses freezing loss modeling text_targets"),
+    "modeling_conclip/encoders_conclip.py": model_tests("packing modeling_precision"),
+    "modeling_conclip/loss_conclip.py": model_tests("loss text_targets modeling_refuses distributed_loss"),
+    "modeling_conclip/modeling_conclip.py": model_tests(
+        "modeling modeling_refuses text_targets freezing packing modeling_precision compile"
+    ),
+    "modeling_conclip/packing_conclip.py": model_tests("packing"),
+    **{
+        f"evaluate/{name}/{name}.py": [f"tests/metrics/test_{name}.py", "tests/metrics/test_metric_inputs.py"]
+        for name in METRICS
+    },
+    "evaluate/pair_accuracy/checks.py": METRIC_TESTS,
+    "conclip/training/batches.py": ["tests/training/test_batches.py"],
+    "conclip/training/schedule.py": ["tests/training/test_schedule.py"],
+    "conclip/training/checkpoints.py": [
+        "tests/training/test_checkpoints.py",
+        "tests/training/test_full_disk.py",
+        "tests/training/test_interrupted.py",
+    ],
+}
+
+
+def copies(module: str) -> list[str]:
+    """List the files that must stay equal to the module: the metrics share `checks.py`."""
+    if module.endswith("/checks.py"):
+        return [f"evaluate/{name}/checks.py" for name in METRICS]
+    return [module]
+
+
+def without_annotations(code: str) -> str:
+    """Return the code in one spelling, without the annotations that Python does not look at."""
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(None)
+    return ast.unparse(tree)
+
+
+def mutants(code: str) -> Iterator[str]:
+    """Yield each changed form of the code that is valid Python and differs in more than annotations."""
+    from cosmic_ray.ast import ast_nodes, get_ast
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator, operator_names
+
+    seen = {without_annotations(code)}
+    for name in sorted(operator_names()):
+        # Those with arguments replace variables that are named by hand. Whether equal numbers are identical is up to
+        # the interpreter.
+        if get_operator(name).arguments() or re.search("_(Eq|NotEq|Lt|LtE|Gt|GtE)_(Is|IsNot)$", name):
+            continue
+        operator = get_operator(name)()
+        places = sum(len(list(operator.mutation_positions(node))) for node in ast_nodes(get_ast(code)))
+        for place in range(places):
+            changed = mutate_code(code, operator, place)
+            try:
+                spelling = without_annotations(changed)
+            except (SyntaxError, TypeError):
+                continue
+            if spelling not in seen:
+                seen.add(spelling)
+                yield changed
+
+
+def change(code: str, changed: str) -> tuple[str, str]:
+    """Return the lines that differ, before and after, each as one line."""
+    lines = difflib.ndiff(code.splitlines(), changed.splitlines())
+    sides = {"- ": [], "+ ": []}
+    for line in lines:
+        if line[:2] in sides:
+            sides[line[:2]].append(line[2:])
+    return tuple(" ".join(" ".join(side).split()) for side in sides.values())
+
+
+def outcome(tests: list[str], timeout: float) -> str:
+    """Run the tests in a forked process: "survived", "killed", or "timeout", which counts as killed."""
+    child = os.fork()
+    if not child:
+        os.setsid()
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1), os.dup2(quiet, 2)
+        import pytest
+
+        status = int(pytest.main(["-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--tb", "no", *tests]))
+        IMPORTED.write_text("\n".join(sys.modules), encoding="utf-8")
+        os._exit(status)
+    ends = time.monotonic() + timeout
+    done, status = 0, 0
+    while not done and time.monotonic() < ends:
+        time.sleep(0.02)
+        done, status = os.waitpid(child, os.WNOHANG)
+    # Also what the tests have started, such as ranks that wait for one that has failed.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    if not done:
+        os.waitpid(child, 0)
+        return "timeout"
+    return "killed" if status else "survived"
+
+
+def prepare(folder: Path) -> None:
+    """Copy the tracked files, and import the libraries so that each run has them."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    for name in tracked.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    os.chdir(folder)
+    # In place of ROOT/tests, in which this script lies.
+    sys.path[0] = str(folder)
+    # A file that changes twice in a second would be read from the cache of its code.
+    sys.dont_write_bytecode = True
+    environment = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    os.environ.update(environment, HF_HOME=str(folder / "hf_home"), HF_HUB_OFFLINE="1", TQDM_DISABLE="1")
+    os.environ["TMPDIR"] = str(folder / "tmp")
+    for name in LIBRARIES:
+        importlib.import_module(name)
+
+
+def import_libraries(folder: Path) -> None:
+    """Import what the last run has imported, except what lies in the folder, so that the next runs have it."""
+    inside = {path.stem for path in folder.rglob("*.py")} | {path.parent.name for path in folder.rglob("*.py")}
+    for name in IMPORTED.read_text(encoding="utf-8").split():
+        if name.split(".")[0] not in inside and not name.startswith("__"):
+            # Some are made by hand and are no files.
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+    gc.freeze()
+
+
+def clear_temporary_files() -> None:
+    shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
+    os.makedirs(os.environ["TMPDIR"])
+    tempfile.tempdir = None
+
+
+def known_equivalents() -> dict[tuple[str, str, str], str]:
+    """Return (module, line before, line after) -> the reason why nobody could notice."""
+    rows = [line.split("\t") for line in EQUIVALENTS.read_text(encoding="utf-8").splitlines()[1:]]
+    return {(module, before, after): reason for module, before, after, reason in rows}
+
+
+def test_module(module: str, sample: int, seed: int) -> dict:
+    """
+    Mutate one module.
+
+    Returns:
+        Counts, the seconds of its tests, and the survivors as (line before, line after).
+    """
+    code, equivalents = Path(module).read_text(encoding="utf-8"), known_equivalents()
+    every = list(mutants(code))
+    chosen = random.Random(seed).sample(every, min(sample, len(every))) if sample else every
+    clear_temporary_files()
+    started = time.monotonic()
+    if outcome(TESTS[module], 600) != "survived":
+        raise SystemExit(f"The tests of {module} fail without a mutation: {' '.join(TESTS[module])}")
+    import_libraries(Path.cwd())
+    seconds = time.monotonic() - started
+    counts, survivors = Counter(), []
+    for number, changed in enumerate(chosen, 1):
+        lines = change(code, changed)
+        if (module, *lines) in equivalents:
+            counts["equivalent"] += 1
+            continue
+        for path in copies(module):
+            Path(path).write_text(changed, encoding="utf-8")
+        clear_temporary_files()
+        found = outcome(TESTS[module], 60 + 5 * seconds)
+        counts[found] += 1
+        if found == "survived":
+            survivors.append(lines)
+            print(f"{module}, mutant {number} of {len(chosen)} survived\n- {lines[0]}\n+ {lines[1]}", flush=True)
+    for path in copies(module):
+        Path(path).write_text(code, encoding="utf-8")
+    killed = counts["killed"] + counts["timeout"]
+    return {
+        "mutants": len(every),
+        "tried": len(chosen),
+        "killed": killed,
+        "timeouts": counts["timeout"],
+        "survived": counts["survived"],
+        "equivalent": counts["equivalent"],
+        "score": killed / max(1, killed + counts["survived"]),
+        "tests_s": seconds,
+        "survivors": survivors,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--modules", nargs="+", default=[*TESTS], choices=TESTS, metavar="FILE")
+    parser.add_argument("--sample", type=int, default=0, help="mutants of each module, drawn by the seed; 0 for all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output_file", default="outputs/mutants.json")
+    options = parser.parse_args()
+    output = Path(options.output_file).resolve()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(Path(folder))
+        for module in options.modules:
+            results[module] = found = test_module(module, options.sample, options.seed)
+            output.write_text(json.dumps(results, indent=2), encoding="utf-8")
+            print(
+                f"{module}: {found['tried']} of {found['mutants']} mutants, {found['killed']} killed, "
+                f"{found['survived']} survived, {found['equivalent']} equivalent: {found['score']:.1%}",
+                flush=True,
+            )
+        os.chdir(ROOT)
+    return int(any(found["score"] < SCORE for found in results.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
