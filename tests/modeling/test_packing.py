@@ -8,7 +8,15 @@ from tiny import TEXT_LENGTH, tiny_batch, tiny_model, tiny_tokenizer
 
 from conclip.embedding.tokens import TextTokenizer
 from conclip.training.arguments import LORA_TARGET_MODULES
-from modeling_conclip.packing_conclip import ANCESTORS, BLOCK, PADDING, pack_texts, rounded_size
+from modeling_conclip.encoders_conclip import piece_by_piece
+from modeling_conclip.packing_conclip import (
+    ANCESTORS,
+    BLOCK,
+    PADDING,
+    pack_texts,
+    rounded_size,
+    shared_with_previous,
+)
 
 CAPTIONS = ["a cat", "dog", "a cat on the sofa", "a cat", "street <|endoftext|> car"]
 CAPTIONS += ["the small bird above water " * 20]  # cut at 77 tokens
@@ -114,6 +122,18 @@ def test_static_shapes_are_few_and_little_larger():
     assert all(0 <= size - nodes < max(BLOCK, nodes / 8 + 1) and size % BLOCK == 0 for nodes, size in sizes.items())
     assert len({size for nodes, size in sizes.items() if nodes > 20_000}) <= 10
     assert [rounded_size(16 * BLOCK + more, False) // BLOCK for more in (0, 1, BLOCK, BLOCK + 1)] == [16, 17, 17, 18]
+
+
+def test_static_lists_of_ancestors_are_aligned():
+    """On a GPU, attention with a mask copies it unless the length of its rows is a multiple of 16."""
+    for words in (5, 30, 40, 70):
+        (packed,) = pack_texts(np.arange(3 * words).reshape(3, words) % (words + 1), static_shapes=True)
+        assert packed["ancestors"].shape[1] % 32 == 0
+
+
+def test_tokens_shared_with_the_text_before():
+    texts = padded([[1, 2], [1, 2, 3], [1, 2, 3], [1, 4]])
+    assert shared_with_previous(texts, np.array([2, 3, 3, 2])).tolist() == [0, 2, 3, 1]
 
 
 def pack(captions, model, *options):
@@ -246,3 +266,31 @@ def test_texts_in_two_forms_or_none_are_refused():
     for texts in ({}, {"packed_texts": pack(CAPTIONS, model), "input_ids": clip_ids(CAPTIONS)}):
         with pytest.raises(ValueError, match="packed_texts"):
             model(**images, **texts)
+
+
+@pytest.mark.parametrize(("pieces", "calls"), [(1, 1), (2, 4), (3, 6)])
+def test_several_pieces_are_computed_again_in_the_backward_pass(pieces, calls):
+    seen, inputs = [], [torch.ones(2, requires_grad=True) for _ in range(pieces)]
+
+    def embed(piece):
+        seen.append(len(piece))
+        return piece * piece
+
+    with torch.no_grad():
+        piece_by_piece(embed, inputs)
+    assert len(seen) == pieces
+    seen.clear()
+    torch.cat(piece_by_piece(embed, inputs)).sum().backward()
+    assert len(seen) == calls and all(piece.grad.tolist() == [2, 2] for piece in inputs)
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_images_are_embedded_as_clip_does(images):
+    model = tiny_model(vision={"num_hidden_layers": 3})
+    pixels = tiny_batch()["pixel_values"][:images]
+    assert model.config.vision_config.num_attention_heads > 1
+    with torch.no_grad():
+        expected = model.get_image_features(pixels).pooler_output
+    embeds = model.embed_images(pixels)
+    assert embeds.shape == (images, 16) and not embeds.requires_grad
+    torch.testing.assert_close(embeds, expected, rtol=1e-5, atol=1e-6)
