@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from unittest.mock import patch
 
 import torch
 from accelerate import Accelerator
@@ -272,41 +273,53 @@ def loss_agreement(bench: Bench, size: str) -> dict:
     return found
 
 
+def collectives(bench: Bench) -> dict:
+    """
+    Start torch.distributed as the environment says, and time a collective.
+
+    Raises:
+        ValueError: a collective or its gradient is wrong.
+    """
+    device = bench.device
+    values = torch.ones(bench.setup.reduced_floats, device=device)
+
+    def reduce() -> float:
+        return seconds_of(lambda: torch.distributed.all_reduce(values), device.type)
+
+    started = time.perf_counter()
+    new_accelerator(bench)
+    reduce()
+    found = {"init_s": time.perf_counter() - started, "all_reduce_bytes": values.nbytes}
+    found["all_reduce_s"] = min(reduce() for _ in range(5))
+    # A single process leaves these out in training.
+    rows = torch.randn(8, 2, 4, device=device, requires_grad=True)
+    gathered = _GatherRows.apply(rows)
+    (gradient,) = torch.autograd.grad(_MeanOverRanks.apply(gathered.pow(2).sum()), rows)
+    if not (values.eq(1).all() and gathered.equal(rows) and gradient.allclose(2 * rows)):
+        raise ValueError("A collective of one process changes values or gradients.")
+    return found
+
+
 def one_process(bench: Bench, size: str) -> dict:
     """
     Start torch.distributed (NCCL on a GPU, gloo on a CPU) with one process, and train with DistributedDataParallel.
 
     Raises:
-        ValueError: a collective, its gradient, or a loss of training is wrong.
+        ValueError: a collective, its gradient, or the loss of a step is wrong.
     """
     alone = losses_of(bench, size, new_accelerator(bench), compiled=bench.setup.compiled)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     variables = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    before = dict(os.environ)
-    os.environ.update({name: str(value) for name, value in variables.items()})
-    try:
-        values = torch.ones(bench.setup.reduced_floats, device=bench.device)
-        started = time.perf_counter()
-        accelerator = new_accelerator(bench)
-        seconds_of(lambda: torch.distributed.all_reduce(values), bench.device.type)
-        found = {"init_s": time.perf_counter() - started, "all_reduce_bytes": values.nbytes}
-        reduce = (seconds_of(lambda: torch.distributed.all_reduce(values), bench.device.type) for _ in range(5))
-        found["all_reduce_s"] = min(reduce)
-        # A single process leaves these out in training.
-        rows = torch.randn(8, 2, 4, device=bench.device, requires_grad=True)
-        gathered = _GatherRows.apply(rows)
-        (gradient,) = torch.autograd.grad(_MeanOverRanks.apply(gathered.pow(2).sum()), rows)
-        if not (values.eq(1).all() and gathered.equal(rows) and gradient.allclose(2 * rows)):
-            raise ValueError("A collective of one process changes values or gradients.")
-        together = losses_of(bench, size, accelerator, compiled=bench.setup.compiled, wrapped=True)
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-        forget_accelerator()
-        os.environ.clear()
-        os.environ.update(before)
+    with patch.dict(os.environ, {name: str(value) for name, value in variables.items()}):
+        try:
+            found = collectives(bench)
+            together = losses_of(bench, size, Accelerator(), compiled=bench.setup.compiled, wrapped=True)
+        finally:
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
+            forget_accelerator()
     found["ddp_loss_difference_max"] = (together - alone).abs().max().item()
     if not found["ddp_loss_difference_max"] <= LOSS_TOLERANCE * alone.mean().item():
         raise ValueError(f"Training with DistributedDataParallel differs from training without it: {found}")
@@ -363,9 +376,11 @@ def main(argv: list[str] | None = None) -> int:
     setup = small_setup() if options.small else Setup()
     bench = Bench(device, setup)
     result = {"machine": machine(device.type), "setup": asdict(setup), "meaning": MEANING, "parts": bench.parts}
-    with tempfile.TemporaryDirectory() as folder:
-        # What an earlier run compiled would be found again, and compiling would seem to be fast.
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+    # In the usual cache, what an earlier run compiled would be found again, and compiling would seem to be fast.
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=folder),
+    ):
         for name, part in PARTS.items():
             bench.parts[name] = measure(part, bench)
             write_json(result, options.output_file)

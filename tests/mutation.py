@@ -93,29 +93,38 @@ def without_annotations(code: str) -> str:
     return ast.unparse(tree)
 
 
-def mutants(code: str) -> Iterator[str]:
-    """Yield each changed form of the code that is valid Python and differs in more than annotations."""
+def places(code: str) -> list[tuple[str, int]]:
+    """List what cosmic-ray can change: the name of an operator, and where it is used, by number."""
     from cosmic_ray.ast import ast_nodes, get_ast
-    from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator, operator_names
 
-    seen = {without_annotations(code)}
+    nodes, found = list(ast_nodes(get_ast(code))), []
     for name in sorted(operator_names()):
         # Those with arguments replace variables that are named by hand. Whether equal numbers are identical is up to
         # the interpreter.
         if get_operator(name).arguments() or re.search("_(Eq|NotEq|Lt|LtE|Gt|GtE)_(Is|IsNot)$", name):
             continue
         operator = get_operator(name)()
-        places = sum(len(list(operator.mutation_positions(node))) for node in ast_nodes(get_ast(code)))
-        for place in range(places):
-            changed = mutate_code(code, operator, place)
-            try:
-                spelling = without_annotations(changed)
-            except (SyntaxError, TypeError):
-                continue
-            if spelling not in seen:
-                seen.add(spelling)
-                yield changed
+        count = sum(len(list(operator.mutation_positions(node))) for node in nodes)
+        found += [(name, number) for number in range(count)]
+    return found
+
+
+def mutants(code: str, chosen: list[tuple[str, int]]) -> Iterator[str]:
+    """Yield the changed form for each place where it is valid Python, and differs in more than annotations."""
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator
+
+    seen = {without_annotations(code)}
+    for name, number in chosen:
+        changed = mutate_code(code, get_operator(name)(), number)
+        try:
+            spelling = without_annotations(changed)
+        except (SyntaxError, TypeError):
+            continue
+        if spelling not in seen:
+            seen.add(spelling)
+            yield changed
 
 
 def change(code: str, changed: str) -> tuple[str, str]:
@@ -229,6 +238,9 @@ def change_in_place(old, new) -> bool:
     if isinstance(old, type) and isinstance(new, type):
         for key, value in vars(new).items():
             own = vars(old).get(key)
+            # torch keeps classes in classes, which refer to each other.
+            if isinstance(value, type):
+                continue
             if not change_in_place(own, value) and not key.startswith("__"):
                 with contextlib.suppress(AttributeError, TypeError):
                     setattr(old, key, value)
@@ -319,8 +331,9 @@ def mutate(module: str, sample: int, seed: int) -> dict:
         Counts, the seconds of its tests, and the survivors as (line before, line after).
     """
     code, equivalents = Path(module).read_text(encoding="utf-8"), known_equivalents()
-    every = list(mutants(code))
-    chosen = random.Random(seed).sample(every, min(sample, len(every))) if sample else every
+    every = places(code)
+    random.Random(seed).shuffle(every)
+    chosen = list(itertools.islice(mutants(code, every), sample or None))
     clear_temporary_files()
     started = time.monotonic()
     if outcome(TESTS[module], 600) != "survived":
@@ -357,7 +370,7 @@ def mutate(module: str, sample: int, seed: int) -> dict:
     del os.environ["PYTHONDONTWRITEBYTECODE"]
     killed = counts["killed"] + counts["timeout"]
     return {
-        "mutants": len(every),
+        "places": len(every),
         "tried": len(chosen),
         "killed": killed,
         "timeouts": counts["timeout"],
@@ -385,7 +398,7 @@ def main() -> int:
             results[module] = found = mutate(module, options.sample, options.seed)
             output.write_text(json.dumps(results, indent=2), encoding="utf-8")
             print(
-                f"{module}: {found['tried']} of {found['mutants']} mutants, {found['killed']} killed, "
+                f"{module}: {found['tried']} mutants at {found['places']} places, {found['killed']} killed, "
                 f"{found['survived']} survived, {found['equivalent']} equivalent: {found['score']:.1%}",
                 flush=True,
             )
