@@ -8,6 +8,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from modeling_conclip import loss_conclip
 from modeling_conclip.loss_conclip import (
     conclip_terms,
     contrastive_loss,
@@ -328,18 +329,39 @@ def test_distillation_without_texts_is_zero():
     assert [term.item() for term in distillation_terms(embeds[:0], targets[:0], views.T @ views, SCALE)] == [0, 0]
 
 
+def test_logits_are_computed_a_few_rows_at_a_time(monkeypatch):
+    assert 4 * loss_conclip.LOGITS_AT_A_TIME == 16 * 2**20  # bytes in float32
+    seen, plain = [], loss_conclip.similarity
+
+    def similarity_seen(queries, keys, scale):
+        seen.append(len(queries))
+        return plain(queries, keys, scale)
+
+    monkeypatch.setattr(loss_conclip, "similarity", similarity_seen)
+    monkeypatch.setattr(loss_conclip, "LOGITS_AT_A_TIME", 25)
+    generator = torch.Generator().manual_seed(0)
+    queries, keys = (l2_normalize(torch.randn(n, 3, generator=generator)) for n in (5, 12))
+    loss = contrastive_loss(queries, keys, torch.tensor(9.0), first=4)
+    # 25 // 12 rows.
+    assert seen == [2, 2, 1]
+    logits = (9 * queries @ keys.T).tolist()
+    by_hand = [math.log(sum(map(math.exp, row))) - row[4 + at] for at, row in enumerate(logits)]
+    assert loss.item() == pytest.approx(sum(by_hand) / 5, rel=1e-5) and loss.item() > 1
+
+
 @pytest.fixture
-def second_of_two(monkeypatch):
-    """This process has rank 1 of 2. The other gathers rows of 5 and adds `other` to what is reduced."""
+def second_of_three(monkeypatch):
+    """Rank 1 of 3. The others give rows of 5 and of 6, and together they add `other` to what is reduced."""
     other = []
 
     def gather(out, rows):
-        assert out.shape == (2 * len(rows), *rows.shape[1:]) and out.dtype == rows.dtype
-        out[: len(rows)], out[len(rows) :] = 5, rows
+        count = len(rows)
+        assert out.shape == (3 * count, *rows.shape[1:]) and out.dtype == rows.dtype
+        out[:count], out[count : 2 * count], out[2 * count :] = 5, rows, 6
 
     functions = {
         "is_initialized": lambda: True,
-        "get_world_size": lambda: 2,
+        "get_world_size": lambda: 3,
         "get_rank": lambda: 1,
         "all_gather_into_tensor": gather,
         "all_reduce": lambda values: values.add_(other.pop(0)),
@@ -349,40 +371,40 @@ def second_of_two(monkeypatch):
     return other
 
 
-def test_rows_of_two_processes_by_hand(second_of_two):
+def test_rows_of_three_processes_by_hand(second_of_three):
     rows, more = (torch.full((3, 4), value, requires_grad=True) for value in (1.0, 2.0))
     (joint, none, joint_more), first = gather_across_processes(rows, None, more)
     assert first == 3 and none is None
-    assert joint[:, 0].tolist() == [5, 5, 5, 1, 1, 1] and joint_more[:, 0].tolist() == [5, 5, 5, 2, 2, 2]
-    second_of_two.append(10.0)
-    (joint[:, 0] * torch.arange(6.0)).sum().backward()
-    # The own weights 3, 4 and 5, and what the other process has added.
+    assert joint[:, 0].tolist() == [5, 5, 5, 1, 1, 1, 6, 6, 6] and joint_more[3:, 0].tolist() == [2, 2, 2, 6, 6, 6]
+    second_of_three.append(10.0)
+    (joint[:, 0] * torch.arange(9.0)).sum().backward()
+    # The own weights 3, 4 and 5, and what the other processes have added.
     assert rows.grad[:, 0].tolist() == [13, 14, 15]
-    second_of_two.append(torch.tensor([7.0, 9.0]))
+    second_of_three.append(torch.tensor([8.0, 9.0]))
     value, other = torch.tensor(1.0, requires_grad=True), torch.tensor(3.0, requires_grad=True)
     mean, none, mean_other = mean_over_processes(value, None, other)
-    assert (mean.item(), none, mean_other.item()) == (4, None, 6)
+    assert (mean.item(), none, mean_other.item()) == (3, None, 4)
     (2 * mean + mean_other).backward()
     assert (value.grad.item(), other.grad.item()) == (2, 1)
 
 
-def test_a_mean_over_unequal_numbers_of_texts_by_hand(second_of_two):
-    # The other process has 5 texts of mean 2, this one 3 of mean 6: (3 * 6 + 5 * 2) / 8 in all.
-    second_of_two += [5.0, torch.tensor([5 * 2 / 8 * 2.0])]
+def test_a_mean_over_unequal_numbers_of_texts_by_hand(second_of_three):
+    # The others have 5 texts of mean 2 together, this one 3 of mean 6: (3 * 6 + 5 * 2) / 8 in all.
+    second_of_three += [5.0, torch.tensor([5 * 2 / 8 * 3.0])]
     value = torch.tensor(6.0, requires_grad=True)
     (mean,) = mean_over_texts_of_all_processes(3, value)
     mean.backward()
-    assert mean.item() == 3.5 and value.grad.item() == pytest.approx(3 / 8 * 2)
+    assert mean.item() == 3.5 and value.grad.item() == pytest.approx(3 / 8 * 3)
     # No texts anywhere.
-    second_of_two += [0.0, torch.tensor([0.0])]
+    second_of_three += [0.0, torch.tensor([0.0])]
     assert mean_over_texts_of_all_processes(0, torch.tensor(0.0))[0].item() == 0
 
 
-def test_terms_across_two_processes_by_hand(second_of_two):
-    """Rows of unit vectors e1; the other process has rows that are 5 everywhere, so its columns score 5."""
-    second_of_two.append(torch.zeros(3))
+def test_terms_across_three_processes_by_hand(second_of_three):
+    """All rows are the unit vector e1; the columns of the other processes score 5 and 6."""
+    second_of_three.append(torch.zeros(3))
     rows = torch.eye(2)[:1]
     terms = conclip_terms(rows, rows, torch.tensor(1.0), rows, rows, across_processes=True)
-    # Each row of this process has the columns 5, 1, 5, 1, of which the second is right; the mean is over 2 processes.
-    expected = (math.log(2 * math.exp(5) + 2 * math.exp(1)) - 1) / 2
+    # The logits are 5, 1, 6, 5, 1, 6, of which the second is right; the mean is over 3 processes.
+    expected = (math.log(2 * (math.exp(5) + math.exp(1) + math.exp(6))) - 1) / 3
     assert [term.item() for term in terms] == pytest.approx([expected] * 3, rel=1e-6)
