@@ -104,9 +104,11 @@ def run(
     from conclip.models.clip import load_model, require_folder
     from conclip.models.loading import family_of, load_text_model
     from conclip.publish.upload import check_target, create_repository
+    from conclip.stream import SAMPLE, first_stream_rows
     from conclip.training.model_checks import require_texts_alone
     from conclip.training.own_distractors import needs_distractors, refuse_numbers, with_distractors
     from conclip.training.own_negations import lacks_negations, with_negations, with_recipe
+    from conclip.training.pair_dataset import NEGATED_LOSSES
     from conclip.training.report import format_table, table_rows
     from conclip.training.scenes_base import base_clip
     from conclip.training.scenes_questions import scenes_questions
@@ -129,16 +131,23 @@ def run(
         use_all_cores(accelerator)
 
     # Load
-    train_dataset, eval_dataset, eval_split = load(data_args, training_args, accelerator)
-    makes_negations = family == "clip" and lacks_negations(train_dataset, training_args)
+    if data_args.streaming:
+        train_dataset, eval_dataset, eval_split = load_streams(data_args, training_args, accelerator)
+        sample = first_stream_rows(train_dataset, SAMPLE)
+    else:
+        train_dataset, eval_dataset, eval_split = load(data_args, training_args, accelerator)
+        sample = train_dataset
+    makes_negations = family == "clip" and lacks_negations(sample, training_args)
     if makes_negations:
         training_args = with_recipe(training_args, model_args.train_image_encoder, accelerator)
-    refuse_numbers(train_dataset, training_args)
+    # A stream gets none: the trainer says what it lacks.
+    makes_negations = makes_negations and not (data_args.streaming and training_args.loss in NEGATED_LOSSES)
+    refuse_numbers(sample, training_args)
     if makes_negations:
         train_dataset, eval_dataset = with_negations(train_dataset, eval_dataset, training_args, accelerator)
     base = model_args.model_name_or_path or str(base_clip(output_dir.parent))
     reads_images = training_args.image_embeds_column is None and (
-        training_args.loss != DISTILLATION or training_args.image_column in train_dataset.column_names
+        training_args.loss != DISTILLATION or training_args.image_column in sample.column_names
     )
     if family == "clip":
         freeze = not model_args.train_image_encoder
@@ -153,7 +162,7 @@ def run(
                 f"saved, such as {surplus[0]}."
             )
 
-    if makes_negations and needs_distractors(train_dataset, training_args):
+    if makes_negations and not data_args.streaming and needs_distractors(train_dataset, training_args):
         train_dataset = with_distractors(
             train_dataset, model, getattr(processor, "image_processor", None), training_args, accelerator
         )
@@ -251,6 +260,46 @@ def load(data_args: DataArguments, training_args: ConCLIPTrainingArguments, acce
     if eval_dataset is not None:
         eval_dataset = first_rows(eval_dataset, data_args.max_eval_samples)
     return first_rows(train_dataset, data_args.max_train_samples), eval_dataset, eval_split
+
+
+def load_streams(data_args: DataArguments, training_args: ConCLIPTrainingArguments, accelerator):
+    """
+    Open the training rows as a stream, and read the rows to evaluate on into memory.
+
+    Returns:
+        As `load`.
+    """
+    from conclip.data import split_names
+    from conclip.stream import first_stream_rows
+    from conclip.training.splits import MOST_HELD_OUT, default_eval_split
+
+    name, eval_split = data_args.dataset_name, data_args.eval_split
+    train_dataset, eval_dataset = open_stream(data_args, training_args, data_args.train_split), None
+    if eval_split is None:
+        names = split_names(name, data_args.dataset_config_name, streaming=True)
+        eval_split = default_eval_split(names, data_args.train_split) or "none"
+        found = f"evaluating on {eval_split!r}"
+        if eval_split == "none":
+            found = "a stream has no rows to hold out, so there is no evaluation; --eval_split names rows for it"
+        if eval_split != "test":
+            accelerator.print(f"{name} has no split 'test': {found}.")
+    if eval_split != "none":
+        count = data_args.max_eval_samples or MOST_HELD_OUT
+        eval_dataset = first_stream_rows(open_stream(data_args, training_args, eval_split), count)
+        accelerator.print(f"Evaluating on the first {len(eval_dataset):,} rows of the split {eval_split!r}.")
+    return train_dataset, eval_dataset, eval_split
+
+
+def open_stream(data_args: DataArguments, training_args: ConCLIPTrainingArguments, split: str):
+    """Open a split of the dataset as a stream; paths of images become paths from the working directory."""
+    from conclip.data import data_folder, load_stream
+    from conclip.embedding.image_files import with_full_paths
+
+    dataset = load_stream(data_args.dataset_name, data_args.dataset_config_name, split)
+    if training_args.image_embeds_column is not None:
+        return dataset
+    columns = (training_args.image_column, training_args.distractor_image_column)
+    return with_full_paths(dataset, columns, data_args.image_dir or data_folder(data_args.dataset_name))
 
 
 def default_dataset(training_args: ConCLIPTrainingArguments) -> str:

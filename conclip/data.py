@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from copy import copy
 from pathlib import Path
@@ -13,7 +14,7 @@ from conclip.public_names import is_local
 from conclip.text_files import text_options
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import Dataset, DatasetDict, IterableDataset
 
 FILE_FORMATS = {
     ".csv": "csv",
@@ -23,6 +24,7 @@ FILE_FORMATS = {
     ".parquet": "parquet",
     ".txt": "text",
 }
+STREAMED_FORMATS = {**FILE_FORMATS, ".tar": "webdataset"}
 # Of columns, in a message.
 MOST_NAMES = 12
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .gif .webp .tif .tiff .ppm .pgm".split())
@@ -51,14 +53,37 @@ def load_split(dataset_name: str, dataset_config_name: str | None = None, split:
     return dataset
 
 
-def split_names(dataset_name: str, dataset_config_name: str | None = None) -> list[str]:
+def load_stream(dataset_name: str, dataset_config_name: str | None = None, split: str = "train") -> IterableDataset:
+    """
+    Open one split of a dataset as a stream: nothing is copied or downloaded before it is read.
+
+    Args:
+        dataset_name: as for `load_split`; also a .tar file in the layout of WebDataset, a folder of them, or a pattern
+            of paths, such as "shards/*.tar". Text files are in UTF-8.
+        dataset_config_name: configuration of the dataset.
+        split: name of the split.
+
+    Raises:
+        UsageError: there is no such dataset, configuration or split.
+    """
+    return _load(dataset_name, dataset_config_name, split, streaming=True)
+
+
+def split_names(dataset_name: str, dataset_config_name: str | None = None, streaming: bool = False) -> list[str]:
     """
     Return the names of a dataset's splits; a file is one split, "train".
 
     Raises:
         UsageError: there is no such dataset or configuration.
     """
-    return ["train"] if Path(dataset_name).is_file() else list(_load(dataset_name, dataset_config_name, None))
+    if Path(dataset_name).is_file() or (streaming and files_of_pattern(dataset_name)):
+        return ["train"]
+    return list(_load(dataset_name, dataset_config_name, None, streaming))
+
+
+def files_of_pattern(dataset_name: str) -> list[Path]:
+    """Return the files of a pattern of paths, by name; none if it is no pattern."""
+    return [Path(name) for name in sorted(glob.glob(dataset_name))] if glob.has_magic(dataset_name) else []
 
 
 def first_rows(dataset: Dataset, count: int | None) -> Dataset:
@@ -94,24 +119,27 @@ def with_columns(dataset: Dataset, columns: dict[str, list[list]], feature) -> D
     return whole.select(rows)
 
 
-def _load(dataset_name: str, dataset_config_name: str | None, split: str | None) -> Dataset | DatasetDict:
+def _load(
+    dataset_name: str, dataset_config_name: str | None, split: str | None, streaming: bool = False
+) -> Dataset | DatasetDict | IterableDataset:
     # Imported late: it takes a second, which a list of image files does not need.
     from datasets import config, load_dataset
     from datasets.exceptions import DatasetGenerationError
     from datasets.utils import logging
 
     path = Path(dataset_name)
-    if not path.exists() and (is_local(dataset_name) or path.suffix in FILE_FORMATS):
+    files = files_of_pattern(dataset_name) if streaming else []
+    if not path.exists() and not files and (is_local(dataset_name) or path.suffix in STREAMED_FORMATS):
         raise UsageError(f"--dataset_name {dataset_name}: there is no such file or folder.")
     # What fails is reported in one sentence; `datasets` would log it too, with its own temporary names.
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)
     try:
         with reporting_write_errors(Path(config.HF_DATASETS_CACHE)):
-            if path.is_file():
-                return _load_file(path, split)
+            if path.is_file() or files:
+                return _load_files(files or [path], split, streaming)
             options = folder_options(path, dataset_config_name) if path.is_dir() else {}
-            return load_dataset(dataset_name, dataset_config_name, split=split, **options)
+            return load_dataset(dataset_name, dataset_config_name, split=split, streaming=streaming, **options)
     except UsageError:
         raise
     # `datasets` reports a wrong path, configuration or split by many kinds of error; each says which.
@@ -129,18 +157,26 @@ def _load(dataset_name: str, dataset_config_name: str | None, split: str | None)
         logging.set_verbosity(verbosity)
 
 
-def _load_file(path: Path, split: str) -> Dataset:
+def _load_files(paths: list[Path], split: str, streaming: bool) -> Dataset | IterableDataset:
     from datasets import load_dataset
 
-    if path.suffix not in FILE_FORMATS:
-        raise UsageError(f"--dataset_name {path}: a file has to end in {', '.join(FILE_FORMATS)}.")
-    with path.open("rb") as file:
-        if not file.read(4096).strip() and path.stat().st_size <= 4096:
-            raise UsageError(f"--dataset_name {path}: the file is empty; it needs a row for each caption.")
+    formats = STREAMED_FORMATS if streaming else FILE_FORMATS
+    for path in paths:
+        if path.suffix not in formats:
+            tar = "; add --streaming to train on .tar files" if path.suffix == ".tar" else ""
+            raise UsageError(f"--dataset_name {path}: a file has to end in {', '.join(formats)}{tar}.")
+        if path.suffix != paths[0].suffix:
+            raise UsageError(f"--dataset_name: {path} and {paths[0]} are of different formats; name files of one.")
+        with path.open("rb") as file:
+            if not file.read(4096).strip() and path.stat().st_size <= 4096:
+                raise UsageError(f"--dataset_name {path}: the file is empty; it needs a row for each caption.")
     # The file is the whole of the split that is asked for; "train[:100]" is a part of "train".
     name = re.match(r"\w*", split).group() or "train"
-    format = FILE_FORMATS[path.suffix]
-    dataset = load_dataset(format, data_files={name: str(path)}, split=split, **text_options(format, [path]))
+    format = formats[paths[0].suffix]
+    # JSON is checked while it is read: a stream may be too large to read it twice.
+    options = {} if streaming and format == "json" else text_options(format, paths)
+    names = {name: [*map(str, paths)]}
+    dataset = load_dataset(format, data_files=names, split=split, streaming=streaming, **options)
     if format != "text":
         return dataset
     return dataset.filter(lambda row: bool(row["text"].strip())).rename_column("text", "caption")

@@ -15,7 +15,7 @@ STDLIB = sys.stdlib_module_names
 FOUNDATION = {
     f"conclip.{name}"
     for name in "errors cli runtime atomic_write folder_lock data text_files hub model_cards model_folders "
-    "public_names".split()
+    "public_names stream".split()
 }
 # What each folder may import of the project, from the ground up; a module may always import its own folder.
 GROUND = {"modeling_conclip", *FOUNDATION}

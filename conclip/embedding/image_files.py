@@ -10,15 +10,17 @@ import io
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 
 import numpy as np
 import PIL.Image
 import pyarrow as pa
-from datasets import Dataset, Features, Image, concatenate_datasets
+from datasets import Dataset, Features, Image, IterableDataset, Value, concatenate_datasets
 from datasets import Sequence as ListOf
 from datasets.utils.file_utils import xopen
 
 from conclip.errors import UsageError, one_line
+from conclip.stream import features_of
 
 # Seconds in which a server has to answer.
 URL_TIMEOUT = 10.0
@@ -69,6 +71,30 @@ def as_image_column(dataset: Dataset, column: str, image_dir: str | os.PathLike 
     made = Dataset.from_dict({column: values}, features=Features({column: images}))
     rest = dataset.remove_columns([column])
     return concatenate_datasets([rest, made], axis=1) if rest.column_names else made
+
+
+def with_full_paths(dataset: IterableDataset, columns: Sequence[str], image_dir: str | os.PathLike) -> IterableDataset:
+    """
+    Make the paths of images in a stream relative to the working directory.
+
+    Args:
+        columns: names of columns of images; those that hold no paths or lists of paths are left as they are.
+        image_dir: the folder that relative paths are relative to.
+    """
+    kinds = features_of(dataset)
+    found = {name: getattr(kinds[name], "feature", kinds[name]) for name in columns if name in kinds}
+    of_paths = {name: inner is not kinds[name] for name, inner in found.items() if inner == Value("string")}
+    if not of_paths:
+        return dataset
+    full = functools.partial(_full_path, image_dir=image_dir)
+
+    def with_folder(row: dict) -> dict:
+        return {
+            name: row[name] and [*map(full, row[name])] if of_paths[name] else full(row[name]) for name in of_paths
+        }
+
+    # The types are given, so that the stream keeps them.
+    return dataset.map(with_folder, features=kinds)
 
 
 def _without_bytes(dataset: Dataset, column: str, listed: bool) -> bool:

@@ -163,14 +163,25 @@ def image_keys(images: ImageColumn | EmbeddingColumn, cache_dir: Path, accelerat
         if path:
             with naming_option("--embedding_cache_dir"):
                 save_index(path, keys)
+    require_readable(images, keys)
+    images.keys = keys
+    return keys
+
+
+def require_readable(images: ImageColumn, keys: np.ndarray) -> None:
+    """
+    Args:
+        keys: uint8, (images, 16), from `StoredImages.keys`: zeros for an image that could not be read.
+
+    Raises:
+        UsageError: an image cannot be read; the message says which, and why.
+    """
     for index in np.flatnonzero(~keys.any(axis=1)).tolist():
         # Raises an error with the reason.
         images[index]
         raise UsageError(
             f"{images.where(index)} could not be read at first, but could a moment later: start the command again."
         )
-    images.keys = keys
-    return keys
 
 
 @dataclass

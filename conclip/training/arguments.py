@@ -130,6 +130,11 @@ class DataArguments:
         "generated scenes, and for --loss negation_distillation plain captions that ship with the package",
     )
     dataset_config_name: str | None = option(None, "configuration (subset) of the dataset")
+    streaming: bool = option(
+        False,
+        "read the training rows from the Hub or from files while training, in buffers of --shuffle_buffer_size rows, "
+        "and keep no copy; also for WebDataset (.tar files)",
+    )
     train_split: str = option("train", "split to train on")
     eval_split: str | None = option(
         None,
@@ -271,6 +276,11 @@ class ConCLIPTrainingArguments:
     logging_steps: int = option(10, "log the loss every so many updates", at_least=1)
     eval_steps: int | None = option(
         None, "evaluate every so many updates; by default, after every epoch, but not more than ten times", at_least=1
+    )
+    shuffle_buffer_size: int = option(
+        10_000,
+        "with --streaming, rows that each process has in memory and shuffles at a time, rounded up to whole updates",
+        at_least=1,
     )
     save_steps: int = option(500, "save a checkpoint every so many updates; 0 for no checkpoints", at_least=0)
     save_total_limit: int = option(2, "keep only the newest so many checkpoints", at_least=1)
@@ -487,10 +497,14 @@ def refuse_options_without_effect(
     elif Path(model.model_name_or_path).is_dir():
         parser.without_effect(["revision"], f"on the local folder {model.model_name_or_path}")
     if data.dataset_name is None:
-        names = ["dataset_config_name", "image_dir", "image_embeds_column", "image_embeds_file"]
+        names = ["dataset_config_name", "image_dir", "image_embeds_column", "image_embeds_file", "streaming"]
         parser.without_effect(names, "without --dataset_name")
     elif Path(data.dataset_name).is_file():
         parser.without_effect(["dataset_config_name"], f"on the file {data.dataset_name}")
+    if data.streaming:
+        parser.without_effect(["max_train_samples"], "with --streaming, where --max_steps ends the run")
+    else:
+        parser.without_effect(["shuffle_buffer_size"], "without --streaming")
     if training.image_embeds_column:
         # Beside a file, it may hold the names of the images.
         names = [] if training.image_embeds_file else ["image_column"]

@@ -9,6 +9,7 @@ import torch
 
 from conclip.training.pair_dataset import PairRows
 from conclip.training.statement_rows import StatementRows
+from conclip.training.stream_rows import StreamRows
 
 # Batches that are searched in vain for partners of one batch's rows before the search ends. The first nearly always
 # has one, unless the data has too few different rows.
@@ -40,7 +41,7 @@ class DistinctBatches(torch.utils.data.Sampler[list[int]]):
 
     def __init__(
         self,
-        rows: PairRows | StatementRows,
+        rows: PairRows | StatementRows | StreamRows,
         batch_size: int,
         num_processes: int,
         seed: int,
@@ -58,7 +59,7 @@ class DistinctBatches(torch.utils.data.Sampler[list[int]]):
         keys = number_shared_keys(self.rows.keys())
         batches = separate(order, keys, self.batch_size * self.num_processes)
         self._report(batches, keys)
-        yield from batches.reshape(-1, self.batch_size).tolist()
+        yield from map(np.ndarray.tolist, batches.reshape(-1, self.batch_size))
 
     def _report(self, batches: np.ndarray, keys: np.ndarray) -> None:
         clashes = int(repeats(keys[batches]).sum())

@@ -38,12 +38,14 @@ class TrainingProgress:
         step: updates done.
         epoch, batch: the current epoch, and the number of batches each process has read in it.
         evaluated_step: `step` at the last evaluation.
+        stream: with a stream, where the current epoch (a buffer of rows) of each process begins in it.
     """
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
     evaluated_step: int = 0
+    stream: list[dict] | None = None
 
 
 def list_checkpoints(output_dir: Path) -> list[Path]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import gather_object
 from peft import PeftModel
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -28,6 +30,7 @@ from conclip.training.deepspeed import configure, keep_value, uses_deepspeed
 from conclip.training.pair_dataset import PairRows
 from conclip.training.schedule import learning_rates
 from conclip.training.statement_rows import StatementRows
+from conclip.training.stream_rows import StreamRows
 from conclip.training.trackers import JsonlTracker, log_values
 from modeling_conclip import ConCLIPModel
 
@@ -63,10 +66,11 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     learning_rate: Callable[[int], float]
     loader: DataLoader
+    rows: PairRows | StatementRows | StreamRows
     accelerator: Accelerator
     args: ConCLIPTrainingArguments
     total_steps: int
-    steps_per_epoch: int
+    steps_per_epoch: float | None
     fixed: dict
     progress: TrainingProgress = field(default_factory=TrainingProgress)
     # Parameters that are scalars again after training.
@@ -75,23 +79,27 @@ class TrainingState:
 
 def prepare_training(
     model: torch.nn.Module,
-    rows: PairRows | StatementRows,
+    rows: PairRows | StatementRows | StreamRows,
     collator: PairCollator,
     args: ConCLIPTrainingArguments,
     accelerator: Accelerator,
     checkpoint: Path | None = None,
+    length: int | None = None,
 ) -> TrainingState:
     """
     Make optimizer, schedule and loader, and prepare them and the model with accelerate.
 
     Args:
         checkpoint: resume from it.
+        length: rows of a stream, if it is known.
 
     Raises:
         UsageError: too few rows, or a checkpoint that is damaged or of a run with other settings.
     """
-    require_full_batch(rows, args.per_device_train_batch_size, accelerator.num_processes)
     batch_size, world = args.per_device_train_batch_size, accelerator.num_processes
+    streams = isinstance(rows, StreamRows)
+    if not streams:
+        require_full_batch(rows, batch_size, world)
 
     def report(sentence: str) -> None:
         if accelerator.is_main_process:
@@ -99,7 +107,8 @@ def prepare_training(
 
     loader = DataLoader(
         rows,
-        batch_sampler=DistinctBatches(rows, batch_size, world, args.seed, report),
+        # Of a stream, each process has its own rows.
+        batch_sampler=DistinctBatches(rows, batch_size, 1 if streams else world, args.seed, report),
         collate_fn=collator,
         num_workers=args.dataloader_num_workers,
         pin_memory=accelerator.device.type == "cuda",
@@ -119,11 +128,18 @@ def prepare_training(
     accelerator.gradient_accumulation_steps = args.gradient_accumulation_steps
     fixed = fixed_settings(model, args, accelerator, rows)
     scalars = configure(accelerator, args, model) if uses_deepspeed(accelerator) else []
-    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
-    steps_per_epoch = math.ceil(len(loader) / args.gradient_accumulation_steps)
+    if streams:
+        model, optimizer = accelerator.prepare(model, optimizer)
+        loader = prepare_data_loader(loader, accelerator.device, 1, 0, put_on_device=True, non_blocking=True)
+        steps_per_epoch = length and length / (batch_size * world * args.gradient_accumulation_steps)
+    else:
+        model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+        steps_per_epoch = math.ceil(len(loader) / args.gradient_accumulation_steps)
     total_steps = args.max_steps or args.num_train_epochs * steps_per_epoch
     rates = learning_rates(args.lr_scheduler_type, args.learning_rate, args.warmup_steps, total_steps)
-    state = TrainingState(model, optimizer, rates, loader, accelerator, args, total_steps, steps_per_epoch, fixed)
+    state = TrainingState(
+        model, optimizer, rates, loader, rows, accelerator, args, total_steps, steps_per_epoch, fixed
+    )
     state.scalars = scalars
     if checkpoint:
         state.progress = load_checkpoint(accelerator, model, checkpoint, fixed)
@@ -132,6 +148,8 @@ def prepare_training(
                 f"{checkpoint} was saved after step {state.progress.step}, beyond the {total_steps} updates of this "
                 "run: raise --max_steps or --num_train_epochs."
             )
+        if streams:
+            rows.seek(state.progress.stream[accelerator.process_index], state.progress.epoch)
         accelerator.print(f"Resuming after step {state.progress.step} of {total_steps} from {checkpoint}.")
     return state
 
@@ -158,7 +176,7 @@ def fixed_settings(
     model: ConCLIPModel | PeftModel | TextDistillationModel,
     args: ConCLIPTrainingArguments,
     accelerator: Accelerator,
-    rows: PairRows | StatementRows,
+    rows: PairRows | StatementRows | StreamRows,
 ) -> dict:
     """Return the settings that must not change between a checkpoint and its resumption, ready for JSON."""
     trained = model.encoder.model if isinstance(model, TextDistillationModel) else model
@@ -178,7 +196,7 @@ def fixed_settings(
     }
 
 
-def announce(state: TrainingState, rows: PairRows | StatementRows) -> None:
+def announce(state: TrainingState, rows: PairRows | StatementRows | StreamRows) -> None:
     """Print the size of the run."""
     args, accelerator = state.args, state.accelerator
     batch = args.per_device_train_batch_size * accelerator.num_processes
@@ -273,6 +291,8 @@ def run_epochs(
             if args.save_steps and progress.step % args.save_steps == 0:
                 require_finite_weights(state)
                 folder, needed = Path(args.output_dir), checkpoint_bytes(state.model)
+                if isinstance(state.rows, StreamRows):
+                    progress.stream = gather_object([state.rows.position(progress.epoch)])
                 save_checkpoint(accelerator, state.model, folder, progress, state.fixed, args.save_total_limit, needed)
                 if on_save:
                     on_save(progress.step)
@@ -370,7 +390,8 @@ def log_step(state: TrainingState, losses: dict[str, torch.Tensor], bar: tqdm) -
     model = unwrap_lora(state.accelerator.unwrap_model(state.model))
     values["train/logit_scale"] = model.logit_scale.item()
     values["train/learning_rate"] = state.learning_rate(state.progress.step - 1)
-    values["train/epoch"] = state.progress.step / state.steps_per_epoch
+    if state.steps_per_epoch:
+        values["train/epoch"] = state.progress.step / state.steps_per_epoch
     log_values(state.accelerator, values, state.progress.step)
     bar.set_postfix(loss=f"{values['train/loss']:.4f}")
 

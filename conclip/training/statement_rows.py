@@ -35,7 +35,11 @@ class StatementRows(torch.utils.data.Dataset):
         generator: composes the statement of an epoch and an index.
         tokenize: takes texts and returns their tokens.
         length: statements in an epoch.
+
+    `first` is added to the index of each row; with a stream, where every process has its own rows, it differs.
     """
+
+    first = 0
 
     def __init__(self, generator: StatementGenerator, tokenize: Callable[[list[str]], TextTokens], length: int):
         self.generator, self.tokenize, self.length = generator, tokenize, length
@@ -62,7 +66,7 @@ class StatementRows(torch.utils.data.Dataset):
         self.epoch = epoch
 
     def statements(self, indices: Sequence[int]) -> list[Statement]:
-        return [self.generator(self.epoch, int(index)) for index in indices]
+        return [self.generator(self.epoch, self.first + int(index)) for index in indices]
 
     def keys(self) -> np.ndarray:
         """Return a different key for each row, uint64, (rows, 1): the loss compares no row with another."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.state import AcceleratorState, is_initialized
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import set_seed
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from peft import LoraConfig, PeftModel
 from transformers import CLIPModel, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from conclip.atomic_write import require_room, writable_folder, write_atomically
 from conclip.data import require_columns, text_lists
+from conclip.embedding.embedding_column import holds_integers
 from conclip.embedding.embedding_files import read_parts
 from conclip.embedding.images import ImageEmbedder, check_cache_dir, embedding_cache_dir, open_images
 from conclip.embedding.texts import cached_tokens, embed_texts
@@ -40,6 +42,7 @@ from conclip.negation.arithmetic import QueryArithmetic
 from conclip.negation.questions import Question
 from conclip.public_names import is_local, public_name, without_paths
 from conclip.runtime import processes_share_cpu, software_versions
+from conclip.stream import SAMPLE, first_stream_rows
 from conclip.training.arguments import DISTILLATION, EVERY_SAVE, ConCLIPTrainingArguments
 from conclip.training.card import CARD_FILE, adapter_card, describe_adapters, example_texts, model_card
 from conclip.training.checkpoints import (
@@ -69,7 +72,13 @@ from conclip.training.pushes import Pushes
 from conclip.training.report import REPORT_FILES, table_rows, verdict, write_report
 from conclip.training.splits import count_trained_images
 from conclip.training.statement_evaluator import StatementEvaluator
-from conclip.training.statement_rows import HELD_OUT_STATEMENTS, held_out_statements, make_statements
+from conclip.training.statement_rows import (
+    HELD_OUT_STATEMENTS,
+    MOST_CAPTIONS,
+    held_out_statements,
+    make_statements,
+)
+from conclip.training.stream_rows import RowStream, StreamRows
 from conclip.training.teacher import Teacher
 from conclip.training.trackers import JsonlTracker, start_trackers
 from modeling_conclip import ConCLIPModel
@@ -91,7 +100,8 @@ class ConCLIPTrainer:
             "negation_distillation" also takes a model of another family, any with `get_text_features`.
         args: settings of the run.
         processing_class: the processor of the model; its tokenizer will do if no image is read.
-        train_dataset: rows to train on; `args` names the columns.
+        train_dataset: rows to train on; `args` names the columns. A stream (`IterableDataset`) is read once a pass,
+            in buffers of `args.shuffle_buffer_size` rows, and each process reads its share of it.
         eval_dataset: rows to evaluate on, with an image, a caption and, if there are any, negated captions.
         peft_config: train these adapters instead of the weights.
         accelerator: from `make_accelerator(args)`, which makes one by default.
@@ -122,7 +132,7 @@ class ConCLIPTrainer:
         model: ConCLIPModel | PreTrainedModel,
         args: ConCLIPTrainingArguments,
         processing_class: ProcessorMixin | PreTrainedTokenizerBase,
-        train_dataset: Dataset,
+        train_dataset: Dataset | IterableDataset,
         eval_dataset: Dataset | None = None,
         peft_config: LoraConfig | None = None,
         accelerator: Accelerator | None = None,
@@ -137,9 +147,16 @@ class ConCLIPTrainer:
             raise UsageError("Load a CLIP model by ConCLIPModel.from_pretrained, not as CLIPModel.")
         if not isinstance(model, ConCLIPModel):
             require_texts_alone(args, f"{model.config.name_or_path or 'The model'}: a {model.config.model_type} model")
+        stream, captions = None, train_dataset
+        if isinstance(train_dataset, IterableDataset):
+            stream, train_dataset = train_dataset, first_stream_rows(train_dataset, SAMPLE)
+            args, captions = prepare_stream(stream, train_dataset, args, accelerator)
+            if args.loss == DISTILLATION:
+                stream, train_dataset = None, captions
         args = with_loss(args, train_dataset, accelerator)
         self.args, self.processing_class, self.accelerator = args, processing_class, accelerator
         self.peft_config = peft_config
+        self.stream_length = rows_of_stream(stream) if stream is not None else None
         self.image_processor = getattr(processing_class, "image_processor", None)
         self.output_dir = Path(args.output_dir)
         set_seed(args.seed)
@@ -160,7 +177,7 @@ class ConCLIPTrainer:
         split = str(train_dataset.split or "train")
         self.statements = self.held_out_statements = None
         if args.distills:
-            self.statements = make_statements(train_dataset, args, split, self.tokenizer, accelerator)
+            self.statements = make_statements(captions, args, split, self.tokenizer, accelerator)
             if args.loss == DISTILLATION and isinstance(model, ConCLIPModel):
                 # Texts alone give it no gradient, for which DistributedDataParallel would wait.
                 model.logit_scale.requires_grad_(False)
@@ -176,25 +193,23 @@ class ConCLIPTrainer:
                 self.images = open_images(train_dataset, image_column, split, columns["embeddings"], columns["parts"])
                 require_fitting_images(self.images, self.image_processor, model)
         else:
+            names = {"loss": args.loss, "seed": args.seed, "distractor_image_column": distractor_column, **columns}
             self.train_rows = PairRows(
-                train_dataset,
-                tokenize,
-                loss=args.loss,
-                seed=args.seed,
-                split=split,
-                distractor_image_column=distractor_column,
-                **columns,
+                train_dataset, tokenize if stream is None else self.tokenizer, split=split, **names
             )
             for images in filter(None, (self.train_rows.images, self.train_rows.distractors)):
                 require_fitting_images(images, self.image_processor, model)
             self.images = self.train_rows.images
+            if stream is not None:
+                self.train_rows = self._stream_rows(stream, names)
             if self.statements:
                 self.train_rows.use_statements(self.statements)
         if args.truth_weight:
             self.image_captions = text_lists(train_dataset, args.caption_column, split)
         if args.image_embeds_column and args.image_column in train_dataset.column_names:
             accelerator.print(f"The images in the column {args.image_column} are not read: embeddings replace them.")
-        require_full_batch(self.train_rows, args.per_device_train_batch_size, accelerator.num_processes)
+        if stream is None:
+            require_full_batch(self.train_rows, args.per_device_train_batch_size, accelerator.num_processes)
         negated = args.negated_caption_column if args.loss in NEGATED_LOSSES else None
         self.example = example_texts(train_dataset, args.caption_column, negated)
         self.model.to(accelerator.device)
@@ -232,6 +247,34 @@ class ConCLIPTrainer:
         self.statistics: dict | None = None
         # The folder where this run has written the card of the trained weights.
         self.reported_to: Path | None = None
+
+    def _stream_rows(self, stream: IterableDataset, names: dict) -> StreamRows:
+        """Return the training rows of a stream; `names` are parameters of `PairRows`."""
+        args, world, rank = self.args, self.accelerator.num_processes, self.accelerator.process_index
+        # An update averages whole batches.
+        step = args.per_device_train_batch_size * args.gradient_accumulation_steps
+        length = -(-args.shuffle_buffer_size // step) * step
+        shards = stream.num_shards
+        if shards % world:
+            self.accelerator.print(
+                f"The stream has {shards:,} shard(s), which {world} processes cannot share evenly: each reads all and "
+                f"keeps one row in {world}. A multiple of {world} shards is read faster."
+            )
+        # The tokens are not cached: they would fill the disk.
+        tokenize = cached_tokens(self.tokenizer, None, self.accelerator.print)
+
+        def make_rows(dataset: Dataset) -> PairRows:
+            nonlocal tokenize
+            rows = PairRows(dataset, tokenize, split=str(dataset.split), **names)
+            # The texts of the first buffer are reported, for all.
+            tokenize = self.tokenizer
+            if names["embeddings"]:
+                rows.use_tensors("image_embeds", lambda images, _noun: images)
+            return rows
+
+        if self.statements:
+            self.statements.first = rank * length
+        return StreamRows(RowStream(stream, rank, world, args.seed), make_rows, length, self.accelerator.print)
 
     def train(self, resume_from_checkpoint: str | bool | None = None) -> dict:
         """
@@ -271,7 +314,9 @@ class ConCLIPTrainer:
         )
         # Embedding images that are not in the cache uses random numbers; dropout must not depend on it.
         set_seed(args.seed)
-        state = prepare_training(self.model, self.train_rows, collator, args, accelerator, checkpoint)
+        state = prepare_training(
+            self.model, self.train_rows, collator, args, accelerator, checkpoint, self.stream_length
+        )
         announce(state, self.train_rows)
         evaluates = self.evaluator or self.held_out_statements
         pushes = args.push_to_hub and args.hub_strategy == EVERY_SAVE and accelerator.is_main_process
@@ -531,6 +576,53 @@ class ConCLIPTrainer:
         if self.accelerator.is_main_process:
             self.pushes.push_finished(self.output_dir)
         self.accelerator.wait_for_everyone()
+
+
+def rows_of_stream(stream: IterableDataset) -> int | None:
+    """Return the number of rows of a stream; `None` if it does not say."""
+    split = (stream.info.splits or {}).get(str(stream.split or "train"))
+    return (split and split.num_examples) or None
+
+
+def prepare_stream(
+    stream: IterableDataset, first: Dataset, args: ConCLIPTrainingArguments, accelerator: Accelerator
+) -> tuple[ConCLIPTrainingArguments, Dataset]:
+    """
+    Check what training on a stream needs.
+
+    Args:
+        first: the first rows.
+
+    Returns:
+        The settings, with `max_steps`; and the rows whose captions negation distillation composes statements from.
+
+    Raises:
+        UsageError: a setting that needs all rows, or a run without a length.
+    """
+    if args.truth_weight:
+        raise UsageError(
+            "--truth_weight learns from all training images, which a stream does not have at hand: train without one."
+        )
+    (option, column) = [*args.image_columns.items()][1]
+    if args.image_embeds_file is None and column in first.column_names and holds_integers(first, column):
+        raise UsageError(
+            f"--{option} {column} holds numbers, but the rows of a stream have none: give images or embeddings."
+        )
+    if args.distills:
+        columns = [args.caption_column, *([args.negated_caption_column] if args.own_words else [])]
+        require_columns(first, {"--caption_column": args.caption_column}, str(stream.split or "train"))
+        first = first_stream_rows(stream, MOST_CAPTIONS, columns)
+        accelerator.print(f"Negation distillation uses the captions of the first {len(first):,} rows of the stream.")
+    if args.loss != DISTILLATION and args.max_steps is None:
+        length = rows_of_stream(stream)
+        if length is None:
+            raise UsageError("The stream does not say how many rows it has: add --max_steps.")
+        batch = args.per_device_train_batch_size * accelerator.num_processes * args.gradient_accumulation_steps
+        args = replace(args, max_steps=max(1, args.num_train_epochs * length // batch))
+        accelerator.print(
+            f"The stream has {length:,} rows: {args.num_train_epochs} epochs are {args.max_steps:,} updates."
+        )
+    return args, first
 
 
 def make_accelerator(args: ConCLIPTrainingArguments) -> Accelerator:
