@@ -76,7 +76,9 @@ VARIANTS = {
     # Two epochs: in the second one other captions and negated captions are drawn.
     "repeated": {"save_steps": 8, "max_steps": 12, "eval_split": "none"},
 }
-RESUMED = {"resumed": ("plain", 3), "repeated resumed": ("repeated", 8)}
+# One process reads the rows of a stream in another order. Step 3 is within the second buffer.
+STREAMED = {"streaming": True, "shuffle_buffer_size": 8, "save_steps": 3, "max_steps": 8, "eval_split": "none"}
+RESUMED = {"resumed": ("plain", 3), "repeated resumed": ("repeated", 8), "streamed resumed": ("streamed", 3)}
 
 
 def write_repeated(scenes: str, folder: Path) -> Path:
@@ -152,7 +154,7 @@ def variants(inputs, tmp_path_factory):
 @pytest.fixture(scope="module")
 def two(inputs, variants, tmp_path_factory):
     """The folder of the runs on two processes, one for each variant and two resumed ones, and each rank's reports."""
-    folder = tmp_path_factory.mktemp("two")
+    folder, variants = tmp_path_factory.mktemp("two"), {**variants, "streamed": STREAMED}
     resumed = {
         name: {**variants[whole], "resume_from_checkpoint": folder / whole / f"checkpoint-{step}"}
         for name, (whole, step) in RESUMED.items()
