@@ -291,12 +291,33 @@ def load_streams(data_args: DataArguments, training_args: ConCLIPTrainingArgumen
 
 
 def open_stream(data_args: DataArguments, training_args: ConCLIPTrainingArguments, split: str):
-    """Open a split of the dataset as a stream; paths of images become paths from the working directory."""
-    from conclip.data import data_folder, load_stream
-    from conclip.embedding.image_files import with_full_paths
+    """
+    Open a split of the dataset as a stream; paths of images become paths from the working directory.
 
-    dataset = load_stream(data_args.dataset_name, data_args.dataset_config_name, split)
-    if training_args.image_embeds_column is not None:
+    With --image_embeds_file, rows without numbers are numbered, see `numbered_stream`.
+
+    Raises:
+        UsageError: the dataset cannot be opened, or it is not known which row has which embedding.
+    """
+    from conclip.data import data_folder, files_of_pattern, load_stream
+    from conclip.embedding.embedding_stream import numbered_stream
+    from conclip.embedding.image_files import with_full_paths
+    from conclip.stream import features_of
+
+    name, file, column = data_args.dataset_name, training_args.image_embeds_file, training_args.image_embeds_column
+    dataset = load_stream(name, data_args.dataset_config_name, split)
+    if file and column not in (kinds := features_of(dataset)):
+        if "source_row" in kinds:
+            raise UsageError("--streaming: add --image_embeds_column source_row, the column with the rows' numbers.")
+        path = Path(name)
+        files = sorted(path.rglob("*.parquet")) if path.is_dir() else files_of_pattern(name) or [path]
+        if split != data_args.train_split or any(one.suffix != ".parquet" for one in files):
+            raise UsageError(
+                f"--image_embeds_file {file}: of the split {split!r}, a stream cannot tell which row has which "
+                "embedding: name a column with the row numbers by --image_embeds_column."
+            )
+        return numbered_stream(files, Path(file), column, split)
+    if column is not None:
         return dataset
     columns = (training_args.image_column, training_args.distractor_image_column)
     return with_full_paths(dataset, columns, data_args.image_dir or data_folder(data_args.dataset_name))
@@ -359,7 +380,7 @@ def with_embeddings(dataset, training_args: ConCLIPTrainingArguments, split: str
         of_rows = dataset[training_args.image_column][:]
         return dataset.add_column(column, numbers_of_names(of_rows, names, f"Split {split!r}", file))
     if "source_row" in dataset.column_names:
-        return dataset.add_column(column, dataset["source_row"][:])
+        return dataset.add_column(column, dataset.with_format("numpy")["source_row"][:])
     if split != train_split:
         raise UsageError(
             f"The rows of --image_embeds_file {file} belong to those of the split {train_split!r}: for the split "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 import re
+from collections.abc import Iterator
 from copy import copy
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ FILE_FORMATS = {
     ".txt": "text",
 }
 STREAMED_FORMATS = {**FILE_FORMATS, ".tar": "webdataset"}
+TEXTS_AT_A_TIME = 10_000
 # Of columns, in a message.
 MOST_NAMES = 12
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .gif .webp .tif .tiff .ppm .pgm".split())
@@ -226,9 +229,14 @@ def text_lists(dataset: Dataset, column: str, split: str, may_be_empty: bool = F
     Raises:
         UsageError: a text that is missing, blank or no text, or (unless `may_be_empty`) a row without any.
     """
-    values = dataset.select_columns([column]).with_format("arrow")[:][column].to_pylist()
-    rows = [value if isinstance(value, list) else [value] for value in values]
-    for index, texts in enumerate(rows):
+    return list(text_rows(dataset, column, split, may_be_empty))
+
+
+def text_rows(dataset: Dataset, column: str, split: str, may_be_empty: bool = False) -> Iterator[list[str]]:
+    """Yield what `text_lists` returns, and hold a part of the rows in memory at a time."""
+    tables = dataset.select_columns([column]).with_format("arrow").iter(TEXTS_AT_A_TIME)
+    for index, value in enumerate(chain.from_iterable(table[column].to_pylist() for table in tables)):
+        texts = value if isinstance(value, list) else [value]
         if not texts and not may_be_empty:
             row = source_row(dataset, index)
             raise UsageError(f"Split {split!r}, row {row}: {column} is an empty list; it needs a caption.")
@@ -236,7 +244,7 @@ def text_lists(dataset: Dataset, column: str, split: str, may_be_empty: bool = F
             if not isinstance(text, str) or not text.strip():
                 row = source_row(dataset, index)
                 raise UsageError(f"Split {split!r}, row {row}: {column} holds {text!r}, not a caption.")
-    return rows
+        yield texts
 
 
 def pair_captions(captions: int, negated: int) -> list[tuple[int, int]]:

@@ -33,24 +33,27 @@ def text_warnings(texts: Iterable[str]) -> list[str]:
         A sentence about texts that OpenAI's tokenizer repairs and transformers' does not, and one about texts that
         hold a special token; neither if there are none.
     """
-    total, repaired, special = 0, [], []
+    # Counts, and an example of each.
+    total, repaired, special, examples = 0, 0, 0, {}
     for text in texts:
         total += 1
         if not _is_plain(text) and clean_text(text) != _as_transformers_reads(text):
-            repaired.append(text)
+            repaired += 1
+            examples.setdefault("repaired", text)
         if any(token in text for token in SPECIAL_TOKENS):
-            special.append(text)
+            special += 1
+            examples.setdefault("special", text)
     sentences = []
     if repaired:
         sentences.append(
-            f"Warning: OpenAI's tokenizer repairs {len(repaired):,} of {total:,} texts before it reads them (curly "
-            f"quotes, HTML entities, wrongly decoded characters), such as {repaired[0]!r}; here they stay as they "
-            "are. ftfy.fix_text and html.unescape repair them."
+            f"Warning: OpenAI's tokenizer repairs {repaired:,} of {total:,} texts before it reads them (curly "
+            f"quotes, HTML entities, wrongly decoded characters), such as {examples['repaired']!r}; here they stay as "
+            "they are. ftfy.fix_text and html.unescape repair them."
         )
     if special:
         sentences.append(
-            f"Warning: {len(special):,} of {total:,} texts hold {' or '.join(SPECIAL_TOKENS)}, which CLIP reads as "
-            f"the start or the end of a text, such as {special[0]!r}; remove it."
+            f"Warning: {special:,} of {total:,} texts hold {' or '.join(SPECIAL_TOKENS)}, which CLIP reads as "
+            f"the start or the end of a text, such as {examples['special']!r}; remove it."
         )
     return sentences
 

@@ -68,6 +68,19 @@ def read_embeddings(path: Path) -> Embeddings:
     return Embeddings(arrays[rows[0]], names, arrays.get("keys"))
 
 
+def parts_paths(path: Path) -> list[Path]:
+    """
+    Return a file of embeddings, or the .npy files of a folder in the order of their names.
+
+    Raises:
+        UsageError: the folder holds none.
+    """
+    paths = sorted(path.glob("*.npy")) if path.is_dir() else [path]
+    if not paths:
+        raise UsageError(f"{path} holds no .npy file: name the file or folder that holds embeddings.")
+    return paths
+
+
 def read_parts(path: Path) -> list[np.ndarray]:
     """
     Open the embeddings of a file, or of the .npy files of a folder in the order of their names.
@@ -78,9 +91,7 @@ def read_parts(path: Path) -> list[np.ndarray]:
     Raises:
         UsageError: there is no such file, it cannot be used, or the parts have different widths.
     """
-    paths = sorted(path.glob("*.npy")) if path.is_dir() else [path]
-    if not paths:
-        raise UsageError(f"{path} holds no .npy file: name the file or folder that holds embeddings.")
+    paths = parts_paths(path)
     parts = [read_embeddings(one).rows for one in paths]
     for one, part in zip(paths, parts, strict=True):
         if part.shape[1] != parts[0].shape[1]:

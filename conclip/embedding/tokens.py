@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,8 @@ class TextTokenizer:
     def _tokenize(self, texts: Sequence[str]) -> TextTokens:
         # If this is not set, tokenizers warns whenever the process forks later, e.g. for the workers of a DataLoader.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-        ids, lengths = [], []
+        # The first offset.
+        ids, lengths = [], [np.zeros(1, np.int64)]
         starts = range(0, len(texts), TEXTS_AT_A_TIME)
         for start in tqdm(starts, desc="Tokenising", leave=False, disable=len(starts) < 2):
             some = list(texts[start : start + TEXTS_AT_A_TIME])
@@ -117,10 +119,9 @@ class TextTokenizer:
                 some = [clean_text(text) for text in some]
             encoded = self.tokenizer(some, truncation=True, max_length=self.max_length, return_attention_mask=False)
             cut = [tokens[: pooled_length(tokens, self.eos_token_id)] for tokens in encoded["input_ids"]]
-            lengths += map(len, cut)
-            ids.append(np.array([token for tokens in cut for token in tokens], dtype=np.int32))
-        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-        return TextTokens(np.concatenate(ids) if ids else np.empty(0, np.int32), offsets)
+            lengths.append(np.fromiter(map(len, cut), np.int64, len(cut)))
+            ids.append(np.fromiter(chain.from_iterable(cut), np.int32, lengths[-1].sum()))
+        return TextTokens(np.concatenate(ids) if ids else np.empty(0, np.int32), np.cumsum(np.concatenate(lengths)))
 
 
 def pooled_length(tokens: list[int], eos_token_id: int) -> int:

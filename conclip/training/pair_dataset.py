@@ -1,19 +1,22 @@
 """The training rows: images, captions, negated captions and distractors."""
 
-from collections.abc import Callable
-from itertools import chain, pairwise
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 import xxhash
 from datasets import Dataset
 
-from conclip.data import require_columns, source_row, text_lists
+from conclip.data import require_columns, source_row
 from conclip.embedding.embedding_column import EmbeddingColumn, holds_integers, holds_lists
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.image_hashes import ROWS_AT_A_TIME
 from conclip.embedding.images import open_images
 from conclip.embedding.store import StoredEmbeddings
+from conclip.embedding.text_column import JoinedTexts, TextColumn
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
 from conclip.training.statement_rows import StatementRows
@@ -53,7 +56,7 @@ class PairRows(torch.utils.data.Dataset):
     def __init__(
         self,
         dataset: Dataset,
-        tokenize: Callable[[list[str]], TextTokens],
+        tokenize: Callable[[Sequence[str]], TextTokens],
         loss: str = "conclip",
         seed: int = 42,
         split: str = "train",
@@ -72,18 +75,18 @@ class PairRows(torch.utils.data.Dataset):
         if loss in DISTRACTOR_LOSSES:
             columns[f"--distractor_{kind}_column"] = distractor_image_column
         require_columns(dataset, columns, split)
-        captions, negated = text_lists(dataset, caption_column, split), []
-        self.captions, self.negations = lengths(captions), None
+        texts = [TextColumn(dataset, caption_column, split)]
+        self.captions, self.negations = texts[0].lengths, None
         if loss in NEGATED_LOSSES:
-            negated = text_lists(dataset, negated_caption_column, split)
-            self.negations = lengths(negated)
+            texts.append(TextColumn(dataset, negated_caption_column, split))
+            self.negations = texts[1].lengths
         self.images = open_images(dataset, image_column, split, embeddings, parts)
         self.distractors = None
         if loss in DISTRACTOR_LOSSES:
             self.distractors = self._distractor_images(
                 dataset, distractor_image_column, image_column, embeddings, parts
             )
-        self.tokens = tokenize([*chain.from_iterable(captions), *chain.from_iterable(negated)])
+        self.tokens = tokenize(JoinedTexts(*texts))
         self.tensor_name, self.image_tensors, self.distractor_tensors = None, None, None
         self._use_all()
 
@@ -108,36 +111,57 @@ class PairRows(torch.utils.data.Dataset):
         `self.distractor_counts` says how many distractors belong to each row, `self.distractor_images` which of the
         images each of them is.
         """
-        rows, places, counts, numbers = [], [], [], []
         by_row = parts is None and holds_integers(dataset, column)
         listed = holds_lists(dataset, column, of_vectors=embeddings and parts is None and not by_row)
         # A part at a time: selected rows are copied, with the bytes of their images.
         tables = dataset.select_columns([column]).with_format("arrow").iter(ROWS_AT_A_TIME)
-        for row, value in enumerate(chain.from_iterable(table[column] for table in tables)):
-            if not value.is_valid or (listed and len(value) == 0):
+        counts, numbers = [], []
+        for start, table in zip(range(0, len(dataset), ROWS_AT_A_TIME), tables, strict=True):
+            values = table[column].combine_chunks()
+            held = (
+                pc.list_value_length(values).fill_null(0).to_numpy() if listed else values.is_valid().to_numpy(False)
+            )
+            for row in np.flatnonzero(held == 0)[:1].tolist():
                 raise UsageError(
-                    f"Split {self.split!r}, row {source_row(dataset, row)}: {column} is empty. "
+                    f"Split {self.split!r}, row {source_row(dataset, start + row)}: {column} is empty. "
                     "Give every row a distractor image, or train without them: --loss negclip."
                 )
-            paired = listed and len(value) == self.negations[row]
-            counts.append(len(value) if paired else 1)
-            rows += [row] * counts[-1]
-            places += range(counts[-1])
+            paired = held == self.negations[start : start + len(held)]
+            counts.append(np.where(paired, held, 1) if listed else np.ones(len(held), np.int64))
             if by_row:
-                numbers += value.as_py()[: counts[-1]] if listed else [value.as_py()]
-                for number in numbers[-counts[-1] :]:
-                    if number is None or not 0 <= number < len(dataset):
-                        raise UsageError(
-                            f"Split {self.split!r}, row {source_row(dataset, row)}: {column} holds {number}, which is "
-                            f"not the number of a row: give images, or numbers from 0 to {len(dataset) - 1:,}."
-                        )
-        self.distractor_counts, self.distractor_rows = np.array(counts), np.array(rows)
-        self.distractor_images = np.arange(len(rows))
+                numbers.append(self._row_numbers(dataset, column, start, values, held, counts[-1]))
+        self.distractor_counts = np.concatenate(counts)
+        self.distractor_rows = np.repeat(np.arange(len(dataset)), self.distractor_counts)
+        places = np.arange(len(self.distractor_rows)) - list_starts(self.distractor_counts)[self.distractor_rows]
+        self.distractor_images = np.arange(len(self.distractor_rows))
         if by_row:
-            shown, self.distractor_images = np.unique(numbers, return_inverse=True)
+            shown, self.distractor_images = np.unique(np.concatenate(numbers), return_inverse=True)
             return open_images(dataset, image_column, self.split, embeddings, rows=shown)
-        at = np.array(places) if listed else None
+        at = places if listed else None
         return open_images(dataset, column, self.split, embeddings, parts, self.distractor_rows, at)
+
+    def _row_numbers(
+        self, dataset: Dataset, column: str, start: int, values: pa.Array, held: np.ndarray, counts: np.ndarray
+    ) -> np.ndarray:
+        """
+        Return the first numbers of each row.
+
+        Args:
+            start: the first of the rows.
+            values: integers, or lists of them.
+            held, counts: int64, (rows,), how many numbers each row has, and how many are used.
+        """
+        row = np.repeat(np.arange(len(counts)), counts)
+        at = (list_starts(held) - list_starts(counts))[row] + np.arange(len(row))
+        flat = values if pa.types.is_integer(values.type) else values.flatten()
+        found = flat.fill_null(-1).to_numpy()[at].astype(np.int64)
+        for index in np.flatnonzero((found < 0) | (found >= len(dataset)))[:1].tolist():
+            number = flat[int(at[index])].as_py()
+            raise UsageError(
+                f"Split {self.split!r}, row {source_row(dataset, start + int(row[index]))}: {column} holds {number}, "
+                f"which is not the number of a row: give images, or numbers from 0 to {len(dataset) - 1:,}."
+            )
+        return found
 
     def use_tensors(
         self,
@@ -285,14 +309,12 @@ class PairRows(torch.utils.data.Dataset):
         return {f"{name.removesuffix('image')}{self.tensor_name}": tensors[torch.from_numpy(at)]}
 
 
-def lengths(lists: list[list]) -> np.ndarray:
-    return np.array([len(one) for one in lists])
-
-
 def text_keys(tokens: TextTokens) -> np.ndarray:
     """Return a hash of the tokens of each text, uint64, (texts,)."""
     ids, offsets = memoryview(np.ascontiguousarray(tokens.ids)).cast("B"), tokens.offsets * tokens.ids.itemsize
-    hashes = (xxhash.xxh3_64_intdigest(ids[start:end]) for start, end in pairwise(offsets.tolist()))
+    # A part at a time: the offsets of all texts as Python numbers would take more memory than the tokens.
+    parts = (offsets[at : at + ROWS_AT_A_TIME + 1].tolist() for at in range(0, len(tokens), ROWS_AT_A_TIME))
+    hashes = (xxhash.xxh3_64_intdigest(ids[start:end]) for part in parts for start, end in pairwise(part))
     return np.fromiter(hashes, np.uint64, len(tokens))
 
 

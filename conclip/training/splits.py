@@ -6,7 +6,7 @@ import numpy as np
 import xxhash
 from datasets import Dataset
 
-from conclip.data import require_columns, text_lists
+from conclip.data import require_columns, text_rows
 from conclip.embedding.store import as_scalars
 from conclip.errors import UsageError
 
@@ -45,15 +45,14 @@ def hold_out(dataset: Dataset, keys: np.ndarray, seed: int, what: str = "images"
     Raises:
         UsageError: all rows have the same key.
     """
-    distinct, image_of_row = np.unique(keys, axis=0, return_inverse=True)
+    distinct, image_of_row = np.unique(as_scalars(keys), return_inverse=True)
     if len(distinct) < 2:
         raise UsageError(
             f"All rows have the same {what.removesuffix('s')}, so none can be held out: add --eval_split none."
         )
     count = min(MOST_HELD_OUT, max(1, len(distinct) // 10))
     chosen = np.random.default_rng(seed).permutation(len(distinct))[:count]
-    # Its shape differs between versions of numpy.
-    held_out = np.isin(image_of_row.ravel(), chosen)
+    held_out = np.isin(image_of_row, chosen)
     note = (
         f"{count:,} of its {len(distinct):,} {what} ({held_out.sum():,} rows), drawn with --seed {seed}, are held out"
     )
@@ -68,9 +67,11 @@ def first_caption_keys(dataset: Dataset, caption_column: str, split: str) -> np.
         UsageError: there is no such column, or a text is blank.
     """
     require_columns(dataset, {"--caption_column": caption_column}, split)
-    captions = text_lists(dataset, caption_column, split)
-    digests = b"".join(xxhash.xxh3_128_digest(own[0].encode("utf-8", "surrogatepass")) for own in captions)
-    return np.frombuffer(digests, np.uint8).reshape(len(captions), 16)
+    firsts = (own[0].encode("utf-8", "surrogatepass") for own in text_rows(dataset, caption_column, split))
+    digests = bytearray()
+    for text in firsts:
+        digests += xxhash.xxh3_128_digest(text)
+    return np.frombuffer(digests, np.uint8).reshape(len(dataset), 16)
 
 
 def count_trained_images(eval_keys: np.ndarray, train_keys: np.ndarray) -> int:

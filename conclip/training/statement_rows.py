@@ -5,10 +5,12 @@ from itertools import chain
 
 import numpy as np
 import torch
+import xxhash
 from accelerate import Accelerator
 from datasets import Dataset
 
-from conclip.data import require_columns, text_lists
+from conclip.data import require_columns, text_rows
+from conclip.embedding.text_column import TextColumn
 from conclip.embedding.tokens import TextTokenizer, TextTokens
 from conclip.errors import UsageError
 from conclip.negation.query import Query
@@ -108,14 +110,13 @@ def make_statements(
     Raises:
         UsageError: a missing column or a blank text.
     """
-    captions = distinct_captions(dataset, args.caption_column, split)
-    if len(captions) > MOST_CAPTIONS:
+    texts, at = distinct_texts(dataset, args.caption_column, split)
+    if len(at) > MOST_CAPTIONS:
         accelerator.print(
-            f"Negation distillation uses {MOST_CAPTIONS:,} of the {len(captions):,} captions, drawn with --seed "
-            f"{args.seed}."
+            f"Negation distillation uses {MOST_CAPTIONS:,} of the {len(at):,} captions, drawn with --seed {args.seed}."
         )
-        chosen = np.random.default_rng(args.seed).permutation(len(captions))[:MOST_CAPTIONS]
-        captions = [captions[at] for at in sorted(chosen.tolist())]
+        at = at[np.sort(np.random.default_rng(args.seed).permutation(len(at))[:MOST_CAPTIONS])]
+    captions = texts.pick(at)
     batch = args.per_device_train_batch_size * accelerator.num_processes
     options = own_words(captions, dataset, args, split) if args.own_words else {}
     generator = StatementGenerator(captions, seed=args.seed, **options)
@@ -137,8 +138,8 @@ def own_words(captions: list[str], dataset: Dataset, args: ConCLIPTrainingArgume
         )
     texts = captions
     if args.negated_caption_column in dataset.column_names:
-        negated = text_lists(dataset, args.negated_caption_column, split, may_be_empty=True)
-        texts = [*captions, *chain.from_iterable(negated)]
+        negated = text_rows(dataset, args.negated_caption_column, split, may_be_empty=True)
+        texts = chain(captions, chain.from_iterable(negated))
     words = {word for text in texts for word in words_of(text)}
     # The parser that makes false captions would add a dependency; negated captions are such captions.
     shares = {kind: share for kind, share in SHARES.items() if kind != "false_caption"}
@@ -149,12 +150,17 @@ def held_out_statements(
     dataset: Dataset, args: ConCLIPTrainingArguments, split: str, trained: StatementGenerator
 ) -> StatementGenerator:
     """Return a generator of statements on the captions of `dataset` and the things of another generator."""
-    captions = distinct_captions(dataset, args.caption_column, split)[:HELD_OUT_STATEMENTS]
+    texts, at = distinct_texts(dataset, args.caption_column, split)
+    captions = texts.pick(at[:HELD_OUT_STATEMENTS])
     return StatementGenerator(
         captions, nouns=trained.things(), seed=args.seed + 1, shares=trained.shares, words=trained.words
     )
 
 
-def distinct_captions(dataset: Dataset, column: str, split: str) -> list[str]:
+def distinct_texts(dataset: Dataset, column: str, split: str) -> tuple[TextColumn, np.ndarray]:
+    """Return the captions, and the index of the first of each distinct one, int64, ascending."""
     require_columns(dataset, {"--caption_column": column}, split)
-    return list(dict.fromkeys(chain.from_iterable(text_lists(dataset, column, split))))
+    texts = TextColumn(dataset, column, split)
+    digests = (xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass")) for text in texts)
+    _, first = np.unique(np.fromiter(digests, np.uint64, len(texts)), return_index=True)
+    return texts, np.sort(first)
