@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import DatasetInfo, Features, IterableDataset, NamedSplit, SplitInfo, Value
+from datasets import DatasetInfo, Features, IterableDataset, NamedSplit, SplitDict, SplitInfo, Value
 from datasets.iterable_dataset import ArrowExamplesIterable
 
 from conclip.embedding.embedding_files import parts_paths, read_parts
@@ -50,7 +50,9 @@ def numbered_stream(files: list[Path], embeddings: Path, column: str, split: str
     starts = np.cumsum([0, *counts])[:-1].tolist()
     features = Features({**Features.from_arrow_schema(pq.read_schema(files[0])), column: Value("int64")})
     # With the number of rows, a run needs no --max_steps.
-    info = DatasetInfo(features=features, splits={split: SplitInfo(split, num_examples=sum(counts))})
+    splits = SplitDict()
+    splits.add(SplitInfo(split, num_examples=sum(counts)))
+    info = DatasetInfo(features=features, splits=splits)
     kwargs = {"files": [*map(str, files)], "starts": starts, "column": [column] * len(files)}
     return IterableDataset(ArrowExamplesIterable(numbered_tables, kwargs), info=info, split=NamedSplit(split))
 

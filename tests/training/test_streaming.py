@@ -1,18 +1,32 @@
 """Training on a stream gives what training on the same rows in the same order gives, and resumes to the bit."""
 
+import io
 import json
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from ready_embeddings import embed_dataset
 from runs import command, log, refusal, run, weights, write_inputs
+from tiny import VOCABULARY, tiny_tokenizer
 
 import conclip.stream
-from conclip.training.stream_rows import RowStream
+from conclip.embedding.embedding_column import EmbeddingColumn
+from conclip.embedding.embedding_files import read_parts
+from conclip.embedding.embedding_stream import numbered_stream
+from conclip.embedding.tokens import TextTokenizer
+from conclip.errors import UsageError
+from conclip.training.arguments import parse_arguments
+from conclip.training.pair_dataset import PairRows
+from conclip.training.stream_rows import RowStream, StreamRows
+from conclip.training.trainer import rows_of_stream
+from train_accelerate import load_streams
 
 STREAM = {"streaming": True, "eval_split": "none"}
 
@@ -52,8 +66,8 @@ def whole(inputs, tmp_path_factory):
 
 def buffered(inputs, output_dir, **options) -> list[str]:
     three = {**inputs, "dataset_name": inputs["dataset_name"].replace("one", "three")}
-    settings = {"shuffle_buffer_size": 16, "max_steps": 9, "warmup_steps": 1}
-    return command(three, output_dir, **STREAM, **{**settings, **options})
+    settings = {**STREAM, "shuffle_buffer_size": 16, "max_steps": 9, "warmup_steps": 1, **options}
+    return command(three, output_dir, **settings)
 
 
 @pytest.mark.parametrize("step", [3, 4])
@@ -148,3 +162,128 @@ def test_a_buffer_of_all_rows_is_the_run_on_the_dataset(inputs, tmp_path):
     )
     losses = [[line["train/loss"] for line in log(tmp_path / name)] for name in ("rows", "stream")]
     np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def write_tars(rows: datasets.Dataset, folder: Path) -> None:
+    """Two shards in the layout of WebDataset: for each row an image, a text and JSON."""
+    folder.mkdir()
+    rows = rows.cast_column("image", datasets.Image(decode=False))
+    for at, part in enumerate((range(0, 20), range(20, 48))):
+        with tarfile.open(folder / f"{at}.tar", "w") as tar:
+            for number in part:
+                row = rows[number]
+                negated = json.dumps({"negated_captions": row["negated_captions"]}).encode()
+                contents = {"png": row["image"]["bytes"], "txt": row["caption"].encode(), "json": negated}
+                for suffix, content in contents.items():
+                    info = tarfile.TarInfo(f"{number:05d}.{suffix}")
+                    info.size = len(content)
+                    tar.addfile(info, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("pattern", ["", "*.tar"])
+def test_tar_files_train_to_the_weights_of_parquet(inputs, tmp_path, pattern):
+    """A folder of them or a pattern, in buffers that end within a file."""
+    rows = datasets.load_dataset(inputs["dataset_name"], split="train")
+    write_tars(rows, tmp_path / "tars")
+    (tmp_path / "rows").mkdir()
+    for at, part in enumerate((range(0, 20), range(20, 48))):
+        rows.select(part).to_parquet(tmp_path / f"rows/train-{at}.parquet")
+    settings = {**STREAM, "loss": "negclip", "shuffle_buffer_size": 16, "max_steps": 5}
+    assert run(command({**inputs, "dataset_name": tmp_path / "rows"}, tmp_path / "parquet", **settings)) == 0
+    columns = {"image_column": "png", "caption_column": "txt", "negated_caption_column": "json.negated_captions"}
+    tars = {**inputs, "dataset_name": tmp_path / "tars" / pattern}
+    assert run(command(tars, tmp_path / "webdataset", **settings, **columns)) == 0
+    assert same(tmp_path / "parquet", tmp_path / "webdataset")
+
+
+def test_rows_that_contradict_themselves_are_replaced_by_the_next(tmp_path):
+    """Every fifth row has a negated caption that equals its caption; the buffers are full without them."""
+    captions = [f"a cat {at}" for at in range(20)]
+    negated = [caption if at % 5 == 0 else f"no cat {at}" for at, caption in enumerate(captions)]
+    embeds = np.eye(20, 32, dtype=np.float32).tolist()
+    columns = {"image_embeds": embeds, "caption": captions, "negated_captions": negated}
+    datasets.Dataset.from_dict(columns).to_parquet(tmp_path / "train.parquet")
+    dataset = datasets.load_dataset(str(tmp_path), split="train", streaming=True)
+
+    def make_rows(rows: datasets.Dataset) -> PairRows:
+        seen.append(rows["caption"][:])
+        return PairRows(rows, tokenizer, "negclip", image_column="image_embeds", embeddings=True)
+
+    seen, notes, buffers, tokenizer = [], [], [], TextTokenizer(tiny_tokenizer(), 77, VOCABULARY["<|endoftext|>"])
+    rows = StreamRows(RowStream(dataset, 0, 1, 42), make_rows, 8, notes.append)
+    for epoch in range(3):
+        rows.set_epoch(epoch)
+        assert len(rows) == len(rows.rows) == 8
+        buffers += seen[-1]
+    assert buffers == [caption for at, caption in enumerate(captions + captions) if at % 5][:24]
+    assert len(notes) == 1 and "(2)" in notes[0]
+
+
+def test_a_folder_of_embeddings_beside_parquet_is_a_stream_with_numbers(tmp_path):
+    """As clip-retrieval writes it; the number of rows is known, and each row has the embedding of its file."""
+    for name in ("img_emb", "metadata"):
+        (tmp_path / name).mkdir()
+    vectors = np.random.default_rng(0).standard_normal((30, 16)).astype(np.float16)
+    for at, part in enumerate((slice(0, 11), slice(11, 30))):
+        np.save(tmp_path / f"img_emb/img_emb_{at}.npy", vectors[part])
+        captions = {"caption": [f"a cat {number}" for number in range(30)[part]]}
+        datasets.Dataset.from_dict(captions).to_parquet(tmp_path / f"metadata/metadata_{at}.parquet")
+    files = sorted(tmp_path.glob("metadata/*.parquet"))
+    dataset = numbered_stream(files, tmp_path / "img_emb", "number", "train")
+    assert rows_of_stream(dataset) == 30
+    found = RowStream(dataset, 0, 1, 42).read(30).to_pylist()
+    assert sorted(row["number"] for row in found) == list(range(30))
+    assert all(row["caption"] == f"a cat {row['number']}" for row in found)
+    parts = read_parts(tmp_path / "img_emb")
+    assert all(isinstance(part, np.memmap) for part in parts)
+    table = datasets.Dataset.from_list(found)
+    embeds = EmbeddingColumn(table, "number", "train", parts)[:]
+    expected = vectors[[row["number"] for row in found]].astype(np.float64)
+    np.testing.assert_allclose(embeds, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
+    np.save(tmp_path / "img_emb/img_emb_1.npy", vectors[:18])
+    with pytest.raises(UsageError, match="metadata_1.parquet has 19 rows, but .*img_emb_1.npy has 18 embeddings"):
+        numbered_stream(files, tmp_path / "img_emb", "number", "train")
+    (tmp_path / "img_emb/img_emb_1.npy").unlink()
+    with pytest.raises(UsageError, match="2 Parquet files, but 1 .npy files"):
+        numbered_stream(files, tmp_path / "img_emb", "number", "train")
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ({"max_steps": None}, "The stream does not say how many rows it has: add --max_steps."),
+        ({"max_train_samples": 9}, "--max_train_samples has no effect with --streaming"),
+        ({"loss": "negclip", "negated_caption_column": "nothing"}, "--loss negclip needs negated captions"),
+        ({"distillation_weight": 1, "truth_weight": 1}, "--truth_weight learns from all training images"),
+        ({"streaming": None}, "--shuffle_buffer_size has no effect without --streaming."),
+    ],
+)
+def test_what_a_stream_does_not_allow_is_refused(inputs, tmp_path, capsys, options, says):
+    argv = buffered(inputs, tmp_path / "run", **options)
+    for name in (name for name, value in options.items() if value is None):
+        at = argv.index(f"--{name}")
+        del argv[at : at + (1 if name == "streaming" else 2)]
+    assert says in refusal(argv, capsys)
+
+
+def test_the_rows_to_evaluate_on_are_the_first_of_their_split(inputs, capsys):
+    folder = Path(inputs["dataset_name"]).parent / "data"
+    argv = command({**inputs, "dataset_name": folder}, "unused", streaming=True, max_eval_samples=5)
+    _, data_args, training_args = parse_arguments(argv)
+    _, rows, split = load_streams(data_args, training_args, Accelerator(cpu=True))
+    assert split == "test" and "Evaluating on the first 5 rows of the split 'test'." in capsys.readouterr().out
+    expected = datasets.load_dataset(str(folder), split="test")["caption"][:5]
+    assert rows["caption"][:] == expected
+    _, rows, split = load_streams(
+        replace(data_args, dataset_name=inputs["dataset_name"]), training_args, Accelerator()
+    )
+    assert rows is None and split == "none" and "so there is no evaluation" in capsys.readouterr().out
+
+
+def test_statements_beside_pairs_are_made_of_the_first_captions(inputs, tmp_path, capsys):
+    settings = {"max_steps": 2, "distillation_weight": 0.5, "own_words": True, "shuffle_buffer_size": 8}
+    assert run(command(inputs, tmp_path / "run", **STREAM, **settings)) == 0
+    said = capsys.readouterr().out
+    assert "Negation distillation uses the captions of the first 48 rows of the stream." in said
+    losses = [line["train/loss_cosine"] for line in log(tmp_path / "run")]
+    assert len(losses) == 2 and min(losses) > 0
