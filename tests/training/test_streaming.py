@@ -70,11 +70,11 @@ def buffered(inputs, output_dir, **options) -> list[str]:
     return command(three, output_dir, **settings)
 
 
-@pytest.mark.parametrize("step", [3, 4])
-def test_a_run_resumes_to_the_bit(inputs, whole, tmp_path, step):
+@pytest.mark.parametrize("step, workers", [(3, 1), (4, 0)])
+def test_a_run_resumes_to_the_bit(inputs, whole, tmp_path, step, workers):
     """Within a buffer of the first pass, and at the end of one."""
-    checkpoint = whole / f"checkpoint-{step}"
-    assert run(buffered(inputs, tmp_path / "run", save_steps=0, resume_from_checkpoint=checkpoint)) == 0
+    options = {"resume_from_checkpoint": whole / f"checkpoint-{step}", "dataloader_num_workers": workers}
+    assert run(buffered(inputs, tmp_path / "run", save_steps=0, **options)) == 0
     assert same(whole, tmp_path / "run")
     losses = {line["step"]: line["train/loss"] for line in log(whole)}
     assert [losses[line["step"]] for line in log(tmp_path / "run")] == [
