@@ -147,6 +147,8 @@ HOW = {
         ("torchrun", PARSE),
         ("conclip train --model_name_or_path", SHORT),
         ("conclip train --config recipes/negclip.yaml", SHORT),
+        ("conclip train --model_name_or_path", f"{SHORT} --shuffle_buffer_size 8"),
+        ("conclip train --model_name_or_path", PARSE),
         ("conclip embed", ""),
         ("conclip negate", "--num_proc 1"),
         ("conclip train", SHORT),
