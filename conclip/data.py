@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+import tarfile
 from collections.abc import Iterator
 from copy import copy
 from itertools import chain
@@ -149,6 +150,10 @@ def _load(
     except Exception as error:
         # This one only says that something went wrong.
         cause = error.__cause__ or error if isinstance(error, DatasetGenerationError) else error
+        if isinstance(cause, tarfile.TarError):
+            raise UsageError(
+                f"--dataset_name {dataset_name}: a .tar file is damaged ({one_line(cause)}): write it again."
+            ) from error
         of_split = f", split {split!r}" if split else ""
         # What `datasets` says of a file without rows.
         if "corresponds to no data" in str(cause):

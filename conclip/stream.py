@@ -30,7 +30,10 @@ def tables(dataset: IterableDataset) -> Iterator[pa.Table]:
         yield from dataset.iter(batch_size=count)
     # `datasets` reports a damaged file or a lost connection by many kinds of errors.
     except Exception as error:
-        raise UsageError(f"The stream of the split {split_of(dataset)!r} cannot be read: {one_line(error)}") from error
+        raise UsageError(
+            f"The stream of the split {split_of(dataset)!r} cannot be read ({one_line(error)}): check its files, and if "
+            "there is a checkpoint, continue with --resume_from_checkpoint latest."
+        ) from error
 
 
 def features_of(dataset: IterableDataset) -> Features:

@@ -82,6 +82,28 @@ DATA = [
     ),
     BadInput(
         "train",
+        "a pattern of no file",
+        "--streaming --max_steps 1 --dataset_name shards/*.tar",
+        None,
+        "--dataset_name shards/*.tar: there is no such file or folder.",
+    ),
+    BadInput(
+        "train",
+        "a .tar file that is none",
+        "--streaming --max_steps 1 --dataset_name mine.tar",
+        content("mine.tar", b"not a tar file " * 100),
+        "--dataset_name mine.tar: a .tar file is damaged (invalid header): write it again.",
+    ),
+    BadInput(
+        "train",
+        "a .tar file without --streaming",
+        "--dataset_name mine.tar",
+        content("mine.tar", b"not a tar file " * 100),
+        "--dataset_name mine.tar: a file has to end in .csv, .tsv, .json, .jsonl, .parquet, .txt; add --streaming to "
+        "train on .tar files.",
+    ),
+    BadInput(
+        "train",
         "an empty folder",
         "--dataset_name empty",
         folder_named("empty"),
