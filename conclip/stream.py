@@ -31,8 +31,8 @@ def tables(dataset: IterableDataset) -> Iterator[pa.Table]:
     # `datasets` reports a damaged file or a lost connection by many kinds of errors.
     except Exception as error:
         raise UsageError(
-            f"The stream of the split {split_of(dataset)!r} cannot be read ({one_line(error)}): check its files, and if "
-            "there is a checkpoint, continue with --resume_from_checkpoint latest."
+            f"The stream of the split {split_of(dataset)!r} cannot be read ({one_line(error)}): check its files, and "
+            "if there is a checkpoint, continue with --resume_from_checkpoint latest."
         ) from error
 
 

@@ -117,10 +117,8 @@ class PairRows(torch.utils.data.Dataset):
         tables = dataset.select_columns([column]).with_format("arrow").iter(ROWS_AT_A_TIME)
         counts, numbers = [], []
         for start, table in zip(range(0, len(dataset), ROWS_AT_A_TIME), tables, strict=True):
-            values = table[column].combine_chunks()
-            held = (
-                pc.list_value_length(values).fill_null(0).to_numpy() if listed else values.is_valid().to_numpy(False)
-            )
+            values = table[column]
+            held = (pc.list_value_length(values).fill_null(0) if listed else values.is_valid()).to_numpy()
             for row in np.flatnonzero(held == 0)[:1].tolist():
                 raise UsageError(
                     f"Split {self.split!r}, row {source_row(dataset, start + row)}: {column} is empty. "
@@ -129,7 +127,7 @@ class PairRows(torch.utils.data.Dataset):
             paired = held == self.negations[start : start + len(held)]
             counts.append(np.where(paired, held, 1) if listed else np.ones(len(held), np.int64))
             if by_row:
-                numbers.append(self._row_numbers(dataset, column, start, values, held, counts[-1]))
+                numbers.append(self._row_numbers(dataset, column, start, values.combine_chunks(), held, counts[-1]))
         self.distractor_counts = np.concatenate(counts)
         self.distractor_rows = np.repeat(np.arange(len(dataset)), self.distractor_counts)
         places = np.arange(len(self.distractor_rows)) - list_starts(self.distractor_counts)[self.distractor_rows]
