@@ -154,6 +154,7 @@ HOW = {
         ("conclip train", SHORT),
         ("conclip distractors", ""),
         ("conclip train", SHORT),
+        ("conclip train --model_name_or_path", PARSE),
         ("conclip cache", ""),
         ("conclip cache --older_than", ""),
         ("conclip cache --delete", ""),
