@@ -8,6 +8,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from accelerate import Accelerator
@@ -20,13 +21,15 @@ import conclip.stream
 from conclip.embedding.embedding_column import EmbeddingColumn
 from conclip.embedding.embedding_files import read_parts
 from conclip.embedding.embedding_stream import numbered_stream
+from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.tokens import TextTokenizer
 from conclip.errors import UsageError
+from conclip.stream import first_stream_rows
 from conclip.training.arguments import parse_arguments
 from conclip.training.pair_dataset import PairRows
 from conclip.training.stream_rows import RowStream, StreamRows
 from conclip.training.trainer import rows_of_stream
-from train_accelerate import load_streams
+from train_accelerate import load_streams, open_stream
 
 STREAM = {"streaming": True, "eval_split": "none"}
 
@@ -287,3 +290,23 @@ def test_statements_beside_pairs_are_made_of_the_first_captions(inputs, tmp_path
     assert "Negation distillation uses the captions of the first 48 rows of the stream." in said
     losses = [line["train/loss_cosine"] for line in log(tmp_path / "run")]
     assert len(losses) == 2 and min(losses) > 0
+
+
+def test_paths_of_images_are_relative_to_the_folder_of_the_data(tmp_path):
+    """In JSON lines, whose types only the rows say; the stream continues exactly in the middle."""
+    lines = []
+    for at in range(6):
+        PIL.Image.new("RGB", (4, 4), (40 * at, 0, 0)).save(tmp_path / f"{at}.png")
+        lines.append(json.dumps({"image": f"{at}.png", "caption": f"a cat {at}"}))
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    inputs = {"model_name_or_path": "unused", "dataset_name": tmp_path / "rows.jsonl"}
+    _, data_args, training_args = parse_arguments(command(inputs, "unused", **STREAM))
+    dataset = open_stream(data_args, training_args, "train")
+    rows = first_stream_rows(dataset, 5)
+    assert [image.getpixel((0, 0))[0] for image in ImageColumn(rows, "image", "train")] == [0, 40, 80, 120, 160]
+    stream = RowStream(dataset, 0, 1, 42)
+    stream.read(2)
+    position, expected = stream.position(), stream.read(7).to_pylist()
+    other = RowStream(dataset, 0, 1, 42)
+    other.seek(position)
+    assert other.read(7).to_pylist() == expected
