@@ -88,7 +88,7 @@ def test_a_checkpoint_takes_the_room_that_was_asked_for(accelerator, tmp_path):
     model = small_training(accelerator)
     needed = checkpoint_bytes(model)
     assert needed == 4 * (5_050 + 2 * 5_000) + (1 << 17)
-    save_checkpoint(accelerator, tmp_path, TrainingProgress(step=3), {}, 2, needed)
+    save_checkpoint(accelerator, model, tmp_path, TrainingProgress(step=3), {}, 2, needed)
     written = sum(path.stat().st_size for path in (tmp_path / "checkpoint-3").iterdir())
     assert 4 * (5_050 + 2 * 5_000) < written <= needed
 
@@ -100,7 +100,7 @@ def test_a_checkpoint_without_room_is_not_begun(free, accelerator, tmp_path, mon
     monkeypatch.setattr(atomic_write, "free_bytes", lambda path: free)
     (tmp_path / "checkpoint-1").mkdir()
     (tmp_path / "checkpoint-1" / "trainer_state.json").write_text("{}")
-    arguments = accelerator, tmp_path, TrainingProgress(step=3), {}, 1, checkpoint_bytes(model)
+    arguments = accelerator, model, tmp_path, TrainingProgress(step=3), {}, 1, checkpoint_bytes(model)
     if free == 10**9:
         save_checkpoint(*arguments)
         assert begun and names(tmp_path) == ["checkpoint-3"]
