@@ -145,3 +145,9 @@ def test_no_new_parameter():
         for model in (tiny_model(), tiny_model(CLIPModel))
     )
     assert ours == stock
+
+
+def test_a_model_that_is_loaded_with_information_is_frozen_too(tmp_path):
+    tiny_model().save_pretrained(tmp_path)
+    model, information = ConCLIPModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert model.image_encoder_is_frozen and not information["missing_keys"]

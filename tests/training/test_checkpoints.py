@@ -152,12 +152,12 @@ def test_more_than_plain_data_is_not_loaded(part, tmp_path, name):
 
 def test_the_end_of_a_run_is_noted_in_its_newest_checkpoint(part, tmp_path):
     mark_finished(tmp_path, {"max_steps": 3})
-    part.save(tmp_path, 2)
-    part.save(tmp_path, 3)
+    for step in (1, 2, 3):
+        part.save(tmp_path, step, limit=3)
     mark_finished(tmp_path, {"max_steps": 3})
     progress = TrainingProgress(3, epoch=3, batch=5, evaluated_step=7)
     assert read_state(tmp_path / "checkpoint-3") == (progress, FIXED, {"max_steps": 3})
-    assert read_state(tmp_path / "checkpoint-2")[2] is None
+    assert [read_state(tmp_path / f"checkpoint-{step}")[2] for step in (1, 2)] == [None, None]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"progress": {"steps": 1}, "fixed": {}}', '{"progress": {}}'])
