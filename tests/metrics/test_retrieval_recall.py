@@ -178,3 +178,13 @@ def test_what_is_stored_of_a_query_does_not_grow_with_the_pool(tmp_path):
         metric.writer.stream.flush()
         sizes += [sum(path.stat().st_size for path in (tmp_path / str(pool)).rglob("*.arrow"))]
     assert 0 < sizes[1] <= sizes[0]
+
+
+def test_rows_are_counted_from_the_first_batch_on():
+    """Row 1 of a batch that comes after 1 row is row 2."""
+    with pytest.raises(ValueError, match=r"Row 2 of positives is \[\[1, 2\]\]: a query needs a list"):
+        module._flat([[0], [[1, 2]]], 1)
+    with pytest.raises(ValueError, match="Row 2 of positives holds 3 twice"):
+        module._check_positives(np.array([0, 3, 3]), np.array([1, 2]), 5, 1)
+    with pytest.raises(ValueError, match="Row 2 of scores is nan"):
+        module.finite_scores("scores", [1.0, NAN], (), "a list", 1)
