@@ -148,3 +148,27 @@ def test_what_is_stored_of_an_item_does_not_grow_with_its_options(tmp_path):
         metric.writer.stream.flush()
         sizes += [sum(path.stat().st_size for path in (tmp_path / str(options)).rglob("*.arrow"))]
     assert 0 < sizes[1] <= sizes[0]
+
+
+def test_rows_are_counted_from_the_first_batch_on():
+    """Row 1 of a batch that comes after 1 row is row 2."""
+    with pytest.raises(ValueError, match="Row 2 of answers is 5"):
+        module._outcomes([[1, 2], [1, 3]], [0, 5], None, 1)
+    with pytest.raises(ValueError, match="Row 2 of scores is nan"):
+        module._outcomes([[1, 2], [1, 2, float("nan")]], [0, 0], None, 1)
+
+
+def test_scores_are_read_in_blocks(monkeypatch):
+    assert 8 * module.BLOCK == 8 * 2**20  # bytes in float64
+    seen, plain = [], module.finite_scores
+
+    def finite_scores_seen(name, values, *rest):
+        seen.append(len(values))
+        return plain(name, values, *rest)
+
+    monkeypatch.setattr(module, "finite_scores", finite_scores_seen)
+    monkeypatch.setattr(module, "BLOCK", 10)
+    outcomes, options, _ = module._outcomes([[1, 2, 3, 4]] * 5, [3, 0, 3, 0, 3], None)
+    # 10 // 4 rows.
+    assert seen == [2, 2, 1] and options.tolist() == [4] * 5
+    assert (outcomes == module.RIGHT).tolist() == [True, False, True, False, True]
