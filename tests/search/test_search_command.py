@@ -18,6 +18,7 @@ from tiny import save_tiny, tiny_processor
 from transformers import CLIPModel
 
 from conclip.__main__ import main
+from conclip.embedding.image_files import ImageError, read_encoded
 from conclip.embedding.images import embedding_cache_dir
 from conclip.evaluation.query_encoder import embed_query
 from conclip.search.command import default_cache_dir
@@ -165,8 +166,20 @@ def test_broken_images_are_named_once_and_tried_again_when_they_change(search, p
         assert search(TEXT).err == "Warning: 3 images cannot be read and are left out.\n"
     save_image(photos / "x.png", 5)
     result = search(TEXT)
-    assert len(table(result.out)) == 5
+    assert len(table(result.out)) == 5 and embedded(result.err) == 1
     assert result.err.endswith("Warning: 2 images cannot be read and are left out.\n")
+
+
+def test_files_that_cannot_be_opened_have_their_own_reasons(search, photos, monkeypatch):
+    def read(content, path):
+        if path.endswith(("a.png", "e.png")):
+            raise ImageError(f"{path}: Permission denied")
+        return read_encoded(content, path)
+
+    monkeypatch.setattr("conclip.search.embedding.read_encoded", read)
+    result = search(TEXT)
+    assert result.err.endswith("  photos/a.png: Permission denied\n  photos/sub/e.png: Permission denied\n")
+    assert len(table(result.out)) == 2
 
 
 def test_a_folder_of_broken_images(search, photos):
