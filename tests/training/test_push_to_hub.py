@@ -2,6 +2,8 @@
 
 import errno
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from runs import command, refusal, run, weights, write_inputs
 from transformers import CLIPModel
 
 import conclip.training.loop as loop
+import conclip.training.pushes as pushes_module
 from conclip.training.pushes import Pushes
 
 COMMIT = ("POST", "/commit/")
@@ -91,6 +94,27 @@ def test_a_model_that_cannot_be_saved_for_an_upload_does_not_end_the_training(ca
     assert pushes.thread is None
     printed = capsys.readouterr().out
     assert printed.startswith("Warning: step 30 was not pushed: ") and "No space left on device" in printed
+
+
+def test_one_upload_at_a_time_and_the_last_waits(tmp_path, capsys, monkeypatch):
+    ended, may_end = [], threading.Event()
+
+    def push_folder(folder, repo_id, message=None, **options):
+        if message:
+            may_end.wait(60)
+            time.sleep(0.1)
+        ended.append(message)
+        return "address"
+
+    monkeypatch.setattr(pushes_module, "push_folder", push_folder)
+    pushes = Pushes("me/model", False, None, TOKEN)
+    pushes.push_in_background(10, lambda folder: None)
+    pushes.push_in_background(20, lambda folder: None)
+    may_end.set()
+    pushes.push_finished(tmp_path)
+    assert ended == ["Training in progress, step 10", None]
+    said = "Step 20 is not pushed: the upload before is still under way.\nPushed to address\n"
+    assert capsys.readouterr().out == said
 
 
 def test_a_token_that_is_refused_is_noticed_before_training(hub, inputs, tmp_path, capsys, monkeypatch):
