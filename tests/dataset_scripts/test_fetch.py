@@ -125,6 +125,12 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(server, fetch, tmp_
     assert (tmp_path / "a.json").read_bytes() == CONTENT
 
 
+def test_a_line_that_breaks_often_gets_there(server, fetch, tmp_path):
+    server.files["/a.json"], server.breaks = CONTENT, [1000] * 9
+    assert fetch(Download(f"{server.url}/a.json", "a.json", SHA256))[0] == 0
+    assert len(server.ranges) == 10 and (tmp_path / "a.json").read_bytes() == CONTENT
+
+
 def test_a_later_command_continues(server, fetch, tmp_path):
     server.files["/a.json"], server.breaks = CONTENT, [1000, 0, 0, 0, 0]
     file = Download(f"{server.url}/a.json", "a.json", SHA256)
@@ -197,7 +203,7 @@ def test_a_damaged_archive_leaves_nothing(server, fetch, tmp_path):
 
 
 def test_no_file_of_an_archive_leaves_its_folder(server, fetch, tmp_path):
-    server.files["/val.zip"] = zipped(val__1=b"one", **{"val__..__..__..__out": b"x", "__root": b"x"})
+    server.files["/val.zip"] = zipped(val__1=b"one", **{"val__..__..__out": b"x", "__root": b"x"})
     assert fetch(images=(Download(f"{server.url}/val.zip", "coco/val", unpack="val"),))[0] == 0
     assert names(tmp_path) == {"coco/val/1.jpg"}
 
