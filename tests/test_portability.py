@@ -41,11 +41,16 @@ def without_encoding(source: str) -> list[str]:
             continue
         name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", None)
         options = {keyword.arg: keyword.value for keyword in call.keywords}
-        texts = [value.value for value in [*call.args, *options.values()] if isinstance(value, ast.Constant)]
+        # Also both of "ab" if started else "wb".
+        values = [
+            *call.args,
+            *(one for value in call.args if isinstance(value, ast.IfExp) for one in (value.body, value.orelse)),
+        ]
+        texts = [value.value for value in [*values, *options.values()] if isinstance(value, ast.Constant)]
         owner = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
         if name == "read_text" and not call.args or name == "write_text" and len(call.args) < 2:
             lacks = "encoding" not in options
-        elif name == "open" and not owner.endswith(("Image", "os", "archive")):
+        elif name == "open" and not owner.endswith(("Image", "os", "archive", "zipped")):
             binary = any(isinstance(text, str) and len(text) <= 3 and "b" in text for text in texts)
             lacks = not binary and "encoding" not in options
         else:
@@ -62,6 +67,7 @@ def without_encoding(source: str) -> list[str]:
         ("path.write_text(text)", 1),
         ("open(path)", 1),
         ("path.open('a')", 1),
+        ("path.open('a' if more else 'w'); path.open('ab' if more else 'wb')", 1),
         ("run(command, text=True)", 1),
         ("path.read_text('utf-8'); path.write_text(text, 'utf-8'); open(path, 'rb'); path.open('ab')", 0),
         ("open(path, encoding='utf-8'); PIL.Image.open(file); run(command, encoding='utf-8')", 0),

@@ -163,9 +163,9 @@ def unpack(archive: Path, inner: str, place: Path, url: str) -> None:
         UsageError: the file is no zip archive, is damaged, or lacks the folder.
     """
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with zipfile.ZipFile(archive) as zipped:
             members = [
-                member for member in opened.infolist() if _below(member.filename, inner) and not member.is_dir()
+                member for member in zipped.infolist() if _below(member.filename, inner) and not member.is_dir()
             ]
             if not members:
                 raise UsageError(f"{url} holds no folder {inner}: it is another file now.")
@@ -175,7 +175,7 @@ def unpack(archive: Path, inner: str, place: Path, url: str) -> None:
                     target = unfinished / PurePosixPath(member.filename).relative_to(inner)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     # Reading checks the checksum that the archive has of each file.
-                    with opened.open(member) as source, target.open("wb") as file:
+                    with zipped.open(member) as source, target.open("wb") as file:
                         while block := source.read(BLOCK):
                             file.write(block)
     except (zipfile.BadZipFile, EOFError) as error:

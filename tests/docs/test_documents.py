@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from accelerate.commands.launch import launch_command_parser
 from chat_server import chat_server, task
 from datasets import concatenate_datasets, load_dataset
 from documents import FENCE, Block, code_blocks, commands, entry_point, reset_accelerate, run_command
@@ -327,12 +328,14 @@ def test_links_lead_somewhere():
 
 def test_options_in_the_text_exist(capsys):
     """Those of the running text and the tables; the changelog also has the old names."""
-    known = {"--mixed_precision", "--multi_gpu", "--cpu", "--machine_rank"}  # of `accelerate launch`
+    known = {option for action in launch_command_parser()._actions for option in action.option_strings}
     for name in COMMANDS:
         with pytest.raises(SystemExit):
             main([name, "--help"])
         known |= set(re.findall(r"--\w+", capsys.readouterr().out))
     known |= set(re.findall(r"--\w+", app.PARSER.format_help()))
+    for path in [*(ROOT / "speed").glob("*.py"), ROOT / "tests" / "mutation.py"]:
+        known |= set(re.findall(r'add_argument\("(--\w+)"', path.read_text(encoding="utf-8")))
     for page in set(PAGES) - {"CHANGELOG.md"}:
         text = FENCE.sub("", (ROOT / page).read_text(encoding="utf-8"))
         named = {option for code in re.findall(r"`([^`]+)`", text) for option in re.findall(r"--\w+", code)}

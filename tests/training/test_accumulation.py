@@ -50,7 +50,7 @@ def gradients_of_updates(state, monkeypatch) -> list[dict[str, torch.Tensor]]:
     """Train, but keep the weights as they are; return the gradient that each update would use."""
     found = []
     monkeypatch.setattr(state.optimizer.optimizer, "step", lambda *_: found.append(gradients(state.model)))
-    training.run_epochs(state, None, tqdm(disable=True))
+    training.run_epochs(state, None, None, tqdm(disable=True))
     return found
 
 
@@ -104,7 +104,7 @@ def test_the_loss_of_an_update_is_the_mean_of_its_batches(accelerator, monkeypat
 
     monkeypatch.setattr(training, "train_step", watched)
     state = make_state(accelerator, 2, gradient_accumulation_steps=3)
-    found = training.run_epochs(state, None, tqdm(disable=True))["loss"].item()
+    found = training.run_epochs(state, None, None, tqdm(disable=True))["loss"].item()
     assert len(losses) == BATCHES and found == pytest.approx((losses[3] + losses[4]) / 2, rel=1e-12)
 
 

@@ -43,7 +43,7 @@ class Part:
 
     def save(self, folder, step: int, limit: int = 2) -> None:
         progress = TrainingProgress(step, epoch=3, batch=5, evaluated_step=7)
-        save_checkpoint(self.accelerator, folder, progress, FIXED, limit, needed=1)
+        save_checkpoint(self.accelerator, self.model, folder, progress, FIXED, limit, needed=1)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_checkpoint_is_restored(part, tmp_path):
     part.train()
     expected = part.model.weight.detach().clone()
     part.train()
-    found = load_checkpoint(part.accelerator, tmp_path / "checkpoint-2", FIXED)
+    found = load_checkpoint(part.accelerator, part.model, tmp_path / "checkpoint-2", FIXED)
     assert found == TrainingProgress(step=2, epoch=3, batch=5, evaluated_step=7)
     restored = [part.model.weight, part.optimizer.state_dict()["state"][0]["exp_avg"]]
     assert all(torch.equal(one, other) for one, other in zip(restored, saved, strict=True))
@@ -127,9 +127,9 @@ def test_settings_that_have_changed_are_named(part, tmp_path):
     part.save(tmp_path, 2)
     checkpoint = tmp_path / "checkpoint-2"
     with pytest.raises(UsageError, match="Cannot resume from .*: seed was 1, is 2; steps was None, is 3. Use the"):
-        load_checkpoint(part.accelerator, checkpoint, {"seed": 2, "lora_rank": None, "steps": 3})
+        load_checkpoint(part.accelerator, part.model, checkpoint, {"seed": 2, "lora_rank": None, "steps": 3})
     # The earlier run did not use it.
-    load_checkpoint(part.accelerator, checkpoint, {"seed": 1, "lora_rank": 4})
+    load_checkpoint(part.accelerator, part.model, checkpoint, {"seed": 1, "lora_rank": 4})
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "random_states_0.pkl", "optimizer.bin"])
@@ -138,7 +138,7 @@ def test_each_file_is_needed(part, tmp_path, name):
     part.save(tmp_path, 2)
     (tmp_path / "checkpoint-2" / name).unlink()
     with pytest.raises(UsageError, match="checkpoint-2 is damaged .*: resume from another checkpoint."):
-        load_checkpoint(part.accelerator, tmp_path / "checkpoint-2", FIXED)
+        load_checkpoint(part.accelerator, part.model, tmp_path / "checkpoint-2", FIXED)
 
 
 @pytest.mark.parametrize("name", ["random_states_0.pkl", "optimizer.bin", "custom_checkpoint_0.pkl"])
@@ -147,7 +147,7 @@ def test_more_than_plain_data_is_not_loaded(part, tmp_path, name):
     part.save(tmp_path, 2)
     torch.save(torch.nn.Linear(1, 1), tmp_path / "checkpoint-2" / name)
     with pytest.raises(UsageError, match=f"{name} .*not loaded.*resume from another checkpoint"):
-        load_checkpoint(part.accelerator, tmp_path / "checkpoint-2", FIXED)
+        load_checkpoint(part.accelerator, part.model, tmp_path / "checkpoint-2", FIXED)
 
 
 def test_the_end_of_a_run_is_noted_in_its_newest_checkpoint(part, tmp_path):
