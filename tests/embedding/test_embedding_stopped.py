@@ -74,9 +74,12 @@ def test_killed_while_embedding_and_started_again(inputs, tmp_path, seen):
     assert seen.new_counts()[0] == 26 - len(there)
     whole = {**inputs, "embedding_cache_dir": tmp_path / "whole-cache"}
     assert run(command(whole, tmp_path / "whole", per_device_eval_batch_size=1)) == 0
-    assert log(tmp_path / "whole") == log(tmp_path / "parts")
+    # Another process computed some of them: in it, the weights lie elsewhere in memory, and the last bit may differ.
+    for found, expected in zip(log(tmp_path / "parts"), log(tmp_path / "whole"), strict=True):
+        assert found == pytest.approx(expected, rel=1e-5)
     found, expected = stored(tmp_path / "cache"), stored(tmp_path / "whole-cache")
-    assert found.keys() == expected.keys() and all(torch.equal(found[key], expected[key]) for key in expected)
+    assert found.keys() == expected.keys()
+    assert all(torch.allclose(found[key], expected[key], atol=1e-6) for key in expected)
 
 
 def test_ctrl_c_loses_only_the_batch_at_work(inputs, tmp_path, seen, monkeypatch, capsys):

@@ -65,6 +65,7 @@ def test_step_of_distillation_is_timed_beside_that_of_pairs(tmp_path, capsys):
     assert "a step over 4 pairs takes" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_local_and_whole_form_of_the_loss_agree_over_processes(tmp_path, capsys):
     output = tmp_path / "loss.json"
     options = ["--processes", "2", "--batch_size", "5", "--width", "8", "--rounds", "1", "--plain"]

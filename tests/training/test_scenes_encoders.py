@@ -93,6 +93,7 @@ def test_the_class_token_holds_what_the_linear_layer_says_of_each_cell():
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_image_encoder_learns_to_name_what_the_cells_show(drawn, monkeypatch):
     images, labels = drawn
     model = new_model()
