@@ -29,6 +29,8 @@ FILE_FORMATS = {
 }
 STREAMED_FORMATS = {**FILE_FORMATS, ".tar": "webdataset"}
 TEXTS_AT_A_TIME = 10_000
+# By default, `datasets` reads as many rows at a time as the first row group has, and fails if that is empty.
+PARQUET_STREAM = {"batch_size": 1_000}
 # Of columns, in a message.
 MOST_NAMES = 12
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .gif .webp .tif .tiff .ppm .pgm".split())
@@ -142,7 +144,7 @@ def _load(
         with reporting_write_errors(Path(config.HF_DATASETS_CACHE)):
             if path.is_file() or files:
                 return _load_files(files or [path], split, streaming)
-            options = folder_options(path, dataset_config_name) if path.is_dir() else {}
+            options = folder_options(path, dataset_config_name, streaming) if path.is_dir() else {}
             return load_dataset(dataset_name, dataset_config_name, split=split, streaming=streaming, **options)
     except UsageError:
         raise
@@ -183,6 +185,8 @@ def _load_files(paths: list[Path], split: str, streaming: bool) -> Dataset | Ite
     format = formats[paths[0].suffix]
     # JSON is checked while it is read: a stream may be too large to read it twice.
     options = {} if streaming and format == "json" else text_options(format, paths)
+    if streaming and format == "parquet":
+        options = PARQUET_STREAM
     names = {name: [*map(str, paths)]}
     dataset = load_dataset(format, data_files=names, split=split, streaming=streaming, **options)
     if format != "text":
@@ -190,14 +194,17 @@ def _load_files(paths: list[Path], split: str, streaming: bool) -> Dataset | Ite
     return dataset.filter(lambda row: bool(row["text"].strip())).rename_column("text", "caption")
 
 
-def folder_options(folder: Path, dataset_config_name: str | None) -> dict:
-    """Return what `load_dataset` needs to read the text files of a folder, see `text_options`."""
+def folder_options(folder: Path, dataset_config_name: str | None, streaming: bool = False) -> dict:
+    """Return what `load_dataset` needs to read the text files of a folder, see `text_options`, or stream Parquet."""
     from datasets import load_dataset_builder
     from datasets.packaged_modules.csv.csv import CsvConfig
     from datasets.packaged_modules.json.json import JsonConfig
+    from datasets.packaged_modules.parquet.parquet import ParquetConfig
     from datasets.packaged_modules.text.text import TextConfig
 
     config = load_dataset_builder(str(folder), dataset_config_name).config
+    if streaming and isinstance(config, ParquetConfig):
+        return PARQUET_STREAM
     formats = {CsvConfig: "csv", JsonConfig: "json", TextConfig: "text"}
     format = next((name for kind, name in formats.items() if isinstance(config, kind)), "")
     files = [Path(file) for paths in (config.data_files or {}).values() for file in paths]

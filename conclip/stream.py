@@ -10,13 +10,15 @@ from datasets.table import InMemoryTable, table_cast
 from conclip.errors import UsageError, one_line
 
 ROWS_AT_A_TIME = 1_000
+# Column that `datasets` adds to the rows of .tar files.
+TAR_FILE = "__url__"
 # Enough to see which columns have values.
 SAMPLE = 100
 
 
 def tables(dataset: IterableDataset) -> Iterator[pa.Table]:
     """
-    Yield the rows of a stream in the format "arrow", with images as bytes and paths.
+    Yield the rows of a stream in the format "arrow", with images as bytes and paths; no table is empty.
 
     `dataset.state_dict()` is then the state after the last table, and continues exactly there.
 
@@ -26,13 +28,20 @@ def tables(dataset: IterableDataset) -> Iterator[pa.Table]:
     # A stream of Python objects, such as that of tar files, has rows whose columns differ in order, which `datasets`
     # cannot join to a table.
     count = ROWS_AT_A_TIME if dataset._ex_iterable.iter_arrow else 1
+    last = ""
     try:
-        yield from dataset.iter(batch_size=count)
+        for table in dataset.iter(batch_size=count):
+            # That of a file without rows.
+            if not len(table):
+                continue
+            if TAR_FILE in table.column_names:
+                last = f"; the last row that was read is in {table[TAR_FILE][-1].as_py()}"
+            yield table
     # `datasets` reports a damaged file or a lost connection by many kinds of errors.
     except Exception as error:
         raise UsageError(
-            f"The stream of the split {split_of(dataset)!r} cannot be read ({one_line(error)}): check its files, and "
-            "if there is a checkpoint, continue with --resume_from_checkpoint latest."
+            f"The stream of the split {split_of(dataset)!r} cannot be read ({one_line(error)}{last}): check its "
+            "files, and if there is a checkpoint, continue with --resume_from_checkpoint latest."
         ) from error
 
 

@@ -75,14 +75,17 @@ def as_image_column(dataset: Dataset, column: str, image_dir: str | os.PathLike 
 
 def with_full_paths(dataset: IterableDataset, columns: Sequence[str], image_dir: str | os.PathLike) -> IterableDataset:
     """
-    Make the paths of images in a stream relative to the working directory.
+    Make the paths of images in a stream relative to the working directory, and dicts with "bytes" to images.
 
     Args:
-        columns: names of columns of images; those that hold no paths or lists of paths are left as they are.
+        columns: names of columns of images; those that hold something else, or lists of it, are left as they are.
         image_dir: the folder that relative paths are relative to.
     """
     kinds = features_of(dataset)
     found = {name: getattr(kinds[name], "feature", kinds[name]) for name in columns if name in kinds}
+    for name, inner in found.items():
+        if isinstance(inner, dict) and "bytes" in inner and set(inner) <= {"bytes", "path"}:
+            dataset = dataset.cast_column(name, Image() if inner is kinds[name] else ListOf(Image()))
     of_paths = {name: inner is not kinds[name] for name, inner in found.items() if inner == Value("string")}
     if not of_paths:
         return dataset

@@ -9,6 +9,8 @@ from pathlib import Path
 import datasets
 import numpy as np
 import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from accelerate import Accelerator
@@ -18,6 +20,7 @@ from runs import command, log, refusal, run, weights, write_inputs
 from tiny import VOCABULARY, tiny_tokenizer
 
 import conclip.stream
+from conclip.data import load_stream
 from conclip.embedding.embedding_column import EmbeddingColumn
 from conclip.embedding.embedding_files import read_parts
 from conclip.embedding.embedding_stream import numbered_stream
@@ -310,3 +313,44 @@ def test_paths_of_images_are_relative_to_the_folder_of_the_data(tmp_path):
     other = RowStream(dataset, 0, 1, 42)
     other.seek(position)
     assert other.read(7).to_pylist() == expected
+
+
+@pytest.mark.parametrize("name", ["", "*.parquet"])
+def test_parquet_files_without_rows_are_passed_over(tmp_path, name):
+    """The first file too, and a process whose files are all empty says so."""
+    for at, numbers in enumerate(([], [0, 1, 2, 3], [], [4, 5, 6])):
+        pq.write_table(pa.table({"n": pa.array(numbers, pa.int64())}), tmp_path / f"train-{at}.parquet")
+    dataset = load_stream(f"{tmp_path}/{name}")
+    assert first_stream_rows(dataset, 9)["n"][:] == [*range(7)]
+    assert sorted(read(RowStream(dataset, 0, 1, 42), 7)) == [*range(7)]
+    for path in sorted(tmp_path.glob("*.parquet"))[1::2]:
+        pq.write_table(pq.read_table(path).slice(0, 0), path)
+    with pytest.raises(UsageError, match="The stream of the split 'train' has no rows."):
+        first_stream_rows(load_stream(f"{tmp_path}/{name}"), 9)
+    with pytest.raises(UsageError, match="has no rows for each process"):
+        RowStream(load_stream(f"{tmp_path}/{name}"), 0, 1, 42).read(1)
+
+
+def test_structs_of_bytes_and_path_are_images(tmp_path):
+    """As other programs write them to Parquet, without the note that they are images; one of them, or a list."""
+    structs = []
+    for shade in (40, 80, 120):
+        file = io.BytesIO()
+        PIL.Image.new("RGB", (4, 4), (shade, 0, 0)).save(file, "png")
+        structs.append({"bytes": file.getvalue(), "path": None})
+    columns = {"image": structs, "distractor_images": [[one] for one in structs], "caption": ["a cat"] * 3}
+    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    inputs = {"model_name_or_path": "unused", "dataset_name": tmp_path / "rows.parquet"}
+    _, data_args, training_args = parse_arguments(command(inputs, "unused", **STREAM))
+    rows = first_stream_rows(open_stream(data_args, training_args, "train"), 3)
+    lists = ImageColumn(rows, "distractor_images", "train", np.arange(3), np.zeros(3, np.int64))
+    for images in (ImageColumn(rows, "image", "train"), lists):
+        assert [image.getpixel((0, 0))[0] for image in images] == [40, 80, 120]
+
+
+def test_the_tar_file_of_the_last_row_is_named(inputs, tmp_path):
+    write_tars(datasets.load_dataset(inputs["dataset_name"], split="train"), tmp_path / "tars")
+    damaged = tmp_path / "tars/1.tar"
+    damaged.write_bytes(damaged.read_bytes()[:20_000])
+    with pytest.raises(UsageError, match=r"unexpected end of data; the last row that was read is in \S+1\.tar\)"):
+        first_stream_rows(load_stream(str(tmp_path / "tars")), 48)
