@@ -8,7 +8,7 @@ Each line is a JSON object. "id" and "category" may be absent; "image" is relati
     choice     {"image": "1.jpg", "captions": ["a dog", "a cat", "no dog"], "answer": 1}
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +16,10 @@ from conclip.errors import UsageError
 from dataset_scripts.benchmarks.files import field, read_rows, texts
 from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 
-PAIRS_SOURCE = "{file} must hold a JSON object with image, caption and negative_caption on each line."
-CHOICE_SOURCE = "{file} must hold a JSON object with image, captions and answer on each line."
+PAIRS_SOURCE = (
+    "{file} must hold a JSON object with image (a path from its folder), caption and negative_caption on each line."
+)
+CHOICE_SOURCE = "{file} must hold a JSON object with image (a path from its folder), captions and answer on each line."
 
 
 def read_pairs(data_dir: Path, path: Path, source: str) -> Iterator[dict]:
@@ -59,26 +61,22 @@ def pairs(name: str, path: Path) -> Benchmark:
         name: the name in commands and tables.
         path: the file; `.jsonl`, or `.json` with a list of the same rows.
     """
-    source = PAIRS_SOURCE.format(file=path)
-    return Benchmark(
-        name=name,
-        title=name,
-        kind=Kind.CAPTIONS,
-        read=partial(read_pairs, path=path, source=source),
-        source=source,
-        split="test",
-    )
+    return _benchmark(name, path, read_pairs, PAIRS_SOURCE, choice=False)
 
 
 def choice(name: str, path: Path) -> Benchmark:
     """Return a benchmark of a file of multiple choice; see `pairs`."""
-    source = CHOICE_SOURCE.format(file=path)
+    return _benchmark(name, path, read_choice, CHOICE_SOURCE, choice=True)
+
+
+def _benchmark(name: str, path: Path, read: Callable, source: str, choice: bool) -> Benchmark:
+    source = source.format(file=path)
     return Benchmark(
         name=name,
         title=name,
         kind=Kind.CAPTIONS,
-        read=partial(read_choice, path=path, source=source),
+        read=partial(read, path=path, source=source),
         source=source,
         split="test",
-        choice=True,
+        choice=choice,
     )
