@@ -6,8 +6,8 @@ Mutation testing of the model, the losses, the metrics, checkpoints, batches and
 
 Changes one operator, number or keyword at a time, by the operators of cosmic-ray, and runs the tests of that module. A
 change that no test notices has survived: it needs a test, or a line in `mutation_equivalents.tsv` with the reason why
-it changes nothing that anybody could notice. Everything runs in a copy of the tracked files. Exits with 1 if a module
-kills less than 90 % of its mutants.
+it changes nothing that anybody could notice. Everything runs in a copy of the tracked files. Exits with 1 if the
+tests of a module find less than 90 % of its mutants.
 
 cosmic-ray's own runner starts Python and torch anew for each mutant, which takes longer than the tests; here each run
 is forked from a process that has imported the libraries, but nothing of this project. mutmut, which forks too, leaves

@@ -39,10 +39,10 @@ SCENES_DISTILLATION_RECIPE = {
 }
 # Pattern of the finished checkpoints in an output folder.
 CHECKPOINTS = "checkpoint-*/trainer_state.json"
-# Negation distillation trains on texts alone, and stays near the base model by its targets.
 # Of `--hub_strategy`, as in transformers.
 EVERY_SAVE = "every_save"
 HUB_STRATEGIES = ("end", EVERY_SAVE)
+# Trains on texts alone, and stays near the base model by its targets.
 DISTILLATION = "negation_distillation"
 # What it trains on if no dataset is named: captions that ship with the package.
 PLAIN_CAPTIONS = "plain-captions"
@@ -126,14 +126,15 @@ class DataArguments:
 
     dataset_name: str | None = option(
         None,
-        "Hub id, local folder or file (.jsonl, .json, .csv, .tsv, .parquet, .txt with a caption a line); by default, "
-        "generated scenes, and for --loss negation_distillation plain captions that ship with the package",
+        "Hub id, local folder or file (.jsonl, .json, .csv, .tsv, .parquet, .txt with a caption a line); with "
+        "--streaming, also .tar files, and a pattern of paths in quotes; by default, generated scenes, and for --loss "
+        "negation_distillation plain captions that ship with the package",
     )
     dataset_config_name: str | None = option(None, "configuration (subset) of the dataset")
     streaming: bool = option(
         False,
         "read the training rows from the Hub or from files while training, in buffers of --shuffle_buffer_size rows, "
-        "and keep no copy; also for WebDataset (.tar files)",
+        "without a copy on the disk",
     )
     train_split: str = option("train", "split to train on")
     eval_split: str | None = option(
@@ -146,7 +147,9 @@ class DataArguments:
         "", "folder that paths in the image columns are relative to; by default, that of the dataset"
     )
     max_train_samples: int | None = option(None, "use only the first rows of the training split", at_least=1)
-    max_eval_samples: int | None = option(None, "use only the first rows of the evaluation split", at_least=1)
+    max_eval_samples: int | None = option(
+        None, "use only the first rows of the evaluation split; with --streaming, 1,000 by default", at_least=1
+    )
 
 
 @dataclass
