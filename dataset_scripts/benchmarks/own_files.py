@@ -17,9 +17,9 @@ from dataset_scripts.benchmarks.files import field, read_rows, texts
 from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 
 PAIRS_SOURCE = (
-    "{file} must hold a JSON object with image (a path from its folder), caption and negative_caption on each line."
+    "{file} must hold a JSON object with image (relative to its folder), caption and negative_caption on each line."
 )
-CHOICE_SOURCE = "{file} must hold a JSON object with image (a path from its folder), captions and answer on each line."
+CHOICE_SOURCE = "{file} must hold a JSON object with image (relative to its folder), captions and answer on each line."
 
 
 def read_pairs(data_dir: Path, path: Path, source: str) -> Iterator[dict]:

@@ -114,6 +114,9 @@ def benchmarks_named(name: str) -> list[Benchmark]:
         # Relative to the working directory, not to --data_dir.
         path = Path(os.path.abspath(os.path.expanduser(place)))
         return [OWN[kind](path.stem if kind in ("pairs", "choice") else path.name, path)]
+    if kind in OWN:
+        place = "FILE.jsonl" if kind in ("pairs", "choice") else "FOLDER"
+        raise UsageError(f"--benchmarks {name}: name your own set, {kind}:{place}.")
     found = [benchmark for benchmark in BENCHMARKS if benchmark.name == name]
     found = found or [benchmark for benchmark in BENCHMARKS if benchmark.name.startswith(f"{name}-")]
     if not found:

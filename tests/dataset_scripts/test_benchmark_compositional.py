@@ -369,7 +369,8 @@ def test_pairs_of_ones_own(tmp_path):
     [benchmark] = choose_benchmarks([f"pairs:{path}"])
     assert (benchmark.name, benchmark.source) == (
         "streets",
-        f"{path} must hold a JSON object with image, caption and negative_caption on each line.",
+        f"{path} must hold a JSON object with image (relative to its folder), caption and negative_caption on each "
+        "line.",
     )
     items = read(benchmark, tmp_path / "elsewhere")
     assert [(item["id"], item["images"]) for item in items] == [
@@ -392,6 +393,15 @@ def test_choices_of_ones_own_with_two_and_more_captions(tmp_path):
     scores = scores_of(benchmark, tmp_path, table)
     assert scores["accuracy", ""].value == 2 / 3 and scores["accuracy", "people"].value == 1 / 2
     assert scores["accuracy", ""].chance == pytest.approx((1 / 2 + 1 / 4 + 1 / 3) / 3)
+
+
+@pytest.mark.parametrize(
+    "name, form",
+    [("pairs", "pairs:FILE.jsonl"), ("choice:", "choice:FILE.jsonl"), ("two_by_two", "two_by_two:FOLDER")],
+)
+def test_a_set_of_ones_own_without_its_place(name, form):
+    with pytest.raises(UsageError, match=f"^--benchmarks {name}: name your own set, {form}.$"):
+        choose_benchmarks([name])
 
 
 FOUR = {"image_path": "data/mug_on_table.jpeg", "caption_options": ["a", "b", "c", "d"]}
