@@ -278,11 +278,13 @@ def load_streams(data_args: DataArguments, training_args: ConCLIPTrainingArgumen
     if eval_split is None:
         names = split_names(name, data_args.dataset_config_name, streaming=True)
         eval_split = default_eval_split(names, data_args.train_split) or "none"
-        found = f"evaluating on {eval_split!r}"
         if eval_split == "none":
-            found = "a stream has no rows to hold out, so there is no evaluation; --eval_split names rows for it"
-        if eval_split != "test":
-            accelerator.print(f"{name} has no split 'test': {found}.")
+            accelerator.print(
+                f"{name} has no split 'test' or 'validation', and nothing is held out of a stream, so there is no "
+                "evaluation; --eval_split names a split for it."
+            )
+        elif eval_split != "test":
+            accelerator.print(f"{name} has no split 'test': evaluating on {eval_split!r}.")
     if eval_split != "none":
         count = data_args.max_eval_samples or MOST_HELD_OUT
         eval_dataset = first_stream_rows(open_stream(data_args, training_args, eval_split), count)

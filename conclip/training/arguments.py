@@ -141,7 +141,7 @@ class DataArguments:
         None,
         "split to evaluate on before and after training and in between; none for no evaluation; by default, test or "
         "validation if the dataset has one, otherwise a tenth of the images (at most 1,000), held out of the training "
-        "split with all their rows",
+        "split with all their rows; with --streaming, nothing is held out",
     )
     image_dir: str = option(
         "", "folder that paths in the image columns are relative to; by default, that of the dataset"

@@ -1,5 +1,5 @@
 """
-DeepSpeed's ZeRO stages 1 and 2, which share out the optimizer; and the settings of the launcher that do not fit.
+DeepSpeed's ZeRO stages 1 and 2, which share out the optimizer; and the settings of the launcher that cannot be used.
 
 The weights stay whole and in float32 on every process, so all but the optimizer is as without DeepSpeed.
 """
@@ -41,8 +41,8 @@ def refuse_other_ways() -> None:
     """
     if is_wanted("FSDP"):
         raise UsageError(
-            "FSDP does not fit: the text encoder is also used outside of its forward pass, where FSDP does not gather "
-            f"the weights; use {ONE_NODE}, or recipes/accelerate/deepspeed_zero2.yaml to save memory."
+            "FSDP cannot be used: the text encoder is also used outside of its forward pass, where FSDP does not "
+            f"gather the weights; use {ONE_NODE}, or recipes/accelerate/deepspeed_zero2.yaml to save memory."
         )
     if is_wanted("MEGATRON_LM"):
         raise UsageError(f"Megatron-LM does not train CLIP: use {ONE_NODE}.")
@@ -63,8 +63,8 @@ def refuse_settings(accelerator: Accelerator, args: ConCLIPTrainingArguments) ->
     stage = accelerator.deepspeed_plugin.zero_stage
     if stage not in (1, 2):
         raise UsageError(
-            f"DeepSpeed's zero_stage {stage} does not fit, since the weights have to be whole on each process: use 1 "
-            "or 2."
+            f"DeepSpeed's zero_stage {stage} cannot be used, since the weights have to be whole on each process: use "
+            "1 or 2."
         )
     if accelerator.mixed_precision != "no":
         raise UsageError(

@@ -104,9 +104,9 @@ def test_slurm_starts_a_launcher_on_each_machine(tmp_path):
     [
         (
             "FSDP",
-            "FSDP does not fit: the text encoder is also used outside of its forward pass, where FSDP does not gather "
-            "the weights; use recipes/accelerate/one_node.yaml, or recipes/accelerate/deepspeed_zero2.yaml to save "
-            "memory.",
+            "FSDP cannot be used: the text encoder is also used outside of its forward pass, where FSDP does not "
+            "gather the weights; use recipes/accelerate/one_node.yaml, or recipes/accelerate/deepspeed_zero2.yaml to "
+            "save memory.",
         ),
         ("MEGATRON_LM", "Megatron-LM does not train CLIP: use recipes/accelerate/one_node.yaml."),
     ],
@@ -125,8 +125,8 @@ CONFIG = {"zero_optimization": {"stage": 2}, "gradient_clipping": "auto", "gradi
     ("change", "says"),
     [
         ({"num_processes": 1}, "accelerate runs DeepSpeed on GPUs, and none was found: "),
-        ({"stage": 3}, "DeepSpeed's zero_stage 3 does not fit, since the weights have to be whole on each process"),
-        ({"stage": 0}, "DeepSpeed's zero_stage 0 does not fit"),
+        ({"stage": 3}, "DeepSpeed's zero_stage 3 cannot be used, since the weights have to be whole on each process"),
+        ({"stage": 0}, "DeepSpeed's zero_stage 0 cannot be used"),
         ({"precision": "bf16"}, "With bf16, DeepSpeed would round the weights themselves: set mixed_precision to no"),
         ({"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}, "DeepSpeed would train with another optim"),
         ({"optimizer": {}}, "Leave optimizer out of DeepSpeed's settings: "),
