@@ -301,42 +301,16 @@ def with_article(phrase: str) -> str:
     return f"{article(phrase)} {phrase}"
 
 
-def embed_texts(encoder: CachedEncoder, texts: list[str]) -> torch.Tensor:
-    """Embed what a visitor types, without caching it; float32, (texts, d), unit rows, on the CPU."""
-    import numpy as np
-    import torch
-    from tqdm import tqdm
-
-    found = {}
-    for at, embeds in encoder.embed_texts(texts, np.arange(len(texts)), tqdm(disable=True)):
-        found |= dict(zip(at.tolist(), embeds.float().cpu(), strict=True))
-    return torch.stack([found[at] for at in range(len(texts))])
-
-
 def rank(side: Side, query: str, top: int) -> Found:
     """Find the `top` images with the highest cosine similarity to a query."""
-    scores = side.images @ embed_texts(side.encoder, [query])[0]
+    scores = side.images @ side.encoder.embed_queries([query])[0]
     best = scores.argsort(descending=True, stable=True)[:top]
     return Found(query, best.tolist(), scores[best].tolist())
 
 
-def embed_image(encoder: CachedEncoder, image: PIL.Image.Image) -> torch.Tensor:
-    """Embed an image that a visitor uploads, without caching it; float32, (d,), unit length, on the CPU."""
-    from functools import partial
-
-    from accelerate.utils import send_to_device
-
-    from conclip.embedding.images import pixel_values
-    from modeling_conclip.loss_conclip import l2_normalize
-
-    preprocess = encoder.preprocess or partial(pixel_values, encoder.embedder.image_processor)
-    inputs = send_to_device(preprocess([image]), encoder.embedder.accelerator.device)
-    return l2_normalize(encoder.embed_pixels(inputs)).float()[0].cpu()
-
-
 def caption_scores(encoder: CachedEncoder, image: PIL.Image.Image, captions: list[str]) -> dict[str, float]:
     """Return the softmax of `SCALE` times the cosine similarities of an image and distinct captions, by caption."""
-    cosines = embed_texts(encoder, captions) @ embed_image(encoder, image)
+    cosines = encoder.embed_queries(captions) @ encoder.embed_batch(encoder.to_pixels([image]))[0].cpu()
     return dict(zip(captions, (SCALE * cosines).softmax(dim=0).tolist(), strict=True))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import torch
 import xxhash
+from accelerate.utils import send_to_device
 from tqdm.auto import tqdm
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
@@ -20,7 +21,7 @@ from conclip.embedding.fingerprint import (
     text_encoder_description,
 )
 from conclip.embedding.image_column import ImageColumn
-from conclip.embedding.images import ImageEmbedder
+from conclip.embedding.images import ImageEmbedder, pixel_values
 from conclip.embedding.store import StoredEmbeddings
 from conclip.embedding.texts import embed_packed, prefix_order
 from conclip.embedding.tokens import TextTokenizer, TextTokens
@@ -76,6 +77,26 @@ class CachedEncoder:
 
         keys = self.text_keys(texts)
         return cached_embeddings(self.embedder.cache_dir, self.text_description, keys, embed, "texts", accelerator)
+
+    @property
+    def to_pixels(self) -> Callable[[list[PIL.Image.Image]], Any]:
+        """What turns images into the argument of `embed_pixels`."""
+        return self.preprocess or partial(pixel_values, self.embedder.image_processor)
+
+    @torch.no_grad()
+    def embed_batch(self, pixels: Any) -> torch.Tensor:
+        """Embed the result of `to_pixels` without the cache: float32, (images, d), unit rows, on the device."""
+        accelerator = self.embedder.accelerator
+        with accelerator.autocast():
+            return l2_normalize(self.embed_pixels(send_to_device(pixels, accelerator.device))).float()
+
+    @torch.no_grad()
+    def embed_queries(self, texts: list[str]) -> torch.Tensor:
+        """Embed what somebody types, without the cache: float32, (texts, d), unit rows, on the CPU."""
+        found = {}
+        for at, embeds in self.embed_texts(texts, np.arange(len(texts)), tqdm(disable=True)):
+            found |= dict(zip(at.tolist(), embeds.float().cpu(), strict=True))
+        return torch.stack([found[at] for at in range(len(texts))])
 
 
 def cached_clip(

@@ -86,7 +86,9 @@ def search(what: SearchArguments, models: ModelArguments, computation: EncodingA
         split_query(what.query)
     shown = [(models.model_name_or_path, models.revision, models.query_arithmetic)]
     if models.compare:
-        shown.append((models.compare, None, False))
+        # The same model without query arithmetic has the same revision.
+        revision = models.revision if models.compare == models.model_name_or_path else None
+        shown.append((models.compare, revision, False))
     searchers = [
         Searcher(
             Path(what.images_folder),

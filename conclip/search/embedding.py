@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import torch
-from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 from transformers import AutoTokenizer
@@ -19,7 +18,7 @@ from conclip.atomic_write import write_atomically
 from conclip.embedding.fingerprint import encoder_fingerprint
 from conclip.embedding.image_files import ImageError, decode, read_encoded
 from conclip.embedding.image_hashes import NO_KEY, image_key
-from conclip.embedding.images import leave_ctrl_c_to_main_process, pixel_values, require_finite
+from conclip.embedding.images import leave_ctrl_c_to_main_process, require_finite
 from conclip.embedding.store import EmbeddingStore, ShardWriter
 from conclip.evaluation.query_encoder import QueryEncoder
 from conclip.hub import use_cache_without_network
@@ -29,7 +28,6 @@ from conclip.models.clip import PROCESSOR_FILES
 from conclip.models.loading import LoadedModel, load_encoders
 from conclip.search.index import ImageFile, Index, stamp
 from conclip.search.text_encoder import CONFIG, read_text_encoder
-from modeling_conclip.loss_conclip import l2_normalize
 
 # The files that embeddings depend on.
 MODEL_FILES = ("config.json", "adapter_config.json", "*.safetensors", "*.bin", *PROCESSOR_FILES)
@@ -69,7 +67,7 @@ class SearchModel:
     def texts(self, texts: list[str], query_arithmetic: bool = False) -> np.ndarray:
         """Embed texts, those with negation by query arithmetic if that is asked for: float32, (n, d), unit rows."""
         encoder = self.loaded.encoder
-        found = QueryEncoder(encoder).texts(texts) if query_arithmetic else encoder.texts(texts)[:]
+        found = QueryEncoder(encoder).texts(texts) if query_arithmetic else encoder.embed_queries(texts)
         return found.numpy()
 
     def image(self, path: str) -> np.ndarray:
@@ -84,7 +82,7 @@ class SearchModel:
             image = decode(read_encoded(None, path))
         except ImageError as error:
             raise ImageError(f"{error.naming(path)}.") from error
-        return _embed(encoder, _preprocessor(encoder)([image]))[0].cpu().numpy()
+        return encoder.embed_batch(encoder.to_pixels([image]))[0].cpu().numpy()
 
 
 def update_index(model: SearchModel, folder: Path, found: Sequence[ImageFile], earlier: Index | None) -> Index:
@@ -201,7 +199,7 @@ def _embed_missing(encoder: CachedEncoder, images: _Files, missing: np.ndarray, 
     loader = DataLoader(
         torch.utils.data.Subset(images, missing.tolist()),
         batch_size=min(embedder.batch_size, BATCH_ON_CPU) if on_cpu else embedder.batch_size,
-        collate_fn=partial(_collate, preprocess=_preprocessor(encoder)),
+        collate_fn=partial(_collate, preprocess=encoder.to_pixels),
         num_workers=embedder.num_workers,
         worker_init_fn=leave_ctrl_c_to_main_process,
     )
@@ -209,7 +207,7 @@ def _embed_missing(encoder: CachedEncoder, images: _Files, missing: np.ndarray, 
         for at, pixels, reasons in loader:
             failed.update((images.files[row], reason) for row, reason in reasons)
             if len(at):
-                embeds = _embed(encoder, pixels)
+                embeds = encoder.embed_batch(pixels)
                 require_finite(embeds, images, at)
                 yield at, embeds
             bar.update(len(at) + len(reasons))
@@ -221,17 +219,6 @@ def _collate(items: list[tuple[int, PIL.Image.Image | str]], preprocess: Callabl
     reasons = [(row, reason) for row, reason in items if isinstance(reason, str)]
     pixels = preprocess([image for _, image in good]) if good else None
     return np.array([row for row, _ in good], np.int64), pixels, reasons
-
-
-def _preprocessor(encoder: CachedEncoder) -> Callable[[list[PIL.Image.Image]], Any]:
-    return encoder.preprocess or partial(pixel_values, encoder.embedder.image_processor)
-
-
-@torch.no_grad()
-def _embed(encoder: CachedEncoder, pixels: Any) -> torch.Tensor:
-    accelerator = encoder.embedder.accelerator
-    with accelerator.autocast():
-        return l2_normalize(encoder.embed_pixels(send_to_device(pixels, accelerator.device))).float()
 
 
 def describe_model(model: SearchModel, index_dir: Path) -> dict:

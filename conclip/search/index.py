@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import stat
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,7 +22,6 @@ from uuid import uuid4
 import numpy as np
 
 from conclip.atomic_write import mark_used, remove, write_atomically, written_beside
-from conclip.cli import warn
 from conclip.data import IMAGE_SUFFIXES
 
 # Raise it whenever the files of an index change their form.
@@ -133,7 +133,9 @@ def list_images(folder: Path, exclude_dir: Sequence[str] = ()) -> list[ImageFile
                     if stat.S_ISREG(status.st_mode):
                         found.append(ImageFile(path, status.st_size, status.st_mtime_ns))
     if unread:
-        warn(f"{len(unread):,} folders cannot be read, such as {folder / unread[0]}.")
+        what = "folders cannot be read and are left out, such as" if len(unread) > 1 else "folder cannot be read:"
+        # Not on standard output, where --filepath_only prints the paths.
+        print(f"Warning: {len(unread):,} {what} {folder / unread[0]}", file=sys.stderr)
     return sorted(found)
 
 

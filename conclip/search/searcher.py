@@ -69,9 +69,11 @@ class Searcher:
             "mixed_precision": mixed_precision,
         }
         self._index_dir = index_folder(cache_dir, settings)
+        if not images_folder.is_dir():
+            raise UsageError(f"{images_folder}: there is no such folder.")
         found = list_images(images_folder, exclude_dir)
         if not found:
-            raise UsageError(f"{images_folder}: there is no such folder, or it holds no images.")
+            raise UsageError(f"{images_folder} holds no images, nor do its subfolders.")
         self.index = read_index(self._index_dir)
         known = {file for file, _ in self.index.broken} if self.index else set()
         if self.index is None or not self.index.is_current(found):
@@ -172,7 +174,7 @@ class Searcher:
 
 def with_names(searchers: Sequence[Searcher]) -> list[tuple[str, Searcher]]:
     """Return searchers with the names of their models; with the folders around them where two have the same."""
-    short = [Path(searcher.name).name for searcher in searchers]
-    names = short if len(set(short)) == len(short) else [searcher.name for searcher in searchers]
     rules = [", query arithmetic" if searcher.query_arithmetic else "" for searcher in searchers]
-    return [(f"{name}{rule}", own) for name, rule, own in zip(names, rules, searchers, strict=True)]
+    full = [f"{searcher.name}{rule}" for searcher, rule in zip(searchers, rules, strict=True)]
+    short = [f"{Path(searcher.name).name}{rule}" for searcher, rule in zip(searchers, rules, strict=True)]
+    return list(zip(short if len(set(short)) == len(short) else full, searchers, strict=True))

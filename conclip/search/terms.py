@@ -1,5 +1,6 @@
 """What a search query is made of: texts and images, each added or subtracted."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -37,14 +38,14 @@ def split_query(words: Sequence[str]) -> list[Term]:
     Split a query into its terms: `a street -cars + night` has "a street" and "night", and subtracts "cars".
 
     Args:
-        words: the arguments of the command line, or one line of text. An argument that is the path of an image file
-            is an image; what is left is joined by blanks.
+        words: the arguments of the command line, or one line of text. An argument, or what is between two operators,
+            is an image if it is the path of an image file; what is left is joined by blanks.
 
     Returns:
         The terms in order, those of `-word` last.
 
     Raises:
-        UsageError: the query is empty, or has nothing behind an operator.
+        UsageError: the query is empty, has nothing behind an operator, or names an image file that does not exist.
     """
     parts: list[tuple[int, list[Term]]] = [(1, [])]
     excluded = []
@@ -74,18 +75,28 @@ def _pieces(words: Sequence[str]) -> Iterator[tuple[str, str]]:
             continue
         at = 0
         for match in OPERATOR.finditer(word):
-            if text := " ".join(word[at : match.start()].split()):
-                yield "text", text
+            yield from _text_or_image(word[at : match.start()])
             yield ("operator", match[1]) if match[1] else ("excluded", match[2] or match[3])
             at = match.end()
-        if text := " ".join(word[at:].split()):
-            yield "text", text
+        yield from _text_or_image(word[at:])
+
+
+def _text_or_image(words: str) -> Iterator[tuple[str, str]]:
+    if text := " ".join(words.split()):
+        if has_image_suffix(text) and not is_image_file(text):
+            raise UsageError(f"The query names {text}, but there is no such image file.")
+        yield "image" if is_image_file(text) else "text", text
 
 
 def is_image_file(text: str) -> bool:
     """Return whether a text is the path of an image file that exists."""
-    path = Path(text)
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    # In place of `Path.is_file`, which raises an error for a text that is too long for a path.
+    return has_image_suffix(text) and os.path.isfile(text)
+
+
+def has_image_suffix(text: str) -> bool:
+    """Return whether a text ends as the path of an image file does."""
+    return Path(text).suffix.lower() in IMAGE_SUFFIXES
 
 
 def combine(embeds: np.ndarray, terms: Sequence[Term]) -> np.ndarray:

@@ -8,6 +8,7 @@ transformers; its results agree within 1e-5.
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,7 +62,14 @@ class TextEncoder:
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Return projected embeddings of n texts, float32, (n, d), unit rows."""
-        embeds = np.stack([self._embed(self._tokenizer.encode(text).ids) for text in texts])
+        encoded = [self._tokenizer.encode(text) for text in texts]
+        if cut := sum(bool(one.overflowing) for one in encoded):
+            what = "texts are" if cut > 1 else "text is"
+            longest = self._config["max_position_embeddings"]
+            print(
+                f"Warning: {cut} {what} cut to {longest} tokens, which is all that the model reads.", file=sys.stderr
+            )
+        embeds = np.stack([self._embed(one.ids) for one in encoded])
         return embeds / np.linalg.norm(embeds, axis=1, keepdims=True)
 
     def _embed(self, tokens: list[int]) -> np.ndarray:

@@ -14,13 +14,14 @@ import PIL.Image
 import pytest
 import torch
 from other_models import save_other
-from tiny import save_tiny, tiny_processor
+from tiny import TEXT_LENGTH, save_tiny, tiny_processor
 from transformers import CLIPModel
 
 from conclip.__main__ import main
 from conclip.embedding.image_files import ImageError, read_encoded
 from conclip.embedding.images import embedding_cache_dir
 from conclip.evaluation.query_encoder import embed_query
+from conclip.models.cached_encoder import CachedEncoder
 from conclip.search.command import default_cache_dir
 from conclip.search.index import list_images
 from conclip.search.searcher import Searcher
@@ -189,11 +190,9 @@ def test_a_folder_of_broken_images(search, photos):
 
 
 def test_an_interrupted_run_keeps_what_it_has_embedded(search, photos, monkeypatch):
-    from conclip.search import embedding
-
     for seed in range(20, 60):
         save_image(photos / f"{seed}.png", seed)
-    plain, batches = embedding._embed, []
+    plain, batches = CachedEncoder.embed_batch, []
 
     def interrupted(encoder, pixels):
         batches.append(len(pixels))
@@ -202,7 +201,7 @@ def test_an_interrupted_run_keeps_what_it_has_embedded(search, photos, monkeypat
         return plain(encoder, pixels)
 
     with monkeypatch.context() as patch:
-        patch.setattr(embedding, "_embed", interrupted)
+        patch.setattr(CachedEncoder, "embed_batch", interrupted)
         assert "Interrupted. The embeddings computed so far are cached" in search(TEXT, status=130).err
     assert batches == [32, 12]
     assert embedded(search(TEXT).err) == 12
@@ -248,8 +247,7 @@ def test_query_arithmetic(search, models, photos, monkeypatch):
     with torch.no_grad():
         embeds = torch.nn.functional.normalize(model.get_image_features(**images).pooler_output, dim=1).numpy()
     result = search(TEXT, "--query_arithmetic", "--compare", str(models / "base")).out
-    base = models / "base"
-    first, second = result.removeprefix(f"{base}, query arithmetic:\n").split(f"{base}:\n")
+    first, second = result.removeprefix("base, query arithmetic:\n").split("base:\n")
     assert table(first) == pytest.approx(dict(zip(paths, (embeds @ query).tolist(), strict=True)), abs=6e-4)
     assert second == search(TEXT).out and table(first) != table(second)
 
@@ -336,8 +334,10 @@ def test_index_says_what_it_is(search, models, photos):
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        ("nowhere a", "nowhere: there is no such folder, or it holds no images."),
+        ("nowhere a", "nowhere: there is no such folder.\n"),
+        ("photos/a.png a", "photos/a.png: there is no such folder.\n"),
         ("photos a -", "The query has nothing behind -"),
+        ("photos photos/z.png", "The query names photos/z.png, but there is no such image file."),
         ("photos a --filepath_only --compare b", "--compare has no effect with --filepath_only"),
         ("photos --html x.html", "--html has no effect without a query"),
         ("photos a --html x.txt", "--html x.txt: name a file that ends in .html."),
@@ -388,3 +388,45 @@ def test_another_family_goes_through_torch_each_time_and_says_so(photos, tmp_pat
         assert "Loading siglip with torch, which takes seconds." in results[-1].err
     assert results[0].out == results[1].out and len(table(results[0].out)) == 4
     assert embedded(results[1].err) == 0
+
+
+def test_folders_that_cannot_be_read_are_named_on_standard_error(search, photos, monkeypatch):
+    scandir = os.scandir
+
+    def scan(path):
+        if Path(path).name in ("deeper", "closed"):
+            raise PermissionError
+        return scandir(path)
+
+    (photos / "closed").mkdir()
+    monkeypatch.setattr("conclip.search.index.os.scandir", scan)
+    result = search(TEXT, "--filepath_only")
+    assert "Warning: 2 folders cannot be read and are left out, such as photos/" in result.err
+    assert sorted(result.out.split()) == ["photos/a.png", "photos/b.jpg", "photos/sub/e.png"]
+    (photos / "closed").rmdir()
+    assert "Warning: 1 folder cannot be read: photos/sub/deeper\n" in search(TEXT).err
+
+
+def test_a_text_that_is_cut_is_said(search):
+    assert "is cut" not in search("a cat").err
+    result = search(f"{'a cat ' * 100} - {'a dog ' * 100}", "--top", "1")
+    assert f"Warning: 2 texts are cut to {TEXT_LENGTH} tokens" in result.err and len(table(result.out)) == 1
+
+
+def test_compare_without_query_arithmetic_takes_the_same_revision(photos, monkeypatch):
+    asked = []
+
+    def note(self, folder, name, cache_dir, revision, exclude_dir, query_arithmetic, *others):
+        asked.append((name, revision, query_arithmetic))
+
+    monkeypatch.setattr(Searcher, "__init__", note)
+    monkeypatch.setattr("conclip.search.searcher.with_names", lambda searchers: [])
+    options = ["--model_name_or_path", "me/clip", "--revision", "v1", "--query_arithmetic", "--compare"]
+    for other in ("me/clip", "me/other"):
+        assert main(["search", "photos", "a cat", *options, other]) == 0
+    assert asked == [
+        ("me/clip", "v1", True),
+        ("me/clip", "v1", False),
+        ("me/clip", "v1", True),
+        ("me/other", None, False),
+    ]

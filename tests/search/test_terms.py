@@ -29,7 +29,6 @@ def minus(text):
         (["a well-known 3-4 t-shirt"], [Term("a well-known 3-4 t-shirt")]),
         (["a dog's ball -5 C++"], [Term("a dog's ball -5 C++")]),
         (["  two   blanks "], [Term("two blanks")]),
-        (["missing.jpg"], [Term("missing.jpg")]),
     ],
 )
 def test_terms_of_a_query(words, terms):
@@ -43,6 +42,9 @@ def test_the_path_of_an_image_is_an_image(tmp_path):
     assert split_query([str(path)]) == [image]
     assert split_query([str(path), "+", "at", "night"]) == [image, Term("at night")]
     assert split_query(["snow", "-", str(path), "-cars"]) == [Term("snow"), Term(str(path), -1, True), minus("cars")]
+    dog = tmp_path / "dog.png"
+    dog.touch()
+    assert split_query([f"snow - {dog} + night"]) == [Term("snow"), Term(str(dog), -1, True), Term("night")]
     (tmp_path / "notes.txt").touch()
     assert not split_query([str(tmp_path / "notes.txt")])[0].is_image
 
@@ -55,6 +57,8 @@ def test_the_path_of_an_image_is_an_image(tmp_path):
         (["a + -cars"], "nothing behind +"),
         ([" "], "The query is empty"),
         ([], "The query is empty"),
+        (["a dog", "+", "sub/missing.JPG"], "names sub/missing.JPG, but there is no such image file"),
+        ([f"a dog - {'x' * 300}.png"], ".png, but there is no such image file"),
     ],
 )
 def test_a_query_that_is_not_finished_is_refused(words, says):
