@@ -44,10 +44,11 @@ def run(argv: list[str] | None) -> None:
     source, output_dir = options.model_name_or_path, Path(options.output_dir)
     if Path(source).is_dir():
         PARSER.without_effect(["revision"], f"on the local folder {source}")
-    if any((output_dir / name).exists() for name in ("config.json", "onnx")) and not options.overwrite:
-        raise UsageError(f"--output_dir {output_dir}: holds a model; add --overwrite to replace it.")
+    # Before --overwrite is asked for, which would not help.
     if Path(source).is_dir() and output_dir.resolve() == Path(source).resolve():
         raise UsageError(f"--output_dir {output_dir} is the model's own folder: choose another.")
+    if any((output_dir / name).exists() for name in ("config.json", "onnx")) and not options.overwrite:
+        raise UsageError(f"--output_dir {output_dir}: holds a model; add --overwrite to replace it.")
     with in_use(output_dir, beside=True):
         export_onnx(source, output_dir, options.quantize, options.revision)
 

@@ -17,14 +17,14 @@ class PushArguments:
     )
     repo_id: str = option(help="repository to push to, such as me/conclip-vit-base-patch32", positional=True)
     private: bool = option(False, "make a new repository private")
-    revision: str | None = option(None, "branch to push to, made if necessary; by default main")
+    revision: str | None = option(None, "branch to push to, created if it does not exist; by default, main")
     token: str | None = option(None, "token of the Hub; by default, HF_TOKEN or that of `hf auth login`")
     create_pr: bool = option(False, "open a pull request")
     commit_message: str | None = option(None, "message of the commit")
     with_images: bool = option(
         False, "upload the images of a dataset too, for which you need the right to pass them on"
     )
-    dry_run: str | None = option(None, "folder to write what would be uploaded to; nothing is sent")
+    dry_run: str | None = option(None, "new or empty folder: write what would be uploaded there, and send nothing")
 
 
 PARSER = Parser(
@@ -37,8 +37,12 @@ machine.""",
 )
 
 
+# The last step is one commit, and the Hub may have received it before Ctrl-C was pressed.
+INTERRUPTED = "Interrupted. The repository has all files of this upload or none; the same command pushes again."
+
+
 def main(argv: list[str] | None = None) -> int:
-    return run_command(lambda: run(argv), interrupted="Interrupted. The repository was not changed.")
+    return run_command(lambda: run(argv), interrupted=INTERRUPTED)
 
 
 def run(argv: list[str] | None) -> None:
@@ -56,10 +60,11 @@ def run(argv: list[str] | None) -> None:
     folder = Path(options.folder)
     if options.dry_run is not None:
         check_name(options.repo_id)
+        check_empty(options.dry_run)
         with scratch_folder() as work:
             contents = read_contents(folder, options.repo_id, Path(work), options.with_images)
             print("\n".join(describe(contents)))
-            write_to(_empty_folder(options.dry_run), contents)
+            write_to(writable_folder(options.dry_run, "--dry_run"), contents)
         print(f"Nothing was sent; what would be uploaded is in {options.dry_run}")
         return
     address = push_folder(
@@ -75,8 +80,7 @@ def run(argv: list[str] | None) -> None:
     print(f"Pushed to {address}")
 
 
-def _empty_folder(name: str) -> Path:
-    folder = writable_folder(name, "--dry_run")
-    if any(folder.iterdir()):
+def check_empty(name: str) -> None:
+    """Raise `UsageError` if the folder for --dry_run exists and holds something."""
+    if Path(name).is_dir() and any(Path(name).iterdir()):
         raise UsageError(f"--dry_run {name} is not empty: choose another folder.")
-    return folder

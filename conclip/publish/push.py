@@ -1,8 +1,10 @@
 """Push a folder: read it, make the repository, upload."""
 
+import sys
 from pathlib import Path
 
 from conclip.atomic_write import as_size, scratch_folder
+from conclip.errors import UsageError
 from conclip.publish.contents import Contents
 from conclip.publish.folders import read_contents
 from conclip.publish.upload import check_target, create_repository, other_files, upload
@@ -28,7 +30,7 @@ def push_folder(
         folder: see `read_contents`.
         repo_id: the repository, e.g. "me/conclip".
         private: make a new repository private.
-        revision: branch, made if necessary; by default "main".
+        revision: branch, created if it does not exist; by default "main".
         token: by default that of `hf auth login` or HF_TOKEN.
         create_pr: open a pull request in place of a commit.
         message: of the commit.
@@ -49,12 +51,24 @@ def push_folder(
         create_repository(repo_id, contents.repo_type, private, revision, token)
         message = message or f"Upload {contents.kind}"
         address = upload(contents, repo_id, message, revision, token, create_pr)
-        if not (quiet or create_pr) and (others := other_files(contents, repo_id, revision, token)):
-            print(
-                f"{repo_id} also holds {len(others):,} files that this folder does not, such as {others[0]}: delete "
-                "them on the Hub if they are of an earlier upload."
-            )
+        if not (quiet or create_pr):
+            _print_other_files(contents, repo_id, revision, token)
         return address
+
+
+def _print_other_files(contents: Contents, repo_id: str, revision: str | None, token: str | None) -> None:
+    try:
+        others = other_files(contents, repo_id, revision, token)
+    except UsageError as error:
+        # The upload has succeeded.
+        print(f"Warning: {error}", file=sys.stderr)
+        return
+    if others:
+        files = "files" if len(others) > 1 else "file"
+        print(
+            f"{repo_id} also holds {len(others):,} {files} that this folder does not, such as {others[0]}: delete "
+            "them on the Hub if an earlier upload left them."
+        )
 
 
 def describe(contents: Contents) -> list[str]:

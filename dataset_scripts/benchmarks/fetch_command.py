@@ -13,14 +13,14 @@ from conclip.runtime import run_command
 class FetchArguments:
     benchmarks: list[str] = option([], "names of benchmarks, as for `conclip evaluate`", positional=True)
     data_dir: str = option("data", "folder for the files, which `conclip evaluate` reads")
-    annotations_only: bool = option(False, "leave out the images, which are up to 13 GB")
+    annotations_only: bool = option(False, "leave out the images, which take up to 14 GB")
 
 
 PARSER = Parser(
     {"Options": FetchArguments},
     prog="conclip fetch",
     description="""Download the files of benchmarks, from where an interrupted download stopped, and check them by
-their checksums. Of those that a program cannot download, the address is printed.""",
+their checksums. For files that it cannot download, the command prints where they are.""",
     example="conclip fetch sugarcrepe valse-existence --data_dir data",
 )
 
@@ -35,14 +35,14 @@ def run(argv: list[str] | None) -> None:
     (options,) = PARSER.parse(argv)
     if not options.benchmarks:
         raise UsageError(
-            "Name the benchmarks to fetch, such as sugarcrepe; `conclip evaluate --benchmarks list` has all."
+            "Name the benchmarks to fetch, such as sugarcrepe; `conclip evaluate --benchmarks list` names them all."
         )
     # Imported late: --help and a mistyped option are answered at once.
     from dataset_scripts.benchmarks.downloads import DOWNLOADS
     from dataset_scripts.benchmarks.fetch_files import fetch
     from dataset_scripts.benchmarks.registry import choose_benchmarks
 
-    chosen = choose_benchmarks(options.benchmarks)
+    chosen = choose_benchmarks(options.benchmarks, "BENCHMARKS")
     data_dir = writable_folder(options.data_dir, "--data_dir")
     with in_use(data_dir, "--data_dir"):
         # Several benchmarks share files.
@@ -60,4 +60,4 @@ def run(argv: list[str] | None) -> None:
                 print(f"{benchmark.name}: {what} are not fetched by this command. {benchmark.source}", flush=True)
     if not done:
         names = ", ".join(benchmark.name for benchmark in chosen)
-        raise UsageError(f"Nothing of {names} is fetched by this command: follow the addresses above.")
+        raise UsageError(f"Nothing was fetched for {names}: the lines above say where the files come from.")

@@ -32,7 +32,7 @@ class Download:
         url: its address.
         path: where it goes, below the folder of the benchmarks; of an archive, the folder that is unpacked there.
         checksum: "sha256:…" or "md5:…"; `None` if it is not known.
-        size: bytes, roughly, for `--help` and the question of room; 0 if not known.
+        size: bytes, which the message of a full disk names; 0 if not known.
         unpack: folder within a zip archive that becomes `path`; "" if the file is no archive.
     """
 

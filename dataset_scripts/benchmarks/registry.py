@@ -81,13 +81,14 @@ BENCHMARKS = (
 OWN = {"classes": class_folder, "two_by_two": two_by_two, "pairs": pairs, "choice": choice}
 
 
-def choose_benchmarks(names: list[str]) -> list[Benchmark]:
+def choose_benchmarks(names: list[str], option: str = "--benchmarks") -> list[Benchmark]:
     """
-    Return the benchmarks that `--benchmarks` names.
+    Return the benchmarks that an option names.
 
     Args:
         names: names of benchmarks; beginnings of several names (`scenes`, `negbench`); a set of one's own:
             `classes:FOLDER`, `two_by_two:FOLDER`, `pairs:FILE` or `choice:FILE`; or `all`.
+        option: what messages call it.
 
     Raises:
         UsageError: an unknown name, or a folder or file that has the name of another benchmark.
@@ -95,20 +96,20 @@ def choose_benchmarks(names: list[str]) -> list[Benchmark]:
     if names == ["all"]:
         return list(BENCHMARKS)
     if alone := {"all", "list"}.intersection(names):
-        raise UsageError(f"--benchmarks {min(alone)} cannot be combined with other names.")
+        raise UsageError(f"{option} {min(alone)} cannot be combined with other names.")
     chosen: dict[str, Benchmark] = {}
     for name in dict.fromkeys(names):
-        for benchmark in benchmarks_named(name):
+        for benchmark in benchmarks_named(name, option):
             # Two folders or files may have the same name.
             if chosen.setdefault(benchmark.name, benchmark) != benchmark:
                 raise UsageError(
-                    f"--benchmarks {name}: there is another {benchmark.name} among them; rename the folder or file, "
+                    f"{option} {name}: there is another {benchmark.name} among them; rename the folder or file, "
                     "or run the two one after the other."
                 )
     return list(chosen.values())
 
 
-def benchmarks_named(name: str) -> list[Benchmark]:
+def benchmarks_named(name: str, option: str) -> list[Benchmark]:
     kind, _, place = name.partition(":")
     if place and kind in OWN:
         # Relative to the working directory, not to --data_dir.
@@ -123,7 +124,7 @@ def benchmarks_named(name: str) -> list[Benchmark]:
         known = [benchmark.name for benchmark in BENCHMARKS]
         near = get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"the benchmarks are {', '.join(known)}."
-        raise UsageError(f"--benchmarks {name}: no such benchmark; {hint}")
+        raise UsageError(f"{option} {name}: no such benchmark; {hint}")
     return found
 
 

@@ -210,10 +210,10 @@ def test_no_file_of_an_archive_leaves_its_folder(server, fetch, tmp_path):
 
 def test_what_a_program_cannot_fetch_is_said_with_its_address(fetch, capsys):
     status, out, message = fetch(options=["winoground"])
-    assert status == 1 and message.startswith("Nothing of winoground is fetched by this command")
+    assert status == 1 and message.startswith("Nothing was fetched for winoground: the lines above")
     assert "winoground: the annotations and the images are not fetched by this command. " in out and "https://" in out
     assert fetch(options=[])[2].startswith("Name the benchmarks to fetch")
-    assert fetch(options=["sugarcrap"])[2].endswith("did you mean sugarcrepe?")
+    assert fetch(options=["sugarcrap"])[2] == "BENCHMARKS sugarcrap: no such benchmark; did you mean sugarcrepe?"
 
 
 def test_the_list_names_benchmarks_that_exist_and_every_file_has_one_address():

@@ -12,6 +12,7 @@ from hub_server import TOKEN, hub_server
 from huggingface_hub import constants
 from tiny import save_tiny
 
+from conclip.errors import UsageError
 from conclip.publish.command import main
 
 COMMIT = ("POST", "/commit/")
@@ -69,8 +70,34 @@ def test_a_push_is_one_commit_of_the_same_files(hub, push, model):
 
 def test_files_of_an_earlier_push_are_named(hub, push):
     assert "also holds" not in push()[1]
+    hub.files("me/clip")["old.bin"] = b""
+    assert "me/clip also holds 1 file that this folder does not, such as old.bin: delete" in push()[1]
     hub.files("me/clip").update({"adapter/x.safetensors": b"", "old.bin": b"", ".gitattributes": b""})
     assert "me/clip also holds 2 files that this folder does not, such as adapter/x.safetensors: delete" in push()[1]
+
+
+def test_files_that_cannot_be_listed_are_a_warning_because_the_push_succeeded(hub, push, monkeypatch):
+    def refused(*_):
+        raise UsageError("me/clip was changed, but its files cannot be listed: the Hub has a problem.")
+
+    monkeypatch.setattr("conclip.publish.push.other_files", refused)
+    status, out, _ = push()
+    assert status == 0 and out.endswith(f"Pushed to {hub.url}/me/clip\n") and "config.json" in hub.files("me/clip")
+
+
+def test_a_folder_for_dry_run_that_is_not_empty_is_refused_first(push, tmp_path, monkeypatch):
+    monkeypatch.setattr("conclip.publish.folders.read_contents", lambda *_: pytest.fail("the folder was read"))
+    (tmp_path / "mine.txt").touch()
+    assert push("--dry_run", str(tmp_path))[2] == f"--dry_run {tmp_path} is not empty: choose another folder."
+
+
+def test_ctrl_c_promises_nothing_about_a_commit_that_was_sent(hub, monkeypatch, model, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("conclip.publish.push.upload", interrupted)
+    assert main([str(model), "me/clip"]) == 130
+    assert "The repository has all files of this upload or none" in capsys.readouterr().err
 
 
 def test_options(hub, push):
