@@ -172,6 +172,9 @@ def build_page(names: dict[str, str], image_dir: str | None, max_images: int, to
     except ImportError as error:
         raise UsageError('The demo needs Gradio, which is not installed: `pip install "conclip[demo]"`.') from error
 
+    from conclip.hub import use_cache_without_network
+
+    use_cache_without_network([*names.values()])
     rows = open_gallery(image_dir, max_images)
     sides = [load_side(heading, name, rows) for heading, name in names.items()]
     objects = rows["objects"] if "objects" in rows.column_names else None
@@ -192,7 +195,7 @@ def build_page(names: dict[str, str], image_dir: str | None, max_images: int, to
     def score(image: PIL.Image.Image | None, captions: str) -> list[dict[str, float]]:
         lines = list(dict.fromkeys(line.strip() for line in captions.splitlines() if line.strip()))
         if image is None or len(lines) < 2:
-            raise gradio.Error("Choose an image, and type at least two different captions, one on each line.")
+            raise gradio.Error("Upload an image, and type at least two different captions, one on each line.")
         return [caption_scores(side.encoder, image, lines) for side in sides]
 
     marks = "" if objects is None else " ✓ and ✗ say whether the query is true of the scene."

@@ -1,4 +1,4 @@
-"""Datasets of `conclip negate` and `conclip ccneg`: their annotations, on request with the images."""
+"""Datasets of `conclip negate` and `conclip ccneg`: their annotations and, if asked for, the images."""
 
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -33,7 +33,7 @@ def dataset_contents(folder: Path, repo_id: str, work: Path, with_images: bool) 
         work: see `Contents`.
 
     Raises:
-        UsageError: the card or a file is damaged, or a file is missing.
+        UsageError: the card or a file is damaged, a file is missing, or there are no images to upload.
     """
     card = _read_card(folder / CARD_FILE)
     configs = MetadataConfigs.from_dataset_card_data(card.data)
@@ -44,6 +44,8 @@ def dataset_contents(folder: Path, repo_id: str, work: Path, with_images: bool) 
     left_out = {file for splits in parts.values() for file in _files(splits)} - chosen
     contents = sort_files(folder, DATASET, work, chosen, images=left_out)
     tables = {file: _open(folder / file) for file in sorted(chosen)}
+    if with_images and not any(map(_image_columns, tables.values())):
+        raise UsageError(f"--with_images has no effect: {folder} holds no images.")
     body = card.text.replace("path/to/this/folder", repo_id)
     body = body.replace('load_dataset("ccneg"', f'load_dataset("{repo_id}"')
     body = body.replace("  # from the directory that holds this folder", "")

@@ -22,7 +22,7 @@ EXCLUDED = re.compile(r'-(?!h$)["\w]')
 
 @dataclass
 class SearchArguments:
-    images_folder: str = option(help="folder of images; its subfolders are searched, too", positional=True)
+    images_folder: str = option(help="folder of images, with its subfolders", positional=True)
     query: list[str] = option(
         [],
         "what to look for: a text, or the path of an image; `+ text` adds, `- text` and `-word` subtract; without a "
@@ -49,7 +49,8 @@ class ModelArguments:
     )
     compare: str | None = option(
         None,
-        "folder or Hub id of another model, or of the same without query arithmetic, whose results are shown beside",
+        "folder or Hub id of a second model whose results to show, too; with --query_arithmetic it may be the same "
+        "model, which is then used without",
     )
 
 

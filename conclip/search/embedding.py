@@ -33,8 +33,8 @@ from conclip.search.text_encoder import CONFIG, read_text_encoder
 MODEL_FILES = ("config.json", "adapter_config.json", "*.safetensors", "*.bin", *PROCESSOR_FILES)
 # On a CPU larger batches are no faster, and a run that is killed loses the whole batch.
 BATCH_ON_CPU = 32
-# A text by which it is checked that numpy computes what the model does, and how far the two may differ: rounding in
-# float32, and in lower precision.
+# A text to check that numpy computes what the model does, and how far the two may differ: by rounding in float32, and
+# in lower precision.
 PROBE, ROUNDING, LOWER_PRECISION = "a photo of a dog", 1e-4, 0.05
 
 

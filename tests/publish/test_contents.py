@@ -217,6 +217,9 @@ def test_with_images_a_dataset_goes_up_as_it_is(negations, tmp_path, capsys):
         assert path.read_bytes() == (negations / "data" / path.name).read_bytes()
     (row, *_) = load_dataset(str(tmp_path / "out"), split="test", cache_dir=str(tmp_path / "cache"))
     assert row["image"].size == (8, 8)
+    assert main([str(tmp_path / "out"), "me/negations", "--dry_run", str(tmp_path / "texts")]) == 0
+    assert main([str(tmp_path / "texts"), "me/x", "--with_images", "--dry_run", str(tmp_path / "none")]) == 1
+    assert f"--with_images has no effect: {tmp_path / 'texts'} holds no images." in capsys.readouterr().err
 
 
 def test_of_ccneg_the_annotations_alone_go_up(write, coco, tmp_path, capsys):
