@@ -124,8 +124,11 @@ def check_options(what: SearchArguments, models: ModelArguments) -> None:
     Check the options before anything is loaded.
 
     Raises:
-        UsageError: an option without effect, or a page that cannot be written.
+        UsageError: no folder, an option without effect, or a page that cannot be written.
     """
+    # As `"$FOLDER"` is in a shell where it is not set. An empty path would be the working directory.
+    if not what.images_folder.strip():
+        raise UsageError("IMAGES_FOLDER is empty: name a folder of images.")
     if Path(models.model_name_or_path).is_dir():
         PARSER.without_effect(["revision"], f"on the local folder {models.model_name_or_path}")
     if what.filepath_only:
@@ -134,7 +137,7 @@ def check_options(what: SearchArguments, models: ModelArguments) -> None:
         PARSER.without_effect(["html"], "without a query")
     if models.compare == models.model_name_or_path and not models.query_arithmetic:
         raise UsageError(f"--compare {models.compare}: this is the model itself; name another one.")
-    if what.html:
+    if what.html is not None:
         if Path(what.html).suffix.lower() not in (".html", ".htm") or Path(what.html).is_dir():
             raise UsageError(f"--html {what.html}: name a file that ends in .html.")
         writable_folder(Path(what.html).parent, "--html")
@@ -155,6 +158,9 @@ def _typed_queries() -> Iterator[list[str]]:
             print(PROMPT, end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         if not line:
+            if sys.stdin.isatty():
+                # After Ctrl-D, the prompt of the shell begins a line.
+                print(file=sys.stderr)
             return
         if line.strip():
             yield [line.strip()]

@@ -19,6 +19,8 @@ from conclip.errors import UsageError, one_line
 ATTEMPTS, FIRST_WAIT, TIMEOUT = 5, 1.0, 60.0
 BLOCK = 1 << 20
 PART = ".part"
+# Statuses below 500 after which a server may answer later: a timeout, and too many requests.
+LATER = (408, 429)
 # What breaks a connection, in the middle or before it exists.
 BROKEN = (OSError, http.client.HTTPException)
 
@@ -98,7 +100,7 @@ def receive(url: str, part: Path) -> None:
             if error.code == 416 and before:
                 # There is no rest: the file is complete, or another one.
                 return
-            if error.code < 500:
+            if error.code < 500 and error.code not in LATER:
                 hint = "the file is not there any more" if error.code in (404, 410) else "it cannot be fetched"
                 raise UsageError(f"{url} answers {error.code} ({error.reason}): {hint}.") from error
             reason = f"{error.code} {error.reason}"

@@ -179,6 +179,14 @@ def test_a_refusal_is_said_at_once(status, says, server, fetch):
     assert len(server.ranges) == 1
 
 
+def test_too_many_requests_are_tried_again(server, fetch, tmp_path):
+    server.files["/a.json"], server.statuses = CONTENT, [429, 408]
+    assert fetch(Download(f"{server.url}/a.json", "a.json", SHA256))[0] == 0
+    server.statuses = [429] * 5
+    message = fetch(Download(f"{server.url}/a.json", "b.json", SHA256))[2]
+    assert message == f"{server.url}/a.json cannot be fetched (429 Too Many Requests): repeat the command."
+
+
 def test_nobody_answers(fetch):
     message = fetch(Download("http://127.0.0.1:9/a.json", "a.json", SHA256))[2]
     assert message == "http://127.0.0.1:9/a.json cannot be fetched (Connection refused): repeat the command."

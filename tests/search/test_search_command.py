@@ -294,6 +294,7 @@ def test_at_a_terminal_a_mistake_does_not_end_the_session(search, monkeypatch, w
     result = search()
     assert result.out == alone
     assert result.err.count("query> ") == 4 and result.err.count("Error: The ") == 2
+    assert result.err.endswith("query> \n")
 
 
 def test_a_damaged_index_is_made_again(search):
@@ -350,6 +351,13 @@ def test_a_mistake_is_one_sentence(argv, says, photos, capsys):
     assert main(["search", *argv.split(), "--model_name_or_path", "."]) == 1
     error = capsys.readouterr().err
     assert error.startswith("Error: ") and says in error and not Path("x.html").exists()
+
+
+def test_an_empty_name_is_not_the_working_directory(photos, capsys):
+    assert main(["search", "", "a cat", "--model_name_or_path", "."]) == 1
+    assert capsys.readouterr().err == "Error: IMAGES_FOLDER is empty: name a folder of images.\n"
+    assert main(["search", "photos", "a cat", "--model_name_or_path", ".", "--html", ""]) == 1
+    assert capsys.readouterr().err == "Error: --html : name a file that ends in .html.\n"
 
 
 def test_a_page_of_results(search, photos, models):
