@@ -1,11 +1,10 @@
-"""A stand-in of the Hub on this machine, for uploads and downloads: a helper of the tests, not a test."""
+"""A stand-in of the Hub on this machine, for uploads and downloads: the fixture `hub`, not a test."""
 
 import base64
 import json
 import re
 import socket
 import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -202,7 +201,7 @@ def handler_of(hub: Hub):
     return Handler
 
 
-@contextmanager
+@pytest.fixture(scope="module")
 def hub_server():
     """Serve on a free port; the libraries of this process take it for the Hub, and have its token."""
     hub = Hub()
@@ -225,3 +224,10 @@ def hub_server():
             server.server_close()
             thread.join()
             _http.close_session()
+
+
+@pytest.fixture
+def hub(hub_server):
+    """An empty Hub. Making a client of it for each test would take longer than the tests."""
+    hub_server.empty()
+    return hub_server

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hub_server import TOKEN, hub_server
+from hub_server import TOKEN
 from huggingface_hub import constants
 from tiny import save_tiny
 
@@ -18,19 +18,6 @@ from conclip.publish.command import main
 COMMIT = ("POST", "/commit/")
 CREATE = ("POST", "/api/repos/create")
 OBJECT = ("PUT", "/objects/")
-
-
-@pytest.fixture(scope="module")
-def server():
-    with hub_server() as hub:
-        yield hub
-
-
-@pytest.fixture
-def hub(server):
-    """An empty Hub. Making a client of it for each test would take longer than the tests."""
-    server.empty()
-    return server
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hub_server import TOKEN, hub_server
+from hub_server import TOKEN
 from peft import PeftModel
 from runs import command, refusal, run, weights, write_inputs
 from transformers import CLIPModel
@@ -22,18 +22,6 @@ COMMIT = ("POST", "/commit/")
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     return write_inputs(tmp_path_factory.mktemp("inputs"))
-
-
-@pytest.fixture(scope="module")
-def server():
-    with hub_server() as hub:
-        yield hub
-
-
-@pytest.fixture
-def hub(server):
-    server.empty()
-    return server
 
 
 def texts(folder: Path) -> str:
