@@ -54,6 +54,16 @@ def test_images_are_ranked_by_cosine_similarity(side, models, rows):
     np.testing.assert_allclose(found.scores, scores.sort(descending=True).values[:5], atol=1e-5)
 
 
+def test_queries_are_embedded_in_their_order_and_not_cached(side, tmp_path):
+    texts = ["no dog", "a red circle", "a cat and a dog", "a cat"]
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    found = side.encoder.embed_queries(texts)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
+    alone = torch.stack([side.encoder.texts([text])[0] for text in texts])
+    assert torch.pdist(alone).min() > 1e-3
+    torch.testing.assert_close(found, alone, atol=1e-5, rtol=0)
+
+
 def test_captions_have_clips_zero_shot_probabilities(side, models):
     captions = ["a red ball", "no ball", "a dog"]
     image = Image.effect_noise((IMAGE_SIZE, IMAGE_SIZE), 60).convert("RGB")
