@@ -72,8 +72,8 @@ setup(
         "torch>=2.6",
         # Before, AutoImageProcessor needed torchvision, which is not required here.
         "transformers>=5.18",
-        # Has the feature `List`.
-        "datasets>=4.0",
+        # Orders the shards of a stream anew in each pass.
+        "datasets>=4.6",
         "accelerate>=1.15",
         "huggingface_hub>=1.33",
         "evaluate>=0.4.6",
