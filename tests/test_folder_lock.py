@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from accelerate.state import AcceleratorState
+from accelerate_state import reset_accelerate
 from filelock import FileLock
 
 from conclip.atomic_write import WriteError
@@ -163,7 +163,7 @@ def test_every_command_refuses_a_folder_in_use(name, taken, capsys):
     path = taken / ("file.npz" if name == "embed" else "file" if name in REPLACED else "run-distilled")
     before = {own: own.read_bytes() for own in taken.rglob("*") if own.is_file()}
     arguments = line.format(path, first=taken / "run", source=taken / "model.pt").split()
-    AcceleratorState._reset_state(reset_partial_state=True)
+    reset_accelerate()
     assert importlib.import_module(module).main(arguments) == 1
     option = "--output_file" if name in ("embed", "distractors") else "--output_dir"
     errors = [text for text in capsys.readouterr().err.splitlines() if text.strip()]

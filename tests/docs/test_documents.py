@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from accelerate.commands.launch import launch_command_parser
+from accelerate_state import reset_accelerate
 from chat_server import chat_server, task
 from datasets import concatenate_datasets, load_dataset
-from documents import FENCE, Block, code_blocks, commands, entry_point, reset_accelerate, run_command
+from documents import FENCE, Block, code_blocks, commands, entry_point, run_command
 from stand_ins import ROOT, write_negations, write_workspace
 
 import app

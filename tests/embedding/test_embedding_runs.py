@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate_state import reset_accelerate
 from bad_rows import encoded, make_rows
 from embedded import COUNT, Watch, image, stored, write_inputs, write_rows
 from runs import command, log, refusal, results, run
@@ -34,9 +34,9 @@ def inputs(clip, tmp_path):
 
 @pytest.fixture
 def make_accelerator():
-    AcceleratorState._reset_state(reset_partial_state=True)
+    reset_accelerate()
     yield lambda precision: Accelerator(cpu=True, mixed_precision=precision)
-    AcceleratorState._reset_state(reset_partial_state=True)
+    reset_accelerate()
 
 
 @pytest.fixture

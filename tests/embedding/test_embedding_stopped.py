@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
+from accelerate_state import reset_accelerate
 from bad_rows import truncated
 from embedded import Watch, image, stored, write_inputs, write_rows
 from runs import command, log, refusal, run
@@ -144,7 +144,7 @@ def test_an_unwritable_cache_is_found_before_a_model_is_loaded(name, inputs, tmp
         own = ["--output_dir", tmp_path / "out"]
         if name == "embed":
             own = ["--image_dir", tmp_path / "images", "--output_file", tmp_path / "out.npz"]
-        AcceleratorState._reset_state(reset_partial_state=True)
+        reset_accelerate()
         assert conclip([name, *map(str, [*shared, *own])]) == 1
         says = capsys.readouterr().err.strip().removeprefix("Error: ")
     assert says.startswith(f"--embedding_cache_dir: cannot write to {tmp_path}/cache (") and says.count("\n") == 0

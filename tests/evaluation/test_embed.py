@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState, PartialState
+from accelerate_state import reset_accelerate
 from PIL import Image
 from runs import write_dataset
 from small_benchmarks import write_images
@@ -17,10 +17,9 @@ from conclip.models.embed_command import main
 
 @pytest.fixture(autouse=True)
 def one_accelerator():
-    AcceleratorState._reset_state(reset_partial_state=True)
+    reset_accelerate()
     yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    PartialState._reset_state()
+    reset_accelerate()
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, PartialState
+from accelerate_state import reset_accelerate
 from benchmark_runs import evaluate_models as run_command
 from benchmark_runs import report_of, samples_of
 from other_models import save_other
@@ -17,10 +17,9 @@ from modeling_conclip import ConCLIPModel
 
 @pytest.fixture(autouse=True)
 def fresh_accelerator():
-    AcceleratorState._reset_state(reset_partial_state=True)
+    reset_accelerate()
     yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    PartialState._reset_state()
+    reset_accelerate()
 
 
 def values(report, label="model"):

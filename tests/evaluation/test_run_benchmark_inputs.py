@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
+from accelerate_state import reset_accelerate
 from benchmark_runs import evaluate_models, refusal, report_of, samples_of
 from other_models import save_other
 from PIL import ExifTags, Image
@@ -89,7 +89,7 @@ def test_openai_preprocessing_reads_images_as_stored_and_has_embeddings_of_its_o
 
 
 def test_a_model_in_memory_takes_both_settings(files, model, tmp_path):
-    AcceleratorState._reset_state(reset_partial_state=True)
+    reset_accelerate()
     report = evaluate_model(
         ConCLIPModel.from_pretrained(model),
         tiny_processor(),

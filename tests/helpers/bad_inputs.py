@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from accelerate.state import AcceleratorState, PartialState
+from accelerate_state import reset_accelerate
 from benchmark_files import SUGARCREPE
 from ccneg_files import annotations, write_ccneg, write_coco
 from payload import Payload, payload
@@ -78,14 +78,13 @@ class BadInput:
 def run(argv: list[str]) -> int:
     """Run a command as if in a new process: accelerate keeps its state, and commands their signal handlers."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    AcceleratorState._reset_state(reset_partial_state=True)
+    reset_accelerate()
     try:
         return main(argv)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        AcceleratorState._reset_state(reset_partial_state=True)
-        PartialState._reset_state()
+        reset_accelerate()
 
 
 # The good files

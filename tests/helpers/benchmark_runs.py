@@ -4,21 +4,20 @@ import json
 import signal
 from pathlib import Path
 
-from accelerate.state import AcceleratorState, PartialState
+from accelerate_state import reset_accelerate
 
 from conclip.evaluation.run import main
 
 
 def run(argv: list[str]) -> int:
     """Run `main` as if in a new process: accelerate keeps its state for the whole process otherwise."""
-    AcceleratorState._reset_state(reset_partial_state=True)
+    reset_accelerate()
     handler = signal.getsignal(signal.SIGINT)
     try:
         return main(argv)
     finally:
         signal.signal(signal.SIGINT, handler)
-        AcceleratorState._reset_state(reset_partial_state=True)
-        PartialState._reset_state()
+        reset_accelerate()
 
 
 def command(models: list, benchmarks: list[str], data_dir: Path, output_dir: Path, **options) -> list[str]:

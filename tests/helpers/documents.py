@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate.commands.launch import launch_command_parser
-from accelerate.state import AcceleratorState, PartialState
+from accelerate_state import reset_accelerate
 from torch.distributed.run import get_args_parser as torchrun_parser
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -90,9 +90,3 @@ def run_command(words: list[str], extra: list[str]) -> None:
         reset_accelerate()
         for number, handler in handlers.items():
             signal.signal(number, handler)
-
-
-def reset_accelerate() -> None:
-    """Accelerate keeps its state for the whole process otherwise."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    PartialState._reset_state()

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from accelerate.state import AcceleratorState, PartialState
+from accelerate_state import reset_accelerate
 from safetensors.torch import load_file
 from tiny import save_tiny
 
@@ -52,12 +52,11 @@ def command(inputs: dict, output_dir: Path, **options) -> list[str]:
 
 def run(argv: list[str]) -> int:
     """Run `main` as if in its own process: accelerate keeps its state for the whole process otherwise."""
-    AcceleratorState._reset_state(reset_partial_state=True)
+    reset_accelerate()
     try:
         return train_accelerate.main(argv)
     finally:
-        AcceleratorState._reset_state(reset_partial_state=True)
-        PartialState._reset_state()
+        reset_accelerate()
 
 
 def results(output_dir: Path) -> dict:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
+from accelerate_state import reset_accelerate
 from tiny import tiny_tokenizer
 from torch._dynamo.backends.debugging import aot_eager
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -39,8 +39,7 @@ TINY = ((32, 64, 2), (32, 64, 2, 2, 112), 16)
 def tiny_sizes(monkeypatch):
     monkeypatch.setitem(models.SIZES, "vit-base-patch32", TINY)
     yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    PartialState._reset_state()
+    reset_accelerate()
 
 
 def written(path) -> dict:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState, PartialState
+from accelerate.state import GradientState
+from accelerate_state import reset_accelerate
 from bad_rows import make_rows
 from tiny import tiny_model, tiny_processor
 from tqdm.auto import tqdm
@@ -22,8 +23,7 @@ BATCH, BATCHES = 2, 5
 @pytest.fixture
 def accelerator():
     yield Accelerator(cpu=True)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    PartialState._reset_state()
+    reset_accelerate()
     GradientState._reset_state()
 
 

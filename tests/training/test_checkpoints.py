@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate_state import reset_accelerate
 
 from conclip.errors import UsageError
 from conclip.training.checkpoints import (
@@ -29,7 +29,7 @@ class Part:
     """A model, its optimizer and the accelerator that prepared them."""
 
     def __init__(self):
-        AcceleratorState._reset_state(reset_partial_state=True)
+        reset_accelerate()
         self.accelerator = Accelerator(cpu=True)
         model = torch.nn.Linear(3, 2)
         model.bias.requires_grad_(False)
@@ -49,7 +49,7 @@ class Part:
 @pytest.fixture
 def part():
     yield Part()
-    AcceleratorState._reset_state(reset_partial_state=True)
+    reset_accelerate()
 
 
 def names(folder) -> list[str]:

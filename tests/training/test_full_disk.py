@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from accelerate.tracking import TensorBoardTracker
+from accelerate_state import reset_accelerate
 from runs import command, log, refusal, run, weights, write_inputs
 from safetensors import SafetensorError
 from tensorboard.summary.writer.record_writer import RecordWriter
@@ -32,7 +32,7 @@ def inputs(tmp_path_factory):
 
 @pytest.fixture
 def accelerator():
-    AcceleratorState._reset_state(reset_partial_state=True)
+    reset_accelerate()
     return Accelerator(cpu=True)
 
 
@@ -132,7 +132,7 @@ def test_a_model_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeyp
 
 def test_lines_without_room_are_written_later(tmp_path, capsys, monkeypatch):
     tracker = JsonlTracker(tmp_path / "metrics.jsonl")
-    AcceleratorState._reset_state(reset_partial_state=True)
+    reset_accelerate()
     tracker.log({"loss": 0.5}, 1)
     tracker.path.rename(tmp_path / "elsewhere")
     tracker.path.mkdir()
@@ -190,7 +190,7 @@ def test_a_half_written_line_is_taken_back(tmp_path, capsys):
 
 def test_tensorboard_on_a_full_disk_is_left_out_without_a_traceback(tmp_path, capsys, monkeypatch):
     """TensorBoard writes in a thread of its own."""
-    AcceleratorState._reset_state(reset_partial_state=True)
+    reset_accelerate()
     accelerator = Accelerator(cpu=True, log_with=["tensorboard"], project_dir=tmp_path)
     start_trackers(accelerator, {"seed": 1})
     assert isinstance(accelerator.trackers[0], TensorBoardTracker)

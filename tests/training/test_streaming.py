@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
+from accelerate_state import reset_accelerate
 from ready_embeddings import embed_dataset
 from runs import command, log, refusal, run, weights, write_inputs
 from tiny import VOCABULARY, tiny_tokenizer
@@ -40,8 +40,7 @@ STREAM = {"streaming": True, "eval_split": "none"}
 @pytest.fixture(autouse=True)
 def fresh_state():
     yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    PartialState._reset_state()
+    reset_accelerate()
 
 
 @pytest.fixture(scope="module")

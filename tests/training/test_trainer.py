@@ -8,7 +8,7 @@ from pathlib import Path
 import datasets
 import pytest
 import torch
-from accelerate.state import AcceleratorState, PartialState
+from accelerate_state import reset_accelerate
 from bad_rows import encoded, make_rows
 from peft import LoraConfig
 from runs import command, log, results, run, weights, write_inputs
@@ -37,8 +37,7 @@ SETTINGS = {
 @pytest.fixture(autouse=True)
 def fresh_state():
     yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    PartialState._reset_state()
+    reset_accelerate()
 
 
 @pytest.fixture(scope="module")
