@@ -26,8 +26,8 @@ from transformers import AutoTokenizer, CLIPModel, PreTrainedTokenizerBase
 from conclip.embedding.images import ImageEmbedder
 from conclip.embedding.tokens import TextTokenizer
 from conclip.evaluation.items import ItemReader
+from conclip.evaluation.score_items import score_items
 from conclip.evaluation.scorers import EmbeddingScorer
-from conclip.evaluation.scoring import score_items
 from conclip.models.cached_encoder import cached_clip
 from conclip.runtime import return_large_blocks
 from dataset_scripts.benchmarks.sugarcrepe import SUGARCREPE

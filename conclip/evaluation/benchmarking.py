@@ -16,8 +16,9 @@ from conclip.evaluation.arguments import PREPROCESSINGS
 from conclip.evaluation.items import ItemReader
 from conclip.evaluation.query_encoder import ANCHOR_WEIGHT, BETA, RULES, QueryEncoder
 from conclip.evaluation.results import BenchmarkReport
-from conclip.evaluation.scorers import EmbeddingScorer, MatchingScorer
-from conclip.evaluation.scoring import Record, Score, Scorer, can_score, score_benchmark
+from conclip.evaluation.score import Record, Score
+from conclip.evaluation.scorers import EmbeddingScorer, MatchingScorer, Scorer
+from conclip.evaluation.scoring import can_score, score_benchmark
 from conclip.evaluation.table import ScoreRow
 from conclip.hub import cache_alone, use_cache_without_network
 from conclip.models.loading import LoadedModel, load_encoders, wrap_encoders

@@ -10,6 +10,7 @@ from accelerate.utils import gather_object
 
 from conclip.embedding.store import StoredEmbeddings, as_scalars
 from conclip.evaluation.items import ItemImages
+from conclip.evaluation.probe import ProbeScorer
 from conclip.evaluation.query_encoder import QueryEncoder
 from conclip.models.blip import BlipMatcher
 from conclip.models.cached_encoder import CachedEncoder, encoder_tokens, token_keys
@@ -75,6 +76,9 @@ class MatchingScorer:
         result = np.empty(count)
         result[order] = np.concatenate(gather_object([scores]))
         return result
+
+
+Scorer = EmbeddingScorer | MatchingScorer | ProbeScorer
 
 
 def cosines(

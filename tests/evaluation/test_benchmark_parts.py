@@ -15,8 +15,10 @@ from tiny import tiny_model, tiny_processor
 from conclip.embedding.images import ImageEmbedder
 from conclip.evaluation import scorers
 from conclip.evaluation.items import distinct_images
+from conclip.evaluation.score import macro_score
+from conclip.evaluation.score_classes import class_embeddings, score_classes
+from conclip.evaluation.score_items import itt_tot_columns, pair_columns
 from conclip.evaluation.scorers import EmbeddingScorer
-from conclip.evaluation.scoring import class_embeddings, itt_tot_columns, macro_score, pair_columns, score_classes
 from conclip.models.cached_encoder import cached_clip
 from conclip.models.clip import text_tokenizer
 from dataset_scripts.benchmarks.schema import Benchmark, Kind, item

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from small_benchmarks import plain_scores, write_images
 from tiny import save_tiny, tiny_processor
 
-from conclip.evaluation.scoring import class_samples
+from conclip.evaluation.score_classes import class_samples
 from dataset_scripts import scenes
 from dataset_scripts.benchmarks import imagenet
 from dataset_scripts.benchmarks.caption_orders import COCO_ORDER, SAME

@@ -12,7 +12,8 @@ import numpy as np
 from benchmark_files import write
 
 from conclip.evaluation.items import ItemReader
-from conclip.evaluation.scoring import Score, score_benchmark
+from conclip.evaluation.score import Score
+from conclip.evaluation.scoring import score_benchmark
 from dataset_scripts.benchmarks.crepe import COMPLEXITIES
 from dataset_scripts.benchmarks.schema import Benchmark
 from dataset_scripts.benchmarks.spec import SUBSETS
