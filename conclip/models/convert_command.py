@@ -112,8 +112,9 @@ def convert_checkpoint(
     from transformers import CLIPImageProcessorPil, CLIPProcessor
 
     from conclip.models.checkpoint_files import read_weights
-    from conclip.models.clip import require_fitting_processor, save_model
+    from conclip.models.clip import require_fitting_processor
     from conclip.models.openai_layout import checked_weights, encoder_sizes, to_transformers
+    from conclip.models.saving import save_model
     from modeling_conclip import ConCLIPConfig, ConCLIPModel
 
     subject = str(path)

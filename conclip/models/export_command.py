@@ -74,7 +74,8 @@ def export_onnx(
     # Imported late: --help and a mistyped option are answered without these libraries.
     from conclip.hub import use_cache_without_network
     from conclip.models import onnx_files
-    from conclip.models.clip import load_model, require_folder, save_processor, weights_bytes
+    from conclip.models.clip import load_model, require_folder
+    from conclip.models.saving import save_processor, weights_bytes
 
     require_folder(model_name_or_path, f"--model_name_or_path {model_name_or_path}")
     onnx_files.require_onnx()

@@ -24,8 +24,8 @@ from conclip.evaluation.query_encoder import QueryEncoder
 from conclip.hub import use_cache_without_network
 from conclip.models.arguments import start_accelerator
 from conclip.models.cached_encoder import CachedEncoder
-from conclip.models.clip import PROCESSOR_FILES
 from conclip.models.loading import LoadedModel, load_encoders
+from conclip.models.saving import PROCESSOR_FILES
 from conclip.search.index import ImageFile, Index, stamp
 from conclip.search.text_encoder import CONFIG, read_text_encoder
 

@@ -21,7 +21,7 @@ from conclip.atomic_write import (
     write_atomically,
 )
 from conclip.errors import MORE_THAN_DATA, UsageError, one_line, refuses_pickle
-from conclip.models.clip import weights_bytes
+from conclip.models.saving import weights_bytes
 from conclip.training.deepspeed import load_state, optimizer_file, save_state, uses_deepspeed
 
 STATE_FILE = "trainer_state.json"

@@ -31,12 +31,11 @@ from conclip.hub import license_of
 from conclip.models.clip import (
     add_lora,
     require_fitting_processor,
-    save_model,
     text_tokenizer,
     tokenizer_of,
     unwrap_lora,
-    weights_bytes,
 )
+from conclip.models.saving import save_model, weights_bytes
 from conclip.models.text_distillation import TextDistillationModel
 from conclip.negation.arithmetic import QueryArithmetic
 from conclip.negation.questions import Question

@@ -347,7 +347,8 @@ def write_workspace(folder: Path, tokenizer: str) -> dict:
     from torch.nn.functional import normalize
     from transformers import CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTextModel, CLIPTokenizer
 
-    from conclip.models.clip import add_lora, save_model
+    from conclip.models.clip import add_lora
+    from conclip.models.saving import save_model
     from modeling_conclip import ConCLIPConfig, ConCLIPModel
 
     torch.manual_seed(0)

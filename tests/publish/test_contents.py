@@ -16,7 +16,7 @@ from PIL import Image
 from tiny import save_tiny, tiny_batch, tiny_model, tiny_processor
 from transformers import AutoModel, CLIPModel, pipeline
 
-from conclip.models.clip import save_model
+from conclip.models.saving import save_model
 from conclip.negation.pipeline.output import make_card, write_parquet
 from conclip.negation.rows import features
 from conclip.public_names import public_command, without_local_paths

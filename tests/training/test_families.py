@@ -14,8 +14,8 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, CLIPMo
 
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
-from conclip.models.clip import save_model
 from conclip.models.loading import load_dual_encoder, load_text_model
+from conclip.models.saving import save_model
 from conclip.models.text_distillation import TextDistillationModel, pad_texts
 from conclip.negation.plain_captions import plain_captions
 from modeling_conclip import ConCLIPModel

@@ -16,9 +16,9 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from tiny import tiny_model, tiny_processor
 
 import conclip.atomic_write as atomic_write
-import conclip.models.clip as clip
+import conclip.models.saving as saving
 from conclip.atomic_write import WriteError
-from conclip.models.clip import save_model, weights_bytes
+from conclip.models.saving import save_model, weights_bytes
 from conclip.training.checkpoints import TrainingProgress, checkpoint_bytes, save_checkpoint
 from conclip.training.trackers import JsonlTracker, finish_trackers, log_values, start_trackers
 
@@ -118,7 +118,7 @@ def test_a_model_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeyp
         raise OSError(errno.EROFS, "Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(clip, "save_processor", read_only)
+        patch.setattr(saving, "save_processor", read_only)
         with pytest.raises(
             WriteError, match=rf"^cannot write to {tmp_path} \(Read-only file system\): make it writable"
         ):
