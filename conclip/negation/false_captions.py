@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 
 from conclip.negation.grammar.generator import GrammarGenerator
-from conclip.negation.grammar.parsing import Pair, Parsed, parse
+from conclip.negation.grammar.pairs import Pair, Parsed
+from conclip.negation.grammar.parsing import parse
 from conclip.negation.grammar.text import apply, fit_articles, fit_case, split_end, tidy
 from conclip.negation.query import Query, is_verb
 from conclip.negation.rows import Negation, Span

@@ -3,7 +3,8 @@
 import random
 
 from conclip.negation.grammar.frames import negate_object
-from conclip.negation.grammar.parsing import Pair, Parsed, is_last, is_plural
+from conclip.negation.grammar.pairs import Pair, Parsed
+from conclip.negation.grammar.parsing import is_last, is_plural
 from conclip.negation.grammar.text import Edit, apply, comma, fit_articles, fit_case
 from conclip.negation.lexicon import words
 from conclip.negation.lexicon.inflection import takes_who

@@ -8,7 +8,8 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conclip.negation.grammar.parsing import Pair, Parsed, is_last, is_miscounted, is_plain, is_thing, leads_on
+from conclip.negation.grammar.pairs import Pair, Parsed
+from conclip.negation.grammar.parsing import is_last, is_miscounted, is_plain, is_thing, leads_on
 from conclip.negation.grammar.text import comma, fit_case, split_end
 from conclip.negation.grammar.tokens import may_be_verb
 from conclip.negation.lexicon import words

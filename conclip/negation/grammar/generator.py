@@ -9,7 +9,8 @@ from itertools import repeat
 from conclip.negation.grammar.forms import negate
 from conclip.negation.grammar.frames import absent_nouns, choose_thing, hybrid, negate_absent_object
 from conclip.negation.grammar.minimal_pairs import minimal_pair
-from conclip.negation.grammar.parsing import Pair, Parsed, object_nouns, parse
+from conclip.negation.grammar.pairs import Pair, Parsed
+from conclip.negation.grammar.parsing import object_nouns, parse
 from conclip.negation.grammar.swap import swap
 from conclip.negation.lexicon.words import NEGATIONS
 from conclip.negation.rows import NEGATION_TYPES, STRATEGIES, Negation, Result

@@ -7,7 +7,7 @@ sitting", of a man who runs.
 import random
 
 from conclip.negation.grammar.forms import adjective_forms, forms
-from conclip.negation.grammar.parsing import Pair, Parsed
+from conclip.negation.grammar.pairs import Pair, Parsed
 from conclip.negation.grammar.text import Edit, apply, fit_articles, fit_case
 from conclip.negation.lexicon import words
 from conclip.negation.lexicon.inflection import gerund, is_person

@@ -11,7 +11,8 @@ from pathlib import Path
 from conclip.model_folders import is_missing
 from conclip.negation.grammar import generator as filters
 from conclip.negation.grammar.generator import CountTokens, GrammarGenerator, choose
-from conclip.negation.grammar.parsing import Pair, Parsed, parse
+from conclip.negation.grammar.pairs import Pair, Parsed
+from conclip.negation.grammar.parsing import parse
 from conclip.negation.llm import verify
 from conclip.negation.llm.clients import AnswerFile, ChatServer, LocalModel, ServerError, chat_url, read_key
 from conclip.negation.llm.prompting import (

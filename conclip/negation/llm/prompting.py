@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from conclip.negation.grammar.parsing import Pair, Parsed
+from conclip.negation.grammar.pairs import Pair, Parsed
 from conclip.negation.lexicon.names import some
 from conclip.negation.rows import Negation
 

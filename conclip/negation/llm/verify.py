@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 
 from conclip.negation.grammar.generator import count_negations
-from conclip.negation.grammar.parsing import Pair, Parsed
+from conclip.negation.grammar.pairs import Pair, Parsed
 from conclip.negation.grammar.text import comma, fit_case, split_end
 from conclip.negation.lexicon import words
 from conclip.negation.lexicon.inflection import gerund, plural, singular
