@@ -3,9 +3,10 @@
 import random
 
 from conclip.negation.grammar.frames import negate_object
+from conclip.negation.grammar.noun_phrases import is_plural
 from conclip.negation.grammar.pairs import Pair, Parsed
-from conclip.negation.grammar.parsing import is_last, is_plural
 from conclip.negation.grammar.text import Edit, apply, comma, fit_articles, fit_case
+from conclip.negation.grammar.tokens import is_last
 from conclip.negation.lexicon import words
 from conclip.negation.lexicon.inflection import takes_who
 from conclip.negation.rows import Negation

@@ -8,10 +8,10 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from conclip.negation.grammar.noun_phrases import is_miscounted, is_thing, leads_on
 from conclip.negation.grammar.pairs import Pair, Parsed
-from conclip.negation.grammar.parsing import is_last, is_miscounted, is_plain, is_thing, leads_on
 from conclip.negation.grammar.text import comma, fit_case, split_end
-from conclip.negation.grammar.tokens import may_be_verb
+from conclip.negation.grammar.tokens import is_last, is_plain, may_be_verb
 from conclip.negation.lexicon import words
 from conclip.negation.lexicon.inflection import article, is_mass, is_person, plural
 from conclip.negation.lexicon.names import (

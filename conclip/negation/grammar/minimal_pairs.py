@@ -23,7 +23,7 @@ def minimal_pair(parsed: Parsed, pair: Pair, rng: random.Random) -> tuple[Negati
     return _action(parsed, pair, rng) if pair.kind == "verb" else None
 
 
-def _verb(parsed: Parsed, pair: Pair) -> int:
+def verb_pair(parsed: Parsed, pair: Pair) -> int:
     token = parsed.tokens[pair.token]
     return token.head if token.dep in ("aux", "auxpass") else token.i
 
@@ -58,7 +58,7 @@ def _adjective(parsed: Parsed, pair: Pair, rng: random.Random):
 
 
 def _action(parsed: Parsed, pair: Pair, rng: random.Random):
-    verb = parsed.tokens[_verb(parsed, pair)]
+    verb = parsed.tokens[verb_pair(parsed, pair)]
     contraries = words.OTHER_ACTIONS.get(verb.lemma, ())
     subject = parsed.tokens[pair.head].lemma.lower() if pair.head >= 0 else ""
     if not (is_person(subject) or subject in words.PETS | words.COLLECTIVES) or not _is_anywhere(parsed, verb.i):

@@ -3,9 +3,10 @@
 import random
 import re
 
+from conclip.negation.grammar.noun_phrases import first_noun, is_simple
 from conclip.negation.grammar.pairs import Parsed
-from conclip.negation.grammar.parsing import first_noun, is_plain, is_simple
 from conclip.negation.grammar.text import apply, fit_articles, fit_case
+from conclip.negation.grammar.tokens import is_plain
 from conclip.negation.lexicon import words
 from conclip.negation.lexicon.inflection import is_mass, is_person
 from conclip.negation.lexicon.names import may_corefer

@@ -1,4 +1,8 @@
-"""Tokens of a caption, as spaCy reads them, with verbs that it takes for nouns put right."""
+"""
+Tokens of a caption, as spaCy reads them, with verbs that it takes for nouns put right.
+
+What is asked of the tokens alone is here too; what is asked of a noun and its phrase is in `noun_phrases`.
+"""
 
 from typing import NamedTuple
 
@@ -29,6 +33,11 @@ _SHORT_BASES = {
     "shoes": "shoe",
     "toes": "toe",
 }
+# With these, or more than two commas, a caption speaks of several things in turn, or of parts of what it named.
+_TELLING_APART = frozenset(
+    "one ones another other others third second each both either neither rest remaining same different".split()
+)
+_DIVIDING = frozenset({";", ":", '"', "``", "''", "“", "”", "(", ")", "-", "--", "–", "/", "-LRB-", "-RRB-"})
 
 
 class Token(NamedTuple):
@@ -79,6 +88,29 @@ def read_tokens(doc) -> tuple[list[Token], list[list[int]]]:
 def may_be_verb(noun: Token) -> bool:
     """Return whether captions use a plural noun as a verb too: "waves"."""
     return noun.text.lower() in _TAKEN_FOR_NOUNS
+
+
+def is_plain(tokens: list[Token]) -> bool:
+    """
+    Return whether a caption may be changed inside: one sentence or phrase, without words that tell things apart.
+
+    "One chasing the other", "a third", a semicolon or a bracket refer to other parts of the caption, which the parse
+    does not show.
+    """
+    if sum(token.head == token.i for token in tokens) != 1 or sum(token.text == "," for token in tokens) > 2:
+        return False
+    # "A T-shirt", "black-haired" hold a hyphen without spaces around.
+    return not any(
+        token.text.lower() in _TELLING_APART
+        or token.text in _DIVIDING
+        and not (token.text == "-" and tokens[token.i - 1].end == token.start)
+        for token in tokens
+    )
+
+
+def is_last(tokens: list[Token], token: int) -> bool:
+    """Return whether only marks and spaces follow."""
+    return all(t.dep == "punct" or t.tag in ("_SP", ".", ",") for t in tokens[token + 1 :])
 
 
 def _base(verb: str) -> str:
