@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conclip.negation.grammar.noun_phrases import is_miscounted, is_thing, leads_on
+from conclip.negation.grammar.noun_phrases import SUBJECT_DEPS, is_miscounted, is_thing, leads_on
 from conclip.negation.grammar.pairs import Pair, Parsed
 from conclip.negation.grammar.text import comma, fit_case, split_end
 from conclip.negation.grammar.tokens import is_last, is_plain, may_be_verb
@@ -147,7 +147,7 @@ def _is_sure(parsed: Parsed, remaining: list) -> bool:
             and not is_miscounted(parsed, top)
             and (first is top or first.dep in ("compound", "poss", "nmod"))
         )
-    subject = parsed.kid(top.i, "nsubj", "nsubjpass", "expl")
+    subject = parsed.kid(top.i, *SUBJECT_DEPS)
     return subject in kept and (parsed.tokens[subject].dep == "expl" or is_thing(parsed.tokens[subject]))
 
 

@@ -16,7 +16,12 @@ _QUOTES = frozenset({'"', "``", "''", "“", "”"})
 
 
 def parse(doc) -> Parsed:
-    """`doc` is a `spacy.tokens.Doc` with tags, lemmas and dependencies."""
+    """
+    Take a caption apart.
+
+    Args:
+        doc: a `spacy.tokens.Doc` with tags, lemmas and dependencies.
+    """
     tokens, children = read_tokens(doc)
     pairs: list[Pair] = []
     parsed = Parsed(doc.text, tokens, children, (), pairs)

@@ -6,8 +6,12 @@ from conclip.negation.grammar.tokens import Token, is_last
 from conclip.negation.lexicon import words
 from conclip.negation.lexicon.inflection import is_person
 
+# Words of `words.NO_OBJECT` that a phrase may describe all the same: "a group with flags".
+_DESCRIBED = words.COLLECTIVES | {"hair", "gear"}
+
 
 def relation_pair(parsed: Parsed, prep: Token) -> Pair | None:
+    """Return a preposition with its noun, and what it belongs to, as a pair that may be negated; None if not sure."""
     tokens = parsed.tokens
     word = prep.text.lower()
     noun = parsed.kid(prep.i, "pobj")
@@ -37,45 +41,55 @@ def relation_pair(parsed: Parsed, prep: Token) -> Pair | None:
     if base.left != governor.i + 1 or not is_simple(parsed, noun, *(("cc", "conj") if word == "with" else ())):
         return None
     if governor.tag[:2] == "NN":
-        if governor.i != first_noun(tokens):
+        if not _noun_is_whole(parsed, governor):
             return None
-        if governor.lemma in words.NO_OBJECT and governor.lemma not in words.COLLECTIVES | {"hair", "gear"}:
-            return None
-        if not is_thing(governor) and not governor.text.endswith("ing"):
-            return None
-        construction = "with" if word == "with" else "noun-prep"
+        construction, subject = "noun-prep", parsed.phrase(governor.i)
     elif governor.tag[:2] == "VB" and governor.lemma != "be":
-        # "(A board) goes, but not over a ramp", "a TV sitting, but not on a bench": the place belongs to what is said.
-        subject = parsed.kid(governor.i, "nsubj") if governor.dep != "acl" else governor.head
-        alive = subject >= 0 and (is_person(tokens[subject].lemma) or tokens[subject].lemma in words.ANIMALS)
-        if not is_last(tokens, base.right) or governor.lemma not in words.FREE_VERBS:
+        if not is_last(tokens, base.right) or not _verb_is_whole(parsed, word, governor):
             return None
-        if word != "with" and governor.lemma in words.POSTURES and not alive:
-            return None
-        if governor.tag == "VBN" and (word == "with" or governor.lemma in ("dress", "cover", "fill", "seat")):
-            return None
-        # "(A sign mounted), but not on a pole" breaks off; one does not make one's way without saying where.
-        is_bare = governor.tag == "VBN" or governor.tag == "VBD" and governor.lemma in words.STATIVE
-        if is_bare and parsed.kid(governor.i, "auxpass") < 0:
-            return None
-        if any(tokens[k].dep == "dobj" and tokens[k].lemma == "way" for k in parsed.children[governor.i]):
-            return None
-        # One has one's hand somewhere.
-        if governor.lemma == "have" and word != "with":
-            return None
-        construction = "with" if word == "with" else "verb-prep"
+        construction, subject = "verb-prep", None
     else:
         return None
-    predicate = (tokens[base.left].start if base is not prep else base.start, prep.end)
-    head = governor.i
     return Pair(
         "relation",
-        construction,
-        parsed.phrase(head) if construction != "verb-prep" and governor.tag[:2] == "NN" else None,
-        predicate,
+        "with" if word == "with" else construction,
+        subject,
+        (tokens[base.left].start if base is not prep else base.start, prep.end),
         parsed.subtree(noun),
         (),
         parsed.subtree(base.i),
         base.i,
-        head,
+        governor.i,
     )
+
+
+def _noun_is_whole(parsed: Parsed, noun: Token) -> bool:
+    """Return whether a noun is the caption's first and names a thing without the phrase behind it."""
+    if noun.i != first_noun(parsed.tokens):
+        return False
+    if noun.lemma in words.NO_OBJECT and noun.lemma not in _DESCRIBED:
+        return False
+    return is_thing(noun) or noun.text.endswith("ing")
+
+
+def _verb_is_whole(parsed: Parsed, preposition: str, verb: Token) -> bool:
+    """Return whether a verb makes sense without the phrase of a preposition: "a dog runs (on the beach)"."""
+    tokens = parsed.tokens
+    # "(A board) goes, but not over a ramp", "a TV sitting, but not on a bench": the place belongs to what is said.
+    subject = parsed.kid(verb.i, "nsubj") if verb.dep != "acl" else verb.head
+    alive = subject >= 0 and (is_person(tokens[subject].lemma) or tokens[subject].lemma in words.ANIMALS)
+    if verb.lemma not in words.FREE_VERBS:
+        return False
+    if preposition != "with" and verb.lemma in words.POSTURES and not alive:
+        return False
+    if verb.tag == "VBN" and (preposition == "with" or verb.lemma in ("dress", "cover", "fill", "seat")):
+        return False
+    # "(A sign mounted), but not on a pole" breaks off.
+    is_bare = verb.tag == "VBN" or verb.tag == "VBD" and verb.lemma in words.STATIVE
+    if is_bare and parsed.kid(verb.i, "auxpass") < 0:
+        return False
+    # One does not make one's way without saying where.
+    if any(tokens[k].dep == "dobj" and tokens[k].lemma == "way" for k in parsed.children[verb.i]):
+        return False
+    # One has one's hand somewhere.
+    return verb.lemma != "have" or preposition == "with"

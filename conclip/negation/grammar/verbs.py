@@ -13,45 +13,32 @@ _MARKS = frozenset("as because if before after until when although though since 
 
 
 def verb_pair(parsed: Parsed, verb: Token) -> Pair | None:
-    tokens, children = parsed.tokens, parsed.children
+    """
+    Return the verb with its subject and its object, as a pair that may be negated; None if a negation is not sure.
+
+    A form of "be" gives an attribute if an adjective or a noun follows ("is red"), a relation if a preposition does.
+    """
+    tokens = parsed.tokens
     if verb.dep == "relcl" and _lacks_pronoun(parsed, verb):
         return None
     if verb.dep in ("aux", "auxpass", "compound", "pcomp", "xcomp", "csubj", "npadvmod", "pobj", "dobj", "intj"):
         return None
-    first, subject, bare_aux = -1, -1, -1
-    for k in children[verb.i]:
-        kid = tokens[k]
-        if kid.dep in SUBJECT_DEPS and k < verb.i:
-            subject = k
-        elif kid.dep in ("aux", "auxpass"):
-            # Nobody can tell whether "they could not be nearby" is false.
-            if kid.text.lower() in ("may", "might", "could", "would", "should", "must"):
-                return None
-            if kid.tag in _FINITE or kid.tag == "MD":
-                first = k if first < 0 else first
-            elif kid.tag == "VBG":
-                bare_aux = k
-            elif first < 0:
-                return None
-        elif kid.dep == "advmod" and kid.text.lower() in words.SCOPE_ADVERBS:
-            return None
-        elif kid.dep in ("mark", "advmod") and verb.dep == "advcl" and kid.text.lower() in _MARKS:
-            return None
-        # "Not smiling but laughing" says that they do more than smile.
-        elif kid.dep == "neg" or kid.dep == "conj" and k > verb.i:
-            return None
-    if first >= 0:
+    found = _subject_and_auxiliaries(parsed, verb)
+    if found is None:
+        return None
+    subject, auxiliary, being = found
+    if auxiliary >= 0:
         if subject < 0 and verb.dep not in ("conj", "relcl"):
             return None
-        construction, token = "auxiliary", first
+        construction, token = "auxiliary", auxiliary
     elif verb.tag in _FINITE or verb.tag == "VB":
         construction, token = _finite(parsed, verb, subject), verb.i
     else:
-        construction, token = _participle(parsed, verb, subject), bare_aux if bare_aux >= 0 else verb.i
+        construction, token = _participle(parsed, verb, subject), being if being >= 0 else verb.i
     if construction is None:
         return None
     head = subject if subject >= 0 else verb.head if verb.head != verb.i else -1
-    # Whom a participle describes is sure of what the caption begins with.
+    # Only of the noun that the caption begins with is it sure that the participle describes it.
     if construction == "participle" and head != first_noun(tokens):
         return None
     if (
@@ -71,6 +58,37 @@ def verb_pair(parsed: Parsed, verb: Token) -> Pair | None:
     return _make_pair(parsed, kind, construction, verb.i, token, head)
 
 
+def _subject_and_auxiliaries(parsed: Parsed, verb: Token) -> tuple[int, int, int] | None:
+    """
+    Return the indices of the subject, of the finite auxiliary ("is") and of the participle before the verb ("being").
+
+    -1 for what there is not. None if a word that belongs to the verb makes its negation unsure.
+    """
+    subject = auxiliary = being = -1
+    for k in parsed.children[verb.i]:
+        kid = parsed.tokens[k]
+        if kid.dep in SUBJECT_DEPS and k < verb.i:
+            subject = k
+        elif kid.dep in ("aux", "auxpass"):
+            # Nobody can tell whether "they could not be nearby" is false.
+            if kid.text.lower() in ("may", "might", "could", "would", "should", "must"):
+                return None
+            if kid.tag in _FINITE or kid.tag == "MD":
+                auxiliary = k if auxiliary < 0 else auxiliary
+            elif kid.tag == "VBG":
+                being = k
+            elif auxiliary < 0:
+                return None
+        elif kid.dep == "advmod" and kid.text.lower() in words.SCOPE_ADVERBS:
+            return None
+        elif kid.dep in ("mark", "advmod") and verb.dep == "advcl" and kid.text.lower() in _MARKS:
+            return None
+        # "Not smiling but laughing" says that they do more than smile.
+        elif kid.dep == "neg" or kid.dep == "conj" and k > verb.i:
+            return None
+    return subject, auxiliary, being
+
+
 def _lacks_pronoun(parsed: Parsed, verb: Token) -> bool:
     """Return whether a relative clause has a subject of its own and no "that": "(the exercise) it provides"."""
     subject = parsed.kid(verb.i, *SUBJECT_DEPS)
@@ -78,6 +96,7 @@ def _lacks_pronoun(parsed: Parsed, verb: Token) -> bool:
 
 
 def _make_pair(parsed: Parsed, kind: str, construction: str, verb: int, token: int, head: int) -> Pair:
+    """Return the pair of a verb: `token` is the verb or its auxiliary, `head` the noun or verb that it belongs to."""
     tokens = parsed.tokens
     obj = parsed.kid(verb, "dobj", "attr", "acomp")
     modifiers = tuple(
@@ -91,6 +110,7 @@ def _make_pair(parsed: Parsed, kind: str, construction: str, verb: int, token: i
 
 
 def _finite(parsed: Parsed, verb: Token, subject: int) -> str | None:
+    """Return the construction of a verb that is tagged as finite and has no auxiliary; None if it is not sure."""
     tokens = parsed.tokens
     head = tokens[verb.head]
     if subject >= 0 and tokens[subject].tag == "JJ":
@@ -144,6 +164,7 @@ def _describes_another(parsed: Parsed, verb: Token, noun: Token) -> bool:
 
 
 def _participle(parsed: Parsed, verb: Token, subject: int) -> str | None:
+    """Return "participle" if the verb is one that describes its subject, or the noun before it; None if not sure."""
     tokens, head = parsed.tokens, parsed.tokens[verb.head]
     # Dogs that bound are not bound.
     if verb.text.lower() == "bound":
