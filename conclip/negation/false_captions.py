@@ -7,7 +7,8 @@ from conclip.negation.grammar.generator import GrammarGenerator
 from conclip.negation.grammar.pairs import Pair, Parsed
 from conclip.negation.grammar.parsing import parse
 from conclip.negation.grammar.text import apply, fit_articles, fit_case, split_end, tidy
-from conclip.negation.query import Query, is_verb
+from conclip.negation.lexicon.query_words import is_verb
+from conclip.negation.query import Query
 from conclip.negation.rows import Negation, Span
 
 STRATEGIES = ("verb", "attribute", "relation")

@@ -5,11 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from conclip.negation.lexicon.inflection import singular
-from conclip.negation.lexicon.query_words import ENDS_PHRASE, IMAGE
+from conclip.negation.lexicon.query_words import ENDS_PHRASE, IMAGE, is_verb
 from conclip.negation.lexicon.scenes import COLORS
 from conclip.negation.lexicon.things import NO_THINGS
 from conclip.negation.lexicon.words import THINGS_IN_ING
-from conclip.negation.query import is_verb
 
 # A phrase recurs if this share of the captions has it, and so many at least.
 SHARE, LEAST = 0.002, 2

@@ -21,12 +21,12 @@ from conclip.negation.grammar.text import fit_articles
 from conclip.negation.lexicon.inflection import plural, singular, takes_who
 from conclip.negation.lexicon.names import contradicts, some
 from conclip.negation.lexicon.nouns import PER, read_nouns
-from conclip.negation.lexicon.query_words import BE, IMAGE, VERBS
+from conclip.negation.lexicon.query_words import BE, IMAGE, VERBS, is_verb
 from conclip.negation.lexicon.scenes import COLORED, COLORS
 from conclip.negation.lexicon.things import NO_THINGS, THINGS
 from conclip.negation.lexicon.words import THINGS_IN_ING
 from conclip.negation.plain_captions import denied_doings, plain_captions
-from conclip.negation.query import Query, is_verb, parse_query
+from conclip.negation.query import Query, parse_query
 from conclip.negation.wording import Form, both, compose, form_of
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """Word lists of the rules that split a search query. All in lower case."""
 
-from conclip.negation.lexicon.words import ANIMALS, PERSONS, word_set
+from conclip.negation.lexicon.words import ANIMALS, PERSONS, THINGS_IN_ING, word_set
 
 ARTICLES = word_set("a an the any some this that these those its his her their single")
 BE = word_set("is are was were be been being 's 're am")
@@ -89,3 +89,15 @@ NOT_FREE_OF = word_set("break breaks breaking broke set get gets the a")
 DEGREES = word_set("notably noticeably conspicuously clearly completely entirely totally also obviously")
 # Things whose names end in what may be a verb: "no roller skates".
 COMPOUNDS = frozenset({("jet", "skis"), ("roller", "skates"), ("ice", "skates"), ("water", "skis")})
+
+
+def is_verb(word: str) -> bool:
+    """Say whether the word is one of `VERBS` in -s or -ing."""
+    if word in THINGS_IN_ING:
+        return False
+    if word.endswith("ing"):
+        stem = word[:-3]
+        return bool({stem, f"{stem}e", stem[:-1], f"{stem[:-1]}ie"} & VERBS)
+    if word.endswith("ies") and f"{word[:-3]}y" in VERBS:
+        return True
+    return word.endswith("s") and bool({word[:-1], word[:-2] if word.endswith("es") else ""} & VERBS)

@@ -1,28 +1,14 @@
-"""
-Split a search query into what the image should show and what it should not, by rules over words.
+"""The stretches of a query that deny something: "with no cars", "a car is not visible", "nobody"."""
 
-    >>> parse_query("a street with no cars")
-    Query(wanted='a street', unwanted=('cars',))
-
-The rules look at closed-class words alone (no, not, without, prepositions, verbs of showing), so they need no parser,
-no model, and less than a millisecond a query.
-"""
-
-import re
 from dataclasses import dataclass
-from functools import cached_property
 
 from conclip.negation.lexicon.query_words import (
     APPEAR,
     ARTICLES,
     BE,
     CLAUSE,
-    COMPOUNDS,
     DEGREES,
     DO,
-    DOERS,
-    EMPTY,
-    ENDS_PHRASE,
     IMAGE,
     LACK,
     MODALS,
@@ -32,38 +18,27 @@ from conclip.negation.lexicon.query_words import (
     NOT_SEEN_FREE,
     NOT_THINGS,
     OF,
-    PEOPLE,
     PREPOSITIONS,
     SHOW,
-    SHOWN,
     SIGN,
     UNDONE,
-    VERBS,
     VIEWERS,
-    VISIBLE,
+    is_verb,
 )
 from conclip.negation.lexicon.words import THINGS_IN_ING, word_set
-
-
-@dataclass(frozen=True)
-class Query:
-    """
-    A query in two parts.
-
-    Args:
-        wanted: what the image should show; the whole query if it negates nothing, "" if it wants nothing.
-        unwanted: what the image should not show, one phrase each.
-    """
-
-    wanted: str
-    unwanted: tuple[str, ...] = ()
-
-
-TOKEN = re.compile(r"[A-Za-z0-9]+(?:['’-][A-Za-z0-9]+)*|[^\sA-Za-z0-9]")
-CONTRACTION = re.compile(
-    r"(?i)\b(is|are|was|were|do|does|did|has|have|had|ca|could|wo|would|should)n['’]t\b|\bcannot\b"
+from conclip.negation.query.phrases import (
+    before_verb,
+    both_phrases,
+    clause_end,
+    image_phrase,
+    is_doer,
+    noun_phrase,
+    phrases,
+    predicate_end,
+    shown_tail,
+    skip,
 )
-MINUS = re.compile(r"(?<!\S)[-−](?:\"([^\"]+)\"|([^\W\d][\w'-]*))")
+from conclip.negation.query.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -73,206 +48,6 @@ class Span:
     start: int
     stop: int
     unwanted: tuple[str, ...]
-
-
-class Tokens:
-    """The words and marks of a query, lower case, with their places in it."""
-
-    def __init__(self, text: str):
-        self.text = text
-        matches = list(TOKEN.finditer(text))
-        self.places = [(match.start(), match.end()) for match in matches]
-        self.low = [match.group().lower().replace("’", "'") for match in matches]
-        # "n't" is a word of its own, as in the Penn Treebank.
-        for at in reversed(range(len(matches))):
-            if not CONTRACTION.fullmatch(self.low[at]):
-                contracted = re.fullmatch(r"(.+)('s|'re)", self.low[at])
-                if contracted and contracted[1] in ("there", "it", "that", "he", "she", "they", "there"):
-                    self._split(at, contracted[1], contracted[2])
-                continue
-            verb = "can" if self.low[at] in ("cannot", "can't") else self.low[at][:-3]
-            self._split(at, verb, "n't")
-
-    def _split(self, at: int, first: str, second: str) -> None:
-        start, stop = self.places[at]
-        middle = min(start + len(first), stop)
-        self.places[at : at + 1] = [(start, middle), (middle, stop)]
-        self.low[at : at + 1] = [first, second]
-
-    def __len__(self) -> int:
-        return len(self.low)
-
-    def __getitem__(self, at: int) -> str:
-        """Return the word at a place, or "" outside the query."""
-        return self.low[at] if 0 <= at < len(self.low) else ""
-
-    def between(self, start: int, stop: int) -> str:
-        """Return the text from token `start` to `stop` (excluded)."""
-        stop = min(stop, len(self))
-        return self.text[self.places[start][0] : self.places[stop - 1][1]] if start < stop else ""
-
-    @cached_property
-    def is_word(self) -> list[bool]:
-        return [word[0].isalnum() or word in ("n't", "'s", "'re") for word in self.low]
-
-
-def parse_query(text: str) -> Query:
-    """
-    Split a query into its wanted and unwanted parts.
-
-    Understands "no", "not", "n't", "without", "neither … nor", "lacks", "free of", "is absent", "is missing",
-    "nowhere to be seen", "nobody", and "-word" of search tools. Leaves alone what only looks negative ("a no-parking
-    sign", "nothing but", "not only", "not without").
-
-    Args:
-        text: a query in English.
-
-    Returns:
-        The parts; `wanted` is `text` itself, unchanged, if it negates nothing.
-    """
-    excluded = tuple(match[1] or match[2] for match in MINUS.finditer(text))
-    rest = MINUS.sub(" ", text) if excluded else text
-    tokens = Tokens(rest)
-    spans, at = [], 0
-    while at < len(tokens):
-        span = span_at(tokens, at, spans[-1].stop if spans else 0)
-        if span and all(any(map(str.isalnum, phrase)) for phrase in span.unwanted):
-            spans.append(span)
-            at = max(span.stop, at + 1)
-        else:
-            at += 1
-    unwanted = [phrase for span in spans for phrase in span.unwanted]
-    if not unwanted and not excluded:
-        return Query(text)
-    return Query(remaining(tokens, spans), tuple(dict.fromkeys([*unwanted, *excluded])))
-
-
-# --- Noun phrases and other stretches ---
-
-
-def skip(tokens: Tokens, at: int, those: frozenset[str]) -> int:
-    """Return the first place from `at` on whose word is not one of those."""
-    while tokens[at] in those:
-        at += 1
-    return at
-
-
-def noun_phrase(tokens: Tokens, at: int) -> int:
-    """Return the end of the noun phrase that starts at `at`; `at` itself if there is none."""
-    start = at = skip(tokens, at, ARTICLES)
-    while at < len(tokens) and tokens.is_word[at]:
-        word = tokens[at]
-        if at > start and is_verb(word) and (tokens[at - 1], word) not in COMPOUNDS:
-            break
-        is_last = tokens[at + 1] in PREPOSITIONS or not tokens[at + 1].isalpha()
-        if at > start and word.endswith("ed") and len(word) > 4 and is_last:
-            # "no cars parked on the street"
-            break
-        if (
-            word == "and"
-            or (word in ENDS_PHRASE and at > start)
-            or (word in ENDS_PHRASE - {"present"} and at == start)
-        ):
-            break
-        at += 1
-    return at if at > start else start
-
-
-def is_verb(word: str) -> bool:
-    """Say whether the word is one of `VERBS` in -s or -ing."""
-    if word in THINGS_IN_ING:
-        return False
-    if word.endswith("ing"):
-        stem = word[:-3]
-        return bool({stem, f"{stem}e", stem[:-1], f"{stem[:-1]}ie"} & VERBS)
-    if word.endswith("ies") and f"{word[:-3]}y" in VERBS:
-        return True
-    return word.endswith("s") and bool({word[:-1], word[:-2] if word.endswith("es") else ""} & VERBS)
-
-
-def is_doer(phrase: str) -> bool:
-    """Say whether the last word of the phrase names a person, an animal or a vehicle."""
-    last = phrase.lower().split()[-1]
-    return bool({last, last.removesuffix("s"), last.removesuffix("es"), last.replace("men", "man")} & DOERS) or (
-        last in ("people", "children", "mice", "geese", "sheep")
-    )
-
-
-def phrases(tokens: Tokens, at: int) -> tuple[list[str], int]:
-    """Return noun phrases joined by commas and "or" or "nor", without articles, and where they end."""
-    found = []
-    if tokens[at] in PEOPLE:
-        return ["person"], at + 1 + (tokens[at + 1] == "else")
-    if tokens[skip(tokens, at, ARTICLES)] in SIGN | {"presence"} and tokens[skip(tokens, at, ARTICLES) + 1] == "of":
-        at = skip(tokens, at, ARTICLES) + 2
-    while True:
-        start = skip(tokens, at, ARTICLES | VISIBLE)
-        stop = noun_phrase(tokens, start)
-        if stop == start:
-            return found, at if found else start
-        end = stop - (stop > start + 1 and tokens[stop - 1] in ("presence", "please", "else"))
-        found.append(tokens.between(start, end))
-        at = stop
-        following = at + 1 if tokens[at] == "," else at
-        if tokens[following] in ("or", "nor"):
-            at = skip(tokens, following + 1, ARTICLES | {"no", "any"})
-        elif tokens[at] == "," and is_list(tokens, at):
-            at += 1
-        else:
-            return found, stop
-
-
-def is_list(tokens: Tokens, comma: int) -> bool:
-    """Say whether the comma is followed by short phrases that end in "or": "no dogs, cats, or horses"."""
-    at = comma
-    while tokens[at] == ",":
-        if tokens[at + 1] in ("or", "nor"):
-            return True
-        stop = noun_phrase(tokens, at + 1)
-        if not 0 < stop - at - 1 <= 4:
-            return False
-        at = stop
-    return tokens[at] in ("or", "nor")
-
-
-def clause_end(tokens: Tokens, at: int) -> int:
-    """Return the end of the clause: the next mark, "and", or a word that begins another clause."""
-    while at < len(tokens) and tokens.is_word[at] and tokens[at] not in CLAUSE - {"just", "only", "that"} | {"and"}:
-        at += 1
-    return at
-
-
-def image_phrase(tokens: Tokens, at: int) -> int:
-    """Return the end of "in this image", "from view" and the like at `at`; `at` itself if there is none."""
-    if tokens[at] not in PREPOSITIONS | {"of"}:
-        return at
-    stop = skip(tokens, at + 1, ARTICLES | {"whole", "entire", "immediate", "plain", "clear", "part", "of"})
-    return stop + 1 if tokens[stop] in IMAGE else at
-
-
-def shown_tail(tokens: Tokens, at: int) -> int:
-    """Return the end of "is visible in the image", "in sight", "to be seen", "appears" and the like at `at`."""
-    while True:
-        start = at
-        probe = skip(tokens, at, word_set("to be is are was were being 's can could has have been"))
-        if tokens[probe] in SHOWN | APPEAR - {"show", "seem", "seems"}:
-            at = probe + 1
-        elif image_phrase(tokens, probe) > probe:
-            at = image_phrase(tokens, probe)
-        elif tokens[probe] in ("whatsoever", "either"):
-            at = probe + 1
-        elif (tokens[probe], tokens[probe + 1]) in (("at", "all"), ("made", "out")):
-            at = probe + 2
-        elif tokens[probe] == "on" and (
-            not tokens[probe + 1].isalpha() or tokens[probe + 1] in BE or is_verb(tokens[probe + 1])
-        ):
-            # "with no shirt on"
-            at = probe + 1
-        if at == start:
-            return at
-
-
-# --- Stretches that negate ---
 
 
 def span_at(tokens: Tokens, at: int, left: int) -> Span | None:
@@ -431,22 +206,6 @@ def of_not(tokens: Tokens, at: int, left: int) -> Span | None:
     return Span(at, stop, (tokens.between(at + 1, stop),))
 
 
-def before_verb(tokens: Tokens, at: int, stop: int) -> int:
-    """Return where the sentence continues after what is denied of its subject: "not wearing a hat | is climbing"."""
-    for place in range(at + 1, stop):
-        before = tokens[place - 1]
-        follows = not before.endswith("ing") and before not in PREPOSITIONS | ARTICLES
-        if tokens[place] in BE or (follows and tokens[place].endswith("s") and is_verb(tokens[place])):
-            return place
-    return stop
-
-
-def predicate_end(tokens: Tokens, at: int) -> int:
-    """Return the end of a verb phrase, adjective or prepositional phrase that "not" negates."""
-    stop = clause_end(tokens, at)
-    return stop if stop > at else at + 1
-
-
 def of_verb(tokens: Tokens, at: int, left: int) -> Span | None:
     """Handle "not" after "is", "does", "can" and "has"."""
     verb = at - 1
@@ -565,20 +324,6 @@ def of_subject(tokens: Tokens, verb: int, stop: int, left: int) -> Span | None:
     return Span(start, stop, tuple(found))
 
 
-def both_phrases(tokens: Tokens, at: int, stop: int) -> tuple[list[str], int]:
-    """Return the noun phrases of "a car and a bus", and where they end."""
-    found = []
-    at += tokens[at] == "both"
-    while at < stop:
-        more, at = phrases(tokens, at)
-        if not more:
-            break
-        found += more
-        if tokens[at] == "and":
-            at += 1
-    return found, at
-
-
 def of_neither(tokens: Tokens, at: int, left: int) -> Span | None:
     """Handle "neither a car nor a bus"."""
     nor = next((place for place in range(at + 1, len(tokens)) if tokens[place] == "nor"), None)
@@ -591,63 +336,3 @@ def of_neither(tokens: Tokens, at: int, left: int) -> Span | None:
         second = [tokens.between(start, stop)]
     between = tokens.between(first, nor - (tokens[nor - 1] == ","))
     return Span(before_there(tokens, at, left), shown_tail(tokens, stop), (between, *second))
-
-
-# --- What is left ---
-
-_CONJUNCTION = (
-    "but|and|while|although|though|even|yet|however|instead|where|whereas|which|as|because|since|when|so|who|that"
-)
-_ADVERB = "noticeably|notably|remarkably|strangely|surprisingly|conspicuously|interestingly|curiously"
-_LEADING = re.compile(
-    rf"(?i)^(?:[\s,;:.\-–—]|\b(?:{_CONJUNCTION}|{_ADVERB}|with|is|shows|showcases|features|depicts)\b)*"
-)
-_TRAILING = re.compile(
-    rf"(?i)(?:[\s,;:\-–—]|\b(?:{_CONJUNCTION}|{_ADVERB}|with|there|is|are|both|it|seems to|in)\b)*$"
-)
-
-
-# "There is no chair in the room, but …": the place goes with the denial.
-_PLACE_OF_DENIAL = re.compile(
-    r"(?i)^(?:in|on|at|near|under|behind|inside|around) [^,;.]*[,;.]\s*"
-    r"(?:but|and|just|only|instead|however|where|while|which)\b"
-)
-_IMAGES = "|".join(sorted(IMAGE - {"view", "sight", "background", "foreground", "vicinity", "setting"}))
-_IN_IMAGE = rf"(?: (?:in|on|from) (?:the|this|an?) (?:{_IMAGES}))"
-# "This image features a car" wants a car.
-_SHOWS, _ELSEWHERE = "|".join(sorted(SHOW)), {"there", "here", "nearby", "around", "inside", "outside"}
-_SAYS_OF_IMAGE = re.compile(
-    rf"(?i)^(?:(?:this|the|an?) (?:{_IMAGES}) (?:{_SHOWS}) (?:both )?|"
-    rf"(?:in (?:this|the) (?:{_IMAGES}),? )?there(?: is| are|['’]s) (?:both )?|(?:we|you|one|i) (?:can )?sees? )"
-)
-_IS_SHOWN = re.compile(
-    rf"(?i) (?:(?:is|are) (?:both )?(?:{'|'.join(sorted(SHOWN - _ELSEWHERE))})"
-    rf"|can be seen|appears?|exists?|is|are){_IN_IMAGE}?$"
-)
-
-
-def without_frame(text: str) -> str:
-    """Return a statement about an image without its frame: "a car is visible in the image" becomes "a car"."""
-    return _IS_SHOWN.sub("", _SAYS_OF_IMAGE.sub("", text))
-
-
-def remaining(tokens: Tokens, spans: list[Span]) -> str:
-    """Return the query without the spans, and without the words that joined them to the rest."""
-    kept, at, joint = "", 0, ""
-    for span in [*spans, Span(len(tokens), len(tokens), ())]:
-        piece = tokens.between(at, span.start) if span.start > at else ""
-        piece = _TRAILING.sub("", piece.rstrip(" .")).strip()
-        if not kept and at:
-            piece = _PLACE_OF_DENIAL.sub("", piece)
-        cleaned = _LEADING.sub("", piece)
-        if cleaned and any(word not in EMPTY for word in Tokens(cleaned).low if word[0].isalnum()):
-            if not kept:
-                kept = cleaned
-            elif piece.lower().startswith("and "):
-                # "a girl with no shoes and a lunchbox" keeps the "with".
-                kept = f"{kept} {joint} {cleaned}"
-            else:
-                kept = f"{kept} {piece.lstrip(' ,;:.-–—')}"
-        joint = "with" if tokens[span.start] == "with" else "and"
-        at = max(at, span.stop)
-    return without_frame(kept)

@@ -1,0 +1,50 @@
+"""The words and marks of a query."""
+
+import re
+from functools import cached_property
+
+TOKEN = re.compile(r"[A-Za-z0-9]+(?:['’-][A-Za-z0-9]+)*|[^\sA-Za-z0-9]")
+CONTRACTION = re.compile(
+    r"(?i)\b(is|are|was|were|do|does|did|has|have|had|ca|could|wo|would|should)n['’]t\b|\bcannot\b"
+)
+
+
+class Tokens:
+    """The words and marks of a query, lower case, with their places in it."""
+
+    def __init__(self, text: str):
+        self.text = text
+        matches = list(TOKEN.finditer(text))
+        self.places = [(match.start(), match.end()) for match in matches]
+        self.low = [match.group().lower().replace("’", "'") for match in matches]
+        # "n't" is a word of its own, as in the Penn Treebank.
+        for at in reversed(range(len(matches))):
+            if not CONTRACTION.fullmatch(self.low[at]):
+                contracted = re.fullmatch(r"(.+)('s|'re)", self.low[at])
+                if contracted and contracted[1] in ("there", "it", "that", "he", "she", "they", "there"):
+                    self._split(at, contracted[1], contracted[2])
+                continue
+            verb = "can" if self.low[at] in ("cannot", "can't") else self.low[at][:-3]
+            self._split(at, verb, "n't")
+
+    def _split(self, at: int, first: str, second: str) -> None:
+        start, stop = self.places[at]
+        middle = min(start + len(first), stop)
+        self.places[at : at + 1] = [(start, middle), (middle, stop)]
+        self.low[at : at + 1] = [first, second]
+
+    def __len__(self) -> int:
+        return len(self.low)
+
+    def __getitem__(self, at: int) -> str:
+        """Return the word at a place, or "" outside the query."""
+        return self.low[at] if 0 <= at < len(self.low) else ""
+
+    def between(self, start: int, stop: int) -> str:
+        """Return the text from token `start` to `stop` (excluded)."""
+        stop = min(stop, len(self))
+        return self.text[self.places[start][0] : self.places[stop - 1][1]] if start < stop else ""
+
+    @cached_property
+    def is_word(self) -> list[bool]:
+        return [word[0].isalnum() or word in ("n't", "'s", "'re") for word in self.low]
