@@ -92,7 +92,7 @@ COMPOUNDS = frozenset({("jet", "skis"), ("roller", "skates"), ("ice", "skates"),
 
 
 def is_verb(word: str) -> bool:
-    """Say whether the word is one of `VERBS` in -s or -ing."""
+    """Return whether the word is one of `VERBS` in -s or -ing."""
     if word in THINGS_IN_ING:
         return False
     if word.endswith("ing"):

@@ -27,22 +27,22 @@ from conclip.negation.lexicon.query_words import (
 )
 from conclip.negation.lexicon.words import THINGS_IN_ING, word_set
 from conclip.negation.query.phrases import (
-    before_verb,
-    both_phrases,
     clause_end,
-    image_phrase,
+    image_phrase_end,
     is_doer,
-    noun_phrase,
-    phrases,
+    next_verb,
+    noun_phrase_end,
     predicate_end,
-    shown_tail,
+    read_phrases,
+    read_phrases_with_and,
+    shown_end,
     skip,
 )
 from conclip.negation.query.tokens import Tokens
 
 
 @dataclass(frozen=True)
-class Span:
+class Denial:
     """Part of a query to take out, from token `start` to `stop` (excluded), and the unwanted phrases in it."""
 
     start: int
@@ -50,36 +50,36 @@ class Span:
     unwanted: tuple[str, ...]
 
 
-def span_at(tokens: Tokens, at: int, left: int) -> Span | None:
+def denial_at(tokens: Tokens, at: int, left: int) -> Denial | None:
     """Return the stretch that negates something by the word at `at`; nothing before `left` belongs to it."""
     word = tokens[at]
     if word == "no":
-        return of_no(tokens, at, left)
+        return read_no(tokens, at, left)
     if word in ("nobody", "no-one"):
-        return of_nobody(tokens, at, at + 1, left)
+        return read_nobody(tokens, at, at + 1, left)
     if word in ("without", "minus", "sans"):
-        return of_without(tokens, at, left)
+        return read_without(tokens, at, left)
     if word in ("not", "n't"):
-        return of_not(tokens, at, left)
+        return read_not(tokens, at, left)
     if word == "neither":
-        return of_neither(tokens, at, left)
+        return read_neither(tokens, at, left)
     if word in LACK and tokens[at + 1] != "of" and tokens[at - 1] not in ("a", "the"):
-        return of_object(tokens, at, at + 1, left)
+        return read_object(tokens, at, at + 1, left)
     if word in OF and tokens[at + 1] == "of" or (word in ("free", "clear") and tokens[at + 1] == "from"):
-        return of_of(tokens, at, left)
+        return read_free_of(tokens, at, left)
     if word in UNDONE and tokens[at + 1] == "by":
-        return of_object(tokens, at, at + 2, left)
+        return read_object(tokens, at, at + 2, left)
     if word.endswith("-free") and word[: -len("-free")] not in NOT_SEEN_FREE:
-        start = of_image(tokens, at - 1, left) if tokens[at - 1] in BE else at
-        return Span(max(left, start), at + 1, (word[: -len("-free")],))
+        start = frame_start(tokens, at - 1, left) if tokens[at - 1] in BE else at
+        return Denial(max(left, start), at + 1, (word[: -len("-free")],))
     if (word, tokens[at + 1]) in (("rather", "than"), ("instead", "of")):
-        return of_object(tokens, at, at + 2, left)
+        return read_object(tokens, at, at + 2, left)
     if word in ("absent", "missing", "nowhere"):
-        return of_absent(tokens, at, left)
+        return read_absent(tokens, at, left)
     return None
 
 
-def of_image(tokens: Tokens, verb: int, left: int) -> int:
+def frame_start(tokens: Tokens, verb: int, left: int) -> int:
     """Return where "the image", "we" or "you can" before a verb begins: "show", "see"; `verb` if it has none."""
     at = verb - 1 - (tokens[verb - 1] in MODALS)
     if tokens[at] in VIEWERS:
@@ -89,7 +89,7 @@ def of_image(tokens: Tokens, verb: int, left: int) -> int:
     return verb
 
 
-def before_there(tokens: Tokens, at: int, left: int) -> int:
+def there_is_start(tokens: Tokens, at: int, left: int) -> int:
     """Return where "there is" or "with" before `at` begins, or `at`."""
     start = at
     probe = start - 1
@@ -97,15 +97,15 @@ def before_there(tokens: Tokens, at: int, left: int) -> int:
         probe -= 2
     if tokens[probe] in BE | {"appears", "seems"} and tokens[probe - 1] in ("there", "here"):
         return max(left, probe - 1)
-    if tokens[start - 1] in SHOW and of_image(tokens, start - 1, left) < start - 1:
-        return of_image(tokens, start - 1, left)
+    if tokens[start - 1] in SHOW and frame_start(tokens, start - 1, left) < start - 1:
+        return frame_start(tokens, start - 1, left)
     if tokens[start - 1] in ("with", "there", "has", "have", "having", "wearing", "and"):
         return max(left, start - 1)
     return start
 
 
-def of_no(tokens: Tokens, at: int, left: int) -> Span | None:
-    """Handle "no car", "there are no cars in sight", "no sign of a car"."""
+def read_no(tokens: Tokens, at: int, left: int) -> Denial | None:
+    """Read "no car", "there are no cars in sight", "no sign of a car"."""
     following = tokens[at + 1]
     if tokens[at - 1] in ARTICLES | {"do"} or not following or not following[0].isalpha() or is_quoted(tokens, at):
         return None
@@ -116,15 +116,15 @@ def of_no(tokens: Tokens, at: int, left: int) -> Span | None:
         if tokens[at + 2] in NAMED_SIGNS or not tokens[at + 2].isalpha():
             return None
     if following == "one":
-        return of_nobody(tokens, at, at + 2, left)
-    start = before_there(tokens, at, left)
+        return read_nobody(tokens, at, at + 2, left)
+    start = there_is_start(tokens, at, left)
     if following in SIGN and tokens[at + 2] == "of":
-        found, stop = phrases(tokens, at + 3)
+        found, stop = read_phrases(tokens, at + 3)
     else:
-        found, stop = phrases(tokens, at + 1)
+        found, stop = read_phrases(tokens, at + 1)
     if not found:
         return None
-    tail = shown_tail(tokens, stop)
+    tail = shown_end(tokens, stop)
     # Said of a thing ("a man with no shirt"), after which the sentence continues.
     attribute = tokens[at - 1] in word_set("with wearing has have having") or (
         tokens[at - 1] in ("and", "but") and tokens[at - 2] not in (",", ";", "")
@@ -134,134 +134,134 @@ def of_no(tokens: Tokens, at: int, left: int) -> Span | None:
     if len(found) == 1 and is_clause and tokens[doing].isalpha() and tokens[doing] not in CLAUSE:
         # "no dog is running on the beach"
         end = clause_end(tokens, doing)
-        return Span(start, end, (f"{found[0]} {tokens.between(doing, end)}",))
-    return Span(start, tail, tuple(found))
+        return Denial(start, end, (f"{found[0]} {tokens.between(doing, end)}",))
+    return Denial(start, tail, tuple(found))
 
 
 def is_quoted(tokens: Tokens, at: int) -> bool:
-    """Say whether the word begins a short quotation, as on a sign: "no diving"."""
+    """Return whether the word begins a short quotation, as on a sign: "no diving"."""
     if tokens[at - 1] not in ("'", '"', "“", "‘"):
         return False
     return any(tokens[place] in ("'", '"', "”", "’") for place in range(at + 1, at + 6))
 
 
-def of_nobody(tokens: Tokens, at: int, stop: int, left: int) -> Span:
-    """Handle "nobody is in sight", "no one is swimming", "no one has a handbag"."""
+def read_nobody(tokens: Tokens, at: int, stop: int, left: int) -> Denial:
+    """Read "nobody is in sight", "no one is swimming", "no one has a handbag"."""
     stop += tokens[stop] == "else"
-    start, tail = before_there(tokens, at, left), shown_tail(tokens, stop)
+    start, tail = there_is_start(tokens, at, left), shown_end(tokens, stop)
     if tail > stop or not tokens[stop].isalpha() or tokens[stop] in PREPOSITIONS | CLAUSE | {"and"}:
-        return Span(start, tail, ("person",))
+        return Denial(start, tail, ("person",))
     if tokens[stop] in ("has", "have", "with"):
-        found, end = phrases(tokens, stop + 1)
+        found, end = read_phrases(tokens, stop + 1)
         if found:
-            return Span(start, clause_end(tokens, end), tuple(found))
+            return Denial(start, clause_end(tokens, end), tuple(found))
     end = clause_end(tokens, stop)
     doing = skip(tokens, stop, BE)
-    return Span(start, end, (f"person {tokens.between(doing, end)}".strip(),))
+    return Denial(start, end, (f"person {tokens.between(doing, end)}".strip(),))
 
 
-def of_without(tokens: Tokens, at: int, left: int) -> Span | None:
-    """Handle "without a hat" and "without wearing a hat"; "not without a hat" wants the hat."""
+def read_without(tokens: Tokens, at: int, left: int) -> Denial | None:
+    """Read "without a hat" and "without wearing a hat"; "not without a hat" wants the hat."""
     if tokens[at - 1] in ("not", "n't") or tokens[at + 1] in NOT_THINGS:
         return None
     if tokens[at + 1].endswith("ing") and tokens[at + 2] in ARTICLES | PREPOSITIONS:
         stop = clause_end(tokens, at + 1)
-        return Span(at, stop, (tokens.between(at + 1, stop),))
-    found, stop = phrases(tokens, at + 1)
-    start = of_image(tokens, at - 1, left) if tokens[at - 1] in BE else at
-    return Span(start if start < at - 1 else at, shown_tail(tokens, stop), tuple(found)) if found else None
+        return Denial(at, stop, (tokens.between(at + 1, stop),))
+    found, stop = read_phrases(tokens, at + 1)
+    start = frame_start(tokens, at - 1, left) if tokens[at - 1] in BE else at
+    return Denial(start if start < at - 1 else at, shown_end(tokens, stop), tuple(found)) if found else None
 
 
-def of_not(tokens: Tokens, at: int, left: int) -> Span | None:
-    """Handle "not" after a verb, after a noun, and before a noun phrase."""
+def read_not(tokens: Tokens, at: int, left: int) -> Denial | None:
+    """Read "not" after a verb, after a noun, and before a noun phrase."""
     following = tokens[at + 1]
     verb = tokens[at - 1]
-    if (following, tokens[at + 2]) == ("to", "be") and verb in BE and shown_tail(tokens, at + 1) > at + 1:
-        return of_subject(tokens, at - 1, shown_tail(tokens, at + 1), left)
+    if (following, tokens[at + 2]) == ("to", "be") and verb in BE and shown_end(tokens, at + 1) > at + 1:
+        return read_subject(tokens, at - 1, shown_end(tokens, at + 1), left)
     if following in NOT_NEGATED or verb in ("or", "why", "whether"):
         return None
     if verb in BE | MODALS | DO | {"have", "has", "had"}:
-        return of_verb(tokens, at, left)
+        return read_not_after_verb(tokens, at, left)
     if following in ARTICLES:
         if following in ("a", "an") and tokens[at + 2] == "single":
             following = "single"
-        found, stop = phrases(tokens, at + 1)
-        return Span(at, shown_tail(tokens, stop), tuple(found)) if found else None
-    if following == "one" and noun_phrase(tokens, at + 2) > at + 2:
-        found, stop = phrases(tokens, at + 2)
-        return Span(at, shown_tail(tokens, stop), tuple(found))
+        found, stop = read_phrases(tokens, at + 1)
+        return Denial(at, shown_end(tokens, stop), tuple(found)) if found else None
+    if following == "one" and noun_phrase_end(tokens, at + 2) > at + 2:
+        found, stop = read_phrases(tokens, at + 2)
+        return Denial(at, shown_end(tokens, stop), tuple(found))
     if verb in IMAGE and following in SHOW:
         # "a photo not showing a dog"
-        return of_object(tokens, at, at + 2, left)
+        return read_object(tokens, at, at + 2, left)
     if following == "to" or not following or not following[0].isalnum():
         return None
     if tokens[at - 1] in ARTICLES:
         # "a not white cat"
-        stop = noun_phrase(tokens, at + 1)
-        return Span(at, at + 2, (tokens.between(at + 1, stop),)) if stop > at + 2 else None
-    tail = shown_tail(tokens, at + 1)
+        stop = noun_phrase_end(tokens, at + 1)
+        return Denial(at, at + 2, (tokens.between(at + 1, stop),)) if stop > at + 2 else None
+    tail = shown_end(tokens, at + 1)
     if tail > at + 1 and tokens[tail] in ("", ".", ","):
-        return of_subject(tokens, at, tail, left)
-    stop = before_verb(tokens, at + 1, predicate_end(tokens, at + 1))
-    return Span(at, stop, (tokens.between(at + 1, stop),))
+        return read_subject(tokens, at, tail, left)
+    stop = next_verb(tokens, at + 1, predicate_end(tokens, at + 1))
+    return Denial(at, stop, (tokens.between(at + 1, stop),))
 
 
-def of_verb(tokens: Tokens, at: int, left: int) -> Span | None:
-    """Handle "not" after "is", "does", "can" and "has"."""
+def read_not_after_verb(tokens: Tokens, at: int, left: int) -> Denial | None:
+    """Read "not" after "is", "does", "can" and "has"."""
     verb = at - 1
     following = at + 1
     if tokens[verb - 1] in ("there", "here") and tokens[verb] in BE:
-        found, stop = phrases(tokens, skip(tokens, following, word_set("appear to be")))
-        return Span(max(left, verb - 1), shown_tail(tokens, stop), tuple(found)) if found else None
+        found, stop = read_phrases(tokens, skip(tokens, following, word_set("appear to be")))
+        return Denial(max(left, verb - 1), shown_end(tokens, stop), tuple(found)) if found else None
     if tokens[verb] in DO | MODALS | {"have", "has", "had"}:
-        return of_did_not(tokens, at, left)
-    tail = shown_tail(tokens, following)
+        return read_not_after_auxiliary(tokens, at, left)
+    tail = shown_end(tokens, following)
     if tail > following or not tokens[following] or not tokens.is_word[following] or tokens[following] in CLAUSE:
-        return of_subject(tokens, verb, max(tail, following), left)
+        return read_subject(tokens, verb, max(tail, following), left)
     if tokens[following] in ARTICLES and tokens[verb] in BE and tokens[verb - 1] in ("this", "it", "that"):
-        found, stop = phrases(tokens, following)
-        return Span(max(left, verb - 1), stop, tuple(found)) if found else None
+        found, stop = read_phrases(tokens, following)
+        return Denial(max(left, verb - 1), stop, tuple(found)) if found else None
     stop = predicate_end(tokens, following)
     if tokens[verb - 1] in ("who", "that", "which"):
-        stop = before_verb(tokens, following, stop)
-    return Span(verb, stop, (tokens.between(following, stop),))
+        stop = next_verb(tokens, following, stop)
+    return Denial(verb, stop, (tokens.between(following, stop),))
 
 
-def of_did_not(tokens: Tokens, at: int, left: int) -> Span | None:
-    """Handle "does not include a car", "does not appear", "cannot be seen", "does not hold a bat"."""
+def read_not_after_auxiliary(tokens: Tokens, at: int, left: int) -> Denial | None:
+    """Read "does not include a car", "does not appear", "cannot be seen", "does not hold a bat"."""
     verb, following = at - 1, at + 1
     if tokens[verb] == "do" and (tokens[verb - 1] in ARTICLES or not tokens[verb - 1].isalpha()):
         # "a Do Not Walk sign"
         return None
     if tokens[following] == "be" or tokens[following] in APPEAR - {"show"}:
-        tail = shown_tail(tokens, following + (tokens[following] in APPEAR))
+        tail = shown_end(tokens, following + (tokens[following] in APPEAR))
         if tail > following:
-            return of_subject(tokens, verb, tail, left)
+            return read_subject(tokens, verb, tail, left)
         stop = predicate_end(tokens, following + 1)
-        return Span(verb, stop, (tokens.between(following + 1, stop),))
+        return Denial(verb, stop, (tokens.between(following + 1, stop),))
     if not tokens[following] or not tokens.is_word[following] or tokens[following] in CLAUSE:
-        return of_subject(tokens, verb, following, left)
+        return read_subject(tokens, verb, following, left)
     thing = skip(tokens, following, SHOW | word_set("want need wish like to got"))
     if thing > following or tokens[verb] in ("have", "has", "had"):
-        return of_object(tokens, verb, thing, left)
+        return read_object(tokens, verb, thing, left)
     stop = predicate_end(tokens, following)
-    return Span(verb, stop, (tokens.between(following, stop),))
+    return Denial(verb, stop, (tokens.between(following, stop),))
 
 
-def of_object(tokens: Tokens, start: int, at: int, left: int) -> Span | None:
-    """Handle a verb such as "lacks" from `start` on whose object begins at `at`."""
-    found, stop = both_phrases(tokens, at, len(tokens)) if tokens[at] == "both" else phrases(tokens, at)
+def read_object(tokens: Tokens, start: int, at: int, left: int) -> Denial | None:
+    """Read a verb such as "lacks" from `start` on whose object begins at `at`."""
+    found, stop = read_phrases_with_and(tokens, at, len(tokens)) if tokens[at] == "both" else read_phrases(tokens, at)
     if not found:
         return None
     start -= tokens[start - 1] in ("is", "noticeably", "notably", "clearly", "completely", "entirely")
-    return Span(max(left, of_image(tokens, start, left)), shown_tail(tokens, stop), tuple(found))
+    return Denial(max(left, frame_start(tokens, start, left)), shown_end(tokens, stop), tuple(found))
 
 
-def of_of(tokens: Tokens, at: int, left: int) -> Span | None:
-    """Handle "free of cars", "devoid of any cars", "an absence of cars"."""
+def read_free_of(tokens: Tokens, at: int, left: int) -> Denial | None:
+    """Read "free of cars", "devoid of any cars", "an absence of cars"."""
     if tokens[at] in ("free", "clear") and (tokens[at - 1] in NOT_FREE_OF):
         return None
-    found, stop = phrases(tokens, at + 2)
+    found, stop = read_phrases(tokens, at + 2)
     if not found:
         return None
     start = at
@@ -270,39 +270,39 @@ def of_of(tokens: Tokens, at: int, left: int) -> Span | None:
         "completely clear clearly total entirely obvious conspicuous apparent its and by"
     ):
         start -= 1
-    return Span(max(left, of_image(tokens, start, left)), shown_tail(tokens, stop), tuple(found))
+    return Denial(max(left, frame_start(tokens, start, left)), shown_end(tokens, stop), tuple(found))
 
 
-def of_absent(tokens: Tokens, at: int, left: int) -> Span | None:
-    """Handle "a car is absent", "missing from the image", "nowhere to be seen", "notably absent is a car"."""
+def read_absent(tokens: Tokens, at: int, left: int) -> Denial | None:
+    """Read "a car is absent", "missing from the image", "nowhere to be seen", "notably absent is a car"."""
     word = tokens[at]
     stop = at + 1
     if word == "nowhere":
-        if tokens[stop] != "to" and image_phrase(tokens, stop) == stop:
+        if tokens[stop] != "to" and image_phrase_end(tokens, stop) == stop:
             return None
-        stop = shown_tail(tokens, stop)
-    from_image = image_phrase(tokens, stop)
+        stop = shown_end(tokens, stop)
+    from_image = image_phrase_end(tokens, stop)
     if tokens[from_image] in BE and tokens[at - 1] not in BE:
-        found, stop = phrases(tokens, from_image + 1)
+        found, stop = read_phrases(tokens, from_image + 1)
         start = at - (tokens[at - 1] in DEGREES)
-        return Span(max(left, start), shown_tail(tokens, stop), tuple(found)) if found else None
+        return Denial(max(left, start), shown_end(tokens, stop), tuple(found)) if found else None
     verb = at - 1
     while tokens[verb] in word_set(
         "notably noticeably conspicuously clearly completely entirely totally also obviously"
     ):
         verb -= 1
-    tail = image_phrase(tokens, stop)
+    tail = image_phrase_end(tokens, stop)
     if word in ("missing", "absent") and tail == stop and tokens[stop] in ARTICLES:
-        return of_object(tokens, at, stop, left)
+        return read_object(tokens, at, stop, left)
     if tokens[verb] in BE:
-        return of_subject(tokens, verb, tail, left)
+        return read_subject(tokens, verb, tail, left)
     if tail > stop or word != "missing":
-        return of_subject(tokens, verb + 1, tail, left)
+        return read_subject(tokens, verb + 1, tail, left)
     return None
 
 
-def of_subject(tokens: Tokens, verb: int, stop: int, left: int) -> Span | None:
-    """Handle a verb at `verb` that denies its subject: "a car is not visible"."""
+def read_subject(tokens: Tokens, verb: int, stop: int, left: int) -> Denial | None:
+    """Read a verb at `verb` that denies its subject: "a car is not visible"."""
     start = verb
     plural = tokens[verb] in ("are", "were", "do")
     if tokens[verb - 1] == "," and tokens[verb - 2] in ("however", "though") and tokens[verb - 3] == ",":
@@ -316,23 +316,23 @@ def of_subject(tokens: Tokens, verb: int, stop: int, left: int) -> Span | None:
             break
         start -= 1
     start += tokens[start] == "and"
-    found, end = phrases(tokens, start) if not plural else both_phrases(tokens, start, verb)
+    found, end = read_phrases(tokens, start) if not plural else read_phrases_with_and(tokens, start, verb)
     if not found or end > verb:
         return None
     if tokens[start - 1] == "with":
         start -= 1
-    return Span(start, stop, tuple(found))
+    return Denial(start, stop, tuple(found))
 
 
-def of_neither(tokens: Tokens, at: int, left: int) -> Span | None:
-    """Handle "neither a car nor a bus"."""
+def read_neither(tokens: Tokens, at: int, left: int) -> Denial | None:
+    """Read "neither a car nor a bus"."""
     nor = next((place for place in range(at + 1, len(tokens)) if tokens[place] == "nor"), None)
     if nor is None:
         return None
     first = skip(tokens, at + 1, ARTICLES)
-    second, stop = phrases(tokens, nor + 1)
+    second, stop = read_phrases(tokens, nor + 1)
     if not second:
         start, stop = nor + 1, predicate_end(tokens, nor + 1)
         second = [tokens.between(start, stop)]
     between = tokens.between(first, nor - (tokens[nor - 1] == ","))
-    return Span(before_there(tokens, at, left), shown_tail(tokens, stop), (between, *second))
+    return Denial(there_is_start(tokens, at, left), shown_end(tokens, stop), (between, *second))

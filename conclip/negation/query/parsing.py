@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass
 
-from conclip.negation.query.denials import span_at
+from conclip.negation.query.denials import denial_at
 from conclip.negation.query.tokens import Tokens
-from conclip.negation.query.wanted import remaining
+from conclip.negation.query.wanted import wanted_text
 
 MINUS = re.compile(r"(?<!\S)[-−](?:\"([^\"]+)\"|([^\W\d][\w'-]*))")
 
@@ -41,15 +41,15 @@ def parse_query(text: str) -> Query:
     excluded = tuple(match[1] or match[2] for match in MINUS.finditer(text))
     rest = MINUS.sub(" ", text) if excluded else text
     tokens = Tokens(rest)
-    spans, at = [], 0
+    denials, at = [], 0
     while at < len(tokens):
-        span = span_at(tokens, at, spans[-1].stop if spans else 0)
-        if span and all(any(map(str.isalnum, phrase)) for phrase in span.unwanted):
-            spans.append(span)
-            at = max(span.stop, at + 1)
+        denial = denial_at(tokens, at, denials[-1].stop if denials else 0)
+        if denial and all(any(map(str.isalnum, phrase)) for phrase in denial.unwanted):
+            denials.append(denial)
+            at = max(denial.stop, at + 1)
         else:
             at += 1
-    unwanted = [phrase for span in spans for phrase in span.unwanted]
+    unwanted = [phrase for denial in denials for phrase in denial.unwanted]
     if not unwanted and not excluded:
         return Query(text)
-    return Query(remaining(tokens, spans), tuple(dict.fromkeys([*unwanted, *excluded])))
+    return Query(wanted_text(tokens, denials), tuple(dict.fromkeys([*unwanted, *excluded])))

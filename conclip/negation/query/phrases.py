@@ -27,7 +27,7 @@ def skip(tokens: Tokens, at: int, those: frozenset[str]) -> int:
     return at
 
 
-def noun_phrase(tokens: Tokens, at: int) -> int:
+def noun_phrase_end(tokens: Tokens, at: int) -> int:
     """Return the end of the noun phrase that starts at `at`; `at` itself if there is none."""
     start = at = skip(tokens, at, ARTICLES)
     while at < len(tokens) and tokens.is_word[at]:
@@ -49,14 +49,14 @@ def noun_phrase(tokens: Tokens, at: int) -> int:
 
 
 def is_doer(phrase: str) -> bool:
-    """Say whether the last word of the phrase names a person, an animal or a vehicle."""
+    """Return whether the last word of the phrase names a person, an animal or a vehicle."""
     last = phrase.lower().split()[-1]
     return bool({last, last.removesuffix("s"), last.removesuffix("es"), last.replace("men", "man")} & DOERS) or (
         last in ("people", "children", "mice", "geese", "sheep")
     )
 
 
-def phrases(tokens: Tokens, at: int) -> tuple[list[str], int]:
+def read_phrases(tokens: Tokens, at: int) -> tuple[list[str], int]:
     """Return noun phrases joined by commas and "or" or "nor", without articles, and where they end."""
     found = []
     if tokens[at] in PEOPLE:
@@ -65,7 +65,7 @@ def phrases(tokens: Tokens, at: int) -> tuple[list[str], int]:
         at = skip(tokens, at, ARTICLES) + 2
     while True:
         start = skip(tokens, at, ARTICLES | VISIBLE)
-        stop = noun_phrase(tokens, start)
+        stop = noun_phrase_end(tokens, start)
         if stop == start:
             return found, at if found else start
         end = stop - (stop > start + 1 and tokens[stop - 1] in ("presence", "please", "else"))
@@ -74,19 +74,19 @@ def phrases(tokens: Tokens, at: int) -> tuple[list[str], int]:
         following = at + 1 if tokens[at] == "," else at
         if tokens[following] in ("or", "nor"):
             at = skip(tokens, following + 1, ARTICLES | {"no", "any"})
-        elif tokens[at] == "," and is_list(tokens, at):
+        elif tokens[at] == "," and begins_list(tokens, at):
             at += 1
         else:
             return found, stop
 
 
-def is_list(tokens: Tokens, comma: int) -> bool:
-    """Say whether the comma is followed by short phrases that end in "or": "no dogs, cats, or horses"."""
+def begins_list(tokens: Tokens, comma: int) -> bool:
+    """Return whether the comma is followed by short phrases that end in "or": "no dogs, cats, or horses"."""
     at = comma
     while tokens[at] == ",":
         if tokens[at + 1] in ("or", "nor"):
             return True
-        stop = noun_phrase(tokens, at + 1)
+        stop = noun_phrase_end(tokens, at + 1)
         if not 0 < stop - at - 1 <= 4:
             return False
         at = stop
@@ -100,7 +100,7 @@ def clause_end(tokens: Tokens, at: int) -> int:
     return at
 
 
-def image_phrase(tokens: Tokens, at: int) -> int:
+def image_phrase_end(tokens: Tokens, at: int) -> int:
     """Return the end of "in this image", "from view" and the like at `at`; `at` itself if there is none."""
     if tokens[at] not in PREPOSITIONS | {"of"}:
         return at
@@ -108,15 +108,15 @@ def image_phrase(tokens: Tokens, at: int) -> int:
     return stop + 1 if tokens[stop] in IMAGE else at
 
 
-def shown_tail(tokens: Tokens, at: int) -> int:
+def shown_end(tokens: Tokens, at: int) -> int:
     """Return the end of "is visible in the image", "in sight", "to be seen", "appears" and the like at `at`."""
     while True:
         start = at
         probe = skip(tokens, at, word_set("to be is are was were being 's can could has have been"))
         if tokens[probe] in SHOWN | APPEAR - {"show", "seem", "seems"}:
             at = probe + 1
-        elif image_phrase(tokens, probe) > probe:
-            at = image_phrase(tokens, probe)
+        elif image_phrase_end(tokens, probe) > probe:
+            at = image_phrase_end(tokens, probe)
         elif tokens[probe] in ("whatsoever", "either"):
             at = probe + 1
         elif (tokens[probe], tokens[probe + 1]) in (("at", "all"), ("made", "out")):
@@ -130,12 +130,12 @@ def shown_tail(tokens: Tokens, at: int) -> int:
             return at
 
 
-def both_phrases(tokens: Tokens, at: int, stop: int) -> tuple[list[str], int]:
+def read_phrases_with_and(tokens: Tokens, at: int, stop: int) -> tuple[list[str], int]:
     """Return the noun phrases of "a car and a bus", and where they end."""
     found = []
     at += tokens[at] == "both"
     while at < stop:
-        more, at = phrases(tokens, at)
+        more, at = read_phrases(tokens, at)
         if not more:
             break
         found += more
@@ -150,7 +150,7 @@ def predicate_end(tokens: Tokens, at: int) -> int:
     return stop if stop > at else at + 1
 
 
-def before_verb(tokens: Tokens, at: int, stop: int) -> int:
+def next_verb(tokens: Tokens, at: int, stop: int) -> int:
     """Return where the sentence continues after what is denied of its subject: "not wearing a hat | is climbing"."""
     for place in range(at + 1, stop):
         before = tokens[place - 1]

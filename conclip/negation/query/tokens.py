@@ -16,29 +16,29 @@ class Tokens:
         self.text = text
         matches = list(TOKEN.finditer(text))
         self.places = [(match.start(), match.end()) for match in matches]
-        self.low = [match.group().lower().replace("’", "'") for match in matches]
+        self.words = [match.group().lower().replace("’", "'") for match in matches]
         # "n't" is a word of its own, as in the Penn Treebank.
         for at in reversed(range(len(matches))):
-            if not CONTRACTION.fullmatch(self.low[at]):
-                contracted = re.fullmatch(r"(.+)('s|'re)", self.low[at])
+            if not CONTRACTION.fullmatch(self.words[at]):
+                contracted = re.fullmatch(r"(.+)('s|'re)", self.words[at])
                 if contracted and contracted[1] in ("there", "it", "that", "he", "she", "they", "there"):
                     self._split(at, contracted[1], contracted[2])
                 continue
-            verb = "can" if self.low[at] in ("cannot", "can't") else self.low[at][:-3]
+            verb = "can" if self.words[at] in ("cannot", "can't") else self.words[at][:-3]
             self._split(at, verb, "n't")
 
     def _split(self, at: int, first: str, second: str) -> None:
         start, stop = self.places[at]
         middle = min(start + len(first), stop)
         self.places[at : at + 1] = [(start, middle), (middle, stop)]
-        self.low[at : at + 1] = [first, second]
+        self.words[at : at + 1] = [first, second]
 
     def __len__(self) -> int:
-        return len(self.low)
+        return len(self.words)
 
     def __getitem__(self, at: int) -> str:
         """Return the word at a place, or "" outside the query."""
-        return self.low[at] if 0 <= at < len(self.low) else ""
+        return self.words[at] if 0 <= at < len(self.words) else ""
 
     def between(self, start: int, stop: int) -> str:
         """Return the text from token `start` to `stop` (excluded)."""
@@ -47,4 +47,4 @@ class Tokens:
 
     @cached_property
     def is_word(self) -> list[bool]:
-        return [word[0].isalnum() or word in ("n't", "'s", "'re") for word in self.low]
+        return [word[0].isalnum() or word in ("n't", "'s", "'re") for word in self.words]

@@ -3,7 +3,7 @@
 import re
 
 from conclip.negation.lexicon.query_words import EMPTY, IMAGE, SHOW, SHOWN
-from conclip.negation.query.denials import Span
+from conclip.negation.query.denials import Denial
 from conclip.negation.query.tokens import Tokens
 
 _CONJUNCTION = (
@@ -42,16 +42,16 @@ def without_frame(text: str) -> str:
     return _IS_SHOWN.sub("", _SAYS_OF_IMAGE.sub("", text))
 
 
-def remaining(tokens: Tokens, spans: list[Span]) -> str:
-    """Return the query without the spans, and without the words that joined them to the rest."""
+def wanted_text(tokens: Tokens, denials: list[Denial]) -> str:
+    """Return the query without the denials, and without the words that joined them to the rest."""
     kept, at, joint = "", 0, ""
-    for span in [*spans, Span(len(tokens), len(tokens), ())]:
-        piece = tokens.between(at, span.start) if span.start > at else ""
+    for denial in [*denials, Denial(len(tokens), len(tokens), ())]:
+        piece = tokens.between(at, denial.start) if denial.start > at else ""
         piece = _TRAILING.sub("", piece.rstrip(" .")).strip()
         if not kept and at:
             piece = _PLACE_OF_DENIAL.sub("", piece)
         cleaned = _LEADING.sub("", piece)
-        if cleaned and any(word not in EMPTY for word in Tokens(cleaned).low if word[0].isalnum()):
+        if cleaned and any(word not in EMPTY for word in Tokens(cleaned).words if word[0].isalnum()):
             if not kept:
                 kept = cleaned
             elif piece.lower().startswith("and "):
@@ -59,6 +59,6 @@ def remaining(tokens: Tokens, spans: list[Span]) -> str:
                 kept = f"{kept} {joint} {cleaned}"
             else:
                 kept = f"{kept} {piece.lstrip(' ,;:.-–—')}"
-        joint = "with" if tokens[span.start] == "with" else "and"
-        at = max(at, span.stop)
+        joint = "with" if tokens[denial.start] == "with" else "and"
+        at = max(at, denial.stop)
     return without_frame(kept)
