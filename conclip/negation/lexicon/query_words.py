@@ -4,6 +4,7 @@ from conclip.negation.lexicon.words import ANIMALS, PERSONS, THINGS_IN_ING, word
 
 ARTICLES = word_set("a an the any some this that these those its his her their single")
 BE = word_set("is are was were be been being 's 're am")
+HAVE = word_set("have has had")
 DO = word_set("do does did")
 MODALS = word_set("can could will would may might must should wo ca")
 # Verbs whose object is shown: "the image does not include a car".
@@ -31,6 +32,8 @@ PREPOSITIONS = word_set(
     "alongside across along through throughout into onto upon against between amid amidst beyond for with without "
     "during after before next anywhere nearby besides while"
 )
+# A noun phrase follows these.
+BEFORE_NOUN = ARTICLES | PREPOSITIONS
 # A clause ends before these.
 CLAUSE = word_set(
     "but while although though yet however whereas where which who that as because since when so instead just only "
@@ -44,8 +47,12 @@ ENDS_PHRASE = (
     | DO
     | MODALS
     | APPEAR
-    | word_set("has have had not n't no visible present to either or nor")
-) | word_set("included seen shown depicted featured pictured found displayed whatsoever there here at either")
+    | HAVE
+    | word_set(
+        "not n't no visible present to either or nor included seen shown depicted featured pictured found displayed "
+        "whatsoever there here"
+    )
+)
 # A query that holds only these wants nothing.
 EMPTY = (
     ARTICLES
@@ -59,13 +66,15 @@ LACK = word_set("lack lacks lacking lacked exclude excludes excluding")
 # "no visible chairs" means no chairs.
 VISIBLE = word_set("visible apparent discernible noticeable surrounding actual obvious")
 # "free of", "devoid of", …
-OF = word_set("free devoid void empty bare clear bereft absence absent lack lacking")
+FREE = word_set("free devoid void empty bare clear bereft absence absent lack lacking")
 SIGN = word_set("sign signs trace traces hint hints evidence sight")
 # "unoccupied by people"
-UNDONE = word_set("unoccupied uninhabited unaccompanied undisturbed unattended")
+UNOCCUPIED = word_set("unoccupied uninhabited unaccompanied undisturbed unattended")
 PEOPLE = word_set("anyone anybody")
 # "no doubt", "without question"
 NOT_THINGS = word_set("doubt question exception fail delay hesitation wonder idea problem way time")
+# "no longer", "no more than two"; "no more cars" is rare.
+NOT_DENIED_BY_NO = NOT_THINGS | word_set("longer more fewer less matter sooner")
 # Words with "-free" that are said of food, fuel and the like.
 NOT_SEEN_FREE = word_set("hands sugar gluten fat lead dairy duty toll care stress carefree alcohol caffeine")
 # Words after "not" that negate nothing that can be seen, or not the thing itself.
@@ -87,6 +96,11 @@ NAMED_SIGNS = word_set("sign signs signage zone symbol notice logo poster label 
 NOT_FREE_OF = word_set("break breaks breaking broke set get gets the a")
 # Before "absent" and "missing"
 DEGREES = word_set("notably noticeably conspicuously clearly completely entirely totally also obviously")
+# Before "free of" and "absence of"
+BEFORE_FREE = word_set(
+    "a an the is are was with there noticeable notable noticeably notably complete completely clear clearly total "
+    "entirely obvious conspicuous apparent its and by"
+)
 # Things whose names end in what may be a verb: "no roller skates".
 COMPOUNDS = frozenset({("jet", "skis"), ("roller", "skates"), ("ice", "skates"), ("water", "skis")})
 

@@ -6,22 +6,26 @@ from conclip.negation.lexicon.query_words import (
     APPEAR,
     ARTICLES,
     BE,
+    BEFORE_FREE,
+    BEFORE_NOUN,
     CLAUSE,
     DEGREES,
     DO,
+    FREE,
+    HAVE,
     IMAGE,
     LACK,
     MODALS,
     NAMED_SIGNS,
+    NOT_DENIED_BY_NO,
     NOT_FREE_OF,
     NOT_NEGATED,
     NOT_SEEN_FREE,
     NOT_THINGS,
-    OF,
     PREPOSITIONS,
     SHOW,
     SIGN,
-    UNDONE,
+    UNOCCUPIED,
     VIEWERS,
     is_verb,
 )
@@ -39,6 +43,24 @@ from conclip.negation.query.phrases import (
     skip,
 )
 from conclip.negation.query.tokens import Tokens
+
+# "A dog in the image shows no fear": the dog shows none.
+_BEFORE_PLACE = (PREPOSITIONS - {"while"}) | {"of"}
+_IS_OR_SEEMS = BE | {"appears", "seems"}
+_HAS = word_set("with wearing has have having")
+_BEFORE_NO = _HAS | {"there", "and"}
+# "A no parking sign", "a Do No Harm sticker"
+_NAMES_A_SIGN = ARTICLES | {"do"}
+# "A bench with nobody on it": these do not begin what nobody does.
+_NOT_DONE = PREPOSITIONS | CLAUSE | {"and"}
+_AUXILIARIES = DO | MODALS | HAVE
+_BEFORE_NOT = BE | _AUXILIARIES
+_TO_BE = word_set("appear to be")
+_APPEARS = APPEAR - {"show"}
+# "Does not show a car", "do not want to see a car"
+_SHOWS = SHOW | word_set("want need wish like to got")
+_BEFORE_LACK = word_set("is noticeably notably clearly completely entirely")
+_BEFORE_SUBJECT = CLAUSE | BE | (SHOW - {"show", "display", "hold"}) | {"with"}
 
 
 @dataclass(frozen=True)
@@ -65,9 +87,9 @@ def denial_at(tokens: Tokens, at: int, left: int) -> Denial | None:
         return read_neither(tokens, at, left)
     if word in LACK and tokens[at + 1] != "of" and tokens[at - 1] not in ("a", "the"):
         return read_object(tokens, at, at + 1, left)
-    if word in OF and tokens[at + 1] == "of" or (word in ("free", "clear") and tokens[at + 1] == "from"):
+    if word in FREE and tokens[at + 1] == "of" or (word in ("free", "clear") and tokens[at + 1] == "from"):
         return read_free_of(tokens, at, left)
-    if word in UNDONE and tokens[at + 1] == "by":
+    if word in UNOCCUPIED and tokens[at + 1] == "by":
         return read_object(tokens, at, at + 2, left)
     if word.endswith("-free") and word[: -len("-free")] not in NOT_SEEN_FREE:
         start = frame_start(tokens, at - 1, left) if tokens[at - 1] in BE else at
@@ -84,33 +106,28 @@ def frame_start(tokens: Tokens, verb: int, left: int) -> int:
     at = verb - 1 - (tokens[verb - 1] in MODALS)
     if tokens[at] in VIEWERS:
         return max(left, at)
-    if tokens[at] in IMAGE and tokens[at - 1] in ARTICLES and tokens[at - 2] not in PREPOSITIONS - {"while"} | {"of"}:
+    if tokens[at] in IMAGE and tokens[at - 1] in ARTICLES and tokens[at - 2] not in _BEFORE_PLACE:
         return max(left, at - 1)
     return verb
 
 
 def there_is_start(tokens: Tokens, at: int, left: int) -> int:
     """Return where "there is" or "with" before `at` begins, or `at`."""
-    start = at
-    probe = start - 1
-    if tokens[probe] == "be" and tokens[probe - 1] == "to":
-        probe -= 2
-    if tokens[probe] in BE | {"appears", "seems"} and tokens[probe - 1] in ("there", "here"):
-        return max(left, probe - 1)
-    if tokens[start - 1] in SHOW and frame_start(tokens, start - 1, left) < start - 1:
-        return frame_start(tokens, start - 1, left)
-    if tokens[start - 1] in ("with", "there", "has", "have", "having", "wearing", "and"):
-        return max(left, start - 1)
-    return start
+    before = at - 1
+    verb = before - 2 if (tokens[before - 1], tokens[before]) == ("to", "be") else before
+    if tokens[verb] in _IS_OR_SEEMS and tokens[verb - 1] in ("there", "here"):
+        return max(left, verb - 1)
+    if tokens[before] in SHOW and frame_start(tokens, before, left) < before:
+        return frame_start(tokens, before, left)
+    return max(left, before) if tokens[before] in _BEFORE_NO else at
 
 
 def read_no(tokens: Tokens, at: int, left: int) -> Denial | None:
     """Read "no car", "there are no cars in sight", "no sign of a car"."""
     following = tokens[at + 1]
-    if tokens[at - 1] in ARTICLES | {"do"} or not following or not following[0].isalpha() or is_quoted(tokens, at):
+    if tokens[at - 1] in _NAMES_A_SIGN or not following or not following[0].isalpha() or is_quoted(tokens, at):
         return None
-    if following in NOT_THINGS | word_set("longer more fewer less matter sooner"):
-        # "no more cars" is rare, "no more than two" is not.
+    if following in NOT_DENIED_BY_NO:
         return None
     if following.endswith("ing") and following not in THINGS_IN_ING or following == "entry":
         if tokens[at + 2] in NAMED_SIGNS or not tokens[at + 2].isalpha():
@@ -126,9 +143,7 @@ def read_no(tokens: Tokens, at: int, left: int) -> Denial | None:
         return None
     tail = shown_end(tokens, stop)
     # Said of a thing ("a man with no shirt"), after which the sentence continues.
-    attribute = tokens[at - 1] in word_set("with wearing has have having") or (
-        tokens[at - 1] in ("and", "but") and tokens[at - 2] not in (",", ";", "")
-    )
+    attribute = tokens[at - 1] in _HAS or (tokens[at - 1] in ("and", "but") and tokens[at - 2] not in (",", ";", ""))
     doing = skip(tokens, tail, BE)
     is_clause = not attribute if doing > tail else is_verb(tokens[doing]) and is_doer(found[-1])
     if len(found) == 1 and is_clause and tokens[doing].isalpha() and tokens[doing] not in CLAUSE:
@@ -149,7 +164,7 @@ def read_nobody(tokens: Tokens, at: int, stop: int, left: int) -> Denial:
     """Read "nobody is in sight", "no one is swimming", "no one has a handbag"."""
     stop += tokens[stop] == "else"
     start, tail = there_is_start(tokens, at, left), shown_end(tokens, stop)
-    if tail > stop or not tokens[stop].isalpha() or tokens[stop] in PREPOSITIONS | CLAUSE | {"and"}:
+    if tail > stop or not tokens[stop].isalpha() or tokens[stop] in _NOT_DONE:
         return Denial(start, tail, ("person",))
     if tokens[stop] in ("has", "have", "with"):
         found, end = read_phrases(tokens, stop + 1)
@@ -164,7 +179,7 @@ def read_without(tokens: Tokens, at: int, left: int) -> Denial | None:
     """Read "without a hat" and "without wearing a hat"; "not without a hat" wants the hat."""
     if tokens[at - 1] in ("not", "n't") or tokens[at + 1] in NOT_THINGS:
         return None
-    if tokens[at + 1].endswith("ing") and tokens[at + 2] in ARTICLES | PREPOSITIONS:
+    if tokens[at + 1].endswith("ing") and tokens[at + 2] in BEFORE_NOUN:
         stop = clause_end(tokens, at + 1)
         return Denial(at, stop, (tokens.between(at + 1, stop),))
     found, stop = read_phrases(tokens, at + 1)
@@ -180,11 +195,9 @@ def read_not(tokens: Tokens, at: int, left: int) -> Denial | None:
         return read_subject(tokens, at - 1, shown_end(tokens, at + 1), left)
     if following in NOT_NEGATED or verb in ("or", "why", "whether"):
         return None
-    if verb in BE | MODALS | DO | {"have", "has", "had"}:
+    if verb in _BEFORE_NOT:
         return read_not_after_verb(tokens, at, left)
     if following in ARTICLES:
-        if following in ("a", "an") and tokens[at + 2] == "single":
-            following = "single"
         found, stop = read_phrases(tokens, at + 1)
         return Denial(at, shown_end(tokens, stop), tuple(found)) if found else None
     if following == "one" and noun_phrase_end(tokens, at + 2) > at + 2:
@@ -211,9 +224,9 @@ def read_not_after_verb(tokens: Tokens, at: int, left: int) -> Denial | None:
     verb = at - 1
     following = at + 1
     if tokens[verb - 1] in ("there", "here") and tokens[verb] in BE:
-        found, stop = read_phrases(tokens, skip(tokens, following, word_set("appear to be")))
+        found, stop = read_phrases(tokens, skip(tokens, following, _TO_BE))
         return Denial(max(left, verb - 1), shown_end(tokens, stop), tuple(found)) if found else None
-    if tokens[verb] in DO | MODALS | {"have", "has", "had"}:
+    if tokens[verb] in _AUXILIARIES:
         return read_not_after_auxiliary(tokens, at, left)
     tail = shown_end(tokens, following)
     if tail > following or not tokens[following] or not tokens.is_word[following] or tokens[following] in CLAUSE:
@@ -233,7 +246,7 @@ def read_not_after_auxiliary(tokens: Tokens, at: int, left: int) -> Denial | Non
     if tokens[verb] == "do" and (tokens[verb - 1] in ARTICLES or not tokens[verb - 1].isalpha()):
         # "a Do Not Walk sign"
         return None
-    if tokens[following] == "be" or tokens[following] in APPEAR - {"show"}:
+    if tokens[following] == "be" or tokens[following] in _APPEARS:
         tail = shown_end(tokens, following + (tokens[following] in APPEAR))
         if tail > following:
             return read_subject(tokens, verb, tail, left)
@@ -241,8 +254,8 @@ def read_not_after_auxiliary(tokens: Tokens, at: int, left: int) -> Denial | Non
         return Denial(verb, stop, (tokens.between(following + 1, stop),))
     if not tokens[following] or not tokens.is_word[following] or tokens[following] in CLAUSE:
         return read_subject(tokens, verb, following, left)
-    thing = skip(tokens, following, SHOW | word_set("want need wish like to got"))
-    if thing > following or tokens[verb] in ("have", "has", "had"):
+    thing = skip(tokens, following, _SHOWS)
+    if thing > following or tokens[verb] in HAVE:
         return read_object(tokens, verb, thing, left)
     stop = predicate_end(tokens, following)
     return Denial(verb, stop, (tokens.between(following, stop),))
@@ -253,22 +266,19 @@ def read_object(tokens: Tokens, start: int, at: int, left: int) -> Denial | None
     found, stop = read_phrases_with_and(tokens, at, len(tokens)) if tokens[at] == "both" else read_phrases(tokens, at)
     if not found:
         return None
-    start -= tokens[start - 1] in ("is", "noticeably", "notably", "clearly", "completely", "entirely")
+    start -= tokens[start - 1] in _BEFORE_LACK
     return Denial(max(left, frame_start(tokens, start, left)), shown_end(tokens, stop), tuple(found))
 
 
 def read_free_of(tokens: Tokens, at: int, left: int) -> Denial | None:
     """Read "free of cars", "devoid of any cars", "an absence of cars"."""
-    if tokens[at] in ("free", "clear") and (tokens[at - 1] in NOT_FREE_OF):
+    if tokens[at] in ("free", "clear") and tokens[at - 1] in NOT_FREE_OF:
         return None
     found, stop = read_phrases(tokens, at + 2)
     if not found:
         return None
     start = at
-    while tokens[start - 1] in word_set(
-        "a an the is are was with there noticeable notable noticeably notably complete "
-        "completely clear clearly total entirely obvious conspicuous apparent its and by"
-    ):
+    while tokens[start - 1] in BEFORE_FREE:
         start -= 1
     return Denial(max(left, frame_start(tokens, start, left)), shown_end(tokens, stop), tuple(found))
 
@@ -287,9 +297,7 @@ def read_absent(tokens: Tokens, at: int, left: int) -> Denial | None:
         start = at - (tokens[at - 1] in DEGREES)
         return Denial(max(left, start), shown_end(tokens, stop), tuple(found)) if found else None
     verb = at - 1
-    while tokens[verb] in word_set(
-        "notably noticeably conspicuously clearly completely entirely totally also obviously"
-    ):
+    while tokens[verb] in DEGREES:
         verb -= 1
     tail = image_phrase_end(tokens, stop)
     if word in ("missing", "absent") and tail == stop and tokens[stop] in ARTICLES:
@@ -312,7 +320,7 @@ def read_subject(tokens: Tokens, verb: int, stop: int, left: int) -> Denial | No
         if word == "and" and plural:
             start -= 1
             continue
-        if word in CLAUSE or word in BE | SHOW - {"show", "display", "hold"} or word == "with":
+        if word in _BEFORE_SUBJECT:
             break
         start -= 1
     start += tokens[start] == "and"

@@ -4,6 +4,7 @@ from conclip.negation.lexicon.query_words import (
     APPEAR,
     ARTICLES,
     BE,
+    BEFORE_NOUN,
     CLAUSE,
     COMPOUNDS,
     DOERS,
@@ -19,6 +20,20 @@ from conclip.negation.lexicon.query_words import (
 from conclip.negation.lexicon.words import word_set
 from conclip.negation.query.tokens import Tokens
 
+# "Present" may begin a noun phrase ("no present under the tree"), and ends one ("no car present").
+_BEGINS_NO_PHRASE = ENDS_PHRASE - {"present"}
+_DOERS_WITHOUT_S = word_set("people children mice geese sheep")
+# "No sign of a car", "the presence of a car": the car is meant.
+_PRESENCE = SIGN | {"presence"}
+_BEFORE_THING = ARTICLES | VISIBLE
+_BEFORE_NEXT_THING = ARTICLES | {"no"}
+# "Nobody is just standing there": these words are part of the clause.
+_ENDS_CLAUSE = (CLAUSE - {"just", "only", "that"}) | {"and"}
+_BEFORE_IMAGE = PREPOSITIONS | {"of"}
+_WITHIN_IMAGE = ARTICLES | word_set("whole entire immediate plain clear part of")
+_BEFORE_SHOWN = word_set("to be is are was were being 's can could has have been")
+_SAYS_SHOWN = SHOWN | (APPEAR - {"show", "seem", "seems"})
+
 
 def skip(tokens: Tokens, at: int, those: frozenset[str]) -> int:
     """Return the first place from `at` on whose word is not one of those."""
@@ -28,7 +43,7 @@ def skip(tokens: Tokens, at: int, those: frozenset[str]) -> int:
 
 
 def noun_phrase_end(tokens: Tokens, at: int) -> int:
-    """Return the end of the noun phrase that starts at `at`; `at` itself if there is none."""
+    """Return the end of the noun phrase that starts at `at`; the place behind its articles if there is none."""
     start = at = skip(tokens, at, ARTICLES)
     while at < len(tokens) and tokens.is_word[at]:
         word = tokens[at]
@@ -38,21 +53,17 @@ def noun_phrase_end(tokens: Tokens, at: int) -> int:
         if at > start and word.endswith("ed") and len(word) > 4 and is_last:
             # "no cars parked on the street"
             break
-        if (
-            word == "and"
-            or (word in ENDS_PHRASE and at > start)
-            or (word in ENDS_PHRASE - {"present"} and at == start)
-        ):
+        if word == "and" or word in (ENDS_PHRASE if at > start else _BEGINS_NO_PHRASE):
             break
         at += 1
-    return at if at > start else start
+    return at
 
 
 def is_doer(phrase: str) -> bool:
     """Return whether the last word of the phrase names a person, an animal or a vehicle."""
     last = phrase.lower().split()[-1]
     return bool({last, last.removesuffix("s"), last.removesuffix("es"), last.replace("men", "man")} & DOERS) or (
-        last in ("people", "children", "mice", "geese", "sheep")
+        last in _DOERS_WITHOUT_S
     )
 
 
@@ -61,10 +72,11 @@ def read_phrases(tokens: Tokens, at: int) -> tuple[list[str], int]:
     found = []
     if tokens[at] in PEOPLE:
         return ["person"], at + 1 + (tokens[at + 1] == "else")
-    if tokens[skip(tokens, at, ARTICLES)] in SIGN | {"presence"} and tokens[skip(tokens, at, ARTICLES) + 1] == "of":
-        at = skip(tokens, at, ARTICLES) + 2
+    first = skip(tokens, at, ARTICLES)
+    if tokens[first] in _PRESENCE and tokens[first + 1] == "of":
+        at = first + 2
     while True:
-        start = skip(tokens, at, ARTICLES | VISIBLE)
+        start = skip(tokens, at, _BEFORE_THING)
         stop = noun_phrase_end(tokens, start)
         if stop == start:
             return found, at if found else start
@@ -73,7 +85,7 @@ def read_phrases(tokens: Tokens, at: int) -> tuple[list[str], int]:
         at = stop
         following = at + 1 if tokens[at] == "," else at
         if tokens[following] in ("or", "nor"):
-            at = skip(tokens, following + 1, ARTICLES | {"no", "any"})
+            at = skip(tokens, following + 1, _BEFORE_NEXT_THING)
         elif tokens[at] == "," and begins_list(tokens, at):
             at += 1
         else:
@@ -95,16 +107,16 @@ def begins_list(tokens: Tokens, comma: int) -> bool:
 
 def clause_end(tokens: Tokens, at: int) -> int:
     """Return the end of the clause: the next mark, "and", or a word that begins another clause."""
-    while at < len(tokens) and tokens.is_word[at] and tokens[at] not in CLAUSE - {"just", "only", "that"} | {"and"}:
+    while at < len(tokens) and tokens.is_word[at] and tokens[at] not in _ENDS_CLAUSE:
         at += 1
     return at
 
 
 def image_phrase_end(tokens: Tokens, at: int) -> int:
     """Return the end of "in this image", "from view" and the like at `at`; `at` itself if there is none."""
-    if tokens[at] not in PREPOSITIONS | {"of"}:
+    if tokens[at] not in _BEFORE_IMAGE:
         return at
-    stop = skip(tokens, at + 1, ARTICLES | {"whole", "entire", "immediate", "plain", "clear", "part", "of"})
+    stop = skip(tokens, at + 1, _WITHIN_IMAGE)
     return stop + 1 if tokens[stop] in IMAGE else at
 
 
@@ -112,8 +124,8 @@ def shown_end(tokens: Tokens, at: int) -> int:
     """Return the end of "is visible in the image", "in sight", "to be seen", "appears" and the like at `at`."""
     while True:
         start = at
-        probe = skip(tokens, at, word_set("to be is are was were being 's can could has have been"))
-        if tokens[probe] in SHOWN | APPEAR - {"show", "seem", "seems"}:
+        probe = skip(tokens, at, _BEFORE_SHOWN)
+        if tokens[probe] in _SAYS_SHOWN:
             at = probe + 1
         elif image_phrase_end(tokens, probe) > probe:
             at = image_phrase_end(tokens, probe)
@@ -154,7 +166,7 @@ def next_verb(tokens: Tokens, at: int, stop: int) -> int:
     """Return where the sentence continues after what is denied of its subject: "not wearing a hat | is climbing"."""
     for place in range(at + 1, stop):
         before = tokens[place - 1]
-        follows = not before.endswith("ing") and before not in PREPOSITIONS | ARTICLES
+        follows = not before.endswith("ing") and before not in BEFORE_NOUN
         if tokens[place] in BE or (follows and tokens[place].endswith("s") and is_verb(tokens[place])):
             return place
     return stop

@@ -4,9 +4,10 @@ import re
 from functools import cached_property
 
 TOKEN = re.compile(r"[A-Za-z0-9]+(?:['’-][A-Za-z0-9]+)*|[^\sA-Za-z0-9]")
-CONTRACTION = re.compile(
+NOT_CONTRACTED = re.compile(
     r"(?i)\b(is|are|was|were|do|does|did|has|have|had|ca|could|wo|would|should)n['’]t\b|\bcannot\b"
 )
+IS_CONTRACTED = re.compile(r"(there|it|that|he|she|they)('s|'re)")
 
 
 class Tokens:
@@ -19,13 +20,11 @@ class Tokens:
         self.words = [match.group().lower().replace("’", "'") for match in matches]
         # "n't" is a word of its own, as in the Penn Treebank.
         for at in reversed(range(len(matches))):
-            if not CONTRACTION.fullmatch(self.words[at]):
-                contracted = re.fullmatch(r"(.+)('s|'re)", self.words[at])
-                if contracted and contracted[1] in ("there", "it", "that", "he", "she", "they", "there"):
-                    self._split(at, contracted[1], contracted[2])
-                continue
-            verb = "can" if self.words[at] in ("cannot", "can't") else self.words[at][:-3]
-            self._split(at, verb, "n't")
+            word = self.words[at]
+            if NOT_CONTRACTED.fullmatch(word):
+                self._split(at, "can" if word in ("cannot", "can't") else word[:-3], "n't")
+            elif contracted := IS_CONTRACTED.fullmatch(word):
+                self._split(at, contracted[1], contracted[2])
 
     def _split(self, at: int, first: str, second: str) -> None:
         start, stop = self.places[at]
