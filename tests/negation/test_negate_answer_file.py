@@ -5,7 +5,7 @@ import multiprocessing
 
 import pytest
 
-from conclip.negation.llm.clients import AnswerFile
+from conclip.negation.llm.answer_file import AnswerFile
 
 KEYS = [f"{n:032x}" for n in range(200)]
 

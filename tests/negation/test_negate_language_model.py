@@ -15,9 +15,8 @@ from conclip.errors import UsageError
 from conclip.negation import Result, load_spacy, parse
 from conclip.negation.grammar import generator as filters
 from conclip.negation.grammar import generator as grammar
-from conclip.negation.llm import clients as http_chat
-from conclip.negation.llm import clients as server
-from conclip.negation.llm import verify
+from conclip.negation.llm import chat_server as server
+from conclip.negation.llm import http_chat, verify
 from conclip.negation.llm.generator import BudgetReached, LanguageModelGenerator, ServerError
 from conclip.negation.llm.prompting import MALFORMED, NO_ANSWER
 from conclip.negation.pipeline.command import PARSER
@@ -268,7 +267,7 @@ def test_object_is_found_in_talk(around):
 
 
 @pytest.mark.parametrize("taken", ["json_object", None])
-def test_server_that_takes_no_schema(taken):
+def test_server_that_takes_no_schema(taken, caplog):
     def picky(number, payload):
         form = payload.get("response_format", {}).get("type")
         return good(number, payload) if form in (taken, None) else (400, '{"error": "response_format"}')
@@ -279,6 +278,8 @@ def test_server_that_takes_no_schema(taken):
     forms = [payload.get("response_format", {}).get("type") for payload in log.payloads]
     first = ["json_schema", "json_object", None][: 2 + (taken is None)]
     assert forms == first + [taken] * 5
+    form = "tgi_format" if taken else "no format"
+    assert f"The server refuses requests with openai_format; they are now sent with {form}." in caplog.text
     if taken:
         assert log.payloads[1]["response_format"]["value"]["required"] == ["negated_caption"]
 

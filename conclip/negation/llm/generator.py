@@ -14,7 +14,10 @@ from conclip.negation.grammar.generator import CountTokens, GrammarGenerator, ch
 from conclip.negation.grammar.pairs import Pair, Parsed
 from conclip.negation.grammar.parsing import parse
 from conclip.negation.llm import verify
-from conclip.negation.llm.clients import AnswerFile, ChatServer, LocalModel, ServerError, chat_url, read_key
+from conclip.negation.llm.answer_file import AnswerFile
+from conclip.negation.llm.chat_server import ChatServer
+from conclip.negation.llm.http_chat import ServerError, chat_url, read_key
+from conclip.negation.llm.local_model import LocalModel
 from conclip.negation.llm.prompting import (
     PROMPT_FILES,
     PROMPTS,
