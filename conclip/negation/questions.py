@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from conclip.negation.lexicon.absent import IMPLIED_BY
+from conclip.negation.lexicon.implied import IMPLIED_BY
 from conclip.negation.lexicon.inflection import singular
 from conclip.negation.lexicon.names import contradicts
 from conclip.negation.lexicon.nouns import read_nouns

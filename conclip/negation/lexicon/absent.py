@@ -15,154 +15,16 @@ import numpy as np
 from conclip.errors import UsageError
 from conclip.negation.lexicon import words
 from conclip.negation.lexicon.counts import PairCounts
+from conclip.negation.lexicon.implied import IMPLIED_BY, SCENES
 from conclip.negation.lexicon.inflection import is_person, singular
 from conclip.negation.lexicon.names import may_corefer
 from conclip.negation.lexicon.nouns import PER, may_be_absent, read_nouns
 from conclip.negation.lexicon.places import missed
 
-# Objects (one word each) -> words of a caption, singular, that imply them. Collected from captions of the same image
-# of which one names the object and another does not.
-_IMPLYING = {
-    "snow": "mountain mountains peak snowy ski skis skiing skier snowboard snowboarding snowboarder sled sledding "
-    "snowball snowman snowmobile",
-    "ski": "skiing skier",
-    "snowboard": "snowboarding snowboarder",
-    "slope": "skiing skier snowboarding snowboarder downhill",
-    "water": "swim swims swimming swimmer surf surfing surfer wet splash splashing splashes swam boat sail sailing "
-    "kayak kayaking canoe canoeing paddle paddling wade wading raft rafting rapids dive diving beach dock pier "
-    "fountain sprinkler underwater waterfall wakeboard wakeboarding wakeboarder fishing fisherman bathe bathing "
-    "shoreline puddle hose wave coast harbor",
-    "wave": "surf surfing surfer",
-    "surfboard": "surf surfing surfer",
-    "pool": "swim swimming swimmer diving poolside underwater",
-    "boat": "wakeboard wakeboarding wakeboarder waterski waterskiing waterskier parasail parasailing parasailer",
-    "boat canoe kayak raft": "sail sailing rowing rower kayaking kayaker canoeing rafting rapids paddling dock "
-    "harbor marina",
-    "bike bicycle motorcycle motorbike": "biker biking cyclist cycling bicyclist motorcyclist bmx bmxer rider "
-    "riding ride rides pedals wheelie",
-    "horse": "rider riding ride rides jockey rodeo equestrian cowboy bronco saddle gallop",
-    "skateboard": "skateboarding skateboarder skater skating skateboards",
-    "skate": "skater skating",
-    "ramp": "skateboarding skateboarder skater halfpipe",
-    "grass": "grassy lawn field meadow pasture yard backyard park",
-    "sand": "sandy beach shore dune desert volleyball",
-    "beach": "sandy ocean sea surf shore seaside wave",
-    "ocean sea": "beach shore seaside surf surfing surfer coast wave",
-    "tree woods": "wooded forest woods jungle park leafy orchard",
-    "forest woods": "wooded tree trail",
-    "rock": "rocky cliff climber climbing climb stony",
-    "cliff": "climber climbing climb rocky",
-    "rope": "climber climbing tug rappel rappelling",
-    "mountain": "mountainous mountaintop climber climbing hiker hiking snowy summit ski",
-    "hill": "hilly hillside downhill slope",
-    "trail": "hike hiking hiker",
-    "backpack": "hike hiking hiker backpacker backpacking",
-    "mud": "muddy",
-    "dirt": "dirty dusty muddy",
-    "dust": "dusty",
-    "leaf": "leafy tree autumn",
-    "road": "roadside traffic driving racetrack car truck bus motorcycle motorcyclist corner bicycle parked",
-    "street": "traffic crosswalk curb sidewalk city urban road car taxi downtown corner motorcycle bus bicycle "
-    "truck parked",
-    "sidewalk": "street pavement curb bench hydrant meter",
-    "building": "city urban downtown indoors inside",
-    "car": "driving traffic race racing drive drives",
-    "ball": "soccer football basketball baseball volleyball tennis golf rugby softball catch throws throw kicks "
-    "juggle juggling fetch bowling lacrosse polo ballgame pitcher pitch game player team toy",
-    "bat": "baseball batter batting cricket swing",
-    "racket": "tennis badminton",
-    "field": "soccer football baseball rugby lacrosse",
-    "court": "basketball tennis volleyball",
-    "player": "game match team",
-    "uniform": "player team baseball football soccer police officer soldier",
-    "helmet": "biker cyclist motorcyclist bmx football rider racer racing hockey",
-    "toy": "playing plays play fetch",
-    "stick": "fetch hockey lacrosse",
-    "leash": "walking walks",
-    "crowd": "audience spectator parade concert stadium festival onlooker",
-    "person": "climbing rollerblader blader schoolchildren motocross motocrosser wakeboarding skateboarding surfing",
-    "chair": "seated table restaurant office desk couch sofa living wii dining room party laptop computer bed bedroom",
-    "table": "restaurant dinner dining eating meal cafe cake pizza breakfast lunch dish plate laptop computer "
-    "keyboard bowl cup mug glass wine sandwich carving cutting slicing pouring cooking preparing vase kitchen "
-    "birthday console controller controllers wii",
-    "food": "eating eats eat meal restaurant dinner picnic cooking bbq barbecue",
-    "drink": "drinking drinks bar beer wine",
-    "camera": "photographer photograph photographing pose poses posing",
-    "guitar": "guitarist band",
-    "drum": "drummer band",
-    "microphone": "sing singing singer sings karaoke",
-    "stage": "concert perform performing performer band",
-    "swing": "swinging swings playground",
-    "slide": "playground sliding slides",
-    "playground": "swing slide",
-    "fire": "campfire bonfire flame smoke",
-    "tent": "camp camping camper campsite",
-    "bed": "bedroom asleep sleeping",
-    "window": "indoors inside",
-    "floor": "indoors inside room",
-    "umbrella": "rain rainy",
-    "rain": "rainy umbrella",
-    "flag": "parade",
-    "sign": "protest protester",
-    "bench": "seated",
-    "desk": "computer laptop keyboard monitor office",
-    "sink toilet mirror": "bathroom restroom toilet",
-    "sink stove oven counter refrigerator": "kitchen cooking blender",
-    "bowl plate fork knife dish": "food eating meal pizza cake salad breakfast dinner lunch",
-    "park": "skateboarder skateboarding skateboard ramp halfpipe",
-    "dress": "party wedding bride dancing",
-    "couch lamp television": "living lounge",
-    "book": "office desk library bookshelf shelf",
-    "stove oven": "pizza prepares prepare baking baked",
-    "jacket coat glove goggles": "skiing skier ski skis snowboard snowboarder snowboarding sled winter snow",
-    "wetsuit": "surfer surfing surf surfboard diver",
-    "cake donut": "dessert pastry pastries sweets bakery frosting candle candles birthday treat treats party",
-    "pizza sandwich cake banana donut hamburger cream": "food meal lunch dinner breakfast dish dishes "
-    "eat eating eats ate cook cooking cooks snack buffet plate plates tray fruit vegetable restaurant entree serving "
-    "served",
-    "car bike bicycle": "street road sidewalk city town traffic market parking driveway corner crosswalk",
-    "cake pizza sandwich banana": "refrigerator fridge",
-    "train bus airplane car": "terminal station airport platform runway",
-    "ball frisbee": "something object item toy toys fetch fetching playing plays catching game park",
-    "ball baseball football basketball kite frisbee umbrella balloon laptop": "something object item things stuff",
-}
-
-# Words -> a thing that goes with much of what they go with. Unlike what is implied, it need not be there.
-_SCENES = {
-    word: name
-    for name, found in {
-        "tennis court": "tennis",
-        "baseball field": "baseball batter",
-        "soccer ball": "soccer",
-        "football player": "football rugby",
-        "basketball court": "basketball",
-        "ski": "skiing skis",
-        "snowboard": "snowboarding",
-        "surfboard": "surfing surfs",
-        "skateboard": "skateboarding skateboards skating",
-        "bike": "biking bmx cycling",
-        "climber": "climbing climbs",
-        "swimming pool": "swimming swims",
-        "kitchen": "cooking cooks",
-        "plate": "eating eats meal dish served cooked",
-        "airplane": "airliner jet plane aircraft airplanes jetliner",
-        "television": "wii nintendo video",
-    }.items()
-    for word in found.split()
-}
-
-# These tell of a person where no animal is spoken of.
-PRONOUNS = frozenset("he she his her hers him who someone anyone somebody".split())
-
-IMPLIED_BY: dict[str, tuple[str, ...]] = {}
-for _things, _words in _IMPLYING.items():
-    for _word in _words.split():
-        IMPLIED_BY[_word] = (*IMPLIED_BY.get(_word, ()), *_things.split())
-
-
 NUM_SAMPLED = 16
 # How many captions the counts of `nouns.tsv` come from.
 _SHIPPED = 35_000
+# Directions that are kept of the smoothed counts of `nouns.tsv`.
 _DIRECTIONS = 20
 # To the names that fewer captions hold, those of `nouns.tsv` are added, as if there were so many captions.
 _ENOUGH = 5_000
@@ -170,6 +32,8 @@ _ENOUGH = 5_000
 _IMPLIED, _IMPLIED_COUNT = 0.25, 8
 # Rounds and bounds of the fit of frequencies.
 _ROUNDS, _MOST_SCALE = 30, 4.0
+# These tell of a person where no animal is spoken of.
+_PRONOUNS = frozenset("he she his her hers him who someone anyone somebody".split())
 _ANYONE = words.MALE | words.FEMALE | words.CHILDREN | {"person", "adult", "people"}
 # So many captions of an image name everybody in it, if all name the same person.
 _SURE = 3
@@ -189,8 +53,7 @@ _PEOPLE_NEAR = (words.VEHICLES - words.ANIMALS) | frozenset(
     "catching tennis soccer baseball football basketball swing table bed couch sofa chair kitchen room house hand lap "
     "porch store shop street city market party zoo farm food plate bowl cake pizza camera phone arms wearing wears "
     "bathed bath costume shirt hat trolley tractor wagon pet petting feeding feed fed being held pulled chased led "
-    "chasing walked ride "
-    "riding ridden".split()
+    "chasing walked ride riding ridden".split()
 )
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 # Word -> those it shares a set of synonyms with.
@@ -202,8 +65,12 @@ _ANIMALS = words.ANIMALS.union(*(names for names in words.SYNONYMS if "dog" in n
 
 
 def compare_pairs(pairs: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    """float32, (V, V). `pairs`, by what they would be if what is named beside a noun did not depend on it; 1 added to
-    either, so that small counts say little."""
+    """
+    Return how much oftener than by chance two names come together, float32, (V, V).
+
+    `pairs` by what they would be if what is named beside a noun did not depend on it; 1 is added to either, so that
+    small counts say little.
+    """
     chance = np.outer(pairs.sum(axis=1), totals / max(1, totals.sum()))
     return ((pairs + 1) / (chance + 1)).astype(np.float32)
 
@@ -342,53 +209,55 @@ class AbsentNouns:
             self.scale = np.clip(scale, 1 / _MOST_SCALE, _MOST_SCALE).astype(np.float32)
 
     def _weights(self, nouns: Sequence[str], captions: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-        """float32, (V,); 0 for what is mentioned, or likely to be there unmentioned."""
-        ids = self._context(nouns, captions)
+        """Return how likely each name is sampled, float32, (V,): 0 if it is mentioned, or may be there unmentioned."""
+        said = _words(captions)
+        ids = self._context(nouns, said)
         likely = np.where(self._anywhere, 1, self.lift[ids].prod(axis=0))
         weights = self.share * likely
         weights[self.implied[ids].any(axis=0) & ~self._anywhere] = 0
         mentioned = self.mentioned([*captions, *labels])
         weights[mentioned] = 0
-        said = {word for text in captions for word in _WORD.findall(text.lower())}
         forms = said.union(map(singular, said))
+        weights[self._people_that_may_be_there(nouns, said, forms, len(captions), mentioned)] = 0
         if any("close up" in text.lower() for text in captions):
             forms.add("closeup")
         fitting = missed(forms, {noun.rpartition(" ")[2] for noun in nouns})
         weights[[number for number in self._drawn if self.names[number] not in fitting]] = 0
-        weights[self._people_that_may_be_there(nouns, captions, mentioned)] = 0
         return weights
 
     def _people_that_may_be_there(
-        self, nouns: Sequence[str], captions: Sequence[str], mentioned: Sequence[int]
+        self, nouns: Sequence[str], said: set[str], forms: set[str], num_captions: int, mentioned: Sequence[int]
     ) -> list[int]:
         """
         Return the numbers of the people who may be in the image although the captions do not name them.
 
-        Of animals, nobody is, unless something hints at somebody. Of people, three captions and more have to agree on
-        one man, woman, boy or girl each time: then nobody of the other sort is there.
+        If the captions name no person, these are all people; but nobody is beside animals, unless a word hints at
+        somebody. If they name people, three captions or more have to agree on one man, woman, boy or girl: then
+        nobody of the other sort is there.
+
+        Args:
+            said: the words of the captions.
+            forms: these and their singulars.
         """
-        said = {word for text in captions for word in _WORD.findall(text.lower())}
-        forms = said.union(map(singular, said))
         if self._people_set.isdisjoint(mentioned):
             beside_animals = not words.ANIMALS.isdisjoint(nouns) and _PEOPLE_NEAR.isdisjoint(forms)
             return [] if beside_animals else self._people
         people = {word for word in said if is_person(singular(word))}
         adults = people <= _MEN or people <= _WOMEN
         if (
-            len(captions) < _SURE
+            num_captions < _SURE
             or not (adults or people <= _BOYS or people <= _GIRLS)
             or not _SEVERAL.isdisjoint(forms)
         ):
             return self._people
         return [] if adults else self._adults
 
-    def _context(self, nouns: Sequence[str], captions: Sequence[str]) -> list[int]:
+    def _context(self, nouns: Sequence[str], said: set[str]) -> list[int]:
         """Return the numbers of the names that tell what kind of scene it is, by what the row's caption names and by
         what people in the image's captions do."""
         shipped = _compare_shipped()[0]
         named = {noun if noun in shipped else noun.rpartition(" ")[2] for noun in nouns}
-        said = {word for text in captions for word in _WORD.findall(text.lower())}
-        named.update(_SCENES[word] for word in said & _SCENES.keys())
+        named.update(SCENES[word] for word in said & SCENES.keys())
         # A person may be anywhere.
         named = named - _ANYONE or named
         known = named & shipped.keys()
@@ -397,13 +266,13 @@ class AbsentNouns:
     def mentioned(self, texts: Iterable[str]) -> list[int]:
         """Return the numbers of the names of things that any text mentions: by the name, a synonym, a broader or
         narrower word, or a word that implies the thing ("surfing" a wave)."""
-        found = {word for text in texts for word in _WORD.findall(text.lower())}
+        found = _words(texts)
         numbers: set[int] = set()
         for word in found:
             if word not in self._of_word:
                 self._of_word[word] = self._find(word)
             numbers.update(self._of_word[word])
-        if not found.isdisjoint(PRONOUNS) and _ANIMALS.isdisjoint(map(singular, found)):
+        if not found.isdisjoint(_PRONOUNS) and _ANIMALS.isdisjoint(map(singular, found)):
             numbers.update(self._people)
         return list(numbers)
 
@@ -420,6 +289,11 @@ class AbsentNouns:
         if is_person(noun):
             near |= self._person_heads
         return [number for head in near if may_corefer(noun, head) for number in self._of_head.get(head, ())]
+
+
+def _words(texts: Iterable[str]) -> set[str]:
+    """Return the words of texts, in lower case."""
+    return {word for text in texts for word in _WORD.findall(text.lower())}
 
 
 def _restored(names, totals, one, other, counts, scale) -> AbsentNouns:
