@@ -1,6 +1,5 @@
 """`ConCLIPTrainer`: fine-tune a CLIP model with a negation loss, under accelerate."""
 
-import os
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -9,20 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration
-from accelerate.state import AcceleratorState, is_initialized
-from accelerate.tracking import get_available_trackers
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from datasets import Dataset, IterableDataset
 from peft import LoraConfig, PeftModel
 from transformers import CLIPModel, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
-from conclip.atomic_write import require_room, writable_folder, write_atomically
+from conclip.atomic_write import require_room, write_atomically
 from conclip.data import require_columns, text_lists
 from conclip.embedding.embedding_column import holds_integers
 from conclip.embedding.embedding_files import read_parts
-from conclip.embedding.images import ImageEmbedder, check_cache_dir, embedding_cache_dir, open_images
+from conclip.embedding.images import ImageEmbedder, embedding_cache_dir, open_images
 from conclip.embedding.texts import cached_tokens, embed_texts
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
@@ -40,8 +38,9 @@ from conclip.models.text_distillation import TextDistillationModel
 from conclip.negation.arithmetic import QueryArithmetic
 from conclip.negation.questions import Question
 from conclip.public_names import is_local, public_name, without_paths
-from conclip.runtime import processes_share_cpu, software_versions
+from conclip.runtime import software_versions
 from conclip.stream import SAMPLE, first_stream_rows
+from conclip.training.accelerator import make_accelerator
 from conclip.training.arguments import DISTILLATION, EVERY_SAVE, ConCLIPTrainingArguments
 from conclip.training.card import CARD_FILE, adapter_card, describe_adapters, example_texts, model_card
 from conclip.training.checkpoints import (
@@ -52,7 +51,7 @@ from conclip.training.checkpoints import (
     require_no_checkpoints,
 )
 from conclip.training.collator import PairCollator
-from conclip.training.deepspeed import is_wanted, refuse_other_ways, refuse_settings, restore_scalars
+from conclip.training.deepspeed import restore_scalars
 from conclip.training.default_loss import with_loss
 from conclip.training.evaluator import Evaluator, Truth
 from conclip.training.image_truth import ImageTruth
@@ -79,7 +78,7 @@ from conclip.training.statement_rows import (
 )
 from conclip.training.stream_rows import RowStream, StreamRows
 from conclip.training.teacher import Teacher
-from conclip.training.trackers import JsonlTracker, start_trackers
+from conclip.training.trackers import start_trackers
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
 
@@ -622,44 +621,6 @@ def prepare_stream(
             f"The stream has {length:,} rows: {args.num_train_epochs} epochs are {args.max_steps:,} updates."
         )
     return args, first
-
-
-def make_accelerator(args: ConCLIPTrainingArguments) -> Accelerator:
-    """
-    Make the output folder and an Accelerator with the precision and the trackers of `args`.
-
-    Raises:
-        UsageError: an unknown tracker, fp16 without a GPU, or a folder of outputs or embeddings that cannot be written
-            to.
-    """
-    installed = ["jsonl", *(str(getattr(tracker, "value", tracker)) for tracker in get_available_trackers())]
-    for name in args.report_to:
-        # accelerate ignores a tracker that is not installed.
-        if name not in installed:
-            raise UsageError(f"--report_to {name}: not installed or unknown; available: {', '.join(installed)}.")
-    if args.fp16 and not torch.cuda.is_available():
-        raise UsageError("--fp16 needs a GPU, and none was found: use --bf16, or neither.")
-    refuse_other_ways()
-    output_dir = writable_folder(args.output_dir)
-    check_cache_dir(args.embedding_cache_dir)
-    is_first = not is_initialized()
-    trackers = [JsonlTracker(output_dir / "metrics.jsonl") if name == "jsonl" else name for name in args.report_to]
-    accelerator = Accelerator(
-        # accelerate starts DeepSpeed only where it may use a GPU.
-        cpu=processes_share_cpu() and not is_wanted(),
-        mixed_precision=args.mixed_precision,
-        log_with=trackers or None,
-        project_dir=output_dir,
-        dataloader_config=DataLoaderConfiguration(non_blocking=True),
-    )
-    refuse_settings(accelerator, args)
-    # `accelerate launch --cpu` gives its one process an address at which to meet others, but no number of processes.
-    if is_first and accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
-        accelerator.print(
-            "Warning: one process runs, though the launcher was asked for several (`accelerate launch --cpu` does "
-            "that); on CPU use `torchrun --nproc_per_node N train_accelerate.py`."
-        )
-    return accelerator
 
 
 def checkpoint_to_resume(output_dir: Path, resume_from_checkpoint: str | bool | None) -> Path | None:
