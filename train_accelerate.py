@@ -46,8 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         trainings = parse_trainings(argv)
         folders = [Path(training_args.output_dir) for _, _, training_args in trainings]
         from conclip.training.accelerator import make_accelerator
+        from conclip.training.checkpoints import checkpoint_to_resume
         from conclip.training.trackers import finish_trackers
-        from conclip.training.trainer import checkpoint_to_resume
 
         # What can fail is checked before the work begins.
         accelerators = [make_accelerator(training_args) for _, _, training_args in trainings]

@@ -167,6 +167,19 @@ def find_checkpoint(output_dir: Path, wanted: str) -> Path:
     return checkpoints[-1]
 
 
+def checkpoint_to_resume(output_dir: Path, resume_from_checkpoint: str | bool | None) -> Path | None:
+    """
+    Find the checkpoint to resume from; `None` for a new run.
+
+    Raises:
+        UsageError: nothing to resume from, or checkpoints of an earlier run in the output folder of a new one.
+    """
+    if not resume_from_checkpoint:
+        require_no_checkpoints(output_dir)
+        return None
+    return find_checkpoint(output_dir, "latest" if resume_from_checkpoint is True else resume_from_checkpoint)
+
+
 def read_state(checkpoint: Path) -> tuple[TrainingProgress, dict, dict | None]:
     """
     Return how far the checkpoint's run had come, its fixed settings, and its length if it has ended.

@@ -10,6 +10,8 @@ from tqdm.auto import tqdm
 
 from conclip.atomic_write import reporting_write_errors, write_atomically, write_error_behind
 from conclip.errors import UsageError, one_line
+from conclip.public_names import without_paths
+from conclip.training.arguments import ConCLIPTrainingArguments
 
 
 class JsonlTracker(GeneralTracker):
@@ -94,6 +96,13 @@ class JsonlTracker(GeneralTracker):
             return error
         self._waiting = []
         return None
+
+
+def tracker_config(args: ConCLIPTrainingArguments, model_name: str) -> dict:
+    """Return the settings of the run, flat, of types that every tracker takes, and without local paths."""
+    # Some trackers publish them.
+    values = without_paths({"model_name_or_path": model_name, **args.to_dict()})
+    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in values.items()}
 
 
 def start_trackers(accelerator: Accelerator, config: dict) -> None:

@@ -45,10 +45,9 @@ from conclip.training.arguments import DISTILLATION, EVERY_SAVE, ConCLIPTraining
 from conclip.training.card import CARD_FILE, adapter_card, describe_adapters, example_texts, model_card
 from conclip.training.checkpoints import (
     checkpoint_bytes,
-    find_checkpoint,
+    checkpoint_to_resume,
     mark_finished,
     read_state,
-    require_no_checkpoints,
 )
 from conclip.training.collator import PairCollator
 from conclip.training.deepspeed import restore_scalars
@@ -78,7 +77,7 @@ from conclip.training.statement_rows import (
 )
 from conclip.training.stream_rows import RowStream, StreamRows
 from conclip.training.teacher import Teacher
-from conclip.training.trackers import start_trackers
+from conclip.training.trackers import start_trackers, tracker_config
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
 
@@ -621,23 +620,3 @@ def prepare_stream(
             f"The stream has {length:,} rows: {args.num_train_epochs} epochs are {args.max_steps:,} updates."
         )
     return args, first
-
-
-def checkpoint_to_resume(output_dir: Path, resume_from_checkpoint: str | bool | None) -> Path | None:
-    """
-    Find the checkpoint to resume from; `None` for a new run.
-
-    Raises:
-        UsageError: nothing to resume from, or checkpoints of an earlier run in the output folder of a new one.
-    """
-    if not resume_from_checkpoint:
-        require_no_checkpoints(output_dir)
-        return None
-    return find_checkpoint(output_dir, "latest" if resume_from_checkpoint is True else resume_from_checkpoint)
-
-
-def tracker_config(args: ConCLIPTrainingArguments, model_name: str) -> dict:
-    """Return the settings of the run, flat, of types that every tracker takes, and without local paths."""
-    # Some trackers publish them.
-    values = without_paths({"model_name_or_path": model_name, **args.to_dict()})
-    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in values.items()}

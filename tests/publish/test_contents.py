@@ -22,7 +22,7 @@ from conclip.negation.rows import features
 from conclip.public_names import public_command, without_local_paths
 from conclip.publish.command import main
 from conclip.training.arguments import ConCLIPTrainingArguments
-from conclip.training.trainer import tracker_config
+from conclip.training.trackers import tracker_config
 
 ROOT = Path(__file__).resolve().parents[2]
 SPLITS = {"train": (0, 16), "test": (16, 24)}

@@ -12,6 +12,7 @@ from conclip.training.checkpoints import (
     REST_BYTES,
     TrainingProgress,
     checkpoint_bytes,
+    checkpoint_to_resume,
     find_checkpoint,
     list_checkpoints,
     load_checkpoint,
@@ -75,6 +76,17 @@ def test_only_finished_checkpoints_count_and_10_is_after_9(tmp_path):
         require_no_checkpoints(tmp_path)
     with pytest.raises(UsageError, match="checkpoint-11: no finished checkpoint there"):
         find_checkpoint(tmp_path, str(tmp_path / "checkpoint-11"))
+
+
+def test_the_checkpoint_that_a_run_resumes_from(tmp_path):
+    finished(tmp_path, 9, 10)
+    for wanted in ("latest", True):
+        assert checkpoint_to_resume(tmp_path, wanted) == tmp_path / "checkpoint-10"
+    assert checkpoint_to_resume(tmp_path, str(tmp_path / "checkpoint-9")) == tmp_path / "checkpoint-9"
+    for nothing in (None, False):
+        with pytest.raises(UsageError, match="holds checkpoints of an earlier run, up to checkpoint-10"):
+            checkpoint_to_resume(tmp_path, nothing)
+        assert checkpoint_to_resume(tmp_path / "other", nothing) is None
 
 
 def test_a_folder_without_checkpoints(tmp_path):

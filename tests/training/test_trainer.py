@@ -19,7 +19,7 @@ import conclip
 from conclip import ConCLIPModel, ConCLIPTrainer, ConCLIPTrainingArguments
 from conclip.errors import UsageError
 from conclip.training.arguments import LORA_TARGET_MODULES, parse_arguments, parse_trainings
-from conclip.training.trainer import tracker_config
+from conclip.training.trackers import tracker_config
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
