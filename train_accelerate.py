@@ -226,9 +226,9 @@ def load(data_args: DataArguments, training_args: ConCLIPTrainingArguments, acce
     Returns:
         The training rows; the rows to evaluate on and the name of their split, `None` without an evaluation.
     """
-    from conclip.data import first_rows, require_columns, split_names
-    from conclip.embedding.embedding_files import read_parts
-    from conclip.embedding.images import embedding_cache_dir, image_keys, open_images
+    from conclip.data import first_rows, split_names
+    from conclip.embedding.images import embedding_cache_dir, image_keys
+    from conclip.training.pair_dataset import columns_of, open_image_column
     from conclip.training.splits import default_eval_split, first_caption_keys, hold_out
 
     name = data_args.dataset_name or default_dataset(training_args)
@@ -245,14 +245,11 @@ def load(data_args: DataArguments, training_args: ConCLIPTrainingArguments, acce
         if eval_split not in ("none", None):
             eval_dataset = load_rows(data_args, training_args, eval_split)
     if eval_split is None:
-        (option, column), _ = training_args.image_columns.items()
-        if training_args.loss == DISTILLATION and column not in train_dataset.column_names:
+        columns = columns_of(training_args)
+        if training_args.loss == DISTILLATION and columns["image_column"] not in train_dataset.column_names:
             keys, what = first_caption_keys(train_dataset, training_args.caption_column, train_split), "captions"
         else:
-            require_columns(train_dataset, {f"--{option}": column}, train_split)
-            parts = read_parts(Path(training_args.image_embeds_file)) if training_args.image_embeds_file else None
-            embeddings = training_args.image_embeds_column is not None
-            images = open_images(train_dataset, column, train_split, embeddings, parts)
+            images = open_image_column(train_dataset, training_args, columns, train_split)
             keys = image_keys(images, embedding_cache_dir(training_args.embedding_cache_dir), accelerator)
             what = "images"
         train_dataset, eval_dataset, note = hold_out(train_dataset, keys, training_args.seed, what)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from datasets import Dataset
 
 from conclip.data import require_columns, source_row
 from conclip.embedding.embedding_column import EmbeddingColumn, holds_integers, holds_lists
+from conclip.embedding.embedding_files import read_parts
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.image_hashes import ROWS_AT_A_TIME
 from conclip.embedding.images import open_images
@@ -19,6 +21,7 @@ from conclip.embedding.store import StoredEmbeddings
 from conclip.embedding.text_column import JoinedTexts, TextColumn
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
+from conclip.training.arguments import ConCLIPTrainingArguments
 from conclip.training.statement_rows import StatementRows
 
 # What each loss needs beside image and caption.
@@ -305,6 +308,64 @@ class PairRows(torch.utils.data.Dataset):
         if tensors is None:
             return {name: [images[index] for index in at.tolist()]}
         return {f"{name.removesuffix('image')}{self.tensor_name}": tensors[torch.from_numpy(at)]}
+
+
+def columns_of(args: ConCLIPTrainingArguments) -> dict:
+    """
+    Return the parameters of `PairRows` and `Evaluator` that say which columns are read, and whether they hold
+    embeddings.
+
+    Raises:
+        UsageError: the file of embeddings cannot be read.
+    """
+    image_column, _ = args.image_columns.values()
+    return {
+        "image_column": image_column,
+        "caption_column": args.caption_column,
+        "negated_caption_column": args.negated_caption_column,
+        "embeddings": args.image_embeds_column is not None,
+        "parts": read_parts(Path(args.image_embeds_file)) if args.image_embeds_file else None,
+    }
+
+
+def make_pairs(
+    dataset: Dataset,
+    args: ConCLIPTrainingArguments,
+    columns: dict,
+    tokenize: Callable[[Sequence[str]], TextTokens],
+) -> PairRows:
+    """
+    Return the pairs of a dataset to train on with the loss of `args`.
+
+    Args:
+        columns: from `columns_of`.
+        tokenize: takes all texts and returns their tokens.
+
+    Raises:
+        UsageError: as `PairRows`.
+    """
+    _, distractor_column = args.image_columns.values()
+    split = str(dataset.split or "train")
+    return PairRows(
+        dataset, tokenize, args.loss, args.seed, split, distractor_image_column=distractor_column, **columns
+    )
+
+
+def open_image_column(
+    dataset: Dataset, args: ConCLIPTrainingArguments, columns: dict, split: str
+) -> ImageColumn | EmbeddingColumn:
+    """
+    Open the images, or their embeddings, that `args` names.
+
+    Args:
+        columns: from `columns_of`.
+
+    Raises:
+        UsageError: a missing column, or one that holds something else.
+    """
+    (option, column), _ = args.image_columns.items()
+    require_columns(dataset, {f"--{option}": column}, split)
+    return open_images(dataset, column, split, columns["embeddings"], columns["parts"])
 
 
 def text_keys(tokens: TextTokens) -> np.ndarray:

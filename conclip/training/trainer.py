@@ -19,8 +19,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_IMAGE_CLA
 from conclip.atomic_write import require_room, write_atomically
 from conclip.data import require_columns, text_lists
 from conclip.embedding.embedding_column import holds_integers
-from conclip.embedding.embedding_files import read_parts
-from conclip.embedding.images import ImageEmbedder, embedding_cache_dir, open_images
+from conclip.embedding.images import ImageEmbedder, embedding_cache_dir
 from conclip.embedding.texts import cached_tokens, embed_texts
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
@@ -64,7 +63,7 @@ from conclip.training.loop import (
     run_training,
 )
 from conclip.training.model_checks import require_fitting_images, require_texts_alone
-from conclip.training.pair_dataset import NEGATED_LOSSES, PairRows
+from conclip.training.pair_dataset import NEGATED_LOSSES, PairRows, columns_of, make_pairs, open_image_column
 from conclip.training.pushes import Pushes
 from conclip.training.report import REPORT_FILES, table_rows, verdict, write_report
 from conclip.training.splits import count_trained_images
@@ -178,27 +177,19 @@ class ConCLIPTrainer:
             if args.loss == DISTILLATION and isinstance(model, ConCLIPModel):
                 # Texts alone give it no gradient, for which DistributedDataParallel would wait.
                 model.logit_scale.requires_grad_(False)
-        image_column, distractor_column = args.image_columns.values()
-        columns = {"image_column": image_column, "caption_column": args.caption_column}
-        columns["negated_caption_column"] = args.negated_caption_column
-        columns["embeddings"] = args.image_embeds_column is not None
-        columns["parts"] = read_parts(Path(args.image_embeds_file)) if args.image_embeds_file else None
+        columns = columns_of(args)
         if args.loss == DISTILLATION:
             self.train_rows = self.statements
             if args.truth_weight:
-                require_columns(train_dataset, {f"--{[*args.image_columns][0]}": image_column}, split)
-                self.images = open_images(train_dataset, image_column, split, columns["embeddings"], columns["parts"])
+                self.images = open_image_column(train_dataset, args, columns, split)
                 require_fitting_images(self.images, self.image_processor, model)
         else:
-            names = {"loss": args.loss, "seed": args.seed, "distractor_image_column": distractor_column, **columns}
-            self.train_rows = PairRows(
-                train_dataset, tokenize if stream is None else self.tokenizer, split=split, **names
-            )
+            self.train_rows = make_pairs(train_dataset, args, columns, tokenize if stream is None else self.tokenizer)
             for images in filter(None, (self.train_rows.images, self.train_rows.distractors)):
                 require_fitting_images(images, self.image_processor, model)
             self.images = self.train_rows.images
             if stream is not None:
-                self.train_rows = self._stream_rows(stream, names)
+                self.train_rows = self._stream_rows(stream, columns)
             if self.statements:
                 self.train_rows.use_statements(self.statements)
         if args.truth_weight:
@@ -222,6 +213,7 @@ class ConCLIPTrainer:
             split = str(eval_dataset.split or "test")
             if args.distills:
                 self.held_out_statements = held_out_statements(eval_dataset, args, split, self.statements.generator)
+            image_column = columns["image_column"]
             has_images = image_column in eval_dataset.column_names
             if has_images and not isinstance(model, ConCLIPModel):
                 family = model.config.model_type
@@ -245,8 +237,8 @@ class ConCLIPTrainer:
         # The folder where this run has written the card of the trained weights.
         self.reported_to: Path | None = None
 
-    def _stream_rows(self, stream: IterableDataset, names: dict) -> StreamRows:
-        """Return the training rows of a stream; `names` are parameters of `PairRows`."""
+    def _stream_rows(self, stream: IterableDataset, columns: dict) -> StreamRows:
+        """Return the training rows of a stream; `columns` is from `columns_of`."""
         args, world, rank = self.args, self.accelerator.num_processes, self.accelerator.process_index
         # An update averages whole batches.
         step = args.per_device_train_batch_size * args.gradient_accumulation_steps
@@ -262,10 +254,10 @@ class ConCLIPTrainer:
 
         def make_rows(dataset: Dataset) -> PairRows:
             nonlocal tokenize
-            rows = PairRows(dataset, tokenize, split=str(dataset.split), **names)
+            rows = make_pairs(dataset, args, columns, tokenize)
             # The texts of the first buffer are reported, for all.
             tokenize = self.tokenizer
-            if names["embeddings"]:
+            if columns["embeddings"]:
                 rows.use_tensors("image_embeds", lambda images, _noun: images)
             return rows
 
