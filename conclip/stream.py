@@ -120,3 +120,9 @@ def _fields(name: str, kind) -> list[str]:
 def split_of(dataset: IterableDataset) -> str:
     """Return the name of the split of a stream, for messages."""
     return str(dataset.split or "train")
+
+
+def rows_of_stream(stream: IterableDataset) -> int | None:
+    """Return the number of rows of a stream; `None` if it does not say."""
+    split = (stream.info.splits or {}).get(str(stream.split or "train"))
+    return (split and split.num_examples) or None

@@ -17,12 +17,13 @@ from modeling_conclip.loss_conclip import l2_normalize
 
 
 def cached_tokens(
-    tokenizer: TextTokenizer, cache_dir: Path, warn: Callable[[str], object]
+    tokenizer: TextTokenizer, cache_dir: Path | None, warn: Callable[[str], object]
 ) -> Callable[[list[str]], TextTokens]:
     """
     Return a function that tokenises texts and caches the result in a folder.
 
     Args:
+        cache_dir: the folder; `None` caches nothing.
         warn: receives the `text_warnings`, a sentence each, and one with the number of texts that are cut.
 
     Raises:

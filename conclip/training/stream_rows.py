@@ -1,21 +1,27 @@
 """Training rows from a stream, for data that do not fit the disk: one buffer of rows after another."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import torch
 import xxhash
+from accelerate import Accelerator
 from datasets import Dataset, IterableDataset
 from datasets.distributed import split_dataset_by_node
 
-from conclip.embedding.embedding_column import EmbeddingColumn
+from conclip.data import require_columns
+from conclip.embedding.embedding_column import EmbeddingColumn, holds_integers
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.images import require_readable
+from conclip.embedding.texts import cached_tokens
+from conclip.embedding.tokens import TextTokenizer
 from conclip.errors import UsageError
-from conclip.stream import as_dataset, features_of, split_of, tables, typed
-from conclip.training.pair_dataset import PairRows
-from conclip.training.statement_rows import StatementRows
+from conclip.stream import as_dataset, features_of, first_stream_rows, rows_of_stream, split_of, tables, typed
+from conclip.training.arguments import DISTILLATION, ConCLIPTrainingArguments
+from conclip.training.pair_dataset import PairRows, make_pairs
+from conclip.training.statement_rows import MOST_CAPTIONS, StatementRows
 
 MOST_PARTS = 256
 
@@ -34,7 +40,8 @@ class RowStream:
     """
 
     def __init__(self, dataset: IterableDataset, rank: int, world: int, seed: int):
-        self.features, self.split, self.seed = features_of(dataset), split_of(dataset), seed
+        self.features, self.split = features_of(dataset), split_of(dataset)
+        self.rank, self.seed = rank, seed
         dataset = dataset.with_format("arrow")
         self.dataset = split_dataset_by_node(dataset, rank, world) if world > 1 else dataset
         self._begin(0, None)
@@ -196,6 +203,8 @@ class StreamRows(torch.utils.data.Dataset):
     def use_statements(self, statements: StatementRows) -> None:
         """Add a statement with its target to each row, for negation distillation beside the loss of pairs."""
         self.statements = statements
+        # Every process has its own rows, and its own statements beside them.
+        statements.first = self.stream.rank * self.length
 
     def keys(self) -> np.ndarray:
         """Return what the rows of the buffer hold, see `PairRows.keys`."""
@@ -216,6 +225,86 @@ class StreamRows(torch.utils.data.Dataset):
     def __getitems__(self, indices: list[int]) -> dict:
         """Return the columns that `PairCollator` takes."""
         return self.rows.__getitems__(indices)
+
+
+def prepare_stream(
+    stream: IterableDataset, first: Dataset, args: ConCLIPTrainingArguments, accelerator: Accelerator
+) -> tuple[ConCLIPTrainingArguments, Dataset]:
+    """
+    Check what training on a stream needs.
+
+    Args:
+        first: the first rows.
+
+    Returns:
+        The settings, with `max_steps`; and the rows whose captions negation distillation composes statements from.
+
+    Raises:
+        UsageError: a setting that needs all rows, or a run without a length.
+    """
+    if args.truth_weight:
+        raise UsageError(
+            "--truth_weight learns from all training images, which a stream does not have at hand: train without one."
+        )
+    (option, column) = [*args.image_columns.items()][1]
+    if args.image_embeds_file is None and column in first.column_names and holds_integers(first, column):
+        raise UsageError(
+            f"--{option} {column} holds numbers, but the rows of a stream have none: give images or embeddings."
+        )
+    if args.distills:
+        columns = [args.caption_column, *([args.negated_caption_column] if args.own_words else [])]
+        require_columns(first, {"--caption_column": args.caption_column}, str(stream.split or "train"))
+        first = first_stream_rows(stream, MOST_CAPTIONS, columns)
+        accelerator.print(f"Negation distillation uses the captions of the first {len(first):,} rows of the stream.")
+    if args.loss != DISTILLATION and args.max_steps is None:
+        length = rows_of_stream(stream)
+        if length is None:
+            raise UsageError("The stream does not say how many rows it has: add --max_steps.")
+        batch = args.per_device_train_batch_size * accelerator.num_processes * args.gradient_accumulation_steps
+        args = replace(args, max_steps=max(1, args.num_train_epochs * length // batch))
+        accelerator.print(
+            f"The stream has {length:,} rows: {args.num_train_epochs} epochs are {args.max_steps:,} updates."
+        )
+    return args, first
+
+
+def make_stream_rows(
+    stream: IterableDataset,
+    args: ConCLIPTrainingArguments,
+    columns: dict,
+    tokenizer: TextTokenizer,
+    accelerator: Accelerator,
+) -> StreamRows:
+    """
+    Return the rows of a stream to train on.
+
+    Args:
+        columns: from `columns_of`.
+    """
+    world = accelerator.num_processes
+    # An update averages whole batches.
+    step = args.per_device_train_batch_size * args.gradient_accumulation_steps
+    length = -(-args.shuffle_buffer_size // step) * step
+    shards = stream.num_shards
+    if shards % world:
+        accelerator.print(
+            f"The stream has {shards:,} shard(s), which {world} processes cannot share evenly: each reads all and "
+            f"keeps one row in {world}. A multiple of {world} shards is read faster."
+        )
+    # The tokens are not cached: they would fill the disk.
+    tokenize = cached_tokens(tokenizer, None, accelerator.print)
+
+    def make_rows(dataset: Dataset) -> PairRows:
+        nonlocal tokenize
+        rows = make_pairs(dataset, args, columns, tokenize)
+        # The texts of the first buffer are reported, for all.
+        tokenize = tokenizer
+        if columns["embeddings"]:
+            rows.use_tensors("image_embeds", lambda images, _noun: images)
+        return rows
+
+    own = RowStream(stream, accelerator.process_index, world, args.seed)
+    return StreamRows(own, make_rows, length, accelerator.print)
 
 
 def content_keys(images: ImageColumn | EmbeddingColumn) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from transformers import CLIPModel, PreTrainedModel, PreTrainedTokenizerBase, Pr
 from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from conclip.atomic_write import require_room, write_atomically
-from conclip.data import require_columns, text_lists
-from conclip.embedding.embedding_column import holds_integers
+from conclip.data import text_lists
 from conclip.embedding.images import ImageEmbedder, embedding_cache_dir
 from conclip.embedding.texts import cached_tokens, embed_texts
 from conclip.embedding.tokens import TextTokens
@@ -38,7 +36,7 @@ from conclip.negation.arithmetic import QueryArithmetic
 from conclip.negation.questions import Question
 from conclip.public_names import is_local, public_name, without_paths
 from conclip.runtime import software_versions
-from conclip.stream import SAMPLE, first_stream_rows
+from conclip.stream import SAMPLE, first_stream_rows, rows_of_stream
 from conclip.training.accelerator import make_accelerator
 from conclip.training.arguments import DISTILLATION, EVERY_SAVE, ConCLIPTrainingArguments
 from conclip.training.card import CARD_FILE, adapter_card, describe_adapters, example_texts, model_card
@@ -70,11 +68,10 @@ from conclip.training.splits import count_trained_images
 from conclip.training.statement_evaluator import StatementEvaluator
 from conclip.training.statement_rows import (
     HELD_OUT_STATEMENTS,
-    MOST_CAPTIONS,
     held_out_statements,
     make_statements,
 )
-from conclip.training.stream_rows import RowStream, StreamRows
+from conclip.training.stream_rows import make_stream_rows, prepare_stream
 from conclip.training.teacher import Teacher
 from conclip.training.trackers import start_trackers, tracker_config
 from modeling_conclip import ConCLIPModel
@@ -189,7 +186,7 @@ class ConCLIPTrainer:
                 require_fitting_images(images, self.image_processor, model)
             self.images = self.train_rows.images
             if stream is not None:
-                self.train_rows = self._stream_rows(stream, columns)
+                self.train_rows = make_stream_rows(stream, args, columns, self.tokenizer, accelerator)
             if self.statements:
                 self.train_rows.use_statements(self.statements)
         if args.truth_weight:
@@ -236,34 +233,6 @@ class ConCLIPTrainer:
         self.statistics: dict | None = None
         # The folder where this run has written the card of the trained weights.
         self.reported_to: Path | None = None
-
-    def _stream_rows(self, stream: IterableDataset, columns: dict) -> StreamRows:
-        """Return the training rows of a stream; `columns` is from `columns_of`."""
-        args, world, rank = self.args, self.accelerator.num_processes, self.accelerator.process_index
-        # An update averages whole batches.
-        step = args.per_device_train_batch_size * args.gradient_accumulation_steps
-        length = -(-args.shuffle_buffer_size // step) * step
-        shards = stream.num_shards
-        if shards % world:
-            self.accelerator.print(
-                f"The stream has {shards:,} shard(s), which {world} processes cannot share evenly: each reads all and "
-                f"keeps one row in {world}. A multiple of {world} shards is read faster."
-            )
-        # The tokens are not cached: they would fill the disk.
-        tokenize = cached_tokens(self.tokenizer, None, self.accelerator.print)
-
-        def make_rows(dataset: Dataset) -> PairRows:
-            nonlocal tokenize
-            rows = make_pairs(dataset, args, columns, tokenize)
-            # The texts of the first buffer are reported, for all.
-            tokenize = self.tokenizer
-            if columns["embeddings"]:
-                rows.use_tensors("image_embeds", lambda images, _noun: images)
-            return rows
-
-        if self.statements:
-            self.statements.first = rank * length
-        return StreamRows(RowStream(stream, rank, world, args.seed), make_rows, length, self.accelerator.print)
 
     def train(self, resume_from_checkpoint: str | bool | None = None) -> dict:
         """
@@ -565,50 +534,3 @@ class ConCLIPTrainer:
         if self.accelerator.is_main_process:
             self.pushes.push_finished(self.output_dir)
         self.accelerator.wait_for_everyone()
-
-
-def rows_of_stream(stream: IterableDataset) -> int | None:
-    """Return the number of rows of a stream; `None` if it does not say."""
-    split = (stream.info.splits or {}).get(str(stream.split or "train"))
-    return (split and split.num_examples) or None
-
-
-def prepare_stream(
-    stream: IterableDataset, first: Dataset, args: ConCLIPTrainingArguments, accelerator: Accelerator
-) -> tuple[ConCLIPTrainingArguments, Dataset]:
-    """
-    Check what training on a stream needs.
-
-    Args:
-        first: the first rows.
-
-    Returns:
-        The settings, with `max_steps`; and the rows whose captions negation distillation composes statements from.
-
-    Raises:
-        UsageError: a setting that needs all rows, or a run without a length.
-    """
-    if args.truth_weight:
-        raise UsageError(
-            "--truth_weight learns from all training images, which a stream does not have at hand: train without one."
-        )
-    (option, column) = [*args.image_columns.items()][1]
-    if args.image_embeds_file is None and column in first.column_names and holds_integers(first, column):
-        raise UsageError(
-            f"--{option} {column} holds numbers, but the rows of a stream have none: give images or embeddings."
-        )
-    if args.distills:
-        columns = [args.caption_column, *([args.negated_caption_column] if args.own_words else [])]
-        require_columns(first, {"--caption_column": args.caption_column}, str(stream.split or "train"))
-        first = first_stream_rows(stream, MOST_CAPTIONS, columns)
-        accelerator.print(f"Negation distillation uses the captions of the first {len(first):,} rows of the stream.")
-    if args.loss != DISTILLATION and args.max_steps is None:
-        length = rows_of_stream(stream)
-        if length is None:
-            raise UsageError("The stream does not say how many rows it has: add --max_steps.")
-        batch = args.per_device_train_batch_size * accelerator.num_processes * args.gradient_accumulation_steps
-        args = replace(args, max_steps=max(1, args.num_train_epochs * length // batch))
-        accelerator.print(
-            f"The stream has {length:,} rows: {args.num_train_epochs} epochs are {args.max_steps:,} updates."
-        )
-    return args, first

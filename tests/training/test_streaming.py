@@ -27,11 +27,12 @@ from conclip.embedding.embedding_stream import numbered_stream
 from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.tokens import TextTokenizer
 from conclip.errors import UsageError
-from conclip.stream import first_stream_rows
+from conclip.negation.statements import StatementGenerator
+from conclip.stream import first_stream_rows, rows_of_stream
 from conclip.training.arguments import parse_arguments
 from conclip.training.pair_dataset import PairRows
+from conclip.training.statement_rows import StatementRows
 from conclip.training.stream_rows import RowStream, StreamRows
-from conclip.training.trainer import rows_of_stream
 from train_accelerate import load_streams, open_stream
 
 STREAM = {"streaming": True, "eval_split": "none"}
@@ -283,6 +284,17 @@ def test_the_rows_to_evaluate_on_are_the_first_of_their_split(inputs, capsys):
         replace(data_args, dataset_name=inputs["dataset_name"]), training_args, Accelerator()
     )
     assert rows is None and split == "none" and "so there is no evaluation" in capsys.readouterr().out
+
+
+def test_each_process_has_its_own_statements(tmp_path):
+    dataset = write_shards(tmp_path / "shards", [4, 4])
+    generator, indices = StatementGenerator([f"a {color} cat" for color in ("red", "green", "blue")]), []
+    for rank in range(2):
+        statements = StatementRows(generator, tokenize=len, length=3)
+        StreamRows(RowStream(dataset, rank, 2, 42), None, 24, print).use_statements(statements)
+        indices += [statements.first + index for index in range(24)]
+        assert statements.statements([0, 5]) == [generator(0, 24 * rank), generator(0, 24 * rank + 5)]
+    assert sorted(indices) == list(range(48))
 
 
 def test_statements_beside_pairs_are_made_of_the_first_captions(inputs, tmp_path, capsys):
