@@ -32,6 +32,7 @@ from conclip.training.schedule import learning_rates
 from conclip.training.statement_rows import StatementRows
 from conclip.training.stream_rows import StreamRows
 from conclip.training.trackers import JsonlTracker, log_values
+from conclip.training.trained_model import saved_model
 from modeling_conclip import ConCLIPModel
 
 # AdamW divides by the root of the mean squared gradient plus epsilon: with less than this it may divide by almost 0.
@@ -179,7 +180,7 @@ def fixed_settings(
     rows: PairRows | StatementRows | StreamRows,
 ) -> dict:
     """Return the settings that must not change between a checkpoint and its resumption, ready for JSON."""
-    trained = model.encoder.model if isinstance(model, TextDistillationModel) else model
+    trained = saved_model(model)
     lora = trained.peft_config["default"] if isinstance(trained, PeftModel) else None
     modules = lora and lora.target_modules
     return {
@@ -367,16 +368,6 @@ def likely_remedy(state: TrainingState) -> str:
     if state.accelerator.mixed_precision == "fp16":
         return "use --bf16 in place of --fp16, or lower --learning_rate"
     return "lower --learning_rate" + ("" if args.max_grad_norm else ", or set --max_grad_norm 1.0")
-
-
-def require_finite_model(model: torch.nn.Module) -> None:
-    """
-    Raises:
-        UsageError: the model to fine-tune has a weight that is not finite; the message names it.
-    """
-    for name, parameter in model.named_parameters():
-        if not parameter.isfinite().all():
-            raise UsageError(f"The model to fine-tune has weights that are not finite, in {name}: load another model.")
 
 
 def log_step(state: TrainingState, losses: dict[str, torch.Tensor], bar: tqdm) -> None:

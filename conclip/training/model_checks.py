@@ -1,6 +1,7 @@
-"""Check that settings and images fit the model that is trained."""
+"""Check the model that is trained, and that settings and images fit it."""
 
-from transformers import BaseImageProcessor
+import torch
+from transformers import BaseImageProcessor, CLIPModel, PreTrainedModel
 
 from conclip.embedding.embedding_column import EmbeddingColumn
 from conclip.embedding.image_column import ImageColumn
@@ -8,6 +9,16 @@ from conclip.errors import UsageError
 from conclip.public_names import public_name
 from conclip.training.arguments import DISTILLATION, ConCLIPTrainingArguments
 from modeling_conclip import ConCLIPModel
+
+
+def require_finite_model(model: torch.nn.Module) -> None:
+    """
+    Raises:
+        UsageError: the model to fine-tune has a weight that is not finite; the message names it.
+    """
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise UsageError(f"The model to fine-tune has weights that are not finite, in {name}: load another model.")
 
 
 def require_fitting_images(
@@ -25,6 +36,20 @@ def require_fitting_images(
         images.require_width(model.config.projection_dim, name)
     elif image_processor is None:
         raise UsageError(f"{name} has no image processor: add preprocessor_config.json, or train on embeddings.")
+
+
+def require_trainable(model: PreTrainedModel, args: ConCLIPTrainingArguments) -> None:
+    """
+    Check the class of a model.
+
+    Raises:
+        UsageError: a CLIP of transformers' own class, or settings that need a CLIP for a model of another family.
+    """
+    if isinstance(model, ConCLIPModel):
+        return
+    if isinstance(model, CLIPModel):
+        raise UsageError("Load a CLIP model by ConCLIPModel.from_pretrained, not as CLIPModel.")
+    require_texts_alone(args, f"{model.config.name_or_path or 'The model'}: a {model.config.model_type} model")
 
 
 def require_texts_alone(args: ConCLIPTrainingArguments, subject: str) -> None:

@@ -23,13 +23,7 @@ from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
 from conclip.folder_lock import in_use
 from conclip.hub import license_of
-from conclip.models.clip import (
-    add_lora,
-    require_fitting_processor,
-    text_tokenizer,
-    tokenizer_of,
-    unwrap_lora,
-)
+from conclip.models.clip import unwrap_lora
 from conclip.models.saving import save_model, weights_bytes
 from conclip.models.text_distillation import TextDistillationModel
 from conclip.negation.arithmetic import QueryArithmetic
@@ -56,11 +50,10 @@ from conclip.training.loop import (
     compiles,
     fixed_settings,
     prepare_training,
-    require_finite_model,
     require_full_batch,
     run_training,
 )
-from conclip.training.model_checks import require_fitting_images, require_texts_alone
+from conclip.training.model_checks import require_fitting_images, require_trainable
 from conclip.training.pair_dataset import NEGATED_LOSSES, PairRows, columns_of, make_pairs, open_image_column
 from conclip.training.pushes import Pushes
 from conclip.training.report import REPORT_FILES, table_rows, verdict, write_report
@@ -74,6 +67,7 @@ from conclip.training.statement_rows import (
 from conclip.training.stream_rows import make_stream_rows, prepare_stream
 from conclip.training.teacher import Teacher
 from conclip.training.trackers import start_trackers, tracker_config
+from conclip.training.trained_model import prepare_model, saved_model
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
 
@@ -136,10 +130,7 @@ class ConCLIPTrainer:
             # Lets a notebook train again with another precision.
             AcceleratorState._reset_state()
             accelerator = make_accelerator(args)
-        if isinstance(model, CLIPModel) and not isinstance(model, ConCLIPModel):
-            raise UsageError("Load a CLIP model by ConCLIPModel.from_pretrained, not as CLIPModel.")
-        if not isinstance(model, ConCLIPModel):
-            require_texts_alone(args, f"{model.config.name_or_path or 'The model'}: a {model.config.model_type} model")
+        require_trainable(model, args)
         stream, captions = None, train_dataset
         if isinstance(train_dataset, IterableDataset):
             stream, train_dataset = train_dataset, first_stream_rows(train_dataset, SAMPLE)
@@ -153,27 +144,13 @@ class ConCLIPTrainer:
         self.image_processor = getattr(processing_class, "image_processor", None)
         self.output_dir = Path(args.output_dir)
         set_seed(args.seed)
-        require_finite_model(model)
-        if isinstance(model, ConCLIPModel):
-            require_fitting_processor(processing_class, model.config, model.config.name_or_path or "the model")
-            for name, weight in args.loss_weights.items():
-                setattr(model.config, name, weight)
-        self.model = add_lora(model, peft_config) if peft_config else model
-        if isinstance(model, ConCLIPModel):
-            self.tokenizer = text_tokenizer(model, processing_class)
-        else:
-            tokenizer = tokenizer_of(processing_class)
-            self.model = TextDistillationModel(self.model, tokenizer, args.cosine_weight, args.profile_weight)
-            self.tokenizer = self.model.make_tokenizer()
+        self.model, self.tokenizer = prepare_model(model, args, processing_class, peft_config)
         cache_dir = embedding_cache_dir(args.embedding_cache_dir)
         tokenize = cached_tokens(self.tokenizer, cache_dir / "texts", accelerator.print)
         split = str(train_dataset.split or "train")
         self.statements = self.held_out_statements = None
         if args.distills:
             self.statements = make_statements(captions, args, split, self.tokenizer, accelerator)
-            if args.loss == DISTILLATION and isinstance(model, ConCLIPModel):
-                # Texts alone give it no gradient, for which DistributedDataParallel would wait.
-                model.logit_scale.requires_grad_(False)
         columns = columns_of(args)
         if args.loss == DISTILLATION:
             self.train_rows = self.statements
@@ -418,10 +395,11 @@ class ConCLIPTrainer:
             folder = Path(output_dir or self.args.output_dir)
             # The card of an earlier run, unless this run has written its own there already.
             stale = () if folder.resolve() == self.reported_to else (CARD_FILE, *REPORT_FILES)
+            merged = self._write(saved_model(self.model), folder, stale)
             if isinstance(self.model, TextDistillationModel):
-                self.model.encoder.model = self._write(self.model.encoder.model, folder, stale)
+                self.model.encoder.model = merged
             else:
-                self.model = self._write(self.model, folder, stale)
+                self.model = merged
             print(f"Model saved to {folder}")
         self.accelerator.wait_for_everyone()
 
@@ -508,7 +486,7 @@ class ConCLIPTrainer:
         """Push the model as it is now, without a card; training goes on meanwhile."""
 
         def save(folder: Path) -> None:
-            model = self.model.encoder.model if isinstance(self.model, TextDistillationModel) else self.model
+            model = saved_model(self.model)
             # Saving merges adapters, and these are still trained.
             self._write(deepcopy(model) if isinstance(model, PeftModel) else model, folder)
 
@@ -516,10 +494,8 @@ class ConCLIPTrainer:
 
     def _class_name(self) -> str:
         """Return the name of transformers' class of the saved folder."""
-        model = unwrap_lora(self.model)
-        if isinstance(model, TextDistillationModel):
-            return type(unwrap_lora(model.encoder.model)).__name__
-        return CLIPModel.__name__
+        model = unwrap_lora(saved_model(self.model))
+        return CLIPModel.__name__ if isinstance(model, ConCLIPModel) else type(model).__name__
 
     def push_to_hub(self) -> None:
         """
