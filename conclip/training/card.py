@@ -17,7 +17,8 @@ from peft import LoraConfig
 from conclip.atomic_write import write_atomically
 from conclip.data import text_lists
 from conclip.model_cards import eval_result
-from conclip.training.arguments import DISTILLATION, PLAIN_CAPTIONS
+from conclip.training.arguments import DISTILLATION, PLAIN_CAPTIONS, ConCLIPTrainingArguments
+from conclip.training.pair_dataset import NEGATED_LOSSES
 from conclip.training.report import FIGURE_FILE, RESULTS_FILE, results_markdown
 
 PAPERS = {
@@ -116,12 +117,12 @@ def adapter_card(model: dict) -> str:
     )
 
 
-def example_texts(dataset: Dataset, caption_column: str, negated_caption_column: str | None) -> list[str]:
+def example_texts(dataset: Dataset, args: ConCLIPTrainingArguments) -> list[str]:
     """Return two texts for the snippet of a card: a caption and its negated caption, or two captions."""
     rows = dataset.select(range(min(100, len(dataset))))
-    captions = text_lists(rows, caption_column, "train")
-    if negated_caption_column in rows.column_names:
-        negated = text_lists(rows, negated_caption_column, "train", may_be_empty=True)
+    captions = text_lists(rows, args.caption_column, "train")
+    if args.loss in NEGATED_LOSSES and args.negated_caption_column in rows.column_names:
+        negated = text_lists(rows, args.negated_caption_column, "train", may_be_empty=True)
         for own, others in zip(captions, negated, strict=True):
             if others:
                 return [own[0], others[0]]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from datasets import Dataset
+from transformers import PreTrainedModel
 
 from conclip.data import pair_captions, require_columns, source_row, text_lists
 from conclip.embedding.images import ImageEmbedder, open_images
@@ -17,6 +18,8 @@ from conclip.metrics.choice_accuracy.choice_accuracy import choice_accuracy
 from conclip.metrics.pair_accuracy.pair_accuracy import pair_accuracy
 from conclip.negation.query import Query, parse_query
 from conclip.negation.questions import QUESTION_KINDS, Question, make_questions
+from conclip.training.arguments import DISTILLATION, ConCLIPTrainingArguments
+from conclip.training.model_checks import require_fitting_images
 from modeling_conclip import ConCLIPModel
 
 Truth = Callable[[list[str], list[list[str]]], np.ndarray]
@@ -314,6 +317,42 @@ class Evaluator:
             found = first_image_true(text_embeds, at(texts), image_embeds, pool, true[:, pool])
             results[name] = metric_at(found, 1)
         return results
+
+
+def make_evaluator(
+    dataset: Dataset,
+    args: ConCLIPTrainingArguments,
+    columns: dict,
+    model: PreTrainedModel,
+    embedder: ImageEmbedder,
+    tokenize: Callable[[list[str]], TextTokens],
+    truth: Truth | None = None,
+    questions: Sequence[Question] | None = None,
+) -> Evaluator | None:
+    """
+    Return the evaluator of a model on images; `None` for texts without images, and for another family than CLIP.
+
+    Args:
+        columns: from `columns_of`.
+        dataset, embedder, tokenize, truth, questions: as in `Evaluator`.
+
+    Raises:
+        UsageError: a missing column, a blank text, or images that do not fit the model.
+    """
+    column = columns["image_column"]
+    has_images = column in dataset.column_names
+    if has_images and not isinstance(model, ConCLIPModel):
+        embedder.accelerator.print(
+            f"The images in the column {column} are not read: a {model.config.model_type} model is scored on "
+            "statements alone; `conclip evaluate` scores it on images."
+        )
+        return None
+    if not has_images and args.loss == DISTILLATION:
+        return None
+    split = str(dataset.split or "test")
+    evaluator = Evaluator(dataset, embedder, tokenize, split, truth=truth, questions=questions, **columns)
+    require_fitting_images(evaluator.images, embedder.image_processor, model)
+    return evaluator
 
 
 def metric_at(result: dict, k: int) -> dict:

@@ -102,7 +102,7 @@ class StatementRows(torch.utils.data.Dataset):
 
 
 def make_statements(
-    dataset: Dataset, args: ConCLIPTrainingArguments, split: str, tokenizer: TextTokenizer, accelerator: Accelerator
+    dataset: Dataset, args: ConCLIPTrainingArguments, tokenizer: TextTokenizer, accelerator: Accelerator
 ) -> StatementRows:
     """
     Return the statements to train on: as many an epoch as the dataset has captions.
@@ -110,6 +110,7 @@ def make_statements(
     Raises:
         UsageError: a missing column or a blank text.
     """
+    split = str(dataset.split or "train")
     texts, at = distinct_texts(dataset, args.caption_column, split)
     if len(at) > MOST_CAPTIONS:
         accelerator.print(
@@ -147,10 +148,10 @@ def own_words(captions: list[str], dataset: Dataset, args: ConCLIPTrainingArgume
 
 
 def held_out_statements(
-    dataset: Dataset, args: ConCLIPTrainingArguments, split: str, trained: StatementGenerator
+    dataset: Dataset, args: ConCLIPTrainingArguments, trained: StatementGenerator
 ) -> StatementGenerator:
     """Return a generator of statements on the captions of `dataset` and the things of another generator."""
-    texts, at = distinct_texts(dataset, args.caption_column, split)
+    texts, at = distinct_texts(dataset, args.caption_column, str(dataset.split or "test"))
     captions = texts.pick(at[:HELD_OUT_STATEMENTS])
     return StatementGenerator(
         captions, nouns=trained.things(), seed=args.seed + 1, shares=trained.shares, words=trained.words

@@ -1,6 +1,6 @@
 """`ConCLIPTrainer`: fine-tune a CLIP model with a negation loss, under accelerate."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_IMAGE_CLA
 
 from conclip.atomic_write import require_room, write_atomically
 from conclip.data import text_lists
+from conclip.embedding.embedding_column import EmbeddingColumn
+from conclip.embedding.image_column import ImageColumn
 from conclip.embedding.images import ImageEmbedder, embedding_cache_dir
 from conclip.embedding.texts import cached_tokens, embed_texts
 from conclip.embedding.tokens import TextTokens
@@ -43,7 +45,7 @@ from conclip.training.checkpoints import (
 from conclip.training.collator import PairCollator
 from conclip.training.deepspeed import restore_scalars
 from conclip.training.default_loss import with_loss
-from conclip.training.evaluator import Evaluator, Truth
+from conclip.training.evaluator import Truth, make_evaluator
 from conclip.training.image_truth import ImageTruth
 from conclip.training.loop import (
     announce,
@@ -54,17 +56,18 @@ from conclip.training.loop import (
     run_training,
 )
 from conclip.training.model_checks import require_fitting_images, require_trainable
-from conclip.training.pair_dataset import NEGATED_LOSSES, PairRows, columns_of, make_pairs, open_image_column
+from conclip.training.pair_dataset import PairRows, columns_of, make_pairs, open_image_column
 from conclip.training.pushes import Pushes
 from conclip.training.report import REPORT_FILES, table_rows, verdict, write_report
 from conclip.training.splits import count_trained_images
 from conclip.training.statement_evaluator import StatementEvaluator
 from conclip.training.statement_rows import (
     HELD_OUT_STATEMENTS,
+    StatementRows,
     held_out_statements,
     make_statements,
 )
-from conclip.training.stream_rows import make_stream_rows, prepare_stream
+from conclip.training.stream_rows import StreamRows, make_stream_rows, prepare_stream
 from conclip.training.teacher import Teacher
 from conclip.training.trackers import start_trackers, tracker_config
 from conclip.training.trained_model import prepare_model, saved_model
@@ -147,33 +150,16 @@ class ConCLIPTrainer:
         self.model, self.tokenizer = prepare_model(model, args, processing_class, peft_config)
         cache_dir = embedding_cache_dir(args.embedding_cache_dir)
         tokenize = cached_tokens(self.tokenizer, cache_dir / "texts", accelerator.print)
-        split = str(train_dataset.split or "train")
-        self.statements = self.held_out_statements = None
-        if args.distills:
-            self.statements = make_statements(captions, args, split, self.tokenizer, accelerator)
+        self.statements = make_statements(captions, args, self.tokenizer, accelerator) if args.distills else None
         columns = columns_of(args)
-        if args.loss == DISTILLATION:
-            self.train_rows = self.statements
-            if args.truth_weight:
-                self.images = open_image_column(train_dataset, args, columns, split)
-                require_fitting_images(self.images, self.image_processor, model)
-        else:
-            self.train_rows = make_pairs(train_dataset, args, columns, tokenize if stream is None else self.tokenizer)
-            for images in filter(None, (self.train_rows.images, self.train_rows.distractors)):
-                require_fitting_images(images, self.image_processor, model)
-            self.images = self.train_rows.images
-            if stream is not None:
-                self.train_rows = make_stream_rows(stream, args, columns, self.tokenizer, accelerator)
-            if self.statements:
-                self.train_rows.use_statements(self.statements)
+        self.train_rows = self._make_train_rows(train_dataset, stream, columns, tokenize)
         if args.truth_weight:
-            self.image_captions = text_lists(train_dataset, args.caption_column, split)
+            self.images, self.image_captions = self._open_truth(train_dataset, columns)
         if args.image_embeds_column and args.image_column in train_dataset.column_names:
             accelerator.print(f"The images in the column {args.image_column} are not read: embeddings replace them.")
         if stream is None:
             require_full_batch(self.train_rows, args.per_device_train_batch_size, accelerator.num_processes)
-        negated = args.negated_caption_column if args.loss in NEGATED_LOSSES else None
-        self.example = example_texts(train_dataset, args.caption_column, negated)
+        self.example = example_texts(train_dataset, args)
         self.model.to(accelerator.device)
         self.embedder = ImageEmbedder(
             self.image_processor,
@@ -182,23 +168,13 @@ class ConCLIPTrainer:
             args.dataloader_num_workers,
             cache_dir,
         )
-        self.evaluator = None
+        self.held_out_statements = self.evaluator = None
         if eval_dataset is not None:
-            split = str(eval_dataset.split or "test")
             if args.distills:
-                self.held_out_statements = held_out_statements(eval_dataset, args, split, self.statements.generator)
-            image_column = columns["image_column"]
-            has_images = image_column in eval_dataset.column_names
-            if has_images and not isinstance(model, ConCLIPModel):
-                family = model.config.model_type
-                accelerator.print(
-                    f"The images in the column {image_column} are not read: a {family} model is scored on statements "
-                    "alone; `conclip evaluate` scores it on images."
-                )
-            elif has_images or args.loss != DISTILLATION:
-                known = {"truth": truth, "questions": questions}
-                self.evaluator = Evaluator(eval_dataset, self.embedder, tokenize, split=split, **known, **columns)
-                require_fitting_images(self.evaluator.images, self.image_processor, model)
+                self.held_out_statements = held_out_statements(eval_dataset, args, self.statements.generator)
+            self.evaluator = make_evaluator(
+                eval_dataset, args, columns, model, self.embedder, tokenize, truth, questions
+            )
         self.teacher: Teacher | None = None
         self.statement_evaluator: StatementEvaluator | None = None
         # (metrics, margins) of each call of `evaluate`, in order.
@@ -210,6 +186,36 @@ class ConCLIPTrainer:
         self.statistics: dict | None = None
         # The folder where this run has written the card of the trained weights.
         self.reported_to: Path | None = None
+
+    def _make_train_rows(
+        self,
+        dataset: Dataset,
+        stream: IterableDataset | None,
+        columns: dict,
+        tokenize: Callable[[list[str]], TextTokens],
+    ) -> PairRows | StatementRows | StreamRows:
+        """Return what is trained on: statements or pairs, or both; `dataset` holds the first rows of a stream."""
+        args = self.args
+        if args.loss == DISTILLATION:
+            return self.statements
+        rows = make_pairs(dataset, args, columns, tokenize if stream is None else self.tokenizer)
+        for images in filter(None, (rows.images, rows.distractors)):
+            require_fitting_images(images, self.image_processor, unwrap_lora(self.model))
+        if stream is not None:
+            rows = make_stream_rows(stream, args, columns, self.tokenizer, self.accelerator)
+        if self.statements:
+            rows.use_statements(self.statements)
+        return rows
+
+    def _open_truth(self, dataset: Dataset, columns: dict) -> tuple[ImageColumn | EmbeddingColumn, list[list[str]]]:
+        """Return the images, and the captions of each, that say which statements are true of which images."""
+        split = str(dataset.split or "train")
+        if isinstance(self.train_rows, PairRows):
+            images = self.train_rows.images
+        else:
+            images = open_image_column(dataset, self.args, columns, split)
+            require_fitting_images(images, self.image_processor, unwrap_lora(self.model))
+        return images, text_lists(dataset, self.args.caption_column, split)
 
     def train(self, resume_from_checkpoint: str | bool | None = None) -> dict:
         """

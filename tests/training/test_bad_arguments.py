@@ -276,7 +276,7 @@ def test_output_folder_that_is_the_base_models(inputs, capsys):
 
 
 def test_too_few_rows_for_a_batch_are_noticed_before_anything_is_embedded(inputs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(training, "Evaluator", None)
+    monkeypatch.setattr(training, "make_evaluator", None)
     message = refusal(command(inputs, tmp_path, per_device_train_batch_size=64), capsys)
     assert message.startswith("50 training rows do not fill one batch of 64")
 
