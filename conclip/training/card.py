@@ -12,7 +12,6 @@ from pathlib import Path
 
 from datasets import Dataset
 from huggingface_hub import ModelCardData
-from peft import LoraConfig
 
 from conclip.atomic_write import write_atomically
 from conclip.data import text_lists
@@ -127,13 +126,6 @@ def example_texts(dataset: Dataset, args: ConCLIPTrainingArguments) -> list[str]
             if others:
                 return [own[0], others[0]]
     return [captions[0][0], captions[-1][-1]]
-
-
-def describe_adapters(config: LoraConfig) -> dict:
-    """Return the entry "lora" of the entry "model" of results.json."""
-    modules = config.target_modules
-    modules = modules if isinstance(modules, str | None) else ", ".join(sorted(modules))
-    return {"rank": config.r, "alpha": config.lora_alpha, "target_modules": modules}
 
 
 def copy_card(output_dir: str | Path, card_file: str | Path, figure: str = FIGURE_FILE) -> None:

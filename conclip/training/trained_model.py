@@ -1,11 +1,16 @@
-"""The model that a run trains: the weights of its loss, its adapters, and its tokenizer."""
+"""The model that a run trains: its preparation, what of it is saved, and what cards say it is."""
+
+from pathlib import Path
 
 from peft import LoraConfig, PeftModel
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import CLIPModel, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from conclip.embedding.tokens import TextTokenizer
-from conclip.models.clip import add_lora, require_fitting_processor, text_tokenizer, tokenizer_of
+from conclip.hub import license_of
+from conclip.models.clip import add_lora, require_fitting_processor, text_tokenizer, tokenizer_of, unwrap_lora
 from conclip.models.text_distillation import EncoderTokenizer, TextDistillationModel
+from conclip.public_names import is_local, public_name
 from conclip.training.arguments import DISTILLATION, ConCLIPTrainingArguments
 from conclip.training.model_checks import require_finite_model
 from modeling_conclip import ConCLIPModel
@@ -46,3 +51,43 @@ def prepare_model(
 def saved_model(trained: ConCLIPModel | PeftModel | TextDistillationModel) -> PreTrainedModel | PeftModel:
     """Return the part of the trained model that is saved: transformers' own object, or adapters on it."""
     return trained.encoder.model if isinstance(trained, TextDistillationModel) else trained
+
+
+def describe_model(
+    trained: ConCLIPModel | PeftModel | TextDistillationModel,
+    args: ConCLIPTrainingArguments,
+    peft_config: LoraConfig | None,
+    example: list[str],
+) -> dict:
+    """
+    Return what the model is, for cards: the entry "model" of results.json.
+
+    Args:
+        example: two texts for the snippet of the card.
+    """
+    model, saved = unwrap_lora(trained), unwrap_lora(saved_model(trained))
+    base, folder = model.config.name_or_path or "a model in memory", Path(args.output_dir).resolve().name
+    repository = args.hub_model_id or folder
+    return {
+        "family": model.config.model_type,
+        # Every CLIP is saved as transformers' own.
+        "class": CLIPModel.__name__ if isinstance(saved, ConCLIPModel) else type(saved).__name__,
+        "zero_shot": model.config.model_type in MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+        "name": repository.rpartition("/")[2],
+        "repository": repository,
+        "base_model": public_name(base),
+        "base_is_on_hub": "/" in base and not is_local(base),
+        "license": license_of(base),
+        "loss": args.loss,
+        "loss_weights": args.loss_weights,
+        "image_encoder_is_frozen": model.image_encoder_is_frozen,
+        "lora": describe_adapters(peft_config) if peft_config else None,
+        "example": example,
+    }
+
+
+def describe_adapters(config: LoraConfig) -> dict:
+    """Return the entry "lora" of the entry "model" of results.json."""
+    modules = config.target_modules
+    modules = modules if isinstance(modules, str | None) else ", ".join(sorted(modules))
+    return {"rank": config.r, "alpha": config.lora_alpha, "target_modules": modules}

@@ -12,8 +12,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from datasets import Dataset, IterableDataset
 from peft import LoraConfig, PeftModel
-from transformers import CLIPModel, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
-from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from conclip.atomic_write import require_room, write_atomically
 from conclip.data import text_lists
@@ -24,7 +23,6 @@ from conclip.embedding.texts import cached_tokens, embed_texts
 from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
 from conclip.folder_lock import in_use
-from conclip.hub import license_of
 from conclip.models.clip import unwrap_lora
 from conclip.models.saving import save_model, weights_bytes
 from conclip.models.text_distillation import TextDistillationModel
@@ -35,7 +33,7 @@ from conclip.runtime import software_versions
 from conclip.stream import SAMPLE, first_stream_rows, rows_of_stream
 from conclip.training.accelerator import make_accelerator
 from conclip.training.arguments import DISTILLATION, EVERY_SAVE, ConCLIPTrainingArguments
-from conclip.training.card import CARD_FILE, adapter_card, describe_adapters, example_texts, model_card
+from conclip.training.card import CARD_FILE, adapter_card, example_texts, model_card
 from conclip.training.checkpoints import (
     checkpoint_bytes,
     checkpoint_to_resume,
@@ -70,7 +68,7 @@ from conclip.training.statement_rows import (
 from conclip.training.stream_rows import StreamRows, make_stream_rows, prepare_stream
 from conclip.training.teacher import Teacher
 from conclip.training.trackers import start_trackers, tracker_config
-from conclip.training.trained_model import prepare_model, saved_model
+from conclip.training.trained_model import describe_model, prepare_model, saved_model
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
 
@@ -411,7 +409,7 @@ class ConCLIPTrainer:
 
     def _write(self, model: PreTrainedModel | PeftModel, folder: Path, stale: Sequence[str] = ()) -> PreTrainedModel:
         """Write a model with its processor, see `save_model`; return it with adapters merged."""
-        described = self._describe()
+        described = describe_model(self.model, self.args, self.peft_config, self.example)
         card = adapter_card(described) if described["lora"] else None
         return save_model(
             model, self.processing_class, folder, stale, base_model=described["base_model"], adapter_card=card
@@ -436,7 +434,7 @@ class ConCLIPTrainer:
         loss = f"the {args.loss} loss"
         if args.distills and args.loss != DISTILLATION:
             loss += " and negation distillation"
-        model = self._describe()
+        model = describe_model(self.model, args, self.peft_config, self.example)
         results = {
             "title": f"{dataset}, {split} split, before and after training with {loss}",
             "base_model": model["base_model"],
@@ -468,26 +466,6 @@ class ConCLIPTrainer:
         self.reported_to = self.output_dir.resolve()
         return results
 
-    def _describe(self) -> dict:
-        """Return what the model is, for cards: the entry "model" of results.json."""
-        model, args = unwrap_lora(self.model), self.args
-        base = model.config.name_or_path or "a model in memory"
-        return {
-            "family": model.config.model_type,
-            "class": self._class_name(),
-            "zero_shot": model.config.model_type in MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES,
-            "name": (args.hub_model_id or self.output_dir.resolve().name).rpartition("/")[2],
-            "repository": args.hub_model_id or self.output_dir.resolve().name,
-            "base_model": public_name(base),
-            "base_is_on_hub": "/" in base and not is_local(base),
-            "license": license_of(base),
-            "loss": args.loss,
-            "loss_weights": args.loss_weights,
-            "image_encoder_is_frozen": model.image_encoder_is_frozen,
-            "lora": describe_adapters(self.peft_config) if self.peft_config else None,
-            "example": self.example,
-        }
-
     def _push_while_training(self, step: int) -> None:
         """Push the model as it is now, without a card; training goes on meanwhile."""
 
@@ -497,11 +475,6 @@ class ConCLIPTrainer:
             self._write(deepcopy(model) if isinstance(model, PeftModel) else model, folder)
 
         self.pushes.push_in_background(step, save)
-
-    def _class_name(self) -> str:
-        """Return the name of transformers' class of the saved folder."""
-        model = unwrap_lora(saved_model(self.model))
-        return CLIPModel.__name__ if isinstance(model, ConCLIPModel) else type(model).__name__
 
     def push_to_hub(self) -> None:
         """
