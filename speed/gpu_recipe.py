@@ -26,7 +26,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from conclip.embedding.tokens import TextTokens
 from conclip.training.checkpoints import TrainingProgress
-from conclip.training.loop import TrainingState, run_training, train_step
+from conclip.training.loop import run_training, train_step
+from conclip.training.training_state import TrainingState
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import _GatherRows, _MeanOverRanks
 from speed.captions import sampled_pairs

@@ -14,7 +14,8 @@ import torch
 from accelerate import Accelerator
 
 from conclip.embedding.tokens import TextTokens
-from conclip.training.loop import TrainingState, train_step
+from conclip.training.loop import train_step
+from conclip.training.training_state import TrainingState
 from modeling_conclip.packing_conclip import PADDING
 from speed.captions import dataset_pairs, sampled_pairs
 from speed.models import END_OF_TEXT, SIZES, as_conclip, make_model

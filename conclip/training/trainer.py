@@ -45,30 +45,25 @@ from conclip.training.deepspeed import restore_scalars
 from conclip.training.default_loss import with_loss
 from conclip.training.evaluator import Truth, make_evaluator
 from conclip.training.image_truth import ImageTruth
-from conclip.training.loop import (
-    announce,
-    compiles,
-    fixed_settings,
-    prepare_training,
-    require_full_batch,
-    run_training,
-)
+from conclip.training.loop import run_training
 from conclip.training.model_checks import require_fitting_images, require_trainable
 from conclip.training.pair_dataset import PairRows, columns_of, make_pairs, open_image_column
 from conclip.training.pushes import Pushes
 from conclip.training.report import REPORT_FILES, table_rows, verdict, write_report
 from conclip.training.splits import count_trained_images
 from conclip.training.statement_evaluator import StatementEvaluator
-from conclip.training.statement_rows import (
-    HELD_OUT_STATEMENTS,
-    StatementRows,
-    held_out_statements,
-    make_statements,
-)
+from conclip.training.statement_rows import HELD_OUT_STATEMENTS, StatementRows, held_out_statements, make_statements
 from conclip.training.stream_rows import StreamRows, make_stream_rows, prepare_stream
 from conclip.training.teacher import Teacher
 from conclip.training.trackers import start_trackers, tracker_config
 from conclip.training.trained_model import describe_model, prepare_model, saved_model
+from conclip.training.training_state import (
+    announce,
+    compiles,
+    fixed_settings,
+    prepare_training,
+    require_full_batch,
+)
 from modeling_conclip import ConCLIPModel
 from modeling_conclip.loss_conclip import l2_normalize
 

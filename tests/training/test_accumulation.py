@@ -16,6 +16,7 @@ from conclip.training.arguments import ConCLIPTrainingArguments
 from conclip.training.checkpoints import TrainingProgress
 from conclip.training.collator import PairCollator
 from conclip.training.pair_dataset import PairRows
+from conclip.training.training_state import TrainingState, announce, prepare_training
 
 BATCH, BATCHES = 2, 5
 
@@ -27,7 +28,7 @@ def accelerator():
     GradientState._reset_state()
 
 
-def make_state(accelerator, steps: int, **settings) -> training.TrainingState:
+def make_state(accelerator, steps: int, **settings) -> TrainingState:
     """A run of five batches an epoch, whose rows and order of batches are always the same."""
     model, processor = tiny_model().double(), tiny_processor()
     args = ConCLIPTrainingArguments(
@@ -39,7 +40,7 @@ def make_state(accelerator, steps: int, **settings) -> training.TrainingState:
     rows.use_keys(lambda images: np.repeat(np.arange(count, dtype=np.uint8)[:, None], 16, axis=1))
     images = torch.randn(len(rows), 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     rows.use_tensors("image_embeds", lambda *_: images)
-    return training.prepare_training(model, rows, PairCollator(processor.image_processor, 8), args, accelerator)
+    return prepare_training(model, rows, PairCollator(processor.image_processor, 8), args, accelerator)
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
@@ -117,7 +118,7 @@ def test_the_speed_counts_the_rows_that_were_trained_on(accelerator):
 
 def test_the_console_says_what_an_update_averages(accelerator, capsys):
     state = make_state(accelerator, 3, gradient_accumulation_steps=3)
-    training.announce(state, state.loader.dataset)
+    announce(state, state.loader.dataset)
     assert (
         "Each update averages the gradients of 3 batches (2 at the end of an epoch); the loss of a batch still "
         "compares only its own 2 rows.\n"

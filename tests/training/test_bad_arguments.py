@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 import conclip.hub as hub
 import conclip.training.loop as loop
 import conclip.training.trainer as training
-from conclip.training.arguments import parse_arguments
+from conclip.training.arguments import ConCLIPTrainingArguments, parse_arguments
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +314,7 @@ def test_weights_that_are_not_finite_name_what_is_likely_at_fault(options, says,
 
 def test_fp16_is_named_as_a_likely_fault():
     accelerator = SimpleNamespace(mixed_precision="fp16")
-    state = SimpleNamespace(args=training.ConCLIPTrainingArguments(), accelerator=accelerator)
+    state = SimpleNamespace(args=ConCLIPTrainingArguments(), accelerator=accelerator)
     assert loop.likely_remedy(state) == "use --bf16 in place of --fp16, or lower --learning_rate"
 
 
