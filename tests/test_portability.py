@@ -143,3 +143,64 @@ def test_the_workflow_runs_every_python_that_setup_py_names():
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text("utf-8"))
     assert named <= set(workflow["jobs"]["check"]["strategy"]["matrix"]["python"])
     assert workflow["jobs"]["oldest"]["steps"][-1]["run"] == "bash .ci/oldest"
+
+
+# A Python whose environments only say which command is run, with the constraints of the caller.
+PYTHON = """#!/usr/bin/env bash
+if [ "$1" = -m ]; then
+    mkdir "$3/bin"
+    for name in pip pytest; do
+        cat > "$3/bin/$name" << END
+#!/usr/bin/env bash
+echo $0 $name "\\$@" "\\${PIP_CONSTRAINT-none}"
+END
+        chmod +x "$3/bin/$name"
+    done
+    echo 'PATH="'"$3"'/bin:$PATH"' > "$3/bin/activate"
+elif [ "$2" != "" ]; then
+    echo VERSION
+fi
+"""
+
+
+def command(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+
+
+def oldest(folder: Path, gigabytes: int = 11, **variables: str) -> subprocess.CompletedProcess:
+    """Run .ci/oldest with the Pythons in the folder and this much free disk space. No package is installed."""
+    command(folder / "bin/df", f"#!/usr/bin/env bash\necho\necho disk 1 1 {gigabytes * 1024**2} 1% /\n")
+    variables = {"PATH": f"{folder / 'bin'}:{os.defpath}", "HOME": str(folder), "TMPDIR": str(folder), **variables}
+    script = ["bash", str(ROOT / ".ci/oldest")]
+    return subprocess.run(script, env=variables, capture_output=True, encoding="utf-8", timeout=60)
+
+
+def test_the_oldest_python_that_starts_runs_the_tests(tmp_path):
+    pyenv, chosen = tmp_path / ".pyenv/versions/3.10.2/bin/python", tmp_path / "chosen/python"
+    command(tmp_path / "bin/python3.10", "#!/usr/bin/env bash\necho not switched on >&2; exit 127\n")
+    command(tmp_path / "bin/python3", PYTHON.replace("VERSION", "3.12"))
+    ran = oldest(tmp_path, PIP_CONSTRAINT="others.txt")
+    arguments = "install --quiet --no-cache-dir -c .ci/oldest.txt -e .[test] none"
+    python3 = tmp_path / "bin/python3"
+    assert ran.stdout.splitlines() == [
+        "The oldest packages are tested with Python 3.12: Python 3.10 was not found.",
+        f"{python3} pip {arguments}",
+        f"{python3} pytest none",
+    ]
+    command(pyenv, PYTHON.replace("VERSION", "3.10"))
+    assert oldest(tmp_path).stdout.splitlines() == [f"{pyenv} pip {arguments}", f"{pyenv} pytest none"]
+    command(chosen, PYTHON.replace("VERSION", "3.10"))
+    assert f"{chosen} pytest none" in oldest(tmp_path, PYTHON=str(chosen)).stdout
+    # The environment is removed, and a disk on which it has no room is named before anything is installed.
+    assert {path.name for path in tmp_path.iterdir()} == {"bin", "chosen", ".pyenv"}
+    ran = oldest(tmp_path, gigabytes=9)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    need = f"{tmp_path} has 9 GB of free disk space, and .ci/oldest needs 10: set TMPDIR to another folder."
+    assert ran.stderr.splitlines() == [need]
+
+
+def test_a_whole_run_ends_with_the_oldest_packages():
+    last = (ROOT / ".ci/run").read_text("utf-8").splitlines()[-1]
+    assert last.endswith("|| bash .ci/oldest")
