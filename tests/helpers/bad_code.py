@@ -402,7 +402,7 @@ CODE = [
         "a checkpoint: a pickle as torch saves it",
         "",
         pickled("weights.pt", "torch"),
-        "weights.pt holds io.open, an object other than weights, which is not loaded because that could run code: "
+        "weights.pt holds _io.FileIO, an object other than weights, which is not loaded because that could run code: "
         "save the weights alone with torch.save(model.state_dict(), FILE).",
     ),
     BadInput(
@@ -410,7 +410,7 @@ CODE = [
         "a checkpoint: a pickle as old versions of torch saved it",
         "",
         pickled("weights.pt", "old torch"),
-        "weights.pt holds io.open, an object other than weights, which is not loaded because that could run code: "
+        "weights.pt holds _io.FileIO, an object other than weights, which is not loaded because that could run code: "
         "save the weights alone with torch.save(model.state_dict(), FILE).",
     ),
     BadInput(
@@ -418,7 +418,7 @@ CODE = [
         "a TorchScript archive with another pickle",
         "",
         torchscript("weights.pt"),
-        "weights.pt holds io.open, an object other than weights, which is not loaded because that could run code: "
+        "weights.pt holds _io.FileIO, an object other than weights, which is not loaded because that could run code: "
         "save the weights alone with torch.save(model.state_dict(), FILE).",
     ),
     BadInput(

@@ -14,7 +14,8 @@ class Payload:
         self.path = path
 
     def __reduce__(self):
-        return open, (str(self.path), "w")
+        # Its name is the same in all versions of Python; that of open is not.
+        return io.FileIO, (str(self.path), "w")
 
 
 def payload(path: Path, how: str) -> bytes:
