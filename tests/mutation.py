@@ -9,10 +9,11 @@ change that no test notices has survived: it needs a test, or a line in `mutatio
 it changes nothing that anybody could notice. Everything runs in a copy of the tracked files. Exits with 1 if the
 tests of a module find less than 90 % of its mutants.
 
-cosmic-ray's own runner starts Python and torch anew for each mutant, which takes longer than the tests; here each run
-is forked from a process that has imported the libraries, but nothing of this project. mutmut, which forks too, leaves
-out functions with decorators, such as `ConCLIPModel.forward`, and takes the name of a module from its path, by which
-the metrics are not imported.
+cosmic-ray's own runner starts Python and torch anew for each mutant, which takes longer than the tests; here each
+mutant is put in place in a process forked after collection, and only the tests that run the changed line are run, the
+quickest first. Each survivor is then tried by all tests in a process that imports it anew. mutmut, which forks too,
+leaves out functions with decorators, such as `ConCLIPModel.forward`, and takes the name of a module from its path, by
+which the metrics are not imported.
 """
 
 import argparse
@@ -32,6 +33,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -142,7 +144,7 @@ def wait(child: int, timeout: float) -> str:
     ends = time.monotonic() + timeout
     done, status = 0, 0
     while not done and time.monotonic() < ends:
-        time.sleep(0.02)
+        time.sleep(0.005)
         done, status = os.waitpid(child, os.WNOHANG)
     # Also what the tests have started, such as ranks that wait for one that has failed.
     with contextlib.suppress(ProcessLookupError):
@@ -173,47 +175,107 @@ def outcome(tests: list[str], timeout: float) -> str:
     return wait(child, timeout)
 
 
+def lines_to_run(code: str, changed: str) -> set[int]:
+    """
+    List lines of which a test must run one to notice a change.
+
+    They are those of the statement, or of the function's body if the line of its `def` differs. What lies in no
+    function is run by the import: all lines.
+    """
+    blocks = difflib.SequenceMatcher(None, code.splitlines(), changed.splitlines(), autojunk=False).get_opcodes()
+    line = 1 + next(start for tag, start, *_ in blocks if tag != "equal")
+    outer, inner = None, None
+    # From the outermost to the innermost.
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.stmt) and node.lineno <= line <= node.end_lineno:
+            outer, inner = (inner if isinstance(inner, ast.FunctionDef) else outer), node
+    if isinstance(inner, ast.FunctionDef):
+        return set(range(inner.body[0].lineno, inner.end_lineno + 1))
+    if outer is None:
+        return set(range(1, len(code.splitlines()) + 1))
+    end = inner.body[0].lineno if hasattr(inner, "body") else inner.end_lineno + 1
+    return set(range(inner.lineno, end))
+
+
+@contextlib.contextmanager
+def lines_of(file: str) -> Iterator[set[int]]:
+    """Collect the lines that run in files of that name: `evaluate` runs a copy of a metric."""
+    lines = set()
+
+    def trace(frame, event, argument):
+        if Path(frame.f_code.co_filename).name != file:
+            return None
+        return add
+
+    def add(frame, event, argument):
+        lines.add(frame.f_lineno)
+        return add
+
+    threading.settrace(trace), sys.settrace(trace)
+    yield lines
+    threading.settrace(None), sys.settrace(None)
+
+
 class AfterCollection:
     """
-    A plugin of pytest that runs the collected tests once for each changed code, in a forked process.
+    A plugin of pytest that runs the collected tests for each changed code, in a forked process.
 
     This saves importing project and tests for each. A change that it cannot put in place, such as that of a decorator,
     seems to survive.
 
     Args:
         module: the file that is mutated.
-        codes: its changed forms.
+        codes: its changed forms. The first two are the code as it is: the first run finds which lines each test runs,
+            the second shows that the tests pass in the order of their time.
         timeout: seconds for each.
         output: a file that takes the outcome of each, a line.
     """
 
     def __init__(self, module: str, codes: list[str], timeout: float, output: Path):
         self.module, self.codes, self.timeout, self.output = module, codes, timeout, output
+        self.runs = output.with_name("runs.json")
 
     def pytest_runtestloop(self, session) -> bool:
         # Not during collection: a test that cannot be collected would kill all.
         if session.testsfailed:
             os._exit(1)
+        items = session.items
         with self.output.open("w", encoding="utf-8") as file:
-            for code in self.codes:
+            for number, code in enumerate(self.codes):
                 for path in copies(self.module):
                     write_anew(path, code)
+                if number == 1:
+                    runs = json.loads(self.runs.read_text(encoding="utf-8"))
+                    runs = sorted(zip(runs, items, strict=True), key=lambda run: run[0]["seconds"])
+                    items = [item for _, item in runs]
+                if number > 1:
+                    lines = lines_to_run(self.codes[0], code)
+                    items = [item for run, item in runs if lines.intersection(run["lines"])]
                 child = os.fork()
                 if not child:
                     os.setsid()
-                    self.run(session, code)
-                file.write(f"{wait(child, self.timeout)}\n")
+                    self.run(session, items, code, first=not number)
+                found = wait(child, self.timeout)
+                file.write(f"{found}\n")
                 file.flush()
+                if number < 2 and found != "survived":
+                    break
         return True
 
-    def run(self, session, code: str) -> None:
+    def run(self, session, items: list, code: str, first: bool) -> None:
+        runs = []
         try:
             for path in copies(self.module):
                 put_in_place(path, code)
-            for item, following in zip(session.items, [*session.items[1:], None], strict=True):
-                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            for item, following in zip(items, [*items[1:], None], strict=True):
+                started = time.monotonic()
+                with lines_of(Path(self.module).name) if first else contextlib.nullcontext(()) as lines:
+                    item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                runs.append({"seconds": time.monotonic() - started, "lines": sorted(lines)})
                 if session.testsfailed:
                     os._exit(1)
+            if first:
+                self.runs.write_text(json.dumps(runs), encoding="utf-8")
         except BaseException:
             os._exit(1)
         os._exit(0)
@@ -347,9 +409,10 @@ def mutate(module: str, sample: int, seed: int) -> dict:
     todo = [(changed, lines) for changed, lines in changes if (module, *lines) not in equivalents]
     counts["equivalent"] = len(chosen) - len(todo)
     timeout = 60 + 5 * seconds
-    # The first is no mutant: nothing else may fail in this way of running the tests.
-    first, *quick = outcomes(module, [code, *(changed for changed, _ in todo)], timeout) or ["killed"]
-    if first != "survived":
+    # The first two are no mutants: nothing else may fail in this way of running the tests.
+    found = outcomes(module, [code, code, *(changed for changed, _ in todo)], timeout)
+    quick = found[2:]
+    if found[:2] != ["survived", "survived"]:
         print(f"{module}: its tests cannot be run again after they are collected; each mutant imports them anew.")
         quick = []
     for path in copies(module):
