@@ -216,6 +216,14 @@ def lines_of(file: str) -> Iterator[set[int]]:
     threading.settrace(None), sys.settrace(None)
 
 
+def in_order(runs: list[tuple]) -> list[tuple]:
+    """Sort pairs of a run and its test by time; tests of a file, which share fixtures, stay together."""
+    of_file = Counter()
+    for run, item in runs:
+        of_file[item.path] += run["seconds"]
+    return sorted(runs, key=lambda each: (of_file[each[1].path], each[1].path, each[0]["seconds"]))
+
+
 class AfterCollection:
     """
     A plugin of pytest that runs the collected tests for each changed code, in a forked process.
@@ -226,7 +234,7 @@ class AfterCollection:
     Args:
         module: the file that is mutated.
         codes: its changed forms. The first two are the code as it is: the first run finds which lines each test runs,
-            the second shows that the tests pass in the order of their time.
+            the second shows that the tests pass in the order of their times.
         timeout: seconds for each.
         output: a file that takes the outcome of each, a line.
     """
@@ -246,7 +254,7 @@ class AfterCollection:
                     write_anew(path, code)
                 if number == 1:
                     runs = json.loads(self.runs.read_text(encoding="utf-8"))
-                    runs = sorted(zip(runs, items, strict=True), key=lambda run: run[0]["seconds"])
+                    runs = in_order(list(zip(runs, items, strict=True)))
                     items = [item for _, item in runs]
                 if number > 1:
                     lines = lines_to_run(self.codes[0], code)

@@ -245,6 +245,14 @@ def test_gather_in_one_process_returns_what_it_gets():
     assert gathered[0] is rows["images"] and gathered[1] is None and gathered[2] is rows["negated"]
 
 
+def test_means_over_one_process_are_its_own():
+    value, other = torch.tensor(2.0), torch.tensor(3.0)
+    mean, none, mean_other = mean_over_processes(value, None, other)
+    assert mean is value and none is None and mean_other is other
+    mean, mean_other = mean_over_texts_of_all_processes(4, value, other)
+    assert mean is value and mean_other is other
+
+
 def distilled(rows=6, width=8, views=11) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Unit embeddings, targets and views, float64."""
     generator = torch.Generator().manual_seed(1)
@@ -260,6 +268,13 @@ def test_distillation_terms_are_the_cosine_and_the_mean_square_of_score_differen
     actual = distillation_terms(*map(torch.from_numpy, (embeds, targets, second_moment)), SCALE)
     assert_allclose([term.item() for term in actual], [np.mean(cosines), np.mean(squares)], rtol=1e-12)
     assert abs(np.mean(cosines) - np.mean(squares)) > 1e-2
+
+
+def test_distillation_of_one_text():
+    """e = e1 and g = e2: their cosine is 0, and (1, -1) C (1, -1)ᵀ is 2 by C = 1."""
+    embeds, targets = torch.eye(2, dtype=torch.float64).split(1)
+    terms = distillation_terms(embeds, targets, torch.eye(2, dtype=torch.float64), SCALE)
+    assert [term.item() for term in terms] == [1, 49 * 2]
 
 
 def test_distillation_terms_are_zero_at_the_targets_and_larger_elsewhere():
@@ -329,40 +344,59 @@ def test_distillation_without_texts_is_zero():
     assert [term.item() for term in distillation_terms(embeds[:0], targets[:0], views.T @ views, SCALE)] == [0, 0]
 
 
-def test_logits_are_computed_a_few_rows_at_a_time(monkeypatch):
-    assert 4 * loss_conclip.LOGITS_AT_A_TIME == 16 * 2**20  # bytes in float32
+@pytest.fixture
+def similarity_seen(monkeypatch):
+    """The number of queries in each computation of logits, of which 25 are computed at a time."""
     seen, plain = [], loss_conclip.similarity
 
-    def similarity_seen(queries, keys, scale):
+    def similarity_seen_(queries, keys, scale):
         seen.append(len(queries))
         return plain(queries, keys, scale)
 
-    monkeypatch.setattr(loss_conclip, "similarity", similarity_seen)
+    monkeypatch.setattr(loss_conclip, "similarity", similarity_seen_)
     monkeypatch.setattr(loss_conclip, "LOGITS_AT_A_TIME", 25)
+    return seen
+
+
+def test_logits_are_computed_a_few_rows_at_a_time(similarity_seen):
     generator = torch.Generator().manual_seed(0)
     queries, keys = (l2_normalize(torch.randn(n, 3, generator=generator)) for n in (5, 12))
-    loss = contrastive_loss(queries, keys, torch.tensor(9.0), first=4)
+    loss = contrastive_loss(queries.requires_grad_(), keys, torch.tensor(9.0), first=4)
     # 25 // 12 rows.
-    assert seen == [2, 2, 1]
+    assert similarity_seen == [2, 2, 1]
     logits = (9 * queries @ keys.T).tolist()
     by_hand = [math.log(sum(map(math.exp, row))) - row[4 + at] for at, row in enumerate(logits)]
     assert loss.item() == pytest.approx(sum(by_hand) / 5, rel=1e-5) and loss.item() > 1
+    loss.backward()
+    assert sorted(similarity_seen) == sorted(2 * [2, 2, 1])
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_logits_that_fit_are_computed_once(similarity_seen, rows):
+    embeds = torch.eye(12)
+    contrastive_loss(embeds[:rows].clone().requires_grad_(), embeds, torch.tensor(9.0)).backward()
+    assert similarity_seen == [rows]
+
+
+def test_as_many_logits_are_computed_at_a_time_as_take_16_mb():
+    assert 4 * loss_conclip.LOGITS_AT_A_TIME == 16 * 2**20  # bytes in float32
 
 
 @pytest.fixture
-def second_of_three(monkeypatch):
-    """Rank 1 of 3. The others give rows of 5 and of 6, and together they add `other` to what is reduced."""
+def fourth_of_five(monkeypatch):
+    """Rank 3 of 5. The others give rows of 5, 6, 7 and 8, and together they add `other` to what is reduced."""
     other = []
 
     def gather(out, rows):
         count = len(rows)
-        assert out.shape == (3 * count, *rows.shape[1:]) and out.dtype == rows.dtype
-        out[:count], out[count : 2 * count], out[2 * count :] = 5, rows, 6
+        assert out.shape == (5 * count, *rows.shape[1:]) and out.dtype == rows.dtype
+        for part, value in zip(out.split(count), (5, 6, 7, rows, 8), strict=True):
+            part[:] = value
 
     functions = {
         "is_initialized": lambda: True,
-        "get_world_size": lambda: 3,
-        "get_rank": lambda: 1,
+        "get_world_size": lambda: 5,
+        "get_rank": lambda: 3,
         "all_gather_into_tensor": gather,
         "all_reduce": lambda values: values.add_(other.pop(0)),
     }
@@ -371,40 +405,50 @@ def second_of_three(monkeypatch):
     return other
 
 
-def test_rows_of_three_processes_by_hand(second_of_three):
-    rows, more = (torch.full((3, 4), value, requires_grad=True) for value in (1.0, 2.0))
+def test_rows_of_five_processes_by_hand(fourth_of_five):
+    rows, more = (torch.full((2, 4), value, requires_grad=True) for value in (1.0, 2.0))
     (joint, none, joint_more), first = gather_across_processes(rows, None, more)
-    assert first == 3 and none is None
-    assert joint[:, 0].tolist() == [5, 5, 5, 1, 1, 1, 6, 6, 6] and joint_more[3:, 0].tolist() == [2, 2, 2, 6, 6, 6]
-    second_of_three.append(10.0)
-    (joint[:, 0] * torch.arange(9.0)).sum().backward()
-    # The own weights 3, 4 and 5, and what the other processes have added.
-    assert rows.grad[:, 0].tolist() == [13, 14, 15]
-    second_of_three.append(torch.tensor([8.0, 9.0]))
+    assert first == 6 and none is None
+    assert joint[:, 0].tolist() == [5, 5, 6, 6, 7, 7, 1, 1, 8, 8] and joint_more[5:, 0].tolist() == [7, 2, 2, 8, 8]
+    fourth_of_five.append(10.0)
+    (joint[:, 0] * torch.arange(10.0)).sum().backward()
+    # The own weights 6 and 7, and what the other processes have added.
+    assert rows.grad[:, 0].tolist() == [16, 17]
+    fourth_of_five.append(torch.tensor([9.0, 7.0]))
     value, other = torch.tensor(1.0, requires_grad=True), torch.tensor(3.0, requires_grad=True)
     mean, none, mean_other = mean_over_processes(value, None, other)
-    assert (mean.item(), none, mean_other.item()) == (3, None, 4)
+    assert (mean.item(), none, mean_other.item()) == (2, None, 2)
     (2 * mean + mean_other).backward()
     assert (value.grad.item(), other.grad.item()) == (2, 1)
 
 
-def test_a_mean_over_unequal_numbers_of_texts_by_hand(second_of_three):
+def test_a_mean_over_unequal_numbers_of_texts_by_hand(fourth_of_five):
     # The others have 5 texts of mean 2 together, this one 3 of mean 6: (3 * 6 + 5 * 2) / 8 in all.
-    second_of_three += [5.0, torch.tensor([5 * 2 / 8 * 3.0])]
+    fourth_of_five += [5.0, torch.tensor([5 * 2 / 8 * 5.0])]
     value = torch.tensor(6.0, requires_grad=True)
     (mean,) = mean_over_texts_of_all_processes(3, value)
     mean.backward()
-    assert mean.item() == 3.5 and value.grad.item() == pytest.approx(3 / 8 * 3)
+    assert mean.item() == 3.5 and value.grad.item() == pytest.approx(3 / 8 * 5)
+    # One text in all, which is of another process: its mean of 4.
+    fourth_of_five += [1.0, torch.tensor([4 * 5.0])]
+    assert mean_over_texts_of_all_processes(0, torch.tensor(0.0))[0].item() == 4
+    # One text in all, which is this one's.
+    fourth_of_five += [0.0, torch.tensor([0.0])]
+    assert mean_over_texts_of_all_processes(1, torch.tensor(4.0))[0].item() == 4
     # No texts anywhere.
-    second_of_three += [0.0, torch.tensor([0.0])]
+    fourth_of_five += [0.0, torch.tensor([0.0])]
     assert mean_over_texts_of_all_processes(0, torch.tensor(0.0))[0].item() == 0
 
 
-def test_terms_across_three_processes_by_hand(second_of_three):
-    """All rows are the unit vector e1; the columns of the other processes score 5 and 6."""
-    second_of_three.append(torch.zeros(3))
+def test_terms_across_five_processes_by_hand(fourth_of_five):
+    """All rows are the unit vector e1; the columns of the other processes score 5, 6, 7 and 8."""
+    fourth_of_five.append(torch.zeros(3))
     rows = torch.eye(2)[:1]
     terms = conclip_terms(rows, rows, torch.tensor(1.0), rows, rows, across_processes=True)
-    # The logits are 5, 1, 6, 5, 1, 6, of which the second is right; the mean is over 3 processes.
-    expected = (math.log(2 * (math.exp(5) + math.exp(1) + math.exp(6))) - 1) / 3
+    # The logits are 5, 6, 7, 1, 8, 5, 6, 7, 1, 8, of which the fourth is right; the mean is over 5 processes.
+    expected = (math.log(2 * sum(map(math.exp, (5, 6, 7, 1, 8)))) - 1) / 5
     assert [term.item() for term in terms] == pytest.approx([expected] * 3, rel=1e-6)
+    # Of its own rows alone, if it is not asked for those of the others.
+    assert [term.item() for term in conclip_terms(rows, rows, torch.tensor(1.0), rows, rows)] == pytest.approx(
+        [math.log(2)] * 3
+    )
