@@ -11,9 +11,9 @@ tests of a module find less than 90 % of its mutants.
 
 cosmic-ray's own runner starts Python and torch anew for each mutant, which takes longer than the tests; here each
 mutant is put in place in a process forked after collection, and only the tests that run the changed line are run, the
-quickest first. Each survivor is then tried by all tests in a process that imports it anew. mutmut, which forks too,
-leaves out functions with decorators, such as `ConCLIPModel.forward`, and takes the name of a module from its path, by
-which the metrics are not imported.
+quickest first. A survivor is then tried by the same tests, and those that start processes, in a process that imports
+it anew. mutmut, which forks too, leaves out functions with decorators, such as `ConCLIPModel.forward`, and takes the
+name of a module from its path, by which the metrics are not imported.
 """
 
 import argparse
@@ -35,15 +35,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 EQUIVALENTS = ROOT / "tests" / "mutation_equivalents.tsv"
 SCORE = 0.9
 # Relative to the copy, in which everything runs.
-IMPORTED = Path("imported.txt")
+IMPORTED, RUNS = Path("imported.txt"), Path("runs.json")
 LIBRARIES = "torch torch._dynamo transformers.models.clip.modeling_clip accelerate datasets evaluate peft".split()
 # Seconds since 1970, of files.
 TIMES = itertools.count(1)
@@ -156,8 +158,6 @@ def wait(child: int, timeout: float) -> str:
 
 
 def run_pytest(tests: list[str], plugins: list) -> int:
-    import pytest
-
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1), os.dup2(quiet, 2)
     options = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--tb", "no"]
@@ -177,10 +177,11 @@ def outcome(tests: list[str], timeout: float) -> str:
 
 def lines_to_run(code: str, changed: str) -> set[int]:
     """
-    List lines of which a test must run one to notice a change.
+    List the lines of which a test must run one to notice a change.
 
-    They are those of the statement, or of the function's body if the line of its `def` differs. What lies in no
-    function is run by the import: all lines.
+    Returns:
+        Those of the statement, or of the function's body if the line of its `def` differs. Empty if it lies in no
+        function: the import runs it.
     """
     blocks = difflib.SequenceMatcher(None, code.splitlines(), changed.splitlines(), autojunk=False).get_opcodes()
     line = 1 + next(start for tag, start, *_ in blocks if tag != "equal")
@@ -192,36 +193,62 @@ def lines_to_run(code: str, changed: str) -> set[int]:
     if isinstance(inner, ast.FunctionDef):
         return set(range(inner.body[0].lineno, inner.end_lineno + 1))
     if outer is None:
-        return set(range(1, len(code.splitlines()) + 1))
+        return set()
     end = inner.body[0].lineno if hasattr(inner, "body") else inner.end_lineno + 1
     return set(range(inner.lineno, end))
 
 
-@contextlib.contextmanager
-def lines_of(file: str) -> Iterator[set[int]]:
-    """Collect the lines that run in files of that name: `evaluate` runs a copy of a metric."""
-    lines = set()
+class Recorder:
+    """
+    A plugin of pytest that finds out what each test runs.
 
-    def trace(frame, event, argument):
-        if Path(frame.f_code.co_filename).name != file:
-            return None
-        return add
+    What a fixture runs counts for all tests of its file, which may share it.
 
-    def add(frame, event, argument):
-        lines.add(frame.f_lineno)
-        return add
+    Args:
+        file: the end of the module's path: its name, since `evaluate` runs a copy of a metric.
+    """
 
-    threading.settrace(trace), sys.settrace(trace)
-    yield lines
-    threading.settrace(None), sys.settrace(None)
+    def __init__(self, file: str):
+        self.file, self.now, self.seconds = file, None, {}
+        # Test or file -> the lines of the module that it runs, and whether it starts processes.
+        self.lines, self.starts = defaultdict(set), defaultdict(bool)
+        threading.settrace(self.trace), sys.settrace(self.trace), sys.addaudithook(self.notice)
 
+    def trace(self, frame, event, argument):
+        return self.add if frame.f_code.co_filename.endswith(self.file) else None
 
-def in_order(runs: list[tuple]) -> list[tuple]:
-    """Sort pairs of a run and its test by time; tests of a file, which share fixtures, stay together."""
-    of_file = Counter()
-    for run, item in runs:
-        of_file[item.path] += run["seconds"]
-    return sorted(runs, key=lambda each: (of_file[each[1].path], each[1].path, each[0]["seconds"]))
+    def add(self, frame, event, argument):
+        self.lines[self.now].add(frame.f_lineno)
+        return self.add
+
+    def notice(self, event: str, arguments) -> None:
+        if event in ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"):
+            self.starts[self.now] = True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        self.now, started = item.path, time.monotonic()
+        found = yield
+        self.seconds[item] = time.monotonic() - started
+        return found
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item):
+        self.now = item
+
+    def runs(self) -> list[dict]:
+        """Describe each test, in order; those of a file, which share fixtures, stay together, the quickest first."""
+        of_file = Counter()
+        for item, seconds in self.seconds.items():
+            of_file[item.path] += seconds
+        return [
+            {
+                "test": item.nodeid,
+                "lines": sorted(self.lines[item] | self.lines[item.path]),
+                "starts": self.starts[item] or self.starts[item.path],
+            }
+            for item in sorted(self.seconds, key=lambda each: (of_file[each.path], each.path, self.seconds[each]))
+        ]
 
 
 class AfterCollection:
@@ -233,36 +260,33 @@ class AfterCollection:
 
     Args:
         module: the file that is mutated.
-        codes: its changed forms. The first two are the code as it is: the first run finds which lines each test runs,
-            the second shows that the tests pass in the order of their times.
+        codes: its changed forms. The first two are the code as it is: the first run finds out what each test runs, the
+            second shows that the tests pass in the order of `Recorder.runs`.
         timeout: seconds for each.
         output: a file that takes the outcome of each, a line.
     """
 
     def __init__(self, module: str, codes: list[str], timeout: float, output: Path):
         self.module, self.codes, self.timeout, self.output = module, codes, timeout, output
-        self.runs = output.with_name("runs.json")
 
     def pytest_runtestloop(self, session) -> bool:
         # Not during collection: a test that cannot be collected would kill all.
         if session.testsfailed:
             os._exit(1)
-        items = session.items
+        items = {item.nodeid: item for item in session.items}
+        tests = list(items)
         with self.output.open("w", encoding="utf-8") as file:
             for number, code in enumerate(self.codes):
                 for path in copies(self.module):
                     write_anew(path, code)
                 if number == 1:
-                    runs = json.loads(self.runs.read_text(encoding="utf-8"))
-                    runs = in_order(list(zip(runs, items, strict=True)))
-                    items = [item for _, item in runs]
+                    tests = [run["test"] for run in runs()]
                 if number > 1:
-                    lines = lines_to_run(self.codes[0], code)
-                    items = [item for run, item in runs if lines.intersection(run["lines"])]
+                    tests = tests_to_run(self.codes[0], code)
                 child = os.fork()
                 if not child:
                     os.setsid()
-                    self.run(session, items, code, first=not number)
+                    self.run(session, [items[test] for test in tests], code, first=not number)
                 found = wait(child, self.timeout)
                 file.write(f"{found}\n")
                 file.flush()
@@ -271,22 +295,35 @@ class AfterCollection:
         return True
 
     def run(self, session, items: list, code: str, first: bool) -> None:
-        runs = []
         try:
             for path in copies(self.module):
                 put_in_place(path, code)
+            if first:
+                recorder = Recorder(f"/{Path(self.module).name}")
+                session.config.pluginmanager.register(recorder)
             for item, following in zip(items, [*items[1:], None], strict=True):
-                started = time.monotonic()
-                with lines_of(Path(self.module).name) if first else contextlib.nullcontext(()) as lines:
-                    item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-                runs.append({"seconds": time.monotonic() - started, "lines": sorted(lines)})
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
                 if session.testsfailed:
                     os._exit(1)
             if first:
-                self.runs.write_text(json.dumps(runs), encoding="utf-8")
+                RUNS.write_text(json.dumps(recorder.runs()), encoding="utf-8")
         except BaseException:
             os._exit(1)
         os._exit(0)
+
+
+def runs() -> list[dict]:
+    return json.loads(RUNS.read_text(encoding="utf-8"))
+
+
+def tests_to_run(code: str, changed: str, and_those_that_start_processes: bool = False) -> list[str]:
+    """List the tests that run a changed line, or may run it in another process; all if the import runs it."""
+    lines = lines_to_run(code, changed)
+    return [
+        run["test"]
+        for run in runs()
+        if not lines or lines.intersection(run["lines"]) or run["starts"] and and_those_that_start_processes
+    ]
 
 
 def put_in_place(path: str, code: str) -> None:
@@ -335,7 +372,8 @@ def outcomes(module: str, codes: list[str], timeout: float) -> list[str]:
         As `wait`, for each; those at the end are missing if the tests cannot be collected.
     """
     output = Path("outcomes.txt")
-    output.unlink(missing_ok=True)
+    for path in (output, RUNS):
+        path.unlink(missing_ok=True)
     child = os.fork()
     if not child:
         os.setsid()
@@ -416,7 +454,7 @@ def mutate(module: str, sample: int, seed: int) -> dict:
     changes = [(changed, change(code, changed)) for changed in chosen]
     todo = [(changed, lines) for changed, lines in changes if (module, *lines) not in equivalents]
     counts["equivalent"] = len(chosen) - len(todo)
-    timeout = 60 + 5 * seconds
+    timeout = 20 + 3 * seconds
     # The first two are no mutants: nothing else may fail in this way of running the tests.
     found = outcomes(module, [code, code, *(changed for changed, _ in todo)], timeout)
     quick = found[2:]
@@ -430,7 +468,8 @@ def mutate(module: str, sample: int, seed: int) -> dict:
             for path in copies(module):
                 write_anew(path, changed)
             clear_temporary_files()
-            found = outcome(TESTS[module], timeout)
+            tests = tests_to_run(code, changed, and_those_that_start_processes=True) if quick else TESTS[module]
+            found = outcome(tests, timeout) if tests else "survived"
         counts[found] += 1
         if found == "survived":
             survivors.append(lines)

@@ -30,6 +30,53 @@ def test_annotations_are_no_difference():
     assert mutation.without_annotations(code) != mutation.without_annotations(other)
 
 
+CODE = """
+LIMIT = 2**22
+
+@decorated
+def f(x, by=1,
+      to=2):
+    total = (x
+             + by)
+    for row in range(
+        to
+    ):
+        total += row
+    def inner():
+        return total + 7
+    return inner
+
+class A:
+    size = 3
+    def g(self):
+        if self.size:
+            return 4
+        return 5
+"""
+
+
+@pytest.mark.parametrize(
+    "before, after, lines",
+    [
+        ("22", "21", set()),
+        ("@decorated", "", set()),
+        ("to=2", "to=3", set(range(7, 16))),
+        ("+ by", "- by", {7, 8}),
+        ("        to\n", "        [ ]\n", {9, 10, 11}),
+        ("+= row", "-= row", {12}),
+        ("+ 7", "- 7", {14}),
+        ("return inner", "return None", {15}),
+        ("size = 3", "size = 4", set()),
+        ("g(self)", "g(this)", {20, 21, 22}),
+        ("if self", "if not self", {20}),
+        ("return 4", "return 3", {21}),
+    ],
+)
+def test_who_could_notice_a_change_runs_its_statement(before, after, lines):
+    assert CODE.count(before) == 1
+    assert mutation.lines_to_run(CODE, CODE.replace(before, after)) == lines
+
+
 def test_a_change_is_its_lines():
     assert mutation.change("a = 1\nb  =  2\nc = 3\n", "a = 1\nb = -2\nc = 3\n") == ("b = 2", "b = -2")
 
