@@ -123,6 +123,18 @@ def test_a_wide_matrix_is_not_copied_as_a_whole(wide):
     assert peak < 32e6
 
 
+def test_columns_are_given_by_name(name, metric):
+    columns = random_columns(name, 2)
+    with pytest.raises(TypeError, match="positional argument"):
+        metric.add_batch(*columns.values())
+    with pytest.raises(TypeError, match="positional argument"):
+        metric.add(*(column[0] for column in columns.values()))
+
+
+def test_the_help_of_the_class_is_that_of_the_metric(name, metric):
+    assert type(metric).__doc__.rstrip() == (metric.info.description + metric.info.inputs_description).rstrip()
+
+
 # --- results ---
 
 
@@ -132,6 +144,8 @@ def test_result_is_json_of_plain_values(name, function):
     assert json.loads(json.dumps(result)) == result
     assert {type(leaf) for leaf in leaves(result)} <= {str, int, float, bool}
     assert {type(value) for key, value in result.items() if key.endswith(("correct", "ties", "count"))} == {int}
+    outcomes = [column for key, column in result["items"].items() if key.endswith(("correct", "tie"))]
+    assert {type(outcome) for column in outcomes for outcome in column} <= {bool}
 
 
 def test_order_of_the_items_does_not_matter(name, function):
