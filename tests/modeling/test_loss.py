@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from torch.nn import functional as F
 
 from modeling_conclip import loss_conclip
 from modeling_conclip.loss_conclip import (
@@ -190,7 +191,7 @@ def test_weighted_mean_leaves_out_a_term_that_does_not_exist(weights, expected):
 
 def test_weighted_mean_without_a_term_that_counts():
     with pytest.raises(ValueError, match="distractor"):
-        weighted_mean((torch.tensor(1.0), torch.tensor(2.0), None), (0, 0, 1))
+        weighted_mean((torch.tensor(1.0), torch.tensor(2.0), None), (0, -1, 1))
     with pytest.raises(ValueError):
         weighted_mean((torch.tensor(1.0), torch.tensor(2.0)), (1, 1, 1))
 
@@ -328,6 +329,7 @@ def test_truth_loss_is_a_mean_over_true_and_one_over_false_images():
 def test_truth_loss_at_scores_of_zero_is_log_two_and_without_texts_zero():
     embeds, images = torch.eye(4, dtype=torch.float64)[:2], torch.eye(4, dtype=torch.float64)[2:]
     assert_allclose(truth_loss(embeds, images, torch.eye(2, dtype=torch.float64), SCALE), math.log(2), rtol=1e-12)
+    assert_allclose(truth_loss(embeds[:1], images, torch.eye(2).double()[:1], SCALE), math.log(2), rtol=1e-12)
     assert truth_loss(embeds[:0], images, torch.ones(0, 2, dtype=torch.float64), SCALE) == 0
 
 
@@ -367,8 +369,16 @@ def test_logits_are_computed_a_few_rows_at_a_time(similarity_seen):
     logits = (9 * queries @ keys.T).tolist()
     by_hand = [math.log(sum(map(math.exp, row))) - row[4 + at] for at, row in enumerate(logits)]
     assert loss.item() == pytest.approx(sum(by_hand) / 5, rel=1e-5) and loss.item() > 1
-    loss.backward()
+    plain = F.cross_entropy(9 * queries @ keys.T, torch.arange(4, 9))
+    (expected,), (found,) = (torch.autograd.grad(one, queries) for one in (plain, loss))
+    torch.testing.assert_close(found, expected)
     assert sorted(similarity_seen) == sorted(2 * [2, 2, 1])
+
+
+def test_one_row_of_logits_is_computed_at_a_time_if_keys_are_many(similarity_seen):
+    embeds = torch.eye(26)
+    loss = contrastive_loss(embeds[:3], embeds, torch.tensor(9.0))
+    assert similarity_seen == [1, 1, 1] and loss.item() == pytest.approx(math.log(math.exp(9) + 25) - 9, abs=1e-6)
 
 
 @pytest.mark.parametrize("rows", [1, 2])
@@ -412,6 +422,7 @@ def test_rows_of_five_processes_by_hand(fourth_of_five):
     assert joint[:, 0].tolist() == [5, 5, 6, 6, 7, 7, 1, 1, 8, 8] and joint_more[5:, 0].tolist() == [7, 2, 2, 8, 8]
     fourth_of_five.append(10.0)
     (joint[:, 0] * torch.arange(10.0)).sum().backward()
+    assert gather_across_processes(more)[1] == 6
     # The own weights 6 and 7, and what the other processes have added.
     assert rows.grad[:, 0].tolist() == [16, 17]
     fourth_of_five.append(torch.tensor([9.0, 7.0]))
