@@ -75,7 +75,7 @@ def as_image_column(dataset: Dataset, column: str, image_dir: str | os.PathLike 
 
 def with_full_paths(dataset: IterableDataset, columns: Sequence[str], image_dir: str | os.PathLike) -> IterableDataset:
     """
-    Make the paths of images in a stream relative to the working directory, and dicts with "bytes" to images.
+    Make the paths of images in a stream relative to the working directory, and dicts with "bytes" or "path" to images.
 
     Args:
         columns: names of columns of images; those that hold something else, or lists of it, are left as they are.
@@ -83,21 +83,26 @@ def with_full_paths(dataset: IterableDataset, columns: Sequence[str], image_dir:
     """
     kinds = features_of(dataset)
     found = {name: getattr(kinds[name], "feature", kinds[name]) for name in columns if name in kinds}
-    for name, inner in found.items():
-        if isinstance(inner, dict) and "bytes" in inner and set(inner) <= {"bytes", "path"}:
-            dataset = dataset.cast_column(name, Image() if inner is kinds[name] else ListOf(Image()))
-    of_paths = {name: inner is not kinds[name] for name, inner in found.items() if inner == Value("string")}
-    if not of_paths:
-        return dataset
-    full = functools.partial(_full_path, image_dir=image_dir)
+    structs = [name for name, inner in found.items() if isinstance(inner, dict) and inner.keys() <= {"bytes", "path"}]
+    # A column without any bytes has no type for them.
+    of_paths = [name for name in structs if found[name].get("bytes", Value("null")) == Value("null")]
+    of_paths += [name for name, inner in found.items() if inner in (Value("string"), Value("large_string"))]
+
+    def full(name: str, value: str | dict | list | None) -> str | dict | list | None:
+        if isinstance(value, list):
+            return [full(name, one) for one in value]
+        path = _full_path(value, image_dir)
+        return {**dict.fromkeys(found[name]), "path": path} if name in structs else path
 
     def with_folder(row: dict) -> dict:
-        return {
-            name: row[name] and [*map(full, row[name])] if of_paths[name] else full(row[name]) for name in of_paths
-        }
+        return {name: full(name, row[name]) for name in of_paths}
 
-    # The types are given, so that the stream keeps them.
-    return dataset.map(with_folder, features=kinds)
+    if of_paths:
+        # The types are given, so that the stream keeps them.
+        dataset = dataset.map(with_folder, features=kinds)
+    for name in structs:
+        dataset = dataset.cast_column(name, Image() if found[name] is kinds[name] else ListOf(Image()))
+    return dataset
 
 
 def _without_bytes(dataset: Dataset, column: str, listed: bool) -> bool:

@@ -326,6 +326,28 @@ def test_paths_of_images_are_relative_to_the_folder_of_the_data(tmp_path):
     assert other.read(7).to_pylist() == expected
 
 
+@pytest.mark.parametrize("form", ["{bytes, path}", "{path}", "large_string"])
+def test_all_forms_of_paths_are_relative_to_the_folder_of_the_data(tmp_path, form):
+    """As `Dataset.to_json` and Polars write them; beside them, lists of images with their bytes."""
+    names, lists = [f"{at}.png" for at in range(3)], []
+    for at, name in enumerate(names):
+        PIL.Image.new("RGB", (4, 4), (40 * at, 0, 0)).save(tmp_path / name)
+        lists.append([{"bytes": (tmp_path / name).read_bytes(), "path": None}])
+    images = {
+        "{bytes, path}": [{"bytes": None, "path": name} for name in names],
+        "{path}": [{"path": name} for name in names],
+        "large_string": pa.array(names, pa.large_string()),
+    }
+    columns = {"image": images[form], "distractor_images": lists, "caption": ["a cat"] * 3}
+    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    inputs = {"model_name_or_path": "unused", "dataset_name": tmp_path / "rows.parquet"}
+    _, data_args, training_args = parse_arguments(command(inputs, "unused", **STREAM))
+    rows = first_stream_rows(open_stream(data_args, training_args, "train"), 3)
+    lists = ImageColumn(rows, "distractor_images", "train", np.arange(3), np.zeros(3, np.int64))
+    for images in (ImageColumn(rows, "image", "train"), lists):
+        assert [image.getpixel((0, 0))[0] for image in images] == [0, 40, 80]
+
+
 @pytest.mark.parametrize("name", ["", "*.parquet"])
 def test_parquet_files_without_rows_are_passed_over(tmp_path, name):
     """The first file too, and a process whose files are all empty says so."""
