@@ -34,7 +34,7 @@ def rows(tmp_path_factory):
 @pytest.fixture
 def side(models, rows, tmp_path, monkeypatch):
     monkeypatch.setattr(app, "start_accelerator", lambda _: Accelerator(cpu=True))
-    monkeypatch.setattr("conclip.embedding.images.constants.HF_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
     return app.load_side("ConCLIP", models["ConCLIP"], rows)
 
 
@@ -157,7 +157,7 @@ def test_the_page_in_a_browser(models, tmp_path, monkeypatch):
 
     from playwright.sync_api import expect, sync_playwright
 
-    monkeypatch.setattr("conclip.embedding.images.constants.HF_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
     page = app.build_page(models, None, max_images=16, top=4)
     _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, css=app.CSS)
     browser_file = shutil.which("chromium") or shutil.which("google-chrome")

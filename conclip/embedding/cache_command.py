@@ -7,7 +7,7 @@ from pathlib import Path
 
 from conclip.atomic_write import as_size
 from conclip.cli import Parser, option
-from conclip.embedding.cache_entries import Entry, delete, list_entries
+from conclip.embedding.cache_entries import Entry, delete, embedding_cache_dir, list_entries
 from conclip.errors import UsageError
 from conclip.folder_lock import InUse
 from conclip.runtime import run_command
@@ -60,7 +60,7 @@ def run(arguments: CacheArguments) -> None:
         raise UsageError(f"--{ways[0]} and --{ways[1]} exclude each other.")
     if not ways:
         PARSER.without_effect(["yes"], "without --delete, --older_than or --all")
-    folder = default_folder() if arguments.cache_dir is None else Path(arguments.cache_dir).expanduser()
+    folder = embedding_cache_dir(arguments.cache_dir)
     entries = list_entries(folder)
     if not ways:
         print(as_table(entries, folder))
@@ -74,13 +74,6 @@ def run(arguments: CacheArguments) -> None:
         print("Nothing was deleted.")
         return
     delete_all(chosen, must=arguments.delete is not None)
-
-
-def default_folder() -> Path:
-    """Return where embeddings are cached by default, see `embedding_cache_dir`, which would import torch."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HOME) / "conclip" / "embeddings"
 
 
 def choose(entries: list[Entry], arguments: CacheArguments, folder: Path) -> list[Entry]:

@@ -1,5 +1,5 @@
 """
-What the folder of cached embeddings holds, listed and deleted.
+Where the folder of cached embeddings is, and what it holds, listed and deleted.
 
 Only what this package wrote is an entry; a folder with other files in it is neither listed nor touched. This imports
 no torch, so that the list is there at once.
@@ -63,6 +63,21 @@ class Entry:
     def short_id(self) -> str:
         """The beginning of the name that the list shows, and that `--delete` takes."""
         return self.name[:SHORT_ID] if HEX.fullmatch(self.name) else self.name
+
+
+def embedding_cache_dir(folder: str | None = None) -> Path:
+    """
+    Return the folder in which embeddings are cached.
+
+    Args:
+        folder: the folder; "" or `None` for one in Hugging Face's cache.
+    """
+    if not folder:
+        # Imported late: `conclip search` does without it where it can.
+        from huggingface_hub import constants
+
+        folder = Path(constants.HF_HOME) / "conclip" / "embeddings"
+    return Path(folder).expanduser()
 
 
 def list_entries(cache_dir: Path) -> list[Entry]:

@@ -13,7 +13,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object, send_to_device
 from datasets import Dataset
-from huggingface_hub import constants
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
@@ -21,6 +20,7 @@ from transformers import BaseImageProcessor
 from conclip.atomic_write import WriteError, naming_option, writable_folder
 from conclip.cli import warn
 from conclip.embedding.cache import cached_embeddings
+from conclip.embedding.cache_entries import embedding_cache_dir
 from conclip.embedding.embedding_column import EmbeddingColumn
 from conclip.embedding.fingerprint import clip_image_encoder_description
 from conclip.embedding.image_column import ImageColumn
@@ -64,11 +64,6 @@ def gather_embeddings(batches, count: int, accelerator: Accelerator) -> torch.Te
         own = torch.cat([l2_normalize(batch).float() for batch in batches])
     gathered = accelerator.gather(own[None])  # (processes, share, d)
     return gathered.transpose(0, 1).flatten(0, 1)[:count].cpu()
-
-
-def embedding_cache_dir(folder: str | None = None) -> Path:
-    """Return the folder in which embeddings are cached: `folder`, or one in Hugging Face's cache."""
-    return Path(folder or Path(constants.HF_HOME) / "conclip" / "embeddings").expanduser()
 
 
 def check_cache_dir(folder: str | None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from conclip.atomic_write import naming_option, writable_folder, write_atomically
 from conclip.cli import Parser, option
+from conclip.embedding.cache_entries import embedding_cache_dir
 from conclip.errors import UsageError
 from conclip.models.arguments import EncodingArguments
 from conclip.runtime import run_command
@@ -94,7 +95,7 @@ def search(what: SearchArguments, models: ModelArguments, computation: EncodingA
         Searcher(
             Path(what.images_folder),
             name,
-            default_cache_dir(computation.embedding_cache_dir),
+            embedding_cache_dir(computation.embedding_cache_dir),
             revision,
             what.exclude_dir,
             query_arithmetic,
@@ -141,14 +142,6 @@ def check_options(what: SearchArguments, models: ModelArguments) -> None:
         if Path(what.html).suffix.lower() not in (".html", ".htm") or Path(what.html).is_dir():
             raise UsageError(f"--html {what.html}: name a file that ends in .html.")
         writable_folder(Path(what.html).parent, "--html")
-
-
-def default_cache_dir(folder: str | None) -> Path:
-    """Return where embeddings are cached, see `embedding_cache_dir`, without the import of torch."""
-    if folder is None:
-        home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
-        folder = Path(home) / "conclip" / "embeddings"
-    return Path(folder).expanduser()
 
 
 def _typed_queries() -> Iterator[list[str]]:

@@ -119,10 +119,11 @@ def test_an_empty_cache(make, tmp_path, capsys):
     assert run(capsys, tmp_path / "cache", "--all") == (0, [f"Nothing to delete in {tmp_path / 'cache'}."], [])
 
 
-def test_the_default_is_the_cache_of_embeddings(monkeypatch, tmp_path):
-    from conclip.embedding.images import embedding_cache_dir
-
-    assert cache_command.default_folder() == embedding_cache_dir()
+@pytest.mark.parametrize("options", [[], ["--cache_dir", ""]])
+def test_the_default_is_in_the_cache_of_hugging_face(options, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    assert cache_command.main(options) == 0
+    assert capsys.readouterr().out == f"Nothing is cached in {tmp_path}/conclip/embeddings.\n"
 
 
 def deletions(cache: Path):

@@ -19,10 +19,8 @@ from transformers import CLIPModel
 
 from conclip.__main__ import main
 from conclip.embedding.image_files import ImageError, read_encoded
-from conclip.embedding.images import embedding_cache_dir
 from conclip.evaluation.query_encoder import embed_query
 from conclip.models.cached_encoder import CachedEncoder
-from conclip.search.command import default_cache_dir
 from conclip.search.index import list_images
 from conclip.search.searcher import Searcher
 
@@ -367,12 +365,12 @@ def test_a_page_of_results(search, photos, models):
     assert page.count("data:image/jpeg;base64,") == 4 and page.count("<h2>") == 2 and f"<h1>{TEXT}</h1>" in page
 
 
-def test_the_default_cache_is_that_of_the_other_commands(monkeypatch, tmp_path):
-    assert default_cache_dir(None) == embedding_cache_dir()
-    assert default_cache_dir("~/mine") == embedding_cache_dir("~/mine")
-    monkeypatch.delenv("HF_HOME")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_cache_dir(None) == tmp_path / "huggingface/conclip/embeddings"
+@pytest.mark.parametrize("option", [[], ["--embedding_cache_dir", ""]])
+def test_the_default_cache_is_that_of_the_other_commands(option, photos, models, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "hf"))
+    assert main(["search", "photos", TEXT, "--model_name_or_path", str(models / "base"), *option]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hf", "photos"]
+    assert len(list((tmp_path / "hf/conclip/embeddings/searches").iterdir())) == 1
 
 
 def test_the_index_is_an_entry_of_the_cache(search, photos, models, capsys):
