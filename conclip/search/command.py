@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -79,6 +80,10 @@ def search(what: SearchArguments, models: ModelArguments, computation: EncodingA
         UsageError: see `check_options` and `Searcher`.
     """
     check_options(what, models)
+    for stream in (sys.stdin, sys.stdout):
+        # A name of a file that is not UTF-8 comes in and goes out as it is.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
     # Imported late: --help and a mistyped option are answered without numpy.
     from conclip.search.searcher import Searcher, with_names
     from conclip.search.terms import split_query

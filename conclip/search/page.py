@@ -45,7 +45,7 @@ def results_page(
         found: for each model its name and the images with their scores, best first.
         file: where the page will be: the links to the images are relative to its folder.
     """
-    title = html.escape(query)
+    title = _escape(query)
     sections = "\n".join(_section(name, images, folder, file) for name, images in found)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -57,7 +57,7 @@ def results_page(
 </head>
 <body>
 <h1>{title}</h1>
-<p>{html.escape(str(folder))}</p>
+<p>{_escape(str(folder))}</p>
 <main class="models">
 {sections}
 </main>
@@ -68,17 +68,22 @@ def results_page(
 
 def _section(name: str, images: Sequence[tuple[Path, float]], folder: Path, file: Path) -> str:
     items = "\n".join(_item(place, path, score, folder, file) for place, (path, score) in enumerate(images, start=1))
-    return f"<section>\n<h2>{html.escape(name)}</h2>\n<ol>\n{items}\n</ol>\n</section>"
+    return f"<section>\n<h2>{_escape(name)}</h2>\n<ol>\n{items}\n</ol>\n</section>"
 
 
 def _item(place: int, path: Path, score: float, folder: Path, file: Path) -> str:
     name = path.relative_to(folder).as_posix()
-    link = quote(Path(os.path.relpath(path.absolute(), file.absolute().parent)).as_posix())
-    label = html.escape(name)
+    relative = Path(os.path.relpath(path.absolute(), file.absolute().parent)).as_posix()
+    link, label = quote(relative, errors="surrogateescape"), _escape(name)
     return (
-        f'<li><a href="{html.escape(link)}"><img src="{thumbnail(path)}" alt="{label}" loading="lazy">'
+        f'<li><a href="{link}"><img src="{thumbnail(path)}" alt="{label}" loading="lazy">'
         f'<div class="text"><span class="score">{place}. {score:.3f}</span><br>{label}</div></a></li>'
     )
+
+
+def _escape(text: str) -> str:
+    """Return a text as HTML; a byte of a file's name that is not UTF-8 becomes a question mark."""
+    return html.escape(text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def thumbnail(path: Path) -> str:

@@ -45,7 +45,8 @@ def split_query(words: Sequence[str]) -> list[Term]:
         The terms in order, those of `-word` last.
 
     Raises:
-        UsageError: the query is empty, has nothing behind an operator, or names an image file that does not exist.
+        UsageError: the query is empty, has nothing behind an operator, names an image file that does not exist, or
+            holds a text that is not UTF-8.
     """
     parts: list[tuple[int, list[Term]]] = [(1, [])]
     excluded = []
@@ -65,6 +66,9 @@ def split_query(words: Sequence[str]) -> list[Term]:
     found = [*(term for _, terms in parts for term in terms), *excluded]
     if not found:
         raise UsageError("The query is empty: say what the images should show.")
+    # Halves of characters stand for such bytes.
+    if any(re.search("[\ud800-\udfff]", term.text) for term in found if not term.is_image):
+        raise UsageError("The query is not UTF-8 text: type it again.")
     return found
 
 

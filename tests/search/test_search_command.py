@@ -419,6 +419,23 @@ def test_a_text_that_is_cut_is_said(search):
     assert f"Warning: 2 texts are cut to {TEXT_LENGTH} tokens" in result.err and len(table(result.out)) == 1
 
 
+def test_a_name_that_is_not_utf_8_goes_out_as_it_is(photos, models, capfdbinary, monkeypatch):
+    name = os.fsdecode(b"caf\xe9.png")
+    (photos / "a.png").rename(photos / name)
+    argv = ["search", "photos", f"photos/{name}", "--model_name_or_path", str(models / "base"), "--top", "1"]
+    argv += ["--embedding_cache_dir", "cache"]
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "utf-8"))
+    assert main([*argv, "--filepath_only", "--html", "found.html"]) == 0
+    assert sys.stdout.buffer.getvalue() == b"photos/caf\xe9.png\n"
+    page = Path("found.html").read_text(encoding="utf-8")
+    assert 'href="photos/caf%E9.png"' in page and page.count("caf?.png") == 4
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"photos/caf\xe9.png\ncaf\xe9\n"), "utf-8"))
+    argv.remove(f"photos/{name}")
+    assert main(argv) == 1
+    assert b"photos/caf\xe9.png" in sys.stdout.buffer.getvalue().splitlines()[-1]
+    assert b"Error: The query is not UTF-8 text" in capfdbinary.readouterr().err
+
+
 def test_compare_without_query_arithmetic_takes_the_same_revision(photos, monkeypatch):
     asked = []
 

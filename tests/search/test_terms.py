@@ -57,6 +57,8 @@ def test_the_path_of_an_image_is_an_image(tmp_path):
         (["a + -cars"], "nothing behind +"),
         ([" "], "The query is empty"),
         ([], "The query is empty"),
+        (["a caf\udce9"], "The query is not UTF-8 text"),
+        (["a -caf\udce9"], "The query is not UTF-8 text"),
         (["a dog", "+", "sub/missing.JPG"], "names sub/missing.JPG, but there is no such image file"),
         ([f"a dog - {'x' * 300}.png"], ".png, but there is no such image file"),
     ],
