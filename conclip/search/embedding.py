@@ -233,18 +233,24 @@ def describe_model(model: SearchModel, index_dir: Path) -> dict:
         WriteError: the folder cannot be written to.
     """
     name, description = model.name_or_path, model.loaded.description
-    folder = Path(name)
-    if not folder.is_dir():
+    base = description.get("base_model")
+    if base is None:
+        folders = [_folder_of(name, "config.json", description["revision"] or model.revision)]
+    else:
         # Of adapters, the description has the commit of the base.
-        is_adapter = description.get("base_model") is not None
-        config, revision = ("adapter_config.json", None) if is_adapter else ("config.json", description["revision"])
-        folder = Path(cached_file(name, config, revision=revision or model.revision)).parent
-    folder = folder.absolute()
-    paths = sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)})
+        adapters = _folder_of(name, "adapter_config.json", model.revision)
+        folders = [adapters, _folder_of(base, "config.json", description["revision"])]
+    paths = sorted({path for folder in folders for pattern in MODEL_FILES for path in folder.glob(pattern)})
     return {
         "files": {str(path): stamp(path) for path in paths},
-        "text": _describe_text_encoder(model, folder / "model.safetensors", index_dir),
+        "text": _describe_text_encoder(model, folders[0] / "model.safetensors", index_dir),
     }
+
+
+def _folder_of(name: str, config: str, revision: str | None) -> Path:
+    """Return the folder of a model, of one on the Hub that in the cache; `config` is a file that it has."""
+    folder = Path(name) if Path(name).is_dir() else Path(cached_file(name, config, revision=revision)).parent
+    return folder.absolute()
 
 
 def _describe_text_encoder(model: SearchModel, weights: Path, index_dir: Path) -> dict | None:

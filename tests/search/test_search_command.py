@@ -14,6 +14,7 @@ import PIL.Image
 import pytest
 import torch
 from other_models import save_other
+from peft import LoraConfig, get_peft_model
 from tiny import TEXT_LENGTH, save_tiny, tiny_processor
 from transformers import CLIPModel
 
@@ -270,6 +271,26 @@ def test_a_model_that_was_trained_again_is_noticed(search, models, tmp_path):
     shutil.copy(models / "tuned" / "model.safetensors", tmp_path / "mine" / "model.safetensors")
     assert main(argv) == 0
     assert search(TEXT, model="tuned").out != first
+
+
+def test_the_base_of_adapters_that_was_trained_again_is_noticed(models, photos, tmp_path, capsys):
+    shutil.copytree(models / "base", tmp_path / "mine")
+    lora = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    adapted = get_peft_model(CLIPModel.from_pretrained("mine"), lora)
+    adapted.peft_config["default"].base_model_name_or_path = str(tmp_path / "mine")
+    adapted.save_pretrained("adapters")
+
+    def found(cache):
+        argv = ["search", "photos", "a cat", "--model_name_or_path", "adapters", "--embedding_cache_dir", cache]
+        assert main(argv) == 0
+        return capsys.readouterr().out
+
+    first = found("cache")
+    base = CLIPModel.from_pretrained("mine")
+    with torch.no_grad():
+        base.visual_projection.weight.neg_()
+    base.save_pretrained("mine")
+    assert found("cache") == found("another cache") != first
 
 
 def test_queries_from_standard_input(search, monkeypatch, without_torch):
