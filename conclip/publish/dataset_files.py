@@ -115,8 +115,19 @@ def _open(path: Path) -> pq.ParquetFile:
 
 
 def _image_columns(table: pq.ParquetFile) -> list[str]:
-    features = Features.from_arrow_schema(table.schema_arrow)
-    return [name for name, feature in features.items() if _holds_images(feature)]
+    return [name for name, feature in _features(table).items() if _holds_images(feature)]
+
+
+def _features(table: pq.ParquetFile) -> Features:
+    """Return the types of the columns; images are known by their fields too, for files that do not name the type."""
+    found = Features.from_arrow_schema(table.schema_arrow)
+    return Features({name: _as_images(feature) for name, feature in found.items()})
+
+
+def _as_images(feature):
+    if isinstance(feature, List):
+        return List(_as_images(feature.feature), length=feature.length)
+    return Image() if isinstance(feature, dict) and feature.keys() == {"bytes", "path"} else feature
 
 
 def _holds_images(feature) -> bool:
@@ -127,8 +138,7 @@ def _holds_images(feature) -> bool:
 
 def _write_without_images(table: pq.ParquetFile, path: Path) -> None:
     """Write a Parquet file with the names of image files in place of the images; memory holds one batch."""
-    features = Features.from_arrow_schema(table.schema_arrow)
-    images = _image_columns(table)
+    features, images = _features(table), _image_columns(table)
     # The bytes of the images are not read.
     columns = [name for name in features if name not in images]
     columns += [column for column in _leaves(table) if column.split(".")[0] in images and column.endswith("path")]
@@ -163,7 +173,7 @@ def _describe(splits: dict[str, list[str]], contents: Contents) -> DatasetInfo:
     found, features = SplitDict(), None
     for name, files in splits.items():
         tables = [_open(contents.files[file]) for file in files]
-        features = Features.from_arrow_schema(tables[0].schema_arrow)
+        features = _features(tables[0])
         groups = [table.metadata.row_group(n) for table in tables for n in range(table.metadata.num_row_groups)]
         rows = sum(table.metadata.num_rows for table in tables)
         found.add(SplitInfo(name, num_bytes=sum(group.total_byte_size for group in groups), num_examples=rows))

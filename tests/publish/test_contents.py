@@ -222,6 +222,24 @@ def test_with_images_a_dataset_goes_up_as_it_is(negations, tmp_path, capsys):
     assert f"--with_images has no effect: {tmp_path / 'texts'} holds no images." in capsys.readouterr().err
 
 
+def test_images_that_another_program_wrote_stay_here_too(negations, tmp_path):
+    """Without the notes of `datasets` in the Parquet files; the card alone calls the column one of images."""
+    folder = tmp_path / "mine"
+    shutil.copytree(negations, folder)
+    for path in (folder / "data").iterdir():
+        pq.write_table(pq.read_table(path).replace_schema_metadata(), path)
+    push_dry(folder, "me/negations", tmp_path / "out")
+    for split, (start, end) in SPLITS.items():
+        (path,) = (tmp_path / "out/data").glob(f"{split}*")
+        table = pq.read_table(path)
+        assert b"JFIF" not in path.read_bytes() and not {"image", "distractor_images"} & {*table.column_names}
+        assert table["image_file"].to_pylist() == [f"{row:03}.jpg" for row in range(start, end)]
+        assert table["distractor_files"].to_pylist() == [[f"{start:03}.jpg", f"{start + 1:03}.jpg"]] * (end - start)
+    push_dry(folder, "me/negations", tmp_path / "all", "--with_images")
+    found = load_dataset(str(tmp_path / "all"), split="test", cache_dir=str(tmp_path / "cache"))
+    assert found[0]["image"].size == (8, 8) and found[0]["distractor_images"][1].size == (8, 8)
+
+
 def test_of_ccneg_the_annotations_alone_go_up(write, coco, tmp_path, capsys):
     assert write("--coco_dir", coco)[0] == 0
     folder = tmp_path / "ccneg"
