@@ -95,7 +95,7 @@ def choose_benchmarks(names: list[str], option: str = "--benchmarks") -> list[Be
     """
     if names == ["all"]:
         return list(BENCHMARKS)
-    if alone := {"all", "list"}.intersection(names):
+    if len(names) > 1 and (alone := {"all", "list"}.intersection(names)):
         raise UsageError(f"{option} {min(alone)} cannot be combined with other names.")
     chosen: dict[str, Benchmark] = {}
     for name in dict.fromkeys(names):
@@ -117,7 +117,7 @@ def benchmarks_named(name: str, option: str) -> list[Benchmark]:
         return [OWN[kind](path.stem if kind in ("pairs", "choice") else path.name, path)]
     if kind in OWN:
         place = "FILE.jsonl" if kind in ("pairs", "choice") else "FOLDER"
-        raise UsageError(f"--benchmarks {name}: name your own set, {kind}:{place}.")
+        raise UsageError(f"{option} {name}: name your own set, {kind}:{place}.")
     found = [benchmark for benchmark in BENCHMARKS if benchmark.name == name]
     found = found or [benchmark for benchmark in BENCHMARKS if benchmark.name.startswith(f"{name}-")]
     if not found:

@@ -224,6 +224,19 @@ def test_what_a_program_cannot_fetch_is_said_with_its_address(fetch, capsys):
     assert fetch(options=["sugarcrap"])[2] == "BENCHMARKS sugarcrap: no such benchmark; did you mean sugarcrepe?"
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("list", "Error: BENCHMARKS list: no such benchmark; the benchmarks are scenes-"),
+        ("pairs", "Error: BENCHMARKS pairs: name your own set, pairs:FILE.jsonl.\n"),
+        ("sugercrepe", "Error: BENCHMARKS sugercrepe: no such benchmark; did you mean sugarcrepe?\n"),
+    ],
+)
+def test_a_name_that_is_none_of_a_benchmark(name, says, tmp_path, capsys):
+    assert main([name, "--data_dir", str(tmp_path / "data")]) == 1
+    assert capsys.readouterr().err.startswith(says) and not (tmp_path / "data").exists()
+
+
 def test_the_list_names_benchmarks_that_exist_and_every_file_has_one_address():
     assert set(DOWNLOADS) <= {benchmark.name for benchmark in BENCHMARKS}
     files = {download for parts in DOWNLOADS.values() for part in parts for download in part}
