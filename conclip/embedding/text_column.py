@@ -72,10 +72,12 @@ class JoinedTexts(Sequence):
             at = range(len(self))[index]
             return self[at : at + 1][0]
         start, stop, step = index.indices(len(self))
+        if step != 1:
+            return [self[at] for at in range(start, stop, step)]
         found = []
         for part, first in zip(self.parts, self._starts, strict=False):
             found += part[max(start - first, 0) : max(stop - first, 0)]
-        return found[::step]
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return chain.from_iterable(self.parts)

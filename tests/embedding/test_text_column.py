@@ -34,6 +34,8 @@ def test_every_slice_is_that_of_the_list(rows, listed):
         for stop in range(start, len(twice) + 2):
             assert texts[start:stop] == expected[start:stop]
             assert both[start:stop] == twice[start:stop]
+    for step in (-1, 2, -3):
+        assert texts[::step] == expected[::step] and both[::step] == twice[::step]
     at = np.array([0, 2, len(expected) - 1])
     assert texts.pick(at) == [expected[index] for index in at]
 
