@@ -21,7 +21,7 @@ from unittest.mock import patch
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
+from accelerate.state import AcceleratorState
 from torch.nn.parallel import DistributedDataParallel
 
 from conclip.embedding.tokens import TextTokens
@@ -128,7 +128,6 @@ class Bench:
 
 def forget_accelerator() -> None:
     AcceleratorState._reset_state(reset_partial_state=True)
-    PartialState._reset_state()
 
 
 def new_accelerator(bench: Bench, mixed_precision: str = "bf16") -> Accelerator:

@@ -169,9 +169,9 @@ def format_comparison(title: str, rows: Mapping[str, Mapping[str, dict]]) -> str
         for kind, key, form in (
             ("ours", "value", ".2f"),
             ("published", "published", ".2f"),
-            ("difference", None, "+.2f"),
+            ("difference", "difference", "+.2f"),
         ):
-            values = [cells[column][key or "difference"] for column in columns]
+            values = [cells[column][key] for column in columns]
             texts = ["-" if value is None else format(value, form) for value in values]
             lines.append(" ".join([f"{label}, {kind}".ljust(first), *map(str.rjust, texts, widths)]))
     return "\n".join(lines)
