@@ -13,9 +13,7 @@ In a Space of the Hub, write the options into a file `app.yaml` beside this one.
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,10 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conclip.cli import Parser, option
-from conclip.embedding.image_files import to_rgb
+from conclip.embedding.image_modes import to_rgb
 from conclip.errors import UsageError
 from conclip.models.arguments import start_accelerator
 from conclip.runtime import for_user
+from conclip.search.page import as_data_uri
 
 if TYPE_CHECKING:
     import gradio
@@ -338,11 +337,7 @@ class Thumbnails(dict):
         self._rows = rows
 
     def __missing__(self, number: int) -> str:
-        image = to_rgb(self._rows[number]["image"])
-        image.thumbnail((THUMBNAIL, THUMBNAIL))
-        content = io.BytesIO()
-        image.save(content, "JPEG", quality=85)
-        self[number] = f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+        self[number] = as_data_uri(to_rgb(self._rows[number]["image"]), THUMBNAIL)
         return self[number]
 
 
@@ -375,8 +370,8 @@ def as_html(name: str, found: Found, thumbnails: Mapping[int, str], objects: lis
     for number, score in zip(found.images, found.scores, strict=True):
         alt = f"image {number + 1}" if objects is None else ", ".join(objects[number])
         kind, mark = ("", "") if true is None else ("true", " ✓") if true[number] else ("false", " ✗")
-        picture = f'<img src="{thumbnails[number]}" alt="{html.escape(alt)}">'
-        items.append(f'<li class="{kind}">{picture}{score:.3f}{mark}</li>')
+        shown = f'<img src="{thumbnails[number]}" alt="{html.escape(alt)}">'
+        items.append(f'<li class="{kind}">{shown}{score:.3f}{mark}</li>')
     return f'<div class="found"><h4>{html.escape(name)}</h4><ol>{"".join(items)}</ol></div>'
 
 

@@ -2,6 +2,8 @@
 
 import html
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -123,6 +125,13 @@ def test_thumbnails_are_small_and_made_once(tmp_path):
     thumbnails = app.Thumbnails(rows)
     assert thumbnails[3] == thumbnails[3] and rows.read == 1
     assert thumbnails[3].startswith("data:image/jpeg;base64,") and len(thumbnails[3]) < 10_000
+
+
+def test_a_mistyped_option_is_answered_without_the_heavy_libraries():
+    code = "import app, sys\nassert app.main(['--no_such_option']) == 1\n"
+    code += "print({*'torch datasets gradio'.split()} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n" and done.stderr.startswith("Error: unknown option --no_such_option")
 
 
 def test_both_models_are_named_or_none(tmp_path, capsys):

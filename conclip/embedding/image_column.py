@@ -6,8 +6,9 @@ import torch
 from datasets import Dataset, Image
 
 from conclip.data import source_row
-from conclip.embedding.image_files import ImageError, as_image_column, decode, read_encoded
+from conclip.embedding.image_files import as_image_column, decode, read_encoded
 from conclip.embedding.image_hashes import StoredImages
+from conclip.embedding.image_modes import ImageError
 from conclip.errors import UsageError
 
 

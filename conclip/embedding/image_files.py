@@ -1,41 +1,30 @@
 """
-Images as data sets store them (encoded bytes, the path of a file, a URL): read, and converted to RGB.
+Images as data sets store them (encoded bytes, the path of a file, a URL): read and decoded.
 
 Imports no torch, which `conclip negate` does without.
 """
 
 import functools
 import http.client
-import io
 import os
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 
-import numpy as np
 import PIL.Image
 import pyarrow as pa
 from datasets import Dataset, Features, Image, IterableDataset, Value, concatenate_datasets
 from datasets import Sequence as ListOf
 from datasets.utils.file_utils import xopen
 
-from conclip.errors import UsageError, one_line
+from conclip.embedding.image_modes import ImageError, require_image, to_rgb
+from conclip.errors import one_line
 from conclip.stream import features_of
 
 # Seconds in which a server has to answer.
 URL_TIMEOUT = 10.0
-# Formats that Pillow has an interpreter (Ghostscript) run.
-PROGRAMS = ("EPS",)
 # Some servers, Wikimedia's among them, refuse the name of Python's library.
 USER_AGENT = "Mozilla/5.0 (compatible; conclip)"
-
-
-class ImageError(UsageError):
-    """Report an image that cannot be read or used; the message is the reason, without a full stop."""
-
-    def naming(self, path: str | None) -> str:
-        """Return the reason with the path of the image, if it has one."""
-        return f"{path}: {self}" if path and path not in self.args[0] else str(self)
 
 
 def as_image_column(dataset: Dataset, column: str, image_dir: str | os.PathLike = "") -> Dataset:
@@ -166,25 +155,6 @@ def _download(url: str) -> bytes:
         raise ImageError(f"{url}: {reason}") from error
 
 
-def require_image(content: bytes) -> None:
-    """
-    Read the header of an encoded image.
-
-    Raises:
-        ImageError: the bytes are no image, have more pixels than Pillow opens, or are a program that draws one.
-    """
-    try:
-        with PIL.Image.open(io.BytesIO(content)) as image:
-            format = image.format
-    except PIL.Image.DecompressionBombError as error:
-        raise ImageError("it has more pixels than Pillow opens; make it smaller") from error
-    # Pillow raises OSError, SyntaxError, ValueError and others for files that it cannot read.
-    except Exception as error:
-        raise ImageError("not an image that Pillow can read") from error
-    if format in PROGRAMS:
-        raise ImageError(f"an {format} file, which is a program and is not run; save it as PNG or JPEG")
-
-
 def decode(content: bytes, mode: str | None = None) -> PIL.Image.Image:
     """
     Decode an image as `datasets.Image` does, which turns it as its EXIF orientation says.
@@ -206,29 +176,3 @@ def decode(content: bytes, mode: str | None = None) -> PIL.Image.Image:
     # As above.
     except Exception as error:
         raise ImageError(one_line(error)) from error
-
-
-def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    """
-    Convert an image to RGB with 8 bits.
-
-    Pillow's own conversion clips greyscale of 16 bits (modes "I;16" and "I") at 255, which makes it white. Here the
-    lower 8 bits are dropped, as Pillow does for colour images of 16 bits. Integers of mode "I" that are all below 256
-    are taken as 8 bits.
-
-    Raises:
-        ImageError: floating-point pixels (mode "F"), or integers that do not fit in 16 bits: their range is unknown.
-    """
-    if image.mode == "RGB":
-        return image
-    if image.mode == "F":
-        raise ImageError("its pixels are floating-point numbers of unknown range: save it with 8 or 16 bits")
-    if image.mode.startswith("I"):
-        values = np.asarray(image)
-        lowest, highest = int(values.min()), int(values.max())
-        if lowest < 0 or highest > 65_535:
-            raise ImageError(f"its pixels range from {lowest} to {highest}: save it with 8 or 16 bits")
-        if image.mode != "I" or highest > 255:
-            values = values >> 8
-        image = PIL.Image.fromarray(values.astype(np.uint8))
-    return image.convert("RGB")

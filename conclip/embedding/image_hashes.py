@@ -18,7 +18,8 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 
 from conclip.atomic_write import mark_used, write_atomically
-from conclip.embedding.image_files import ImageError, read_encoded
+from conclip.embedding.image_files import read_encoded
+from conclip.embedding.image_modes import ImageError
 from conclip.embedding.tensor_files import DamagedFile, checksum, read_mapped, with_checksum
 
 KEY_BYTES = 16

@@ -24,8 +24,8 @@ from conclip.embedding.cache_entries import embedding_cache_dir
 from conclip.embedding.embedding_column import EmbeddingColumn
 from conclip.embedding.fingerprint import clip_image_encoder_description
 from conclip.embedding.image_column import ImageColumn
-from conclip.embedding.image_files import to_rgb
 from conclip.embedding.image_hashes import load_index, save_index
+from conclip.embedding.image_modes import to_rgb
 from conclip.embedding.store import StoredEmbeddings
 from conclip.errors import UsageError
 from modeling_conclip import ConCLIPModel

@@ -15,8 +15,8 @@ import xxhash
 from datasets import Dataset, Features, Image
 
 from conclip.embedding.image_column import ImageColumn
-from conclip.embedding.image_files import require_image, to_rgb
 from conclip.embedding.image_hashes import NO_KEY, StoredImages
+from conclip.embedding.image_modes import require_image, to_rgb
 from conclip.errors import UsageError, one_line
 from dataset_scripts.benchmarks.schema import Benchmark
 

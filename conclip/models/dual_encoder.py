@@ -4,7 +4,7 @@ import PIL.Image
 import torch
 from transformers import BaseImageProcessor, BatchEncoding, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from conclip.embedding.image_files import to_rgb
+from conclip.embedding.image_modes import to_rgb
 from modeling_conclip.modeling_conclip import MAX_LOGIT_SCALE
 
 

@@ -15,7 +15,7 @@ import PIL.Image
 import torch
 from transformers import BaseImageProcessor
 
-from conclip.embedding.image_files import to_rgb
+from conclip.embedding.image_modes import to_rgb
 from conclip.errors import UsageError
 
 

@@ -16,8 +16,9 @@ from transformers.utils import cached_file
 
 from conclip.atomic_write import write_atomically
 from conclip.embedding.fingerprint import encoder_fingerprint
-from conclip.embedding.image_files import ImageError, decode, read_encoded
+from conclip.embedding.image_files import decode, read_encoded
 from conclip.embedding.image_hashes import NO_KEY, image_key
+from conclip.embedding.image_modes import ImageError
 from conclip.embedding.images import leave_ctrl_c_to_main_process, require_finite
 from conclip.embedding.store import EmbeddingStore, ShardWriter
 from conclip.evaluation.query_encoder import QueryEncoder

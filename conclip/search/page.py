@@ -11,10 +11,10 @@ from urllib.parse import quote
 import PIL.Image
 import PIL.ImageOps
 
+from conclip.embedding.image_modes import PROGRAMS, to_rgb
+
 # Pixels of the longer side of a thumbnail.
 SIDE = 320
-# Formats that Pillow has an interpreter (Ghostscript) run; none of them is embedded.
-PROGRAMS = ("EPS",)
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; }
 body { font: 16px/1.4 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 90rem; }
@@ -88,17 +88,21 @@ def _escape(text: str) -> str:
 
 def thumbnail(path: Path) -> str:
     """Return a small JPEG of an image as a data URI; an empty one if the image can no longer be read."""
-    content = io.BytesIO()
     try:
         with PIL.Image.open(path) as image:
             if image.format in PROGRAMS:
                 return "data:,"
             # JPEG is decoded at the smallest size that is large enough.
             image.draft("RGB", (SIDE, SIDE))
-            small = PIL.ImageOps.exif_transpose(image)
-            small.thumbnail((SIDE, SIDE))
-            small.convert("RGB").save(content, "JPEG", quality=80)
+            return as_data_uri(to_rgb(PIL.ImageOps.exif_transpose(image)), SIDE)
     # Pillow raises errors of many types; the file was readable when it was embedded.
     except Exception:
         return "data:,"
+
+
+def as_data_uri(image: PIL.Image.Image, side: int) -> str:
+    """Return an RGB image as a JPEG in a data URI, made smaller in place to a longer side of at most `side` pixels."""
+    image.thumbnail((side, side))
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"

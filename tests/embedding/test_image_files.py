@@ -16,8 +16,9 @@ from bad_rows import encoded
 
 from conclip.embedding import image_files
 from conclip.embedding.image_column import ImageColumn
-from conclip.embedding.image_files import as_image_column, decode, to_rgb
+from conclip.embedding.image_files import as_image_column, decode
 from conclip.embedding.image_hashes import StoredImages
+from conclip.embedding.image_modes import to_rgb
 from conclip.errors import UsageError
 
 COLORS = ["red", "green", "blue"]

@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from conclip.search.page import SIDE, results_page
+from conclip.search.page import SIDE, results_page, thumbnail
 
 NASTY = """<script>alert("1")</script> & 'a' """
 
@@ -87,6 +87,12 @@ def test_the_page_holds_its_thumbnails(page):
         sizes.append(image.size)
     # Orientation 6: the image lies on its side.
     assert sizes == [(SIDE, SIDE // 2), (SIDE // 2, SIDE), (SIDE // 2, SIDE)]
+
+
+def test_a_thumbnail_of_16_bits_is_not_white(tmp_path):
+    PIL.Image.fromarray(np.full((50, 100), 0x4020, np.uint16)).save(tmp_path / "grey.png")
+    content = thumbnail(tmp_path / "grey.png").partition(",")[2]
+    assert np.abs(np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(content)))).astype(int) - 0x40).max() < 3
 
 
 def test_the_page_fits_a_phone_and_asks_no_server(page):

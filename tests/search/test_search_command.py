@@ -19,7 +19,8 @@ from tiny import TEXT_LENGTH, save_tiny, tiny_processor
 from transformers import CLIPModel
 
 from conclip.__main__ import main
-from conclip.embedding.image_files import ImageError, read_encoded
+from conclip.embedding.image_files import read_encoded
+from conclip.embedding.image_modes import ImageError
 from conclip.evaluation.query_encoder import embed_query
 from conclip.models.cached_encoder import CachedEncoder
 from conclip.search.index import list_images

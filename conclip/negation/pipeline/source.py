@@ -14,7 +14,8 @@ import xxhash
 from datasets import Dataset, Image, Value, concatenate_datasets
 
 from conclip.data import data_folder, image_files, load_split, require_columns
-from conclip.embedding.image_files import ImageError, as_image_column, read_encoded, require_image
+from conclip.embedding.image_files import as_image_column, read_encoded
+from conclip.embedding.image_modes import ImageError, require_image
 from conclip.errors import UsageError, one_line
 
 ROWS_AT_A_TIME = 10_000
