@@ -43,9 +43,9 @@ PAPERS = {
 }""",
 }
 LOSSES = {
-    "conclip": "the loss of CoN-CLIP ([arXiv 2403.20312](https://arxiv.org/abs/2403.20312)), which takes negated "
-    "captions and distractors, similar images, as extra negatives",
-    "negclip": "the loss of NegCLIP ([arXiv 2210.01936](https://arxiv.org/abs/2210.01936)), which takes negated "
+    "conclip": "the loss of CoN-CLIP ([arXiv 2403.20312](https://arxiv.org/abs/2403.20312)), which uses negated "
+    "captions and distractors (similar images) as extra negatives",
+    "negclip": "the loss of NegCLIP ([arXiv 2210.01936](https://arxiv.org/abs/2210.01936)), which uses negated "
     "captions as extra negatives",
     "clip": "CLIP's own contrastive loss, without negated captions",
     DISTILLATION: "negation distillation: from texts alone, its text encoder learned to embed a text with negation as "
@@ -190,7 +190,7 @@ def _kind(model: dict) -> str:
 
 def _data(results: dict) -> str:
     if _is_scenes(results):
-        return "scenes, generated images of coloured shapes,"
+        return "scenes (generated images of coloured shapes)"
     if results["dataset"] == PLAIN_CAPTIONS:
         return "captions composed from word lists"
     return f"`{results['dataset']}`"
@@ -218,8 +218,8 @@ print(model.get_text_features(**tokenizer([{labels}], padding=True, return_tenso
         return f"```python\n{snippet}\n```\n\n{own}"
     return (
         f"```python\n{snippet}\n```\n\n"
-        "`CLIPModel`, `AutoModel` and everything else that loads CLIP models loads it. To train it further with the "
-        "same loss, load it with `ConCLIPModel.from_pretrained(...)` of the package `conclip`, or without it with "
+        "`CLIPModel`, `AutoModel` and all other code that loads CLIP can load it. To train it further with the same "
+        "loss, load it with `ConCLIPModel.from_pretrained(...)` of the package `conclip`, or without the package with "
         "`AutoModel.from_pretrained(..., trust_remote_code=True)`."
     )
 

@@ -8,9 +8,20 @@ import numpy as np
 from conclip.atomic_write import write_atomically, write_figure
 
 QUERY_ARITHMETIC = (
-    "Query arithmetic is the base model without training: a text that negates something is embedded as what it wants, "
-    "less what it denies."
+    "Query arithmetic is the base model without training. It embeds a text that negates something as what the text "
+    "wants, less what it denies."
 )
+# Beginning of a metric's name -> what the metric says, for readers of the card who know retrieval only.
+MEANINGS = {
+    "negation pair accuracy": "how often an image scores higher with its caption than with a negated caption that is "
+    "false of it",
+    "true negation accuracy": "how often an image scores higher with a true negation than with a false caption that "
+    "differs from it in few words",
+    "multiple choice accuracy": "how often the true one of four statements about an image scores highest",
+    "first image true": "how often a text is true of the first image found for it",
+    "statement finds its target": "how often a text is nearer to its own target than to the targets of all others",
+    "cosine of captions to the base": "how near plain captions stay to their embeddings by the base model",
+}
 RESULTS_FILE, FIGURE_FILE = "results.json", "scores.png"
 # Of the default run.
 COMPARISON_FILE, RANKINGS_FILE = "comparison.json", "rankings.png"
@@ -153,6 +164,14 @@ def results_markdown(results: dict) -> str:
         numbers = " | ".join(f"{100 * row[name]:.1f}" for name in ("before", "after"))
         arithmetic = f" {_percent(row['query_arithmetic'])} |" if has_arithmetic else ""
         lines.append(f"| {label} | {row['count']:,} | {100 * row['chance']:.2f} | {numbers} |{arithmetic}")
+    labels = [row["label"] for row in rows]
+    meanings = [
+        f"- *{name}*: {meaning}"
+        for name, meaning in MEANINGS.items()
+        if any(label.startswith(name) for label in labels)
+    ]
+    if meanings:
+        lines += ["", *meanings]
     if has_arithmetic:
         lines += ["", QUERY_ARITHMETIC]
     if not_scored := results.get("not_scored"):

@@ -32,16 +32,18 @@ def page() -> str:
     flickr, scenes, step = read("flickr8k"), read("scenes"), read("step")
     parts = [
         "# Results of negation distillation",
-        "This page is written by `python docs/results/page.py` from the JSON files in `docs/results/`.",
+        "This page shows what [negation distillation](distillation.md) reaches, on photographs with a small CLIP and on "
+        "the scenes of the [default run](default_run.md), and what was tried. `python docs/results/page.py` writes it "
+        "from the JSON files in `docs/results/`.",
         "## On photographs",
         flickr["about"],
         table(flickr),
         "![Errors on pairs against absence; the colour is text-to-image recall@5](results.png)",
-        "## What limits it",
+        "### What limits it",
         *flickr["limits"],
-        "## Commands",
+        "### Commands",
         commands(flickr),
-        "## Tried and dropped",
+        "### Tried and dropped",
         "\n".join(f"- {line}" for line in flickr["dropped"]),
         "## On scenes",
         scenes["about"],

@@ -3,7 +3,8 @@
 import pytest
 from training_results import AFTER, BEFORE, RESULTS, metric
 
-from conclip.training.report import format_table, results_markdown, table_rows, verdict
+from conclip.training.report import MEANINGS, format_table, results_markdown, table_rows, verdict
+from conclip.training.statement_evaluator import FOUND, KEPT
 
 
 def test_table_says_count_chance_before_after_change_and_ties():
@@ -29,6 +30,24 @@ def test_query_arithmetic_is_a_column_of_all_that_it_scores():
         "| pairs | 100 | 50.00 | 50.0 | 90.0 | 80.0 |" in text and "| recall | 100 | 50.00 | 30.0 | 10.0 | – |" in text
     )
     assert "\n\nNo true negation accuracy: none. No more.\n\n" in text
+
+
+def test_the_card_explains_each_metric_that_has_a_meaning_to_explain():
+    names = ["negation pair accuracy", "first image true, captions", "first image true, true negations", "recall"]
+    scores = {name: metric(0.5) for name in names}
+    text = results_markdown({**RESULTS, "before": scores, "after": scores})
+    explained = [line for line in text.splitlines() if line.startswith("- ")]
+    assert explained == [
+        "- *negation pair accuracy*: how often an image scores higher with its caption than with a negated caption "
+        "that is false of it",
+        "- *first image true*: how often a text is true of the first image found for it",
+    ]
+    # Another paragraph before the list, or Markdown joins it to the table.
+    assert f"\n\n{explained[0]}\n{explained[1]}\n\n" in text
+
+
+def test_metrics_of_the_package_are_those_that_the_card_explains():
+    assert {FOUND.removesuffix("@1"), KEPT} <= MEANINGS.keys()
 
 
 def test_verdict_names_each_fall_and_doubts_small_ones():
