@@ -32,9 +32,9 @@ def page() -> str:
     flickr, scenes, step = read("flickr8k"), read("scenes"), read("step")
     parts = [
         "# Results of negation distillation",
-        "This page shows what [negation distillation](distillation.md) reaches, on photographs with a small CLIP and on "
-        "the scenes of the [default run](default_run.md), and what was tried. `python docs/results/page.py` writes it "
-        "from the JSON files in `docs/results/`.",
+        "This page shows what [negation distillation](distillation.md) reaches, on photographs with a small CLIP and "
+        "on the scenes of the [default run](default_run.md), and what was tried. `python docs/results/page.py` writes "
+        "it from the JSON files in `docs/results/`.",
         "## On photographs",
         flickr["about"],
         table(flickr),
