@@ -19,7 +19,7 @@ COMMANDS = {
         "Find similar images, on request those that match the negated caption",
     ),
     "search": ("conclip.search.command", "Search a folder of images by text or by image"),
-    "embed": ("conclip.models.embed_command", "Embed images for `conclip distractors`"),
+    "embed": ("conclip.models.embed_command", "Embed images, to train on, to search or to find distractors"),
     "convert": ("conclip.models.convert_command", "Convert checkpoints of OpenAI, open_clip and others, and back"),
     "export": ("conclip.models.export_command", "Write both encoders as ONNX, for onnxruntime and Transformers.js"),
     "push": ("conclip.publish.command", "Upload a model, a dataset or a metric to the Hugging Face Hub"),

@@ -55,8 +55,8 @@ class Parser(argparse.ArgumentParser):
         prog: the command as the user types it, e.g. "conclip negate".
         description: what the command does, a sentence.
         example: a command that works.
-        alternative_defaults: (when, option -> default): defaults that hold in a case that `when` describes, shown by
-            `--help` where they differ; the command itself applies them with `set_defaults`.
+        alternative_defaults: case -> option -> default: defaults that hold in a case, such as "without --name", shown
+            by `--help` where they differ; the command itself applies them with `set_defaults`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Parser(argparse.ArgumentParser):
         prog: str,
         description: str,
         example: str,
-        alternative_defaults: tuple[str, Mapping[str, object]] = ("", {}),
+        alternative_defaults: Mapping[str, Mapping[str, object]] = types.MappingProxyType({}),
     ):
         super().__init__(
             prog=prog,
@@ -106,14 +106,14 @@ class Parser(argparse.ArgumentParser):
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         required = default is dataclasses.MISSING
-        when, alternatives = alternative_defaults
         hidden = default is None or default is False or default == "" or default == []
         notes = [] if hidden else [f"default: {_as_text(default)}"]
         if required:
             notes, default = ["required"], None
             self._required.append(field.name)
-        if field.name in alternatives and alternatives[field.name] != default:
-            notes.append(f"{when}: {_as_text(alternatives[field.name])}")
+        for case, defaults in alternative_defaults.items():
+            if defaults.get(field.name, default) != default:
+                notes.append(f"{case}: {_as_text(defaults[field.name])}")
         help_text = field.metadata["help"] + (f" ({'; '.join(notes)})" if notes else "")
         how: dict = {"type": kind, "metavar": "VALUE" if kind is str else kind.__name__.strip("_").upper()}
         if field.metadata["positional"]:

@@ -251,11 +251,15 @@ def text_rows(dataset: Dataset, column: str, split: str, may_be_empty: bool = Fa
         texts = value if isinstance(value, list) else [value]
         if not texts and not may_be_empty:
             row = source_row(dataset, index)
-            raise UsageError(f"Split {split!r}, row {row}: {column} is an empty list; it needs a caption.")
+            raise UsageError(
+                f"Split {split!r}, row {row}: {column} is an empty list: add a caption or remove the row."
+            )
         for text in texts:
             if not isinstance(text, str) or not text.strip():
                 row = source_row(dataset, index)
-                raise UsageError(f"Split {split!r}, row {row}: {column} holds {text!r}, not a caption.")
+                raise UsageError(
+                    f"Split {split!r}, row {row}: {column} holds {text!r}, not a caption: correct or remove the row."
+                )
         yield texts
 
 

@@ -21,13 +21,14 @@ class SourceArguments:
 class RowArguments:
     annotations_only: bool = option(False, "write no images, and read none")
     num_distractors: int = option(1, "distractors for each image; the mapping has 3, the paper uses 1", at_least=1)
-    strip_commas: bool = option(False, "remove the commas of the negated captions, as the official code does")
+    strip_commas: bool = option(False, "remove the commas of the negated captions, as the authors' code does")
     skip_broken_images: bool = option(
         False, "skip rows whose image is missing or broken, and list them in skipped.jsonl, instead of stopping"
     )
     test_size: int | None = option(
         None,
-        "number of rows at the end that are the test split; without it, 40,000, or a sixth of fewer than 80,000 rows",
+        "rows at the end that become the test split; by default, 40,000, or a sixth of the rows if there are fewer "
+        "than 80,000",
         at_least=1,
     )
 

@@ -1,7 +1,7 @@
 """
 Scenes: generated images of a few objects, with captions, false negations, true negations and distractors.
 
-The default data set: no download, no licence, the same rows on every machine. The images of the test split hold
+The default dataset: no download, no licence, the same rows on every machine. The images of the test split hold
 combinations of shape and colour that no image or caption of the training split has (`HELD_OUT`).
 
     >>> from dataset_scripts.scenes import load_scenes
@@ -289,7 +289,15 @@ def load_scenes(
     """
     Return the scenes as a `Dataset` (or, without `split`, a `DatasetDict`), made on first use and cached.
 
-    The key of the cache includes this code, so that after a change of the code no old images are used.
+    The columns are those of `dataset_scripts.schema.FEATURES`. The key of the cache includes this code, so that no old
+    images are used after a change of the code.
+
+    Args:
+        split: "train" or "test".
+        seed: of the scenes; other seeds give other scenes with the same combinations in each split.
+        split_sizes: split -> number of scenes; by default, 20,000 for training and 2,000 for testing.
+        cache_dir: folder of the cache; by default, that of `datasets`.
+        num_proc: number of processes that draw.
 
     Raises:
         WriteError: the cache cannot be written to.

@@ -1,4 +1,4 @@
-"""The columns of a row, which all data sets of this project have."""
+"""The columns of a row, which all datasets of this project have."""
 
 from datasets import Features, Image, Sequence, Value
 

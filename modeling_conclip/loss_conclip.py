@@ -29,15 +29,16 @@ embeddings), all L2-normalised and of shape (M, d); C = mean of v vᵀ over many
     L5 = mean of s² (e - g)ᵀ C (e - g)      loss_profile: mean square of s · e·v - s · g·v, the profile of scores
     loss = w (w4 L4 + w5 L5 + w6 L6), added to the loss above if the batch has images too
 
-Where it is known how likely a text is true of each of K images with embeddings v (t, from 0 to 1), the images teach it
-and not a target; with z = s e·v and both means weighted, over the images, by t and by 1 - t:
+If it is known how likely a text is true of each of K images with embeddings v (t, from 0 to 1), it learns from these
+images and has no target. With z = s e·v, and with means over the images that are weighted by t and by 1 - t:
 
     L6 = mean over such texts of (mean of log(1 + exp(-z)) where true + mean of log(1 + exp(z)) where false) / 2
 
-True and false images count the same, however rare what the text says is. L4 and L5 are means over the other texts.
+True and false images have the same weight in all, also if the text is true of few images. L4 and L5 are means over the
+other texts.
 
-By the cosine alone a text such as "no dog" ends near a photo of anything; the profile of scores, over what the model
-will be compared with, keeps it away from dogs.
+With the cosine alone, a text such as "no dog" ends near a photo of anything. The profile of scores, over the images or
+captions that the text will be compared with, keeps it away from dogs.
 """
 
 from contextlib import nullcontext

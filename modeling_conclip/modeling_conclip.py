@@ -203,9 +203,9 @@ class ConCLIPModel(CLIPModel):
 
         Args:
             negated_input_ids (`torch.LongTensor` of shape `(batch_size, negated_length)`):
-                The negated caption of each caption. With negated captions the loss is that of NegCLIP, with
-                distractors as well that of CoN-CLIP; without either it is exactly CLIP's, and the weights in the
-                config are ignored.
+                The negated caption of each caption. With negated captions, the loss is that of NegCLIP, and with
+                distractors too, that of CoN-CLIP. Without either, it is exactly CLIP's, and the weights in the config
+                are ignored.
             negated_attention_mask (`torch.Tensor` of shape `(batch_size, negated_length)`).
             distractor_pixel_values (`torch.FloatTensor` of shape `(batch_size, channels, height, width)`):
                 Distractors: images that look like the original and of which the negated caption is true.
@@ -217,15 +217,15 @@ class ConCLIPModel(CLIPModel):
                 less. With several pieces, texts and images are embedded piece by piece, and again in the backward
                 pass (gradient caching): the same loss and gradients with the memory of one piece.
             text_targets (`torch.FloatTensor` of shape `(num_targets, projection_dim)`):
-                For negation distillation: what the last `num_targets` texts should be embedded as, unit rows. They
-                are texts of their own, behind the captions in `input_ids`, or behind the captions and negated captions
-                in `packed_texts`. Without images, all texts are.
+                For negation distillation: the embeddings that the last `num_targets` texts should have, unit rows.
+                These texts come after the captions in `input_ids`, or after the captions and negated captions in
+                `packed_texts`. Without images, all texts have targets.
             second_moment (`torch.FloatTensor` of shape `(projection_dim, projection_dim)`):
                 Mean outer product of the unit embeddings over which scores are compared. The loss needs it for
                 `text_targets`.
             truth (`torch.FloatTensor` of shape `(num_targets, num_images)`):
-                How likely each text with a target is true of some images, 0 to 1. These images teach the text then,
-                and its target is ignored. A row of NaN leaves it to its target.
+                How likely each text with a target is true of some images, 0 to 1. The text then learns from these
+                images, and its target is ignored. A text whose row is NaN learns from its target.
             truth_image_embeds (`torch.FloatTensor` of shape `(num_images, projection_dim)`):
                 Unit embeddings of these images, needed for `truth`.
 
@@ -255,7 +255,7 @@ class ConCLIPModel(CLIPModel):
             if pairs < 0 or (pairs and not has_images):
                 raise ValueError(
                     f"Got {len(text_embeds)} texts and {len(text_targets)} text_targets: pass a target for each text "
-                    "behind the captions, and images for the captions, if there are any."
+                    "after the captions, and images for the captions, if there are any."
                 )
             distilled = self._distill(
                 text_embeds[pairs:], text_targets, second_moment, truth, truth_image_embeds, return_loss

@@ -2,7 +2,7 @@
 Pack texts into one sequence of tokens in which a beginning that several texts share appears once.
 
 CLIP's text encoder is causal: what it computes at a token depends on that token and those before it. Texts that begin
-alike, as a caption and its negation do, have the same values up to the token at which they differ. The texts of a
+alike, such as a caption and its negation, have the same values up to the token at which they differ. The texts of a
 batch therefore form a tree of tokens (a trie) whose root is the start-of-text token. A packed batch lists the nodes of
 that tree, parents before children and each subtree in one piece: in other words, it lists the sorted texts without
 what each shares with the one before it. The linear layers, which do nearly all of the encoder's work, run over these

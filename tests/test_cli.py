@@ -39,7 +39,10 @@ def parser():
         prog="conclip something",
         description="Do something.",
         example="conclip something --name x",
-        alternative_defaults=("on Sundays", {"learning_rate": 1.5e-3, "num_train_epochs": 5}),
+        alternative_defaults={
+            "on Sundays": {"learning_rate": 1.5e-3, "num_train_epochs": 5},
+            "at night": {"learning_rate": 2e-3, "warmup_steps": 7},
+        },
     )
 
 
@@ -260,9 +263,9 @@ def test_help_has_groups_real_defaults_and_an_example(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert "Do something." in text and "Example: conclip something --name x" in text
     assert "Model: --name VALUE folder or Hub id (required)" in text
-    assert "peak learning rate, 100% of it (default: 1e-06; on Sundays: 0.0015)" in text
+    assert "peak learning rate, 100% of it (default: 1e-06; on Sundays: 0.0015; at night: 0.002)" in text
     assert "trackers (default: jsonl)" in text and "use bfloat16 (" not in text and "name of the run (" not in text
-    assert "passes over the data (default: 5)" in text and "updates of warm-up (default: 0)" in text
+    assert "passes over the data (default: 5)" in text and "updates of warm-up (default: 0; at night: 7)" in text
 
 
 @pytest.mark.parametrize("command", COMMANDS)

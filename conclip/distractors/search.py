@@ -71,7 +71,7 @@ def find_distractors(
         progress: whether to show a progress bar.
 
     Returns:
-        `Distractors`, of each query the highest score first, and the lower index first among equal scores.
+        `Distractors`: for each query, the highest score first, and the lower index first among equal scores.
 
     Raises:
         UsageError: the parameters do not fit together.
@@ -93,9 +93,9 @@ def find_distractors(
 
 def merge_distractors(found: Sequence[Distractors], firsts: Sequence[int]) -> Distractors:
     """
-    Merge the results of searches in parts of a pool, one on each machine, into that of one search in all of it.
+    Merge the results of searches in parts of a pool, one on each machine, into that of a search in the whole pool.
 
-    The search in a part does not know which image of the pool is the query. So give it the keys of the images, or keep
+    The search in a part does not know which image of the pool is the query. Give it the keys of the images, or keep
     `duplicate_similarity`; otherwise an image may find itself.
 
     Args:
@@ -148,9 +148,13 @@ class Search:
         dimensions = _check_embeddings(self.queries, "queries")
         of_pool = dimensions if self.pool is self.queries else _check_embeddings(self.pool, "pool")
         if dimensions != of_pool:
-            raise UsageError(f"Queries of {dimensions} dimensions do not go with a pool of {of_pool}.")
+            raise UsageError(
+                f"The queries have {dimensions} dimensions and the pool has {of_pool}: embed both with one model."
+            )
         if not 1 <= self.k <= len(self.pool):
-            raise UsageError(f"{self.k} of a pool of {len(self.pool)} images cannot be found: change top_k.")
+            raise UsageError(
+                f"{self.k} distractors cannot be found in a pool of {len(self.pool)} images: change top_k."
+            )
         for keys, rows, what in ((self.query_keys, self.queries, "queries"), (self.pool_keys, self.pool, "pool")):
             if keys is not None and (len(keys) != len(rows) or keys.ndim != 2 or keys.dtype != np.uint8):
                 raise UsageError(f"The keys of the {what} must be uint8, ({len(rows)}, 16), got {keys.shape}.")
@@ -231,7 +235,7 @@ def as_float32(rows) -> torch.Tensor:
 def _check_embeddings(embeddings, name: str) -> int:
     """Return d of embeddings (n, d). Raises `UsageError` for another shape or a length other than 1."""
     if not len(embeddings):
-        raise UsageError(f"There is no embedding in the {name}.")
+        raise UsageError(f"There are no embeddings in the {name}: embed one image or more.")
     for start in range(0, len(embeddings), ROWS_PER_BLOCK):
         rows = as_float32(embeddings[start : start + ROWS_PER_BLOCK])
         if rows.dim() != 2:

@@ -57,7 +57,7 @@ def run(arguments: CacheArguments) -> None:
     is_given = {"delete": arguments.delete is not None, "older_than": arguments.older_than is not None}
     ways = [name for name, given in {**is_given, "all": arguments.all}.items() if given]
     if len(ways) > 1:
-        raise UsageError(f"--{ways[0]} and --{ways[1]} exclude each other.")
+        raise UsageError(f"--{ways[0]} and --{ways[1]} exclude each other: give one of them.")
     if not ways:
         PARSER.without_effect(["yes"], "without --delete, --older_than or --all")
     folder = embedding_cache_dir(arguments.cache_dir)

@@ -1,5 +1,5 @@
 """
-Images as data sets store them (encoded bytes, the path of a file, a URL): read and decoded.
+Images as datasets store them (encoded bytes, the path of a file, a URL): read and decoded.
 
 Imports no torch, which `conclip negate` does without.
 """

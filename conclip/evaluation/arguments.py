@@ -22,8 +22,8 @@ class EvaluationArguments:
     benchmarks: list[str] = option(
         ["scenes"],
         "names of benchmarks, or beginnings of names. list: print all names; all: run those whose files are there; "
-        "classes:FOLDER: classify images in class folders; two_by_two:FOLDER: a dataset like Winoground; pairs:FILE, "
-        "choice:FILE: images with two or more captions, in JSON Lines",
+        "classes:FOLDER: classify images in class folders; two_by_two:FOLDER: a dataset like Winoground's; "
+        "pairs:FILE, choice:FILE: images with two or more captions, in JSON Lines",
     )
     data_dir: str = option("data", "folder with the annotation files and images of the benchmarks")
     allow_missing_images: bool = option(False, "skip items whose image is missing; the table counts them")

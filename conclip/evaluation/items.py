@@ -87,12 +87,14 @@ class ItemImages(ImageColumn):
                 image = PIL.ImageOps.exif_transpose(image)
         # Pillow raises OSError, SyntaxError, ValueError and others for files it cannot decode.
         except Exception as error:
-            raise UsageError(f"{self.where(index)} cannot be read: {one_line(error)}") from error
+            raise UsageError(f"{self.where(index)} cannot be read: {one_line(error).removesuffix('.')}.") from error
         if not box:
             return image
         left, top, right, bottom = map(round, box)
         if min(right, image.width) <= max(left, 0) or min(bottom, image.height) <= max(top, 0):
-            raise UsageError(f"{self.where(index)} and its box {box} do not overlap.")
+            raise UsageError(
+                f"{self.where(index)} and its box {box} do not overlap; correct the box or download the file again."
+            )
         # The part of a box outside the image becomes black, as in the official scripts.
         return image.crop((left, top, right, bottom))
 

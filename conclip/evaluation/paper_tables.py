@@ -120,7 +120,7 @@ TABLES = {
         },
     ),
     "zero-shot": Table(
-        title="gain in zero-shot accuracy over CLIP, on 8 data sets",
+        title="gain in zero-shot accuracy over CLIP, on 8 datasets",
         benchmarks=ZERO_SHOT,
         columns={
             "mean": lambda own, base: sum(zero_shot_gains(own, base)) / len(ZERO_SHOT),

@@ -99,7 +99,7 @@ def embed_query(
         beta, anchor_weight: see `QueryArithmetic`.
 
     Returns:
-        float32, (d,) or (n, d), unit length, on the CPU: to compare with unit embeddings of images. A query that
+        float32, (d,) or (n, d), unit length, on the CPU, to compare with unit embeddings of images. A query that
         negates nothing has the embedding of the model.
 
     Raises:

@@ -94,7 +94,7 @@ def run(arguments: ReproduceArguments, run_step: Callable[[list[str]], int] | No
     tables = {name: TABLES[name] for name in dict.fromkeys(arguments.tables)}
     if missing := list(missing_inputs(tables, arguments)):
         print("Missing:", *(f"- {sentence}" for sentence in missing), sep="\n", flush=True)
-        raise UsageError(f"{len(missing)} of the files, data sets and models are missing; they are listed above.")
+        raise UsageError(f"{len(missing)} files, datasets or models are missing: get them as the lines above say.")
     if arguments.check:
         print("Nothing is missing. Steps:", *(f"conclip {' '.join(step.words)}" for step in steps), sep="\n")
         return
@@ -151,7 +151,7 @@ def scores_file(output_dir: Path, table: str, row: Row) -> Path:
 
 
 def missing_inputs(tables: dict[str, Table], arguments: ReproduceArguments) -> Iterator[str]:
-    """Yield a sentence for each benchmark, data set or model that cannot be read, before anything is run."""
+    """Yield a sentence for each benchmark, dataset or model that cannot be read, before anything is run."""
     from conclip.evaluation.benchmarking import check_files
     from conclip.evaluation.items import ItemReader
     from conclip.hub import cache_alone, use_cache_without_network
@@ -174,7 +174,7 @@ def missing_inputs(tables: dict[str, Table], arguments: ReproduceArguments) -> I
     for benchmark in choose_benchmarks(
         [*dict.fromkeys(name for table in tables.values() for name in table.benchmarks)]
     ):
-        # It is said above; `datasets` would look for a data set "ccneg" on the Hub and in its cache.
+        # It is said above; `datasets` would look for a dataset "ccneg" on the Hub and in its cache.
         if benchmark.name == CCNEG and not has_ccneg:
             continue
         try:

@@ -145,7 +145,9 @@ class _TorchScriptUnpickler(pickle.Unpickler):
             entry = self._archive.getinfo(f"{self._folder}data/{key}")
             # torch writes them so; a compressed one may unpack to any size.
             if entry.compress_type != zipfile.ZIP_STORED:
-                raise UsageError(f"{self._archive.filename}: data/{key} is compressed, which torch does not write.")
+                raise UsageError(
+                    f"{self._archive.filename}: data/{key} is compressed, which torch never does; download it again."
+                )
             content = bytearray(self._archive.read(entry))
             self._storages[key] = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
         return self._storages[key]

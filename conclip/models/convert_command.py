@@ -227,8 +227,8 @@ def _load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
     # If the files are missing, transformers makes a tokenizer that knows only the special tokens.
     if tokenizer is None or len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise UsageError(
-            f"--tokenizer {name_or_path}: cannot be loaded: without a network, name a folder with vocab.json and "
-            "merges.txt of CLIP's tokenizer, such as that of any CLIP model."
+            f"--tokenizer {name_or_path} cannot be loaded: without a network, name a folder with vocab.json and "
+            "merges.txt of CLIP's tokenizer; the folder of any CLIP model has them."
         ) from cause
     return tokenizer
 
@@ -245,7 +245,7 @@ def _open_clip_config(path: Path) -> tuple[dict, dict]:
         # Read here, so that a damaged file is reported as such.
         parts = [model_cfg.get("vision_cfg", {}).get("layers"), model_cfg.get("text_cfg", {}).get("layers")]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read as a config of open_clip.") from error
+        raise UsageError(f"{path} cannot be read as a config of open_clip: download it again.") from error
     if not all(isinstance(layers, int) for layers in parts):
         raise UsageError(f"{path} describes no CLIP with a vision transformer.")
     steps = {"interpolation": "bicubic", "resize_mode": "shortest"}

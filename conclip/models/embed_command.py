@@ -142,9 +142,11 @@ def open_images(
         dataset = dataset.select_columns([image_column])
         dataset = as_image_column(dataset, image_column, image_dir or data_folder(dataset_name))
         return ImageColumn(dataset, image_column, split), None
+    if not Path(image_dir).is_dir():
+        raise UsageError(f"--image_dir {image_dir}: there is no such folder.")
     paths = image_files(Path(image_dir))
     if not paths:
-        raise UsageError(f"--image_dir {image_dir}: there is no such folder, or it holds no images.")
+        raise UsageError(f"--image_dir {image_dir} holds no images; subfolders are not read.")
     dataset = Dataset.from_dict({"image": [str(path) for path in paths]}, features=Features({"image": Image()}))
     return ImageColumn(dataset, "image", image_dir), [path.name for path in paths]
 

@@ -86,8 +86,8 @@ def export_onnx(
     size = weights_bytes(model)
     if size > onnx_files.LARGEST_FILE:
         raise UsageError(
-            f"--model_name_or_path {model_name_or_path}: its weights take {as_size(size)}, and a file of ONNX at most "
-            f"{as_size(onnx_files.LARGEST_FILE)}."
+            f"--model_name_or_path {model_name_or_path}: its weights take {as_size(size)}, and an ONNX file holds at "
+            f"most {as_size(onnx_files.LARGEST_FILE)}: export a smaller model."
         )
     # Both encoders are in two files.
     needed = int(2 * size * (1.3 if quantize else 1))

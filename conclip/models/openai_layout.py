@@ -122,7 +122,10 @@ def encoder_sizes(weights: dict[str, torch.Tensor], model_cfg: dict, subject: st
         ("text_projection", 2),
     ):
         if weights[name].ndim != dimensions:
-            raise UsageError(f"{subject}: {name} has shape {tuple(weights[name].shape)}.")
+            raise UsageError(
+                f"{subject}: {name} has shape {tuple(weights[name].shape)}, where a CLIP has {dimensions} dimensions; "
+                "download it again."
+            )
     width, _, patch, _ = weights["visual.conv1.weight"].shape
     side = round((len(weights["visual.positional_embedding"]) - 1) ** 0.5)
     vocabulary, text_width = weights["token_embedding.weight"].shape
@@ -173,13 +176,13 @@ def require_exportable(config: CLIPConfig, to: str, subject: str) -> None:
     activations = {QUICK_GELU} if to == "openai" else {QUICK_GELU, GELU}
     for name, encoder in (("text_config", text), ("vision_config", vision)):
         if encoder.hidden_act not in activations or encoder.hidden_act != text.hidden_act:
-            raise UsageError(f"{subject}: {to} has no {encoder.hidden_act} as `hidden_act` of `{name}` here.")
+            raise UsageError(f"{subject}: {to} cannot compute `hidden_act` {encoder.hidden_act} of `{name}`.")
         if encoder.layer_norm_eps != 1e-5:
-            raise UsageError(f"{subject}: {to} has no `layer_norm_eps` of {encoder.layer_norm_eps} (`{name}`).")
+            raise UsageError(f"{subject}: {to} cannot compute `layer_norm_eps` {encoder.layer_norm_eps} of `{name}`.")
         heads, width = encoder.num_attention_heads, encoder.hidden_size
         if to == "openai" and heads * HEAD_WIDTH != width:
             raise UsageError(
-                f"{subject}: openai has heads of width {HEAD_WIDTH} alone, and those of `{name}` are "
+                f"{subject}: openai needs attention heads of width {HEAD_WIDTH}, and those of `{name}` are "
                 f"{width // heads} wide: use --to open_clip."
             )
         if to == "openai" and encoder.intermediate_size != 4 * width:
@@ -187,8 +190,8 @@ def require_exportable(config: CLIPConfig, to: str, subject: str) -> None:
     # 2 stands in the configs of old checkpoints; such a model takes the token with the largest id.
     if text.eos_token_id not in (2, text.vocab_size - 1):
         raise UsageError(
-            f"{subject}: {to} takes the token with the largest id, {text.vocab_size - 1}, for the end of a text, "
-            f"and this model {text.eos_token_id}."
+            f"{subject}: {to} ends a text with the token of the largest id, {text.vocab_size - 1}, but this model "
+            f"ends it with token {text.eos_token_id}."
         )
 
 

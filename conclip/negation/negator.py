@@ -1,5 +1,5 @@
 """
-The Python interface: negations of a list of captions, or of batches of a data set.
+The Python interface: negations of a list of captions, or of batches of a dataset.
 
 `conclip negate` runs the same code.
 """
@@ -70,7 +70,7 @@ class CaptionNegator:
         dataset = dataset.map(negator, batched=True, with_indices=True, batch_size=512, num_proc=4)
 
     Adds the text columns that `conclip negate` writes: negated_captions, true_negations, true_negation_foils,
-    hard_negatives and their records. A row of which nothing can be made has empty lists; `conclip negate` skips it.
+    hard_negatives and their records. A row from which nothing can be made has empty lists; `conclip negate` skips it.
     Rows depend on the seed, their index, their caption and the absent nouns, not on the batch that they are in.
 
     A pickled negator holds the counts of the absent nouns, about a megabyte, and not spaCy's model. Each process loads
@@ -170,7 +170,9 @@ def parse_texts(generator, captions: Sequence[str], numbers: Sequence[int]) -> l
         if not isinstance(caption, str) or not caption.strip():
             raise UsageError(f"caption {number} is {caption!r}; it has to be a text, one in each row.")
         if re.search("[\ud800-\udfff]", caption):
-            raise UsageError(f"caption {number} is {caption!r}; it holds half of a character (a lone surrogate).")
+            raise UsageError(
+                f"caption {number} is {caption!r}; it holds half of a character (a lone surrogate): remove it."
+            )
     return parse_captions(generator, captions)
 
 
@@ -209,7 +211,7 @@ def negate_captions(
         negation_types, strategy, seed, generator: as for `CaptionNegator`.
 
     Returns:
-        A row for each caption, with the text columns that `conclip negate` writes. A caption of which nothing can be
+        A row for each caption, with the text columns that `conclip negate` writes. A caption from which nothing can be
         made has empty lists.
 
     Raises:

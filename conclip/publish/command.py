@@ -31,8 +31,8 @@ PARSER = Parser(
     {"Options": PushArguments},
     prog="conclip push",
     description="""Upload a folder to the Hugging Face Hub, in one commit: a model or LoRA adapters, a dataset of
-annotations, or a metric as a Space. Checkpoints, logs, caches and pickles are left out, and so are paths of this
-machine.""",
+annotations, or a metric as a Space. Checkpoints, logs, caches and pickles are left out, and absolute paths of
+this machine are shortened to their last part.""",
     example="conclip push outputs/mine me/conclip-vit-base-patch32 --private",
 )
 

@@ -102,7 +102,9 @@ def _parquet_files(folder: Path, name: str, config: dict) -> dict[str, list[str]
         patterns = entry["path"] if isinstance(entry["path"], list) else [entry["path"]]
         files = [file for file in everything if any(fnmatchcase(file, pattern) for pattern in patterns)]
         if not files:
-            raise UsageError(f"{folder} is not complete: no file {patterns[0]}, which {CARD_FILE} names.")
+            raise UsageError(
+                f"{folder} is not complete: no file {patterns[0]}, which {CARD_FILE} names; write the dataset again."
+            )
         found[entry["split"]] = files
     return found
 

@@ -64,5 +64,5 @@ def kind_of(folder: Path) -> str:
         return DATASET
     raise UsageError(
         f"{folder} holds no model (config.json), no adapters (adapter_config.json), no dataset (a {CARD_FILE} that "
-        "names data files) and no metric (a .py file of the folder's name)."
+        "names data files) and no metric (a .py file of the folder's name): name a folder that holds one of these."
     )

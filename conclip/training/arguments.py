@@ -74,7 +74,10 @@ PARSER = {
     "twice, with the paper's loss and with ours, and compare the two models.",
     "example": "accelerate launch train_accelerate.py --model_name_or_path openai/clip-vit-base-patch32 "
     "--dataset_name ccneg --output_dir conclip-vit-base-patch32",
-    "alternative_defaults": ("without --model_name_or_path", SCENES_RECIPE),
+    "alternative_defaults": {
+        "without --model_name_or_path": SCENES_RECIPE,
+        f"with --loss {DISTILLATION}": DISTILLATION_RECIPE,
+    },
 }
 
 
@@ -167,11 +170,11 @@ class ConCLIPTrainingArguments:
     output_dir: str = option("outputs/conclip", "folder for the model, its card, results, logs and checkpoints")
     loss: str | None = option(
         None,
-        "conclip: CLIP's loss with negated captions and distractors as extra negatives, and distractor to negated "
-        "caption; negclip: with negated captions only; clip: CLIP's own loss; negation_distillation: from captions "
-        "alone, teach the text encoder what the base model's embeddings of affirmative texts say about negations; by "
-        "default, conclip or negclip if the dataset has the columns, otherwise negation_distillation "
-        "(`ConCLIPTrainer`: clip)",
+        "conclip: the paper's loss, which is CLIP's with negated captions and distractors as extra negatives, and "
+        "pulls distractors to negated captions; negclip: the same without distractors; clip: CLIP's own loss; "
+        "negation_distillation: from captions alone, teach the text encoder what the base model's embeddings of "
+        "affirmative texts say about negations; by default, conclip or negclip if the dataset has the columns, "
+        "otherwise negation_distillation (`ConCLIPTrainer`: clip)",
         choices=["conclip", "negclip", "clip", DISTILLATION],
     )
     distillation_weight: float = option(
@@ -306,7 +309,7 @@ class ConCLIPTrainingArguments:
         "end", "when to push: at the end, or also the model whenever a checkpoint is saved", choices=HUB_STRATEGIES
     )
     hub_private_repo: bool = option(False, "make a new repository private")
-    hub_revision: str | None = option(None, "branch to push to, made if necessary; by default main")
+    hub_revision: str | None = option(None, "branch to push to, created if it does not exist; by default, main")
     hub_token: str | None = option(None, "token of the Hub; by default, HF_TOKEN or that of `hf auth login`")
     # Not an option: it has no type.
     named = frozenset()

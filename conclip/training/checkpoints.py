@@ -260,7 +260,7 @@ def require_plain_data(accelerator: Accelerator, checkpoint: Path) -> None:
         raise FileNotFoundError(f"{SAFE_WEIGHTS_NAME} is missing")
     for path in sorted(checkpoint.glob("custom_checkpoint_*.pkl")):
         raise UsageError(
-            f"{path} was not loaded: this version keeps plain data alone, and a pickle could run code; resume from "
+            f"{path} was not loaded: it is a pickle, which could run code, and this version writes none; resume from "
             "another checkpoint."
         )
     # load_state ignores random states that it cannot read, and dropout would then differ.

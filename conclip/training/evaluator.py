@@ -85,7 +85,7 @@ def true_negation_pairs(dataset: Dataset, split: str) -> Pairs | None:
         if len(texts) != len(foils):
             raise UsageError(
                 f"Split {split!r}, row {source_row(dataset, index)}: {len(texts)} true_negations, but {len(foils)} "
-                "true_negation_foils."
+                "true_negation_foils: each true negation needs a foil."
             )
     return Pairs(
         rows=[row for row, _ in at],

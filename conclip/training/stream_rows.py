@@ -85,7 +85,8 @@ class RowStream:
                     return
             elif self._is_empty:
                 raise UsageError(
-                    f"The stream of the split {self.split!r} has no rows for each process: use fewer processes."
+                    f"The stream of the split {self.split!r} has fewer rows than there are processes: use fewer "
+                    "processes."
                 )
             else:
                 self._begin(self._finished + 1, None)

@@ -140,8 +140,8 @@ def require_full_batch(rows: PairRows | StatementRows, per_device_batch_size: in
     batch = per_device_batch_size * num_processes
     if len(rows) < batch:
         raise UsageError(
-            f"{len(rows)} training rows do not fill one batch of {batch} (--per_device_train_batch_size times "
-            f"{num_processes} processes): lower it."
+            f"{len(rows)} training rows do not fill one batch of {batch}, --per_device_train_batch_size times the "
+            f"number of processes ({num_processes}): lower --per_device_train_batch_size."
         )
 
 

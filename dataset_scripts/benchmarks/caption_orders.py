@@ -146,7 +146,7 @@ def _read_shuffled_retrieval(data_dir: Path, split: KarpathyTest, seed: int = 0)
             name for true, *others in found for name, text in zip(SHUFFLES, others, strict=True) if text == true
         )
     counts = ", ".join(f"{name} {unchanged[name]:,}" for name in SHUFFLES)
-    warnings.warn(f"{split.name}: of {total:,} captions, a shuffle left unchanged: {counts}.", stacklevel=2)
+    warnings.warn(f"{split.name}: shuffles that left one of the {total:,} captions unchanged: {counts}.", stacklevel=2)
 
 
 def _benchmark(

@@ -29,7 +29,7 @@ class KarpathyTest:
     ([{image, caption: [...]}], of the test split alone).
 
     Args:
-        name: name of the data set, for messages.
+        name: name of the dataset, for messages.
         annotations: file names below `data_dir`; the first that exists is read.
         folders: folders of the images, likewise.
         source: a sentence that says where to get both.

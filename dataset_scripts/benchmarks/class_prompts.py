@@ -77,7 +77,7 @@ def prompts_of(names: Sequence[str], templates: Sequence[str], origin: str) -> d
     Return the prompts of each class, in its order.
 
     Args:
-        origin: where the names come from, e.g. "names of the data set"; for the names of the conditions.
+        origin: where the names come from, e.g. "names of the dataset"; for the names of the conditions.
 
     Returns:
         Condition -> class -> prompts. One condition is the name alone, as in the CoN-CLIP paper, and the other one is

@@ -1,8 +1,8 @@
 """
-Zero-shot classification: the CoN-CLIP paper's 8 data sets, and any folder of class folders.
+Zero-shot classification: the CoN-CLIP paper's 8 datasets, and any folder of class folders.
 
-A data set is read from `<data_dir>/<name>/`, if that holds Parquet files or class folders, and from the Hub otherwise.
-ImageNet runs CLIP's published protocol: OpenAI's names in OpenAI's 80 templates. The classes of the other data sets
+A dataset is read from `<data_dir>/<name>/`, if that holds Parquet files or class folders, and from the Hub otherwise.
+ImageNet runs CLIP's published protocol: OpenAI's names in OpenAI's 80 templates. The classes of the other datasets
 have the names of the source, in lower case, which are not always those of CLIP's authors. A file `classes.txt` in that
 folder, with one name per line in the order of the labels, replaces the names.
 """
@@ -25,11 +25,11 @@ from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 @dataclass(frozen=True)
 class ClassSet:
     """
-    A data set for classification.
+    A dataset for classification.
 
     Args:
         name, title, split: see `Benchmark`.
-        hub: id of the data set on the Hub; "" if it is not there.
+        hub: id of the dataset on the Hub; "" if it is not there.
         hub_split: the name of the split in the Parquet files on the Hub.
         splits: possible names of the split in folders and files under `--data_dir`; the first that exists is read.
         label: the column with the class.
@@ -181,7 +181,7 @@ def _names(class_set: ClassSet, root: Path, images: ClassImages) -> tuple[list[s
     elif class_set.openai_names:
         names, origin = class_set.openai_names(labels, images.where), "OpenAI's names"
     else:
-        names, origin = [clean_name(label) for label in labels], "names of the data set"
+        names, origin = [clean_name(label) for label in labels], "names of the dataset"
         _check_codes(names, labels, images.where, file)
     if "" in names:
         raise UsageError(

@@ -54,7 +54,7 @@ def dataset_rows(
         images: those of the columns whose images stay encoded: dicts of `bytes` and `path`.
 
     Raises:
-        UsageError: the data set cannot be loaded, lacks a column, or is damaged.
+        UsageError: the dataset cannot be loaded, lacks a column, or is damaged.
     """
     # Imported late, so that the list of benchmarks is there at once.
     from datasets import Image, load_dataset

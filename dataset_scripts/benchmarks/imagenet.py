@@ -109,7 +109,7 @@ def openai_names() -> dict[str, str]:
 def openai_names_of(labels: Sequence[str], where: Path) -> list[str]:
     """
     Return OpenAI's names of the classes with these labels: WordNet ids, in any number and order, or all 1,000 labels
-    of the data set on the Hub, which are lists of WordNet's names in the order of the ids.
+    of the dataset on the Hub, which are lists of WordNet's names in the order of the ids.
 
     Args:
         where: the file or folder with the labels, for messages.

@@ -40,7 +40,7 @@ def ccneg_rows(data_dir: Path) -> Iterator[tuple[int, dict]]:
     `load_dataset("ccneg")`.
 
     Raises:
-        UsageError: there is no such data set, or it is damaged.
+        UsageError: there is no such dataset, or it is damaged.
     """
     folder, columns = data_dir / "ccneg", ["image", "caption", *NEGATIONS]
     if not folder.is_dir():
@@ -106,7 +106,7 @@ def scenes_truth(captions: list[str], ids: list[str]):
 def _together(row: dict, names: list[str], path: Path | str, index: int) -> Iterator[tuple[str, ...]]:
     columns = [texts(row, name, path, index) for name in names]
     if len({len(column) for column in columns}) != 1:
-        raise UsageError(f"{path}, row {index}: {' and '.join(names)} differ in length; write the data set again.")
+        raise UsageError(f"{path}, row {index}: {' and '.join(names)} differ in length; write the dataset again.")
     return zip(*columns, strict=True)
 
 

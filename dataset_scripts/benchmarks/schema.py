@@ -95,7 +95,7 @@ class Benchmark:
         macro: whether the benchmark's own headline is the mean over categories, not over items.
         skipped_categories: categories that this mean does not include.
         min_count: the mean does not include a category with fewer items either.
-        classes: for `Kind.CLASSES`: takes the folder and returns condition (e.g. "names of the data set, bare") ->
+        classes: for `Kind.CLASSES`: takes the folder and returns condition (e.g. "names of the dataset, bare") ->
             class -> prompts, whose embeddings are averaged.
         truth: for `Kind.RETRIEVAL`, if it is known: takes captions and ids of items and returns bool, (captions, ids),
             of which images each caption is true; then the first image that is found is scored by it too.

@@ -42,8 +42,8 @@ def read_photographs(data_dir: Path, name: str, folder: str, source: str) -> Ite
         place = "_".join(image.stem.split("_")[1:-1])
         if not place or len(captions) != 4:
             raise UsageError(
-                f"{path}, row {index}: {image.name!r} with {len(captions)} captions is not an image named "
-                "<object>_<place>_<object> with four; correct it or download the file again."
+                f"{path}, row {index}: {image.name!r} has {len(captions)} captions; an image named "
+                "<object>_<place>_<object> with four captions was expected; correct it or download the file again."
             )
         yield item(image.stem, [images / image.name], captions, category=place)
 

@@ -29,7 +29,7 @@ STORED = datasets.Features(
 )
 
 _DESCRIPTION = """
-Recall@k of retrieval: the share of queries of which a right candidate is among the k best of the pool. A wrong
+Recall@k of retrieval: the share of queries with a right candidate among the k best of the pool. A wrong
 candidate that scores as high as the best right one ranks before it, and queries with such a tie are counted. Overall
 and, with a category for each query, such as plain and negated captions, per category.
 """

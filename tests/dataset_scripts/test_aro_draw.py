@@ -161,7 +161,7 @@ def test_items_say_whether_a_shuffle_is_the_caption(tmp_path):
 
 def test_shuffled_retrieval_has_all_captions_under_each_condition(tmp_path):
     write(tmp_path, CAPTIONS)
-    with pytest.warns(UserWarning, match="^COCO: of 7 captions, a shuffle left unchanged: ") as caught:
+    with pytest.warns(UserWarning, match="^COCO: shuffles that left one of the 7 captions unchanged: ") as caught:
         items = read(COCO_SHUFFLED_RETRIEVAL, tmp_path)
     columns = zip(
         *((true, *others) for true, others, _ in aro_retrieval(((c, None) for c in CAPTIONS), 0)), strict=True

@@ -84,7 +84,7 @@ class TestNames:
         birds = class_folder("birds", tmp_path)
         with pytest.warns(UserWarning, match=r"^birds: 1 name belongs to two or more classes \(crane\)\."):
             prompts = birds.classes(tmp_path)
-        assert prompts["names of the data set, bare"] == [["crane"], ["dog"], ["crane"]]
+        assert prompts["names of the dataset, bare"] == [["crane"], ["dog"], ["crane"]]
         (tmp_path / "classes.txt").write_text("Missile\nsunglasses\nmissile\n")
         with pytest.warns(UserWarning, match=r"1 name belongs .*\(missile\)"):
             prompts = birds.classes(tmp_path)

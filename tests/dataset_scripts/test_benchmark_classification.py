@@ -44,8 +44,8 @@ class TestClassFolders:
         assert all(item_features().encode_example(row) for row in rows)
         assert (pets.kind, pets.name) == (Kind.CLASSES, "pets")
         assert pets.classes(Path("elsewhere")) == {
-            "names of the data set, bare": [["egyptian mau"], ["shih tzu"]],
-            "names of the data set, 1 template": [["a photo of a egyptian mau."], ["a photo of a shih tzu."]],
+            "names of the dataset, bare": [["egyptian mau"], ["shih tzu"]],
+            "names of the dataset, 1 template": [["a photo of a egyptian mau."], ["a photo of a shih tzu."]],
         }
 
     @pytest.mark.parametrize(
@@ -194,8 +194,8 @@ class TestTheEightSets:
     def test_prompts_of_a_set(self, tmp_path):
         class_folders(tmp_path / "food101", {"test/peking_duck": ["a.jpg"], "test/Pho": ["b.jpg"]})
         assert SETS["food101"].classes(tmp_path) == {
-            "names of the data set, bare": [["pho"], ["peking duck"]],
-            "names of the data set, 1 template": [
+            "names of the dataset, bare": [["pho"], ["peking duck"]],
+            "names of the dataset, 1 template": [
                 ["a photo of pho, a type of food."],
                 ["a photo of peking duck, a type of food."],
             ],

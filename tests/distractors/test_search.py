@@ -211,10 +211,20 @@ def test_memory_is_bounded():
             {},
             "Row 4 of the pool has length nan",
         ),
-        (random_embeddings(4, 0), np.zeros((0, 24), np.float32), {}, "There is no embedding in the pool"),
+        (random_embeddings(4, 0), np.zeros((0, 24), np.float32), {}, "There are no embeddings in the pool"),
         (random_embeddings(4, 0)[0], random_embeddings(5, 0), {}, "must be embeddings"),
-        (random_embeddings(4, 0), random_embeddings(5, 0), {"top_k": 6}, "6 of a pool of 5 images"),
-        (random_embeddings(4, 0), random_embeddings(5, 0), {"top_k": 0}, "0 of a pool of 5 images"),
+        (
+            random_embeddings(4, 0),
+            random_embeddings(5, 0),
+            {"top_k": 6},
+            "6 distractors cannot be found in a pool of 5 images",
+        ),
+        (
+            random_embeddings(4, 0),
+            random_embeddings(5, 0),
+            {"top_k": 0},
+            "0 distractors cannot be found in a pool of 5 images",
+        ),
         (
             random_embeddings(4, 0),
             random_embeddings(5, 0),

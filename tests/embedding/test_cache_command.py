@@ -159,7 +159,7 @@ def test_what_is_deleted_and_what_stays(name, cache, capsys):
         (["--delete", "../mine"], "--delete ../mine: no such entry in "),
         (["--delete", "mine"], "--delete mine: no such entry in "),
         (["--delete", ""], "--delete : 6 entries begin so; write more of the id."),
-        (["--all", "--older_than", "3"], "--older_than and --all exclude each other."),
+        (["--all", "--older_than", "3"], "--older_than and --all exclude each other: give one of them."),
         (["--yes"], "--yes has no effect without --delete, --older_than or --all."),
         (["--older_than", "-1"], "--older_than must be 0 or more, got -1.0."),
         (["--older_than", "0"], "There is no terminal to ask before entries are deleted: add --yes."),

@@ -42,5 +42,5 @@ def test_every_slice_is_that_of_the_list(rows, listed):
 
 def test_a_blank_text_is_named_by_its_row():
     dataset = datasets.Dataset.from_dict({"caption": [*"abcdef", " ", "g"]})
-    with pytest.raises(UsageError, match="Split 'train', row 6: caption holds ' ', not a caption."):
+    with pytest.raises(UsageError, match="Split 'train', row 6: caption holds ' ', not a caption: correct"):
         TextColumn(dataset, "caption", "train")

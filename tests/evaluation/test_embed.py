@@ -55,7 +55,7 @@ def test_a_dataset_and_what_is_refused(tmp_path, capsys):
     output.append("--overwrite")
     for more, says in [
         ([], "Name the images"),
-        (["--image_dir", str(tmp_path / "nowhere")], "there is no such folder, or it holds no images"),
+        (["--image_dir", str(tmp_path / "nowhere")], "there is no such folder."),
         (
             ["--dataset_name", str(data), "--image_column", "x"],
             "--image_column x: the split 'train' has no such column",

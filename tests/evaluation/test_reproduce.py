@@ -103,7 +103,7 @@ def test_all_that_is_missing_is_said_before_anything_is_run(arguments, tmp_path,
 
     monkeypatch.setattr(reproduce_command, "absent_from_hub", lambda name: "no network" if name == "me/none" else "")
     wrong = replace(arguments, data_dir=str(tmp_path / "nowhere"), clip_b32="me/none")
-    with pytest.raises(UsageError, match="^3 of the files, data sets and models are missing; they are"):
+    with pytest.raises(UsageError, match="^3 files, datasets or models are missing: get them as"):
         run(wrong, never)
     said = capsys.readouterr().out
     assert said.startswith("Missing:\n- --clip_b32 me/none: there is no such folder, and the Hub does not give it")

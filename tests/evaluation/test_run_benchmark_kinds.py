@@ -205,7 +205,7 @@ def test_classes_by_bare_names_and_templates(model, clip, tmp_path):
     lines = report_of(tmp_path / "out", whole_rows=True)
     samples = samples_of(tmp_path / "out", "tiny", "mine")
     for prompts, template in {"bare": "{}", "1 template": "a photo of a {}."}.items():
-        condition = f"names of the data set, {prompts}"
+        condition = f"names of the dataset, {prompts}"
         names = unit_texts(clip, [template.format(name) for name in ("cat", "dog", "red bird")])
         found = iter([sample for sample in samples if sample["category"] == condition])
         hits = []

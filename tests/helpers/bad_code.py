@@ -141,7 +141,7 @@ CODE = [
         f"{LANGUAGE_MODEL} chat --max_new_tokens 1",
         all_of(chat_model(), content("chat/custom_generate/generate.py", RUNS)),
         "no negation could be made of any caption of the split 'train' (most often: answer not in the form asked "
-        "for); caption has to hold English sentences that name things.",
+        "for); the column caption has to hold English sentences that name things.",
     ),
     BadInput(
         "negate",
@@ -283,7 +283,7 @@ CODE = [
         "",
         all_of(ghostscript, content("data/coco/val2017/000000085329.jpg", EPS)),
         "SugarCrepe: image data/coco/val2017/000000085329.jpg cannot be read: an EPS file, which is a program and "
-        "is not run; save it as PNG or JPEG",
+        "is not run; save it as PNG or JPEG.",
     ),
     BadInput(
         "ccneg",
@@ -426,7 +426,7 @@ CODE = [
         "open_clip_config.json: a pickle",
         "",
         all_of(openai_weights, pickled("open_clip_config.json")),
-        "open_clip_config.json cannot be read as a config of open_clip.",
+        "open_clip_config.json cannot be read as a config of open_clip: download it again.",
     ),
     BadInput(
         "negate",

@@ -57,7 +57,7 @@ DATA = [
         "Parquet files that the card names and that are not there",
         "mine me/mine",
         content("mine/README.md", CONFIGS),
-        "mine is not complete: no file data/train-*.parquet, which README.md names.",
+        "mine is not complete: no file data/train-*.parquet, which README.md names; write the dataset again.",
     ),
     BadInput(
         "push",
@@ -230,7 +230,7 @@ DATA = [
         "an object in place of a caption",
         "--dataset_name mine.jsonl",
         write_lines("mine.jsonl", [{**row, "caption": {"en": "a dog"}} for row in rows()]),
-        "Split 'train', row 0: caption holds {'en': 'a dog'}, not a caption.",
+        "Split 'train', row 0: caption holds {'en': 'a dog'}, not a caption: correct or remove the row.",
     ),
     BadInput(
         "negate",
@@ -279,7 +279,7 @@ DATA = [
         "a caption that is missing",
         "",
         changed_row(caption=None),
-        "Split 'train', row 5: caption holds None, not a caption.",
+        "Split 'train', row 5: caption holds None, not a caption: correct or remove the row.",
     ),
     BadInput(
         "negate",
@@ -300,7 +300,7 @@ DATA = [
         "no negated caption",
         "",
         changed_row(negated_captions=[]),
-        "Split 'train', row 5: negated_captions is an empty list; it needs a caption.",
+        "Split 'train', row 5: negated_captions is an empty list: add a caption or remove the row.",
     ),
     BadInput(
         "train",
@@ -315,22 +315,23 @@ DATA = [
         "fewer rows than a batch",
         "--per_device_train_batch_size 64",
         None,
-        "8 training rows do not fill one batch of 64 (--per_device_train_batch_size times 1 processes): lower it.",
+        "8 training rows do not fill one batch of 64, --per_device_train_batch_size times the number of processes "
+        "(1): lower --per_device_train_batch_size.",
     ),
     BadInput(
         "negate",
         "captions that are no sentences",
         "--dataset_name mine.txt",
         content("mine.txt", "running\n"),
-        "no negation could be made of any caption of the split 'train' (most often: grammar's own doubt); caption "
-        "has to hold English sentences that name things.",
+        "no negation could be made of any caption of the split 'train' (most often: unsure parse); the column "
+        "caption has to hold English sentences that name things.",
     ),
     BadInput(
         "negate",
         "labels that are no texts",
         "--objects_column labels",
         write_lines("rows.jsonl", [{**row, "labels": [1]} for row in rows()]),
-        "rows.jsonl, split 'train', row 0: labels holds [1], not names.",
+        "rows.jsonl, split 'train', row 0: labels holds [1], not names; correct it.",
     ),
     BadInput(
         "shortcut",
@@ -493,7 +494,7 @@ IMAGES = [
         "",
         content(PHOTO, bomb()),
         "SugarCrepe: image data/coco/val2017/000000085329.jpg cannot be read: it has more pixels than Pillow "
-        "opens; make it smaller",
+        "opens; make it smaller.",
     ),
     BadInput(
         "ccneg",
@@ -522,7 +523,7 @@ IMAGES = [
         "an SVG named .jpg",
         "",
         content(PHOTO, SVG),
-        "SugarCrepe: image data/coco/val2017/000000085329.jpg cannot be read: not an image that Pillow can read",
+        "SugarCrepe: image data/coco/val2017/000000085329.jpg cannot be read: not an image that Pillow can read.",
     ),
     BadInput(
         "ccneg",
@@ -624,14 +625,14 @@ IMAGES = [
         "a folder that does not exist",
         "--image_dir nowhere",
         None,
-        "--image_dir nowhere: there is no such folder, or it holds no images.",
+        "--image_dir nowhere: there is no such folder.",
     ),
     BadInput(
         "embed",
         "a folder without images",
         "--image_dir clip",
         None,
-        "--image_dir clip: there is no such folder, or it holds no images.",
+        "--image_dir clip holds no images; subfolders are not read.",
     ),
     BadInput(
         "negate",
@@ -652,7 +653,8 @@ IMAGES = [
         "a table of distractors of other rows",
         MAPPING,
         table("mine.parquet", distractor_indices=[[1]]),
-        "--distractor_mapping mine.parquet has 1 rows, the dataset 8.",
+        "--distractor_mapping mine.parquet has 1 rows, the dataset 8: repeat `conclip distractors` with the images of "
+        "this dataset.",
     ),
     BadInput(
         "negate",
@@ -793,14 +795,14 @@ EMBEDDINGS = [
         "no rows",
         "",
         arrays("queries.npz", embeds=embeddings()[:0]),
-        "There is no embedding in the queries.",
+        "There are no embeddings in the queries: embed one image or more.",
     ),
     BadInput(
         "distractors",
         "embeddings of another width",
         "",
         arrays("queries.npz", embeds=embeddings(8, 5)),
-        "Queries of 5 dimensions do not go with a pool of 4.",
+        "The queries have 5 dimensions and the pool has 4: embed both with one model.",
     ),
     BadInput(
         "distractors",
@@ -821,7 +823,7 @@ EMBEDDINGS = [
         "more distractors than images",
         "--top_k 21",
         None,
-        "21 of a pool of 20 images cannot be found: change top_k.",
+        "21 distractors cannot be found in a pool of 20 images: change top_k.",
     ),
     BadInput(
         "distractors",
@@ -958,14 +960,14 @@ BENCHMARKS = [
         "an image cut short",
         "",
         cut(PHOTO, 300),
-        "SugarCrepe: image data/coco/val2017/000000085329.jpg cannot be read: not an image that Pillow can read",
+        "SugarCrepe: image data/coco/val2017/000000085329.jpg cannot be read: not an image that Pillow can read.",
     ),
     BadInput(
         "evaluate",
         "a path with .. to a file that is no image",
         "",
         changed_json(FOILS, "2", filename="../../../README.md"),
-        "SugarCrepe: image data/coco/val2017/../../../README.md cannot be read: not an image that Pillow can read",
+        "SugarCrepe: image data/coco/val2017/../../../README.md cannot be read: not an image that Pillow can read.",
     ),
     BadInput(
         "evaluate",
@@ -1042,8 +1044,8 @@ BENCHMARKS = [
             "data/whatsup/controlled_images_dataset.json",
             '[{"image_path": "data/mug_on_table.jpeg", "caption_options": ["a mug on a table", "a mug under it"]}]',
         ),
-        "data/whatsup/controlled_images_dataset.json, row 0: 'mug_on_table.jpeg' with 2 captions is not an image "
-        "named <object>_<place>_<object> with four; correct it or download the file again.",
+        "data/whatsup/controlled_images_dataset.json, row 0: 'mug_on_table.jpeg' has 2 captions; an image named "
+        "<object>_<place>_<object> with four captions was expected; correct it or download the file again.",
     ),
     BadInput(
         "evaluate",
@@ -1119,7 +1121,7 @@ BENCHMARKS = [
         "files that do not exist",
         "--data_dir nowhere --clip_b32 nowhere",
         None,
-        "… of the files, data sets and models are missing; they are listed above.",
+        "… files, datasets or models are missing: get them as the lines above say.",
     ),
     BadInput(
         "card",

@@ -21,7 +21,7 @@ SECTIONS = {
     "Rows": ("", DATA),
     "Images": (
         """Images are read from where the rows say. Absolute paths, paths with `..` and links are followed, since many
-data sets have them. A file that is no image is refused, so that `conclip negate` copies no other file into the folder
+datasets have them. A file that is no image is refused, so that `conclip negate` copies no other file into the folder
 that it writes; an image of yours that the rows name is copied. `conclip ccneg` refuses paths and links that lead out
 of the folders of CC-Neg and COCO.""",
         IMAGES,

@@ -141,7 +141,7 @@ OPTIONS = [
         "two ways to choose what is deleted",
         "--all --older_than 3",
         None,
-        "--older_than and --all exclude each other.",
+        "--older_than and --all exclude each other: give one of them.",
     ),
     BadInput(
         "cache",
@@ -206,7 +206,7 @@ OPTIONS = [
         "images me/x",
         None,
         "images holds no model (config.json), no adapters (adapter_config.json), no dataset (a README.md that "
-        "names data files) and no metric (a .py file of the folder's name).",
+        "names data files) and no metric (a .py file of the folder's name): name a folder that holds one of these.",
     ),
     BadInput(
         "push",
@@ -696,7 +696,7 @@ MODELS = [
         f"{SERVER} --base_url http://127.0.0.1:9/v1",
         None,
         "no negation could be made of any caption of the split 'train' (most often: no answer from the model); "
-        "caption has to hold English sentences that name things.",
+        "the column caption has to hold English sentences that name things.",
     ),
     BadInput(
         "negate",

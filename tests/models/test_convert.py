@@ -252,6 +252,10 @@ def test_float16_is_written_on_request(clip, tokenizer, tmp_path):
             lambda weights: weights.update({"visual.ln_pre.weight": torch.ones(3)}),
             "vision_model.pre_layrnorm.weight has shape (3,), and the other weights need (64,).",
         ),
+        (
+            lambda weights: weights.update(text_projection=torch.ones(3)),
+            "text_projection has shape (3,), where a CLIP has 2 dimensions; download it again.",
+        ),
         (lambda weights: weights.update(extra="text"), "holds 'extra' among its weights, which is no tensor."),
         (lambda weights: weights.clear(), "holds no weights"),
     ],
@@ -298,7 +302,7 @@ def test_compressed_torchscript_is_refused(clip, tmp_path, capsys):
         for name in source.namelist():
             target.writestr(name, source.read(name), zipfile.ZIP_DEFLATED)
     assert convert(tmp_path / "small.pt", tmp_path / "out") == 1
-    assert "is compressed, which torch does not write." in capsys.readouterr().err
+    assert "is compressed, which torch never does; download it again." in capsys.readouterr().err
 
 
 def test_heads_of_large_encoders_are_not_guessed():

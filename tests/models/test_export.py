@@ -116,7 +116,7 @@ def test_what_onnx_cannot_hold_is_refused(tmp_path, capsys, monkeypatch, without
     save_tiny(tmp_path / "clip")
     monkeypatch.setattr(onnx_files, "LARGEST_FILE", 1000)
     assert export(tmp_path) == 1
-    assert "and a file of ONNX at most 1.0 kB." in capsys.readouterr().err
+    assert "and an ONNX file holds at most 1.0 kB: export a smaller model." in capsys.readouterr().err
 
 
 def test_a_missing_package_is_named(tmp_path, capsys, monkeypatch):

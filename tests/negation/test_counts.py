@@ -87,12 +87,12 @@ def test_the_sample_is_small_whatever_the_numbers(monkeypatch):
 
 def test_what_cannot_be_counted_is_refused(monkeypatch):
     one = pair_counts(LISTS)
-    with pytest.raises(UsageError, match="these pairs are of other names"):
+    with pytest.raises(UsageError, match="of pairs of different names"):
         one + pair_counts(LISTS[:2])
     reordered = NameCounts(5, Counter({"dog": 3, "ball": 3, "cat": 2}))
-    with pytest.raises(UsageError, match="these pairs are of other names"):
+    with pytest.raises(UsageError, match="of pairs of different names"):
         one + pair_counts(LISTS, reordered)
-    with pytest.raises(UsageError, match="no number of the 5 captions is sampled"):
+    with pytest.raises(UsageError, match="none of the 5 captions has a number"):
         AbsentNouns.of_counts(PairCounts(one.names, one.pairs))
     assert AbsentNouns.of_counts(pair_counts([])).names == []
 
@@ -112,7 +112,10 @@ PAIR_TEXTS = [
     ("kind", "text"), [*((NameCounts, text) for text in NAME_TEXTS), *((PairCounts, text) for text in PAIR_TEXTS)]
 )
 def test_other_json_is_refused(kind, text):
-    with pytest.raises(UsageError, match=r"these are no counts of (names|pairs): count them again\."):
+    with pytest.raises(
+        UsageError,
+        match=r"no counts of (names|pairs), as `(Name|Pair)Counts\.to_json` writes them: count them again\.",
+    ):
         kind.from_json(text)
 
 

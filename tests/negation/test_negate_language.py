@@ -344,7 +344,7 @@ def test_who_does_and_to_what_is_done_change_places(caption, swapped):
 def test_an_open_quotation_is_rejected():
     caption = 'A sign that says "no parking" on a wall'
     one = Negation('A sign that says "no parking', "false", "object", "but-no", "wall", (0, 1), False)
-    assert reject(caption, one) == "grammar's own doubt"
+    assert reject(caption, one) == "unsure parse"
 
 
 def test_the_list_names_what_one_can_see():

@@ -64,10 +64,10 @@ def test_data_that_is_no_parquet(inputs, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"caption": " "}, "row 5: caption holds ' ', not a caption."),
-        ({"caption": None}, "row 5: caption holds None, not a caption."),
-        ({"negated_captions": []}, "row 5: negated_captions is an empty list; it needs a caption."),
-        ({"negated_captions": ["no square", ""]}, "row 5: negated_captions holds '', not a caption."),
+        ({"caption": " "}, "row 5: caption holds ' ', not a caption: correct or remove the row."),
+        ({"caption": None}, "row 5: caption holds None, not a caption: correct or remove the row."),
+        ({"negated_captions": []}, "row 5: negated_captions is an empty list: add a caption or remove the row."),
+        ({"negated_captions": ["no square", ""]}, "row 5: negated_captions holds '', not a caption: correct or remove the row."),
         ({"image": {"bytes": truncated()}}, "row 5: cannot read image: image file is truncated"),
         ({"image": {"bytes": b"GIF89a"}}, "row 5: cannot read image: "),
         ({"image": None}, "row 5: cannot read image: there is neither an image nor a path."),
@@ -126,7 +126,9 @@ def test_foils_that_do_not_match_the_true_negations(inputs, tmp_path, capsys):
     assert message.endswith("split 'train': Couldn't cast because column names don't match")
     rows.to_parquet(folder / "train.parquet")
     message = refusal(argv_for(inputs, folder, tmp_path / "out"), capsys)
-    assert message == "Split 'test', row 1: 2 true_negations, but 1 true_negation_foils."
+    assert (
+        message == "Split 'test', row 1: 2 true_negations, but 1 true_negation_foils: each true negation needs a foil."
+    )
 
 
 def test_unusual_images_are_read(inputs, tmp_path):

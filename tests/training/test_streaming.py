@@ -360,7 +360,7 @@ def test_parquet_files_without_rows_are_passed_over(tmp_path, name):
         pq.write_table(pq.read_table(path).slice(0, 0), path)
     with pytest.raises(UsageError, match="The stream of the split 'train' has no rows."):
         first_stream_rows(load_stream(f"{tmp_path}/{name}"), 9)
-    with pytest.raises(UsageError, match="has no rows for each process"):
+    with pytest.raises(UsageError, match="has fewer rows than there are processes"):
         RowStream(load_stream(f"{tmp_path}/{name}"), 0, 1, 42).read(1)
 
 

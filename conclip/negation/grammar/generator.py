@@ -21,7 +21,7 @@ DOUBLE = "double negation"
 LONG = "too long"
 UNCHANGED = "unchanged"
 DUPLICATE = "duplicate"
-DOUBT = "grammar's own doubt"
+DOUBT = "unsure parse"
 NOT_ABSENT = "no absent noun"
 REASONS = (NOTHING, NEGATED, DOUBLE, LONG, UNCHANGED, DUPLICATE, DOUBT, NOT_ABSENT)
 

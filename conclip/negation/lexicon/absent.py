@@ -172,7 +172,8 @@ class AbsentNouns:
         names, pairs = dict(counts.names.names), counts.pairs
         if names and not counts.sample:
             raise UsageError(
-                f"no number of the {counts.names.captions:,} captions is sampled: number them 0, 1, 2 …, or by a hash."
+                f"the frequencies cannot be fitted: none of the {counts.names.captions:,} captions has a number that "
+                "is sampled; number them 0, 1, 2 …, or by a hash."
             )
         missing = max(0, _ENOUGH - counts.names.captions) if names else 0
         if missing:

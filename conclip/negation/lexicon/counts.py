@@ -82,7 +82,9 @@ class NameCounts:
             names = Counter({_text(name): _count(count) for name, count in content["names"].items()})
             return cls(_count(content["captions"]), names)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise UsageError("these are no counts of names: count them again.") from error
+            raise UsageError(
+                "the text holds no counts of names, as `NameCounts.to_json` writes them: count them again."
+            ) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +135,9 @@ class PairCounts:
             UsageError: the two count pairs of different names.
         """
         if self.names != other.names or list(self.names.names) != list(other.names.names):
-            raise UsageError("these pairs are of other names: count all of them with the same `NameCounts.commonest`.")
+            raise UsageError(
+                "the counts are of pairs of different names: count all with the same `NameCounts.commonest`."
+            )
         return PairCounts(self.names, self.pairs + other.pairs, _lowest([*self.sample, *other.sample]))
 
     def __eq__(self, other) -> bool:
@@ -169,7 +173,9 @@ class PairCounts:
                 for number, named, captions, labels in content["sample"]
             ]
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
-            raise UsageError("these are no counts of pairs: count them again.") from error
+            raise UsageError(
+                "the text holds no counts of pairs, as `PairCounts.to_json` writes them: count them again."
+            ) from error
         return cls(names, pairs, _lowest(sample))
 
 

@@ -18,7 +18,7 @@ GENERATORS = ("grammar", "language_model")
 
 @dataclass
 class CaptionArguments:
-    dataset_name: str = option(help="Hub id, folder, or a .csv, .json, .jsonl or .parquet file")
+    dataset_name: str = option(help="Hub id, folder, or a .csv, .tsv, .json, .jsonl, .parquet or .txt file")
     dataset_config_name: str | None = option(None, "configuration (subset) of the dataset")
     split: list[str] = option(["train"], "splits to read; the output keeps their names")
     caption_column: str = option(

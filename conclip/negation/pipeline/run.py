@@ -391,7 +391,7 @@ def finish(output: Path, source: Source, shards: list[Shard], settings: dict, se
         ((reason, _),) = sum(reasons.values(), Counter()).most_common(1) or [("no reason", 0)]
         raise NothingNegated(
             f"no negation could be made of any caption of the split {empty!r} (most often: {reason}); "
-            f"{source.caption_column} has to hold English sentences that name things."
+            f"the column {source.caption_column} has to hold English sentences that name things."
         )
     files = [output / "data" / f"{shard.name}.parquet" for shard in shards]
     report = make_report(files, source.num_captions, reasons, settings)

@@ -148,7 +148,8 @@ class ShortcutArguments:
 PARSER = Parser(
     {"Shortcut": ShortcutArguments},
     prog="conclip shortcut",
-    description="Measure how well words alone tell true negations from false ones: what a model could learn unseen.",
+    description="Measure how well words alone tell true negations from false ones, which a model could learn without "
+    "looking at images.",
     example="conclip shortcut --negation_dir negations",
 )
 

@@ -198,7 +198,9 @@ class Source:
                 hasher.update(b"\xff".join(text.encode("utf-8", "surrogatepass") for text in texts) + b"\xfe")
             for row, labels in enumerate(self._labels(first, last), first):
                 if not all(isinstance(label, str) for label in labels):
-                    raise UsageError(f"{self._row(row)}: {self.objects_column} holds {labels!r}, not names.")
+                    raise UsageError(
+                        f"{self._row(row)}: {self.objects_column} holds {labels!r}, not names; correct it."
+                    )
                 hasher.update("\0".join(labels).encode("utf-8", "surrogatepass") + b"\xfe")
             if ids is not None:
                 values = self._texts[first:last][self.image_id_column].to_pylist()
@@ -278,7 +280,10 @@ class DistractorImages:
                 "name the table that `conclip distractors` wrote."
             )
         if len(indices) != num_rows:
-            raise UsageError(f"--distractor_mapping {mapping} has {len(indices):,} rows, the dataset {num_rows:,}.")
+            raise UsageError(
+                f"--distractor_mapping {mapping} has {len(indices):,} rows, the dataset {num_rows:,}: repeat `conclip "
+                "distractors` with the images of this dataset."
+            )
         # The embeddings that were searched are in the same order.
         self.paths = image_files(Path(folder))
         self.indices, self.num_distractors = indices, num_distractors
@@ -304,4 +309,4 @@ class DistractorImages:
         try:
             return {"bytes": path.read_bytes(), "path": path.name}
         except OSError as error:
-            raise UsageError(f"the distractor {path} cannot be read ({error.strerror}).") from error
+            raise UsageError(f"the distractor {path} cannot be read ({error.strerror}): put it back.") from error
