@@ -38,7 +38,7 @@ def cached_tokens(
         if full := np.count_nonzero(np.diff(tokens.offsets) >= tokenizer.max_length):
             warn(
                 f"Warning: {full:,} of {len(texts):,} texts fill the {tokenizer.max_length} tokens that the model "
-                "reads; what they have beyond is cut."
+                "reads; anything after these tokens is cut."
             )
         return tokens
 

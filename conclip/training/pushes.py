@@ -46,14 +46,14 @@ class Pushes:
         """
         Save the model to a temporary folder and upload it while training goes on; a failure is a warning.
 
-        Nothing is done while the upload before is still under way.
+        Nothing is done while an earlier upload is still running.
 
         Args:
             step: number of updates so far, for the message of the commit.
             save: writes the model to a folder.
         """
         if self.thread and self.thread.is_alive():
-            print(f"Step {step:,} is not pushed: the upload before is still under way.")
+            print(f"Step {step:,} is not pushed: an earlier upload is still running.")
             return
         with ExitStack() as stack:
             try:

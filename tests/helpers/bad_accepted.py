@@ -13,7 +13,7 @@ ACCEPTED = [
         "a caption of 10,000 words",
         "",
         changed_row(caption="dog " * 10_000),
-        "Warning: 1 of 16 texts fill the 77 tokens that the model reads; what they have beyond is cut.",
+        "Warning: 1 of 16 texts fill the 77 tokens that the model reads; anything after these tokens is cut.",
     ),
     BadInput(
         "negate",

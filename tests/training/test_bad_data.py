@@ -67,7 +67,10 @@ def test_data_that_is_no_parquet(inputs, tmp_path, capsys):
         ({"caption": " "}, "row 5: caption holds ' ', not a caption: correct or remove the row."),
         ({"caption": None}, "row 5: caption holds None, not a caption: correct or remove the row."),
         ({"negated_captions": []}, "row 5: negated_captions is an empty list: add a caption or remove the row."),
-        ({"negated_captions": ["no square", ""]}, "row 5: negated_captions holds '', not a caption: correct or remove the row."),
+        (
+            {"negated_captions": ["no square", ""]},
+            "row 5: negated_captions holds '', not a caption: correct or remove the row.",
+        ),
         ({"image": {"bytes": truncated()}}, "row 5: cannot read image: image file is truncated"),
         ({"image": {"bytes": b"GIF89a"}}, "row 5: cannot read image: "),
         ({"image": None}, "row 5: cannot read image: there is neither an image nor a path."),

@@ -57,7 +57,7 @@ def test_every_save_is_pushed_while_adapters_are_still_trained(hub, inputs, tmp_
     commits = hub.repositories["model", "me/model"].commits
     pushed = [message for _, message in commits]
     assert printed.count("\nModel: ") == 1, "the uploads before the last say nothing"
-    missed = printed.count("the upload before is still under way.")
+    missed = printed.count("an earlier upload is still running.")
     assert pushed[-1] == "Upload model" and len(pushed) + missed == 3
     assert pushed[:-1] == [f"Training in progress, step {step}" for step in (2, 3)][: len(pushed) - 1] or missed
     # What was trained on after the first push is what a run that pushes nothing trains.
@@ -101,7 +101,7 @@ def test_one_upload_at_a_time_and_the_last_waits(tmp_path, capsys, monkeypatch):
     may_end.set()
     pushes.push_finished(tmp_path)
     assert ended == ["Training in progress, step 10", None]
-    said = "Step 20 is not pushed: the upload before is still under way.\nPushed to address\n"
+    said = "Step 20 is not pushed: an earlier upload is still running.\nPushed to address\n"
     assert capsys.readouterr().out == said
 
 
