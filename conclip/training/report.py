@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from conclip.atomic_write import write_atomically, write_figure
+from conclip.training.statement_evaluator import FOUND, KEPT
 
 QUERY_ARITHMETIC = (
     "Query arithmetic is the base model without training. It embeds a text that negates something as what the text "
@@ -19,8 +20,8 @@ MEANINGS = {
     "differs from it in few words",
     "multiple choice accuracy": "how often the true one of four statements about an image scores highest",
     "first image true": "how often a text is true of the first image found for it",
-    "statement finds its target": "how often a text is nearer to its own target than to the targets of all others",
-    "cosine of captions to the base": "how near plain captions stay to their embeddings by the base model",
+    FOUND: "how often a text is nearer to its own target than to the targets of all others",
+    KEPT: "how near plain captions stay to their embeddings by the base model",
 }
 RESULTS_FILE, FIGURE_FILE = "results.json", "scores.png"
 # Of the default run.
@@ -95,7 +96,9 @@ def verdict(rows: list[dict], loss: str) -> str:
             continue
         spread = sum(row[side] * (1 - row[side]) for side in ("before", "after"))
         error = 100 * (spread / row["count"]) ** 0.5
-        note = ", within two standard errors" if -change < 2 * error else ""
+        # A mean cosine is no share of right answers, and its error is not known here.
+        is_share = row["label"] != KEPT
+        note = ", within two standard errors" if is_share and -change < 2 * error else ""
         points = f"{-change:.1f}"
         falls.append(f"{row['label'].strip()} by {'less than 0.1' if points == '0.0' else points} points{note}")
     if not falls:

@@ -17,7 +17,8 @@ COCO = "http://images.cocodataset.org"
 VAL2017_CAPTIONS = ("coco/annotations/captions_val2017.json", "annotations/captions_val2017.json")
 VAL2017_SOURCE = (
     f"Download {COCO}/annotations/annotations_trainval2017.zip, whose captions_val2017.json goes into "
-    f"coco/annotations/, and {COCO}/zips/val2017.zip, whose images go into coco/val2017/."
+    f"coco/annotations/, and {COCO}/zips/val2017.zip, whose images go into coco/val2017/. "
+    "`conclip fetch coco-val2017-retrieval` downloads all."
 )
 
 
@@ -98,7 +99,7 @@ COCO_TEST = KarpathyTest(
     folders=("coco/val2014", "val2014"),
     source=(
         f"Download {SALESFORCE}/coco_karpathy_test.json or, in {KARPATHY}, dataset_coco.json into coco/, and "
-        f"{COCO}/zips/val2014.zip, whose images go into coco/val2014/."
+        f"{COCO}/zips/val2014.zip, whose images go into coco/val2014/. `conclip fetch coco-retrieval` downloads all."
     ),
 )
 FLICKR30K_TEST = KarpathyTest(

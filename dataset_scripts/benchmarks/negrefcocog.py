@@ -15,7 +15,8 @@ from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 
 SOURCE = (
     "The annotations: NegRefCOCOg/NegRefCOCOg.json of https://github.com/parkquasar/NegationCLIP, into negrefcocog. "
-    "The images: http://images.cocodataset.org/zips/train2014.zip, unpacked into coco/train2014."
+    "The images: http://images.cocodataset.org/zips/train2014.zip, unpacked into coco/train2014. "
+    "`conclip fetch negrefcocog` downloads all."
 )
 
 

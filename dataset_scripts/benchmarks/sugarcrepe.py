@@ -21,10 +21,12 @@ ADD = ("add_att", "add_obj")
 
 IMAGES = "The images: http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017."
 SOURCE = (
-    "The seven annotation files: folder data of https://github.com/RAIVNLab/sugar-crepe, into sugarcrepe. " + IMAGES
+    "The seven annotation files: folder data of https://github.com/RAIVNLab/sugar-crepe, into sugarcrepe. "
+    f"{IMAGES} `conclip fetch sugarcrepe` downloads all."
 )
 SOURCE_PP = (
-    "The five annotation files: folder data of https://github.com/Sri-Harsha/scpp, into sugarcrepe_pp. " + IMAGES
+    "The five annotation files: folder data of https://github.com/Sri-Harsha/scpp, into sugarcrepe_pp. "
+    f"{IMAGES} `conclip fetch sugarcrepe-pp` downloads all."
 )
 
 

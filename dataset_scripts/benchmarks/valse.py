@@ -17,7 +17,7 @@ from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 SOURCE = (
     "The annotations: data/existence.json of https://github.com/Heidelberg-NLP/VALSE, into valse. "
     "The images: http://vision.stanford.edu/yukezhu/visual7w_images.zip, unpacked in visual7w, into "
-    "visual7w/images."
+    "visual7w/images. `conclip fetch valse-existence` downloads all."
 )
 
 

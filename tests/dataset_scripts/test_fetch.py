@@ -245,3 +245,13 @@ def test_the_list_names_benchmarks_that_exist_and_every_file_has_one_address():
     for name, (_, images) in DOWNLOADS.items():
         assert all(image.url in sources[name] for image in images), name
     assert all(file.checksum for file in files if "raw.githubusercontent.com" in file.url)
+
+
+def test_what_the_command_downloads_whole_is_said_where_a_file_is_missing():
+    whole = {name for name, (annotations, images) in DOWNLOADS.items() if annotations and images}
+    said = {benchmark.name for benchmark in BENCHMARKS if "`conclip fetch " in benchmark.source}
+    assert said == whole
+    for benchmark in BENCHMARKS:
+        if benchmark.name in whole:
+            name = benchmark.source.partition("`conclip fetch ")[2].partition("`")[0]
+            assert DOWNLOADS[name] == DOWNLOADS[benchmark.name]

@@ -366,7 +366,8 @@ CODE = [
         pickled("data/sugarcrepe/swap_obj.json"),
         "data/sugarcrepe/swap_obj.json is damaged (…). The seven annotation files: folder data of "
         "https://github.com/RAIVNLab/sugar-crepe, into sugarcrepe. The images: "
-        "http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017.",
+        "http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017. `conclip "
+        "fetch sugarcrepe` downloads all.",
     ),
     BadInput(
         "evaluate",

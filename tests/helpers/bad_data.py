@@ -877,7 +877,8 @@ BENCHMARKS = [
         None,
         "nowhere/sugarcrepe/add_att.json: No such file or directory. The seven annotation files: folder data of "
         "https://github.com/RAIVNLab/sugar-crepe, into sugarcrepe. The images: "
-        "http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017.",
+        "http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017. `conclip "
+        "fetch sugarcrepe` downloads all.",
     ),
     BadInput(
         "evaluate",
@@ -893,7 +894,8 @@ BENCHMARKS = [
         removed(FOILS),
         "data/sugarcrepe/swap_obj.json: No such file or directory. The seven annotation files: folder data of "
         "https://github.com/RAIVNLab/sugar-crepe, into sugarcrepe. The images: "
-        "http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017.",
+        "http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017. `conclip "
+        "fetch sugarcrepe` downloads all.",
     ),
     BadInput(
         "evaluate",
@@ -902,7 +904,8 @@ BENCHMARKS = [
         cut(FOILS, 40),
         "data/sugarcrepe/swap_obj.json is damaged (…). The seven annotation files: folder data of "
         "https://github.com/RAIVNLab/sugar-crepe, into sugarcrepe. The images: "
-        "http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017.",
+        "http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017. `conclip "
+        "fetch sugarcrepe` downloads all.",
     ),
     BadInput(
         "evaluate",
@@ -911,7 +914,8 @@ BENCHMARKS = [
         content(FOILS, "{}"),
         "data/sugarcrepe/swap_obj.json holds no rows. The seven annotation files: folder data of "
         "https://github.com/RAIVNLab/sugar-crepe, into sugarcrepe. The images: "
-        "http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017.",
+        "http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017. `conclip "
+        "fetch sugarcrepe` downloads all.",
     ),
     BadInput(
         "evaluate",
@@ -920,7 +924,8 @@ BENCHMARKS = [
         content(FOILS, b"\xff\xfe{}"),
         "data/sugarcrepe/swap_obj.json is damaged (…). The seven annotation files: folder data of "
         "https://github.com/RAIVNLab/sugar-crepe, into sugarcrepe. The images: "
-        "http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017.",
+        "http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017. `conclip "
+        "fetch sugarcrepe` downloads all.",
     ),
     BadInput(
         "evaluate",
@@ -929,7 +934,8 @@ BENCHMARKS = [
         content(FOILS, DEEP),
         "data/sugarcrepe/swap_obj.json is damaged (…). The seven annotation files: folder data of "
         "https://github.com/RAIVNLab/sugar-crepe, into sugarcrepe. The images: "
-        "http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017.",
+        "http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017. `conclip "
+        "fetch sugarcrepe` downloads all.",
     ),
     BadInput(
         "evaluate",
@@ -952,7 +958,8 @@ BENCHMARKS = [
         removed(PHOTO),
         "SugarCrepe, item add_att/0: there is no image data/coco/val2017/000000085329.jpg. The seven annotation "
         "files: folder data of https://github.com/RAIVNLab/sugar-crepe, into sugarcrepe. The images: "
-        "http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017. To skip such items, add "
+        "http://images.cocodataset.org/zips/val2017.zip, unpacked into coco/val2017. `conclip "
+        "fetch sugarcrepe` downloads all. To skip such items, add "
         "--allow_missing_images.",
     ),
     BadInput(
