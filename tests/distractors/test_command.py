@@ -251,7 +251,7 @@ def test_the_command_refuses_in_one_sentence(command, files, queries, pool):
     refused(command, "must end in .pt or .parquet", "out.txt")
     refused(command, "needs both --negated_phrases and --pool_captions", negated_phrases="negated_phrases.json")
     refused(command, "needs both --negated_phrases and --pool_captions", pool_labels="captions.json")
-    refused(command, "401 of a pool of 400 images", "out.parquet", "--top_k", 401)
+    refused(command, "401 distractors cannot be found in a pool of 400 images", "out.parquet", "--top_k", 401)
     refused(command, "The pool has only 399 images for row 90", "out.parquet", "--top_k", 400)
     refused(command, "have no names", negated_phrases="negated_phrases.json", pool_captions="negated_phrases.json")
     (files / "short.json").write_text('["a dog"]')
