@@ -17,6 +17,9 @@ from pathlib import Path
 
 from conclip.errors import UsageError, one_line
 
+# Last word of an option's name -> what `--help` shows for its value.
+METAVARS = {"dir": "FOLDER", "file": "FILE", "column": "COLUMN", "path": "NAME", "name": "NAME", "split": "SPLIT"}
+
 
 def option(
     default=dataclasses.MISSING,
@@ -115,7 +118,7 @@ class Parser(argparse.ArgumentParser):
             if defaults.get(field.name, default) != default:
                 notes.append(f"{case}: {_as_text(defaults[field.name])}")
         help_text = field.metadata["help"] + (f" ({'; '.join(notes)})" if notes else "")
-        how: dict = {"type": kind, "metavar": "VALUE" if kind is str else kind.__name__.strip("_").upper()}
+        how: dict = {"type": kind, "metavar": _metavar(field.name, kind)}
         if field.metadata["positional"]:
             self._positional.add(field.name)
             how = {"type": kind, "nargs": "*" if is_list else "?", "metavar": field.name.upper()}
@@ -285,6 +288,12 @@ def check_ranges(options) -> None:
             raise UsageError(f"--{field.name} must be above {bounds['above']}, got {value}.")
         if bounds["below"] is not None and value >= bounds["below"]:
             raise UsageError(f"--{field.name} must be less than {bounds['below']}, got {value}.")
+
+
+def _metavar(name: str, kind) -> str:
+    """Return what stands for the value of an option in `--help`; the end of the name says what a text is."""
+    text = "VALUE" if kind is str else kind.__name__.strip("_").upper()
+    return METAVARS.get(name.rpartition("_")[2], text) if kind in (str, Path) else text
 
 
 def _value_type(hint) -> tuple:

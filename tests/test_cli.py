@@ -262,7 +262,7 @@ def test_help_has_groups_real_defaults_and_an_example(capsys):
         parser().parse(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "Do something." in text and "Example: conclip something --name x" in text
-    assert "Model: --name VALUE folder or Hub id (required)" in text
+    assert "Model: --name NAME folder or Hub id (required) --revision VALUE branch on the Hub" in text
     assert "peak learning rate, 100% of it (default: 1e-06; on Sundays: 0.0015; at night: 0.002)" in text
     assert "trackers (default: jsonl)" in text and "use bfloat16 (" not in text and "name of the run (" not in text
     assert "passes over the data (default: 5)" in text and "updates of warm-up (default: 0; at night: 7)" in text
