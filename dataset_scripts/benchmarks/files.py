@@ -77,10 +77,14 @@ def read_csv(path: Path, source: str, columns: Iterable[str]) -> list[dict[str, 
         columns: columns that the file must have.
 
     Raises:
-        UsageError: the file does not exist, lacks a column, or has an incomplete row.
+        UsageError: the file does not exist, is damaged, lacks a column, or has an incomplete row.
     """
     lines = csv.DictReader(io.StringIO(_text(path, source), newline=""))
-    rows = list(lines)
+    try:
+        rows = list(lines)
+    # A quotation mark without its partner makes one field of all that follows.
+    except csv.Error as error:
+        raise UsageError(f"{path} is damaged ({error}). {source}") from error
     absent = [name for name in columns if name not in (lines.fieldnames or ())]
     if absent:
         raise UsageError(f"{path} has no column {absent[0]!r}. {source}")

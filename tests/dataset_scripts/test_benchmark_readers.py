@@ -21,6 +21,7 @@ from dataset_scripts.benchmarks.negrefcocog import NEGREFCOCOG as NEGREFCOCOG_BE
 from dataset_scripts.benchmarks.schema import Kind
 from dataset_scripts.benchmarks.sugarcrepe import SUGARCREPE as SUGARCREPE_BENCHMARK
 from dataset_scripts.benchmarks.sugarcrepe import SUGARCREPE_PP as SUGARCREPE_PP_BENCHMARK
+from dataset_scripts.benchmarks.svo_probes import SVO_PROBES
 from dataset_scripts.benchmarks.two_by_two import WINOGROUND as WINOGROUND_BENCHMARK
 from dataset_scripts.benchmarks.valse import VALSE_EXISTENCE, VALSE_EXISTENCE_UNFILTERED
 
@@ -192,6 +193,15 @@ def test_files_that_are_absent_or_cut_off_say_where_to_get_them(tmp_path, name):
         with pytest.raises(UsageError) as caught:
             list(benchmark.read(tmp_path))
         assert str(path) in str(caught.value) and benchmark.source in str(caught.value)
+
+
+def test_a_quotation_mark_without_its_partner_is_damage(tmp_path):
+    (tmp_path / "svo_probes").mkdir()
+    path = tmp_path / "svo_probes/svo_probes.csv"
+    path.write_text('sentence\n"a dog runs' + "\na cat sits" * 20_000)
+    with pytest.raises(UsageError) as caught:
+        list(SVO_PROBES.read(tmp_path))
+    assert str(path) in str(caught.value) and SVO_PROBES.source in str(caught.value)
 
 
 @pytest.mark.parametrize(("benchmark", "_"), FILES.values())
