@@ -241,7 +241,7 @@ def check_files(readers: list[ItemReader]) -> None:
     for reader in readers:
         for item in reader:
             # Images that are stored in the annotation files exist.
-            if not any(isinstance(image, str) for image in item["images"]):
+            if all(isinstance(image, dict) for image in item["images"]):
                 break
 
 

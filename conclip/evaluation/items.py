@@ -21,6 +21,8 @@ from conclip.errors import UsageError, one_line
 from dataset_scripts.benchmarks.schema import Benchmark
 
 ITEMS_AT_A_TIME = 8_192
+# Of images that are in the items themselves, and not in files of their own.
+BYTES_AT_A_TIME = 2**28
 Box = tuple[float, ...]
 
 
@@ -171,15 +173,32 @@ class ItemReader:
             reason = f"none of the {read:,} items has its images" if read else "the files hold no items"
             raise UsageError(f"{self.benchmark.title}: {reason} under {self.data_dir}. {self.benchmark.source}")
 
-    def chunks(self, size: int = ITEMS_AT_A_TIME) -> Iterator[Chunk]:
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield all items in parts of at most `ITEMS_AT_A_TIME`, fewer where they hold images."""
         items = iter(self)
-        while some := list(islice(items, size)):
+        while some := _take(items):
             yield make_chunk(some, self.benchmark.title, self.as_stored)
 
     def _exists(self, path: str) -> bool:
         if path not in self._exists_cache:
             self._exists_cache[path] = os.path.isfile(path)
         return self._exists_cache[path]
+
+
+def _take(items: Iterator[dict]) -> list[dict]:
+    some, held = [], 0
+    for item in islice(items, ITEMS_AT_A_TIME):
+        some.append(item)
+        held += sum(map(_bytes_held, item["images"]))
+        if held >= BYTES_AT_A_TIME:
+            break
+    return some
+
+
+def _bytes_held(image: str | dict | PIL.Image.Image) -> int:
+    if isinstance(image, PIL.Image.Image):
+        return image.width * image.height * len(image.getbands())
+    return len(image["bytes"]) if isinstance(image, dict) else 0
 
 
 def make_chunk(items: list[dict], title: str, as_stored: bool = False) -> Chunk:

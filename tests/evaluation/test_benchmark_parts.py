@@ -1,6 +1,9 @@
 """The pieces of evaluate/run_benchmarks.py alone, where a whole run would not tell right from wrong."""
 
+import io
+import json
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,14 +16,17 @@ from small_benchmarks import write_images
 from tiny import tiny_model, tiny_processor
 
 from conclip.embedding.images import ImageEmbedder
-from conclip.evaluation import scorers
-from conclip.evaluation.items import distinct_images
+from conclip.errors import UsageError
+from conclip.evaluation import items, scorers
+from conclip.evaluation.benchmarking import check_files
+from conclip.evaluation.items import ItemReader, distinct_images
 from conclip.evaluation.score import macro_score
 from conclip.evaluation.score_classes import class_embeddings, score_classes
 from conclip.evaluation.score_items import itt_tot_columns, pair_columns
 from conclip.evaluation.scorers import EmbeddingScorer
 from conclip.models.cached_encoder import cached_clip
 from conclip.models.clip import text_tokenizer
+from dataset_scripts.benchmarks.eqben import EQBEN
 from dataset_scripts.benchmarks.schema import Benchmark, Kind, item
 
 
@@ -39,6 +45,32 @@ def test_the_key_of_a_crop_is_of_its_image_and_its_box(tmp_path):
     again, _ = distinct_images(items[::-1], "mine")
     assert np.array_equal(again.stored.keys(), keys[[0, 3, 2, 1]])
     assert [images[at].size for at in range(5)] == [(9, 9), (30, 30), (9, 9), (30, 30), (60, 48)]
+
+
+def test_few_items_are_in_memory_if_they_hold_images(monkeypatch):
+    monkeypatch.setattr(items, "BYTES_AT_A_TIME", 4_000)
+    content = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(content, "bmp")  # 1,254 bytes
+    images = [{"bytes": content.getvalue()}] * 5 + [Image.new("RGB", (20, 20))] * 4 + ["a.png"] * 3
+
+    def read(_):
+        yield from (item(at, [image, image], ["a cat"]) for at, image in enumerate(images))
+
+    reader = ItemReader(Benchmark("mine", "mine", Kind.IMAGES, read, "", "test"), Path(), allow_missing_images=True)
+    chunks = [[own["id"] for own in chunk.items] for chunk in reader.chunks()]
+    assert chunks == [["0", "1"], ["2", "3"], ["4", "5"], ["6", "7"], ["8"]]
+    assert reader.skipped == {"": 3}
+
+
+def test_a_missing_file_behind_an_array_is_found_before_a_model_is_loaded(tmp_path):
+    rows = [[f"{at}{side}.npy" for side in "ab"] for at in range(2)]
+    (tmp_path / "eqben/image_subset").mkdir(parents=True)
+    for name in [*rows[0], rows[1][0]]:
+        np.save(tmp_path / "eqben/image_subset" / name, np.zeros((4, 6, 3), np.uint8))
+    columns = [{"image0": one, "image1": other, "caption0": "a", "caption1": "b"} for one, other in rows]
+    (tmp_path / "eqben/eqben_subset_10percent_final.json").write_text(json.dumps(columns))
+    with pytest.raises(UsageError, match="item 1: there is no image .*1b.npy"):
+        check_files([ItemReader(EQBEN, tmp_path)])
 
 
 def test_a_box_counts_the_pixels_as_stored_and_a_whole_image_is_turned_upright(tmp_path):
