@@ -232,9 +232,9 @@ def torchscript_archive(weights: dict[str, torch.Tensor]) -> bytes:
         *path, last = name.split(".")
         module = root
         for part in path:
-            if part not in module._modules:
+            if not hasattr(module, part):
                 module.add_module(part, nn.Module())
-            module = module._modules[part]
+            module = getattr(module, part)
         module.register_parameter(last, nn.Parameter(weight, requires_grad=False))
     content = io.BytesIO()
     with warnings.catch_warnings():
