@@ -24,7 +24,7 @@ from conclip.cli import Parser, option
 from conclip.embedding.image_modes import to_rgb
 from conclip.errors import UsageError
 from conclip.models.arguments import start_accelerator
-from conclip.runtime import for_user
+from conclip.runtime import run_command
 from conclip.search.page import as_data_uri
 
 if TYPE_CHECKING:
@@ -117,19 +117,16 @@ class Found:
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    try:
-        (args,) = PARSER.parse(argv or (["--config", str(SPACE_OPTIONS)] if SPACE_OPTIONS.is_file() else []))
-        names = models_to_show(args.base_model_name_or_path, args.model_name_or_path)
-        page = build_page(names, args.image_dir, args.max_images, args.top)
-        page.launch(server_name=args.server_name, server_port=args.server_port, share=args.share, css=CSS)
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        if found := for_user(error):
-            print(f"Error: {found}", file=sys.stderr)
-            return 1
-        raise
-    return 0
+    interrupted = "Interrupted. The embeddings computed so far are cached."
+    return run_command(lambda: show(argv), interrupted)
+
+
+def show(argv: list[str]) -> None:
+    """Serve the page until Ctrl-C; without options, with those of a Space."""
+    (args,) = PARSER.parse(argv or (["--config", str(SPACE_OPTIONS)] if SPACE_OPTIONS.is_file() else []))
+    names = models_to_show(args.base_model_name_or_path, args.model_name_or_path)
+    page = build_page(names, args.image_dir, args.max_images, args.top)
+    page.launch(server_name=args.server_name, server_port=args.server_port, share=args.share, css=CSS)
 
 
 def models_to_show(base: str | None, model: str | None, outputs: Path = OUTPUTS) -> dict[str, str]:
