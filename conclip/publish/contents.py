@@ -118,16 +118,21 @@ def sort_files(
         name = path.relative_to(folder).as_posix()
         if not path.is_file():
             continue
-        why = next((why for why, patterns in LEFT_OUT.items() if _matches(name, patterns)), None)
-        if name in images:
-            why = "files with images"
-        if why is None and name not in chosen and not _is_uploaded(name, kind):
-            why = NOT_OF_KIND.format(kind) if kind != ADAPTERS else NOT_OF_KIND.format("set of adapters")
+        why = None if name in chosen else _why_left_out(name, kind, images)
         if why is None:
             contents.files[name] = path
         else:
             contents.leave_out(name, why)
     return contents
+
+
+def _why_left_out(name: str, kind: str, images: Set[str]) -> str | None:
+    if name in images:
+        return "files with images"
+    why = next((why for why, patterns in LEFT_OUT.items() if _matches(name, patterns)), None)
+    if why is None and not _is_uploaded(name, kind):
+        why = NOT_OF_KIND.format("set of adapters" if kind == ADAPTERS else kind)
+    return why
 
 
 def _is_uploaded(name: str, kind: str) -> bool:

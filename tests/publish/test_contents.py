@@ -240,6 +240,20 @@ def test_images_that_another_program_wrote_stay_here_too(negations, tmp_path):
     assert found[0]["image"].size == (8, 8) and found[0]["distractor_images"][1].size == (8, 8)
 
 
+def test_data_files_that_the_card_names_go_up_whatever_their_folder(negations, tmp_path):
+    folder = tmp_path / "mine"
+    shutil.copytree(negations, folder)
+    (folder / "data").rename(folder / "cache")
+    card = folder / "README.md"
+    card.write_text(card.read_text().replace("data/train", "cache/train").replace("data/test", "cache/test"))
+    push_dry(folder, "me/negations", tmp_path / "all", "--with_images")
+    push_dry(folder, "me/negations", tmp_path / "texts")
+    # These have no images that would be left out.
+    push_dry(tmp_path / "texts", "me/negations", tmp_path / "again")
+    for name in ("all", "texts", "again"):
+        assert len(load_dataset(str(tmp_path / name), split="test", cache_dir=str(tmp_path / "hf"))) == 8
+
+
 def test_of_ccneg_the_annotations_alone_go_up(write, coco, tmp_path, capsys):
     assert write("--coco_dir", coco)[0] == 0
     folder = tmp_path / "ccneg"
