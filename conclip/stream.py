@@ -1,7 +1,6 @@
 """Streams of rows (`datasets.IterableDataset`) as tables, and their first rows as a dataset."""
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 import pyarrow as pa
 from datasets import Dataset, DatasetInfo, Features, IterableDataset
@@ -103,10 +102,11 @@ def first_stream_rows(dataset: IterableDataset, count: int, columns: Sequence[st
             {name: kind for name, kind in features.items() if {name, *_fields(name, kind)} & {*columns}}
         )
         dataset = dataset.select_columns(list(features))
-    found = []
-    for table in islice(tables(dataset.with_format("arrow")), count):
-        found.append(typed(table, features, split).slice(0, count - sum(map(len, found))))
-        if sum(map(len, found)) == count:
+    found, missing = [], count
+    for table in tables(dataset.with_format("arrow")):
+        found.append(typed(table, features, split).slice(0, missing))
+        missing -= len(found[-1])
+        if not missing:
             break
     if not found:
         raise UsageError(f"The stream of the split {split!r} has no rows.")

@@ -381,6 +381,15 @@ def test_structs_of_bytes_and_path_are_images(tmp_path):
         assert [image.getpixel((0, 0))[0] for image in images] == [40, 80, 120]
 
 
+def test_the_time_for_the_first_rows_is_linear(monkeypatch):
+    """Of tar files, each table has one row."""
+    counted = []
+    monkeypatch.setattr(conclip.stream, "len", lambda one: counted.append(one) or len(one), raising=False)
+    rows = datasets.IterableDataset.from_generator(lambda: ({"n": at} for at in range(300)))
+    assert first_stream_rows(rows, 200)["n"][:] == [*range(200)]
+    assert 200 < len(counted) < 5 * 200
+
+
 def test_the_tar_file_of_the_last_row_is_named(inputs, tmp_path):
     write_tars(datasets.load_dataset(inputs["dataset_name"], split="train"), tmp_path / "tars")
     damaged = tmp_path / "tars/1.tar"
