@@ -195,7 +195,9 @@ class _GatherRows(torch.autograd.Function):
     def forward(ctx, rows: Tensor) -> Tensor:
         world_size = torch.distributed.get_world_size()
         gathered = rows.new_empty((world_size * len(rows), *rows.shape[1:]))
-        torch.distributed.all_gather_into_tensor(gathered, rows.contiguous())
+        # torch 2.13 renamed this function: the old name gives a warning.
+        new = getattr(torch.distributed, "all_gather_single", None)
+        (new or torch.distributed.all_gather_into_tensor)(gathered, rows.contiguous())
         ctx.own = slice(torch.distributed.get_rank() * len(rows), (torch.distributed.get_rank() + 1) * len(rows))
         return gathered
 

@@ -392,8 +392,9 @@ def test_as_many_logits_are_computed_at_a_time_as_take_16_mb():
     assert 4 * loss_conclip.LOGITS_AT_A_TIME == 16 * 2**20  # bytes in float32
 
 
-@pytest.fixture
-def fourth_of_five(monkeypatch):
+# Two names of one function: since torch 2.13, and before.
+@pytest.fixture(params=["all_gather_single", "all_gather_into_tensor"])
+def fourth_of_five(monkeypatch, request):
     """Rank 3 of 5. The others give rows of 5, 6, 7 and 8, and together they add `other` to what is reduced."""
     other = []
 
@@ -407,11 +408,13 @@ def fourth_of_five(monkeypatch):
         "is_initialized": lambda: True,
         "get_world_size": lambda: 5,
         "get_rank": lambda: 3,
-        "all_gather_into_tensor": gather,
+        request.param: gather,
         "all_reduce": lambda values: values.add_(other.pop(0)),
     }
+    for name in ("all_gather_single", "all_gather_into_tensor"):
+        monkeypatch.delattr(torch.distributed, name, raising=False)
     for name, function in functions.items():
-        monkeypatch.setattr(torch.distributed, name, function)
+        monkeypatch.setattr(torch.distributed, name, function, raising=False)
     return other
 
 

@@ -213,21 +213,24 @@ def test_needs_a_model(tmp_path, capsys):
     assert "needs --model_name_or_path" in refusal(command(LOSS, tmp_path / "model"), capsys)
 
 
+@pytest.fixture(scope="module")
+def generators():
+    nouns = ["dog", "man", "car", "tree", "red hat"]
+    return [StatementGenerator(CAPTIONS[:40], nouns, seed=1), StatementGenerator(CAPTIONS[40:], nouns, seed=2)]
+
+
+@pytest.fixture(scope="module")
+def embed():
+    model, tokenizer = tiny_model(CLIPModel), tiny_processor().tokenizer
+    return lambda texts: embed_by_hand(model, tokenizer, texts)
+
+
+@pytest.fixture(scope="module")
+def teacher(generators, embed):
+    return Teacher(embed, generators, beta=0.4, anchor_weight=0.5)
+
+
 class TestTeacher:
-    @pytest.fixture(scope="class")
-    def generators(self):
-        nouns = ["dog", "man", "car", "tree", "red hat"]
-        return [StatementGenerator(CAPTIONS[:40], nouns, seed=1), StatementGenerator(CAPTIONS[40:], nouns, seed=2)]
-
-    @pytest.fixture(scope="class")
-    def embed(self):
-        model, tokenizer = tiny_model(CLIPModel), tiny_processor().tokenizer
-        return lambda texts: embed_by_hand(model, tokenizer, texts)
-
-    @pytest.fixture(scope="class")
-    def teacher(self, generators, embed):
-        return Teacher(embed, generators, beta=0.4, anchor_weight=0.5)
-
     def test_targets_are_those_of_query_arithmetic(self, teacher, generators, embed):
         arithmetic = QueryArithmetic(embed, 0.4, 0.5)
         arithmetic.learn(generators[0].things(), generators[0].captions)
