@@ -14,7 +14,7 @@ from conclip.negation.lexicon.inflection import singular
 from conclip.negation.lexicon.names import contradicts
 from conclip.negation.lexicon.nouns import read_nouns
 from conclip.negation.lexicon.things import THINGS
-from conclip.negation.statements import is_thing
+from conclip.negation.statement_things import is_thing
 from conclip.negation.wording import both, compose, form_of
 
 QUESTION_KINDS = ("presence", "absence", "hybrid")

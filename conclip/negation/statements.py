@@ -10,7 +10,6 @@ import logging
 import random
 import re
 from bisect import bisect
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -18,15 +17,13 @@ from itertools import accumulate
 from conclip.errors import UsageError
 from conclip.negation.false_captions import false_captions
 from conclip.negation.grammar.text import fit_articles
-from conclip.negation.lexicon.inflection import plural, singular, takes_who
-from conclip.negation.lexicon.names import contradicts, some
-from conclip.negation.lexicon.nouns import PER, read_nouns
-from conclip.negation.lexicon.query_words import BE, IMAGE, VERBS, is_verb
+from conclip.negation.lexicon.inflection import plural, takes_who
+from conclip.negation.lexicon.names import some
+from conclip.negation.lexicon.query_words import BE, VERBS, is_verb
 from conclip.negation.lexicon.scenes import COLORED, COLORS
-from conclip.negation.lexicon.things import NO_THINGS, THINGS
-from conclip.negation.lexicon.words import THINGS_IN_ING
 from conclip.negation.plain_captions import denied_doings, plain_captions
 from conclip.negation.query import Query, parse_query
+from conclip.negation.statement_things import MANY, StatementThings, count_nouns
 from conclip.negation.wording import Form, both, compose, form_of
 
 logger = logging.getLogger(__name__)
@@ -61,16 +58,12 @@ SHARES = {
 }
 KINDS = tuple(SHARES)
 
-# At most so many nouns; of the captions' own those that captions name so often.
-NUM_NOUNS, LEAST = 1_500, 2
-# Captions on which the frequencies of nouns are counted, and captions that are parsed for false captions.
-COUNTED, PARSED = 50_000, 4_000
+# Captions that are parsed for false captions.
+PARSED = 4_000
 # Pairs of things that "a dog and a cat" is said of: few, as each needs an embedding.
 PAIRS = 2_000
-# How often a caption is denied something that it names; two things are denied or wanted at once; a name is plural.
-OWN, TWO, MANY = 0.4, 0.15, 0.35
-# How often a second thing is one that captions name beside the first.
-BESIDE = 0.5
+# How often a caption is denied something that it names; two things are denied or wanted at once.
+OWN, TWO = 0.4, 0.15
 # How much of the hybrids is about a thing that is not red, or not doing something.
 DESCRIBED = 0.12
 # How often a thing is denied in the middle of a caption that can be parted.
@@ -80,7 +73,6 @@ WHOLE = 0.2
 # How much of the affirmative texts is a caption with another thing in the place of one that it names: texts of other
 # sources keep their embedding too. So many of these at most.
 VARIED, MOST_VARIED = 0.5, 20_000
-_TRIES = 8
 # Statements composed until one has only the words that it may have.
 _MOST_TRIES = 2_000
 
@@ -139,7 +131,7 @@ class StatementGenerator:
         self._kinds, self._shares = _read_shares(shares)
         self.captions = list(captions) if len(captions) else plain_captions(seed=seed)
         self._read_captions()
-        self._set_nouns(nouns)
+        self._things = StatementThings(count_nouns(self.captions) if nouns is None else nouns)
         rng = random.Random(seed)
         self._pairs = self._choose_pairs(rng)
         self._varied = self._vary(rng) if "affirmative" in self._kinds else []
@@ -179,46 +171,12 @@ class StatementGenerator:
         if len(self._negated) == len(kept):
             raise UsageError("every caption negates something; some have to be affirmative.")
 
-    def _set_nouns(self, nouns: Sequence[str] | None) -> None:
-        if nouns is None:
-            nouns = self._count_nouns()
-        self._things = list(dict.fromkeys(nouns))
-        if len(self._things) < 3:
-            raise UsageError(f"statements need three nouns or more; there are {len(self._things)}.")
-        self._at = {name: number for number, name in enumerate(self._things)}
-        self._of_word = {form: number for name, number in self._at.items() for form in (plural(name), name)}
-        self._weights = list(accumulate(1 / (number + 15) for number in range(len(self._things))))
-        self._forms = [(form_of(name, False), form_of(name, True)) for name in self._things]
-        beside: dict[int, dict[int, int]] = {}
-        for (one, other), count in read_nouns().pairs.items():
-            if one in self._at and other in self._at and not contradicts(one, other) and not contradicts(other, one):
-                first, second = self._at[one], self._at[other]
-                beside.setdefault(first, {})[second] = beside.setdefault(second, {})[first] = count
-        self._beside = {number: (list(counts), list(accumulate(counts.values()))) for number, counts in beside.items()}
-
-    def _count_nouns(self) -> list[str]:
-        every = max(1, len(self.captions) // COUNTED)
-        words = Counter(word for text in self.captions[::every] for word in _WORD.findall(text.lower()))
-        shipped = read_nouns()
-        visible = shipped.visible.union(THINGS)
-        counts: Counter[str] = Counter()
-        for word, count in words.items():
-            name = singular(word)
-            if count >= LEAST and name in visible and is_thing(name):
-                counts[name] += count
-        # What the captions lack comes after the commonest that they name.
-        total = sum(counts.values()) / PER
-        for name, count in shipped.totals.items():
-            if is_thing(name):
-                counts[name] += count * total / 100
-        named = [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
-        return list(dict.fromkeys([*named, "person", *filter(is_thing, THINGS)]))[:NUM_NOUNS]
-
     def _choose_pairs(self, rng: random.Random) -> list[tuple[int, int]]:
+        """Return pairs of things that statements want together."""
         pairs: dict[tuple[int, int], None] = {}
         for _ in range(PAIRS):
-            first = self._draw(rng)
-            pairs[first, self._draw_other(rng, first)] = None
+            first = self._things.draw(rng)
+            pairs[first, self._things.draw_other(rng, first)] = None
         return list(pairs)
 
     def _vary(self, rng: random.Random) -> list[str]:
@@ -227,18 +185,19 @@ class StatementGenerator:
         for _ in range(min(MOST_VARIED, len(self.captions))):
             number = int(rng.random() * len(self.captions))
             caption = self.captions[number]
-            found = [word for word in _WORD.finditer(caption) if word[0] in self._of_word]
+            found = [word for word in _WORD.finditer(caption) if word[0] in self._things.of_word]
             if number in self._negated or not found:
                 continue
             word = found[int(rng.random() * len(found))]
-            thing = self._of_word[word[0]]
-            name = self._things[self._draw_other(rng, thing)]
-            name = name if word[0] == self._things[thing] else plural(name)
+            thing = self._things.of_word[word[0]]
+            name = self._things.names[self._things.draw_other(rng, thing)]
+            name = name if word[0] == self._things.names[thing] else plural(name)
             text = caption[: word.start()] + name + caption[word.end() :]
             varied[fit_articles(text, caption)] = None
         return list(varied)
 
     def _negate(self, rng: random.Random) -> list[tuple[str, Query]]:
+        """Return false captions, made of a sample of the affirmative ones."""
         affirmative = [number for number in range(len(self.captions)) if number not in self._negated]
         sample = sorted(rng.sample(affirmative, min(PARSED, len(affirmative))))
         try:
@@ -260,15 +219,15 @@ class StatementGenerator:
 
     def things(self) -> list[str]:
         """Return the things that statements are about, singular and without article."""
-        return list(self._things)
+        return list(self._things.names)
 
     def base_texts(self) -> list[str]:
         """
         Return every text that a query may hold, other than a single thing, each once and always in the same order:
         captions, wanted things with their article, pairs of them, and the parts of negated and false captions.
         """
-        parts = [one.some for one, _ in self._forms]
-        parts += [self._both(pair) for pair in self._pairs]
+        parts = [one.some for one, _ in self._things.forms]
+        parts += [self._both(pair).some for pair in self._pairs]
         parts += [f"{color} {name}" for name in _COLORED for color in _COLORS]
         parts += [some(name, False) for name in _COLORED]
         for who, done in self._doings:
@@ -306,22 +265,22 @@ class StatementGenerator:
                 return Statement(caption, Query(caption), "affirmative")
 
     def _absence(self, rng: random.Random) -> Statement:
-        first = self._draw(rng)
+        first = self._things.draw(rng)
         if rng.random() < TWO:
-            second = self._draw_other(rng, first)
-            text = compose(rng, "absence_of_two", self._forms[first][0], self._forms[second][0])
-            unwanted = (self._things[first], self._things[second])
+            second = self._things.draw_other(rng, first)
+            text = compose(rng, "absence_of_two", self._things.forms[first][0], self._things.forms[second][0])
+            unwanted = (self._things.names[first], self._things.names[second])
         else:
-            text, unwanted = compose(rng, "absence", self._form(rng, first)), (self._things[first],)
+            text, unwanted = compose(rng, "absence", self._things.draw_form(rng, first)), (self._things.names[first],)
         return Statement(_finish(rng, text), Query("", unwanted), "absence")
 
     def _hybrid(self, rng: random.Random) -> Statement:
         if rng.random() < DESCRIBED:
             return self._described(rng)
         wanted, form, number = self._wanted(rng)
-        unwanted = self._draw_other(rng, number)
-        text = compose(rng, "hybrid", self._forms[unwanted][form.is_ == "are"], wanted=form)
-        return Statement(_finish(rng, text), Query(wanted, (self._things[unwanted],)), "hybrid")
+        unwanted = self._things.draw_other(rng, number)
+        text = compose(rng, "hybrid", self._things.forms[unwanted][form.is_ == "are"], wanted=form)
+        return Statement(_finish(rng, text), Query(wanted, (self._things.names[unwanted],)), "hybrid")
 
     def _described(self, rng: random.Random) -> Statement:
         if rng.random() < 0.5:
@@ -344,23 +303,17 @@ class StatementGenerator:
         caption = self.captions[number]
         if number in self._negated:
             return Statement(caption, self._negated[number], "caption_absence")
-        own = self._named(caption)
+        own = self._things.named(caption)
         if own and rng.random() < OWN:
             denied = own[int(rng.random() * len(own))]
         else:
-            denied = self._draw_absent(rng, own)
-        form, plain = self._form(rng, denied), _END.sub("", caption)
+            denied = self._things.draw_absent(rng, own)
+        form, plain = self._things.draw_form(rng, denied), _END.sub("", caption)
         parted = _SUBJECT.match(plain) if rng.random() < PARTED else None
         rule = "caption_parted" if parted else "caption_sentence" if _is_sentence(plain) else "caption_phrase"
         parts = (plain, _continued(plain), *(parted.groups() if parted else ("", "")))
         text = compose(rng, rule, form, caption=parts)
-        return Statement(_finish(rng, text), Query(caption, (self._things[denied],)), "caption_absence")
-
-    def _named(self, caption: str) -> list[int]:
-        """Return the things that a caption names, by one word or two: "bike", "tennis balls"."""
-        words = _WORD.findall(caption.lower())
-        names = (*words, *map(" ".join, zip(words, words[1:], strict=False)))
-        return sorted({self._of_word[name] for name in names if name in self._of_word})
+        return Statement(_finish(rng, text), Query(caption, (self._things.names[denied],)), "caption_absence")
 
     def _false_caption(self, rng: random.Random) -> Statement:
         if self._whole and rng.random() < WHOLE:
@@ -372,49 +325,17 @@ class StatementGenerator:
         text, query = self._false[int(rng.random() * len(self._false))]
         return Statement(text, query, "false_caption")
 
-    # --- Things ---
-
-    def _draw(self, rng: random.Random) -> int:
-        return bisect(self._weights, rng.random() * self._weights[-1])
-
-    def _draw_other(self, rng: random.Random, first: int) -> int:
-        """Return a thing that is another one, half of the time one that captions name beside it."""
-        name = self._things[first]
-        for _ in range(_TRIES):
-            other = self._draw_beside(rng, first)
-            if other != first and not contradicts(name, self._things[other]):
-                return other
-        return (first + 1) % len(self._things)
-
-    def _draw_beside(self, rng: random.Random, first: int) -> int:
-        if first in self._beside and rng.random() < BESIDE:
-            others, weights = self._beside[first]
-            return others[bisect(weights, rng.random() * weights[-1])]
-        return self._draw(rng)
-
-    def _draw_absent(self, rng: random.Random, own: Sequence[int]) -> int:
-        """Return a thing that a caption which names `own` does not name, nor imply."""
-        for _ in range(_TRIES):
-            thing = self._draw_beside(rng, own[int(rng.random() * len(own))]) if own else self._draw(rng)
-            name = self._things[thing]
-            if thing not in own and not any(contradicts(self._things[number], name) for number in own):
-                return thing
-        return self._draw(rng)
-
-    def _form(self, rng: random.Random, number: int) -> Form:
-        return self._forms[number][rng.random() < MANY]
-
     def _wanted(self, rng: random.Random, share_of_two: float = TWO) -> tuple[str, Form, int]:
         """Return a wanted text, its forms, and the number of its first thing."""
         if rng.random() < share_of_two:
-            first, second = self._pairs[int(rng.random() * len(self._pairs))]
-            return self._both((first, second)), both(self._forms[first][0], self._forms[second][0]), first
-        number = self._draw(rng)
-        return self._forms[number][0].some, self._form(rng, number), number
+            pair = self._pairs[int(rng.random() * len(self._pairs))]
+            form = self._both(pair)
+            return form.some, form, pair[0]
+        number = self._things.draw(rng)
+        return self._things.forms[number][0].some, self._things.draw_form(rng, number), number
 
-    def _both(self, pair: tuple[int, int]) -> str:
-        first, second = pair
-        return f"{self._forms[first][0].some} and {self._forms[second][0].some}"
+    def _both(self, pair: tuple[int, int]) -> Form:
+        return both(*(self._things.forms[number][0] for number in pair))
 
 
 def words_of(text: str) -> list[str]:
@@ -434,12 +355,6 @@ def _read_shares(shares: Mapping[str, float] | None) -> tuple[list[str], list[fl
     if not kinds:
         raise UsageError("all shares are 0; one kind of statement has to have a share.")
     return kinds, list(accumulate(shares[kind] for kind in kinds))
-
-
-def is_thing(name: str) -> bool:
-    """Return whether a statement can be about it."""
-    head = name.rpartition(" ")[2]
-    return not (name in NO_THINGS or head in IMAGE or (head.endswith("ing") and head not in THINGS_IN_ING))
 
 
 def _continued(caption: str) -> str:
