@@ -184,7 +184,8 @@ def make_negations(
     Raises:
         UsageError: `cache_dir` cannot be written to.
     """
-    from conclip.negation.pipeline.run import NothingNegated, rules, write_folder
+    from conclip.negation.pipeline.folder import rules
+    from conclip.negation.pipeline.run import NothingNegated, write_folder
     from conclip.negation.pipeline.source import Source
 
     settings = {**SETTINGS, "seed": seed}

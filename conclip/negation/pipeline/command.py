@@ -152,8 +152,10 @@ def run(
         _import_spacy_without_torch()
     from conclip.embedding.clean_text import text_warnings
     from conclip.hub import use_cache_without_network
-    from conclip.negation.pipeline.run import WORK, check_folder, empty_folder, write_folder
-    from conclip.negation.pipeline.source import DistractorImages, Source
+    from conclip.negation.pipeline.distractor_images import DistractorImages
+    from conclip.negation.pipeline.folder import WORK, check_folder, empty_folder
+    from conclip.negation.pipeline.run import write_folder
+    from conclip.negation.pipeline.source import Source
 
     folder = Path(output.output_dir)
     check_folder(folder)

@@ -6,7 +6,6 @@ the captions and names their objects; absent nouns are counted over these. Stage
 is finished stays in the folder: parses of a shard below `.work`, rows of a shard below `data`.
 """
 
-import importlib.metadata
 import json
 import os
 import shutil
@@ -25,21 +24,19 @@ import xxhash
 from datasets import Dataset, Features, Sequence, Value
 from spacy.tokens import DocBin
 
-from conclip.atomic_write import UNFINISHED, remove, write_atomically
+from conclip.atomic_write import remove, write_atomically
 from conclip.errors import UsageError, one_line
-from conclip.folder_lock import LOCK_FILE
 from conclip.negation import negator
 from conclip.negation.lexicon.absent import AbsentNouns
 from conclip.negation.lexicon.counts import NameCounts, PairCounts
+from conclip.negation.pipeline.distractor_images import DistractorImages
+from conclip.negation.pipeline.folder import WORK, begin, write_json
 from conclip.negation.pipeline.output import make_card, make_report, uncompressed_bytes, write_parquet, write_samples
-from conclip.negation.pipeline.source import DistractorImages, Source
+from conclip.negation.pipeline.source import Source
 from conclip.negation.rows import as_columns, features, is_usable
 
-REPORT_FILE, SAMPLES_FILE, SETTINGS_FILE = "report.json", "samples.md", "settings.json"
-# Below the folder that is written: what is needed until it is finished.
-WORK = ".work"
+REPORT_FILE, SAMPLES_FILE = "report.json", "samples.md"
 NOUNS_FILE = "nouns.json"
-WRITTEN_BY = "conclip negate"
 # Rows of a row group; with images few, so that one fits in memory.
 _ROW_GROUP, _ROW_GROUP_OF_IMAGES = 1_000, 128
 _PARSED = Features(
@@ -74,6 +71,7 @@ class Shard:
 
 
 def plan(source: Source, captions_per_shard: int) -> list[Shard]:
+    """Return the shards of all splits."""
     shards = []
     for split in source.splits:
         first, last = int(source.offsets[split.first]), int(source.offsets[split.last])
@@ -88,76 +86,6 @@ def plan(source: Source, captions_per_shard: int) -> list[Shard]:
             for number, start in enumerate(starts)
         ]
     return shards
-
-
-def check_folder(output: Path) -> None:
-    """
-    Raises:
-        UsageError: the folder holds something that this command did not write.
-    """
-    if output.is_dir() and _content(output) and read_settings(output) is None:
-        raise UsageError(f"{output} was not written by this command and is left alone: choose another --output_dir.")
-
-
-def empty_folder(output: Path) -> None:
-    """Remove what this command wrote to a folder; last the settings, which say that it did."""
-    for path in sorted(_content(output), key=lambda path: path.name == SETTINGS_FILE):
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
-def _content(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.name != LOCK_FILE]
-
-
-def read_settings(output: Path) -> dict | None:
-    try:
-        settings = json.loads((output / SETTINGS_FILE).read_text(encoding="utf-8"))
-        return settings if settings["written_by"] == WRITTEN_BY else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def begin(output: Path, source: Source, settings: dict) -> dict:
-    """
-    Write the settings, or compare them with those with which the folder was begun.
-
-    Raises:
-        UsageError: the settings differ.
-    """
-    settings = {
-        "written_by": WRITTEN_BY,
-        **settings,
-        "captions": source.num_captions,
-        "captions_digest": source.digest,
-        **rules(),
-    }
-    before = read_settings(output)
-    if before is not None and before != settings:
-        name = next(name for name in {**before, **settings} if before.get(name) != settings.get(name))
-        raise UsageError(
-            f"{output} was begun with other settings ({name}: {before.get(name)}, now {settings.get(name)}): repeat "
-            "them, choose another --output_dir, or replace the folder with --overwrite."
-        )
-    for folder in (output / "data", output / WORK):
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.glob(f"{UNFINISHED}*"):
-            path.unlink()
-    if before is None:
-        write_json(output / SETTINGS_FILE, settings)
-    return settings
-
-
-def rules() -> dict[str, str]:
-    """Return what negations depend on besides the settings: the version of spaCy, our code and our word lists."""
-    code = xxhash.xxh3_64()
-    for path in sorted(Path(__file__).parents[1].rglob("*.*")):
-        if path.suffix in (".py", ".tsv", ".txt"):
-            code.update(path.read_bytes())
-    return {"spacy": importlib.metadata.version("spacy"), "code": code.hexdigest()}
-
-
-def write_json(path: Path, content: dict) -> None:
-    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def write_folder(
@@ -247,6 +175,7 @@ def parse_shard(source: Source, shard: Shard, output: Path, generator, num_proc:
 
 
 def parse_unit(unit: dict[str, list], source: Source, generator) -> dict[str, list]:
+    """Return the parses of a unit's captions, and the objects that they name: a row of `_PARSED`."""
     end_with_parent()
     (first,), (last,) = unit["first"], unit["last"]
     docs = negator.parse_captions(generator, source.captions(first, last))
@@ -260,8 +189,12 @@ def end_with_parent() -> None:
     if parent is not None and not any(thread.name == "end_with_parent" for thread in threading.enumerate()):
         # The terminal sends Ctrl-C to all processes; the first one ends the others.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        wait = lambda: (parent.join(), os._exit(1))  # noqa: E731
-        threading.Thread(target=wait, name="end_with_parent", daemon=True).start()
+        threading.Thread(target=_end_after, args=(parent,), name="end_with_parent", daemon=True).start()
+
+
+def _end_after(parent) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def fit_absent_nouns(source: Source, shards: list[Shard], output: Path) -> AbsentNouns:
@@ -347,6 +280,7 @@ def negate_unit(
     absent_nouns: AbsentNouns,
     distractors: DistractorImages | None,
 ) -> dict[str, list]:
+    """Return the rows of a unit's captions, and for each whether it is usable and why others were not made."""
     end_with_parent()
     (first,), (last,), (objects,) = unit["first"], unit["last"], unit["objects"]
     numbers = range(first, last)
@@ -364,6 +298,7 @@ def negate_unit(
 
 
 def _add_images(rows: list[dict], source: Source, distractors: DistractorImages | None) -> None:
+    """Add the images of the usable rows."""
     usable = [row for row in rows if row["usable"]]
     at = [row["source_row"] for row in usable]
     found = zip(source.images(at), distractors.images(at) if distractors else [[]] * len(at), strict=True)
