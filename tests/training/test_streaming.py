@@ -33,7 +33,7 @@ from conclip.training.arguments import parse_arguments
 from conclip.training.pair_dataset import PairRows
 from conclip.training.statement_rows import StatementRows
 from conclip.training.stream_rows import RowStream, StreamRows
-from train_accelerate import load_streams, open_stream
+from conclip.training.training_data import load_streams, open_stream
 
 STREAM = {"streaming": True, "eval_split": "none"}
 
