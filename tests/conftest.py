@@ -18,8 +18,8 @@ from dataset_scripts import scenes  # noqa: E402
 from dataset_scripts.ccneg import CCNeg  # noqa: E402
 from dataset_scripts.ccneg_folder import main  # noqa: E402
 
-# The fixtures `data`, `models`, `punkt_tab`, `small` and `hub`.
-pytest_plugins = ["small_benchmarks", "nltk_data", "small_base", "hub_server"]
+# The fixtures `data`, `models`, `punkt_tab`, `small`, `hub` and `graphs`.
+pytest_plugins = ["small_benchmarks", "nltk_data", "small_base", "hub_server", "compiled_graphs"]
 
 
 # Where a test asks for the scenes themselves, a few are enough: drawing all takes 20 seconds. For the whole session,

@@ -1,7 +1,6 @@
 """The compiled layer gives the loss and gradients of the eager one, with one graph for all layers."""
 
 import copy
-import functools
 import shutil
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from tiny import TEXT_LENGTH, VOCABULARY, WORDS, tiny_model, tiny_tokenizer
-from torch._dynamo.backends.debugging import aot_eager
 from torch.nn.parallel import DistributedDataParallel
 
 from conclip.embedding.tokens import TextTokenizer
@@ -19,26 +17,6 @@ from conclip.training.collator import PairCollator
 from modeling_conclip import ConCLIPModel
 
 SIZE = 6
-
-
-@pytest.fixture(autouse=True)
-def without_what_other_tests_compiled():
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
-
-
-@pytest.fixture
-def graphs(monkeypatch) -> list[torch.fx.GraphModule]:
-    """The graphs that are compiled, by a backend that needs no C++ compiler."""
-    found = []
-
-    def backend(graph, inputs):
-        found.append(graph)
-        return aot_eager(graph, inputs)
-
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
-    return found
 
 
 def make_model(lora_dropout=None, **text):

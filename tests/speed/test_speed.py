@@ -1,6 +1,5 @@
 """The timings run, check equality first and write their results; here with a tiny model."""
 
-import functools
 import json
 import os
 from dataclasses import replace
@@ -11,7 +10,6 @@ import torch
 from accelerate import Accelerator
 from accelerate_state import reset_accelerate
 from tiny import tiny_tokenizer
-from torch._dynamo.backends.debugging import aot_eager
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -136,24 +134,9 @@ def test_memory_counts_pieces():
     assert found["pieces"] == 3 and found["peak_bytes"] > 2**26 and np.isfinite(found["loss"])
 
 
-@pytest.fixture
-def graphs(monkeypatch) -> list[torch.fx.GraphModule]:
-    """The graphs that the small recipe for a GPU compiles, by a backend that needs no C++ compiler."""
-    found = []
-
-    def backend(graph, inputs):
-        found.append(graph)
-        return aot_eager(graph, inputs)
-
+def test_the_recipe_for_a_gpu_measures_all_its_parts_without_one(tmp_path, capsys, graphs, monkeypatch):
     small = replace(gpu_recipe.small_setup(), compiled=True)
     monkeypatch.setattr(gpu_recipe, "small_setup", lambda: small)
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
-    torch._dynamo.reset()
-    yield found
-    torch._dynamo.reset()
-
-
-def test_the_recipe_for_a_gpu_measures_all_its_parts_without_one(tmp_path, capsys, graphs):
     output = tmp_path / "gpu.json"
     assert gpu_recipe.main(["--small", "--output_file", str(output)]) == 0
     found = written(output)
