@@ -15,11 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from bad_accepted import ACCEPTED, CELLS, FORMULA
+from bad_benchmarks import BENCHMARKS
 from bad_code import CODE, YAML_CODE
-from bad_data import BENCHMARKS, DATA, EMBEDDINGS, IMAGES
+from bad_data import DATA
+from bad_embeddings import EMBEDDINGS
+from bad_images import IMAGES
 from bad_inputs import EPS, RUNS, BadInput, content, ghostscript, run, write_good
 from bad_inputs_page import PAGE, page
-from bad_options_and_models import MODELS, OPTIONS
+from bad_models import MODELS
+from bad_options import OPTIONS
 from huggingface_hub import constants
 from PIL import Image
 

@@ -8,10 +8,14 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT)]
 
 from bad_accepted import ACCEPTED  # noqa: E402
+from bad_benchmarks import BENCHMARKS  # noqa: E402
 from bad_code import CODE  # noqa: E402
-from bad_data import BENCHMARKS, DATA, EMBEDDINGS, IMAGES  # noqa: E402
+from bad_data import DATA  # noqa: E402
+from bad_embeddings import EMBEDDINGS  # noqa: E402
+from bad_images import IMAGES  # noqa: E402
 from bad_inputs import BadInput  # noqa: E402
-from bad_options_and_models import MODELS, OPTIONS  # noqa: E402
+from bad_models import MODELS  # noqa: E402
+from bad_options import OPTIONS  # noqa: E402
 
 PAGE = ROOT / "docs" / "bad_inputs.md"
 # Title -> text, cases.
