@@ -13,8 +13,8 @@ from conclip.embedding.store import StoredEmbeddings
 from conclip.errors import UsageError
 from conclip.models.cached_encoder import CachedEncoder
 from conclip.models.loading import FAMILIES
-from conclip.negation.arithmetic import THRESHOLD, QueryArithmetic, SpaceVLM
-from conclip.negation.query import Query, parse_query
+from conclip.negation.arithmetic import THRESHOLD, QueryArithmetic, SpaceVLM, embed_negations
+from conclip.negation.query import Query
 
 BETA, ANCHOR_WEIGHT = 0.5, 1.0
 # Rule -> what its column is called beside the name of the model.
@@ -59,20 +59,16 @@ class QueryEncoder:
     def texts(self, texts: list[str]) -> torch.Tensor:
         """Return embeddings by index, float32, (texts, d), unit rows, on every process."""
         embeds = self.encoder.texts(texts)[:]
-        queries = {at: query for at, text in enumerate(texts) if (query := parse_query(text)).unwanted}
-        if not queries:
-            return embeds
+        embed_negations(embeds, enumerate(texts), self._embed_queries)
+        return embeds
+
+    def _embed_queries(self, queries: Sequence[Query]) -> torch.Tensor:
         if self._arithmetic is None:
             ours = self.rule == "ours"
             self._arithmetic = (
                 QueryArithmetic(self._embed, self.beta, self.anchor_weight) if ours else SpaceVLM(self._embed)
             )
-        # Equal queries get one embedding: two could differ by rounding, where they have to tie.
-        distinct = list(dict.fromkeys(queries.values()))
-        of_query: dict[Query, torch.Tensor] = dict(zip(distinct, self._arithmetic(distinct), strict=True))
-        for at, query in queries.items():
-            embeds[at] = of_query[query]
-        return embeds
+        return self._arithmetic(queries)
 
     def _embed(self, texts: list[str]) -> torch.Tensor:
         ordered = sorted(set(texts))

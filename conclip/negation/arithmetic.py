@@ -16,7 +16,7 @@ captions that name x, less the mean of all captions.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch.nn import functional as F
@@ -231,6 +231,27 @@ class SpaceVLM:
             unwanted = F.normalize(unwanted.float(), dim=1)
             wanted[negated] = spacevlm(wanted[negated], unwanted, self.threshold)
         return wanted
+
+
+def embed_negations(
+    embeds: torch.Tensor, texts: Iterable[tuple[int, str]], arithmetic: Callable[[Sequence[Query]], torch.Tensor]
+) -> None:
+    """
+    Replace the embeddings of texts that negate something, in place.
+
+    Args:
+        embeds: (n, d).
+        texts: texts, each with its row in `embeds`.
+        arithmetic: takes queries and returns their embeddings; not called if no text negates anything.
+    """
+    queries = {row: query for row, text in texts if (query := parse_query(text)).unwanted}
+    if not queries:
+        return
+    # Equal queries get one embedding: two could differ by rounding, where they have to tie.
+    distinct = list(dict.fromkeys(queries.values()))
+    of_query = dict(zip(distinct, arithmetic(distinct), strict=True))
+    for row, query in queries.items():
+        embeds[row] = of_query[query]
 
 
 def thing_name(phrase: str) -> str | None:

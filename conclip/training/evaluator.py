@@ -16,7 +16,8 @@ from conclip.embedding.tokens import TextTokens
 from conclip.errors import UsageError
 from conclip.metrics.choice_accuracy.choice_accuracy import choice_accuracy
 from conclip.metrics.pair_accuracy.pair_accuracy import pair_accuracy
-from conclip.negation.query import Query, parse_query
+from conclip.negation.arithmetic import embed_negations
+from conclip.negation.query import Query
 from conclip.negation.questions import QUESTION_KINDS, Question, make_questions
 from conclip.training.arguments import DISTILLATION, ConCLIPTrainingArguments
 from conclip.training.model_checks import require_fitting_images
@@ -251,14 +252,8 @@ class Evaluator:
         Returns:
             Metrics by name, as `__call__`.
         """
-        queries = {at: query for text, at in self.text_index.items() if (query := parse_query(text)).unwanted}
         embeds = self.text_embeds.clone()
-        if queries:
-            # Equal queries get one embedding: two could differ by rounding, where they have to tie.
-            distinct = list(dict.fromkeys(queries.values()))
-            rows = dict(zip(distinct, arithmetic(distinct), strict=True))
-            for at, query in queries.items():
-                embeds[at] = rows[query]
+        embed_negations(embeds, ((at, text) for text, at in self.text_index.items()), arithmetic)
         return self._score(embeds, self.image_embeds)[0]
 
     def _score(self, embeds: torch.Tensor, images: torch.Tensor) -> tuple[dict, dict[str, np.ndarray]]:

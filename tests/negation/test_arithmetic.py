@@ -6,7 +6,16 @@ import torch
 
 from conclip.errors import UsageError
 from conclip.negation import Query, parse_query
-from conclip.negation.arithmetic import ANCHOR, PRESENCE, QueryArithmetic, SpaceVLM, mentions, spacevlm, thing_name
+from conclip.negation.arithmetic import (
+    ANCHOR,
+    PRESENCE,
+    QueryArithmetic,
+    SpaceVLM,
+    embed_negations,
+    mentions,
+    spacevlm,
+    thing_name,
+)
 from conclip.negation.lexicon.names import some
 from conclip.negation.lexicon.nouns import read_nouns
 
@@ -104,6 +113,22 @@ def test_texts_are_split_by_the_parser(model, arithmetic):
     texts = ["a street with no cars", "no person is visible, just two elephants"]
     assert torch.equal(arithmetic(texts), arithmetic([parse_query(text) for text in texts]))
     assert parse_query(texts[0]).unwanted == ("cars",)
+
+
+def test_of_several_texts_those_that_negate_are_replaced():
+    """Texts of one query share a row of the arithmetic, which is called once, or not at all."""
+    calls, embeds = [], torch.arange(10.0).reshape(5, 2)
+
+    def own(queries):
+        calls.append([(query.wanted, query.unwanted) for query in queries])
+        return -torch.arange(1.0, 1 + 2 * len(queries)).reshape(-1, 2)
+
+    texts = {4: "a dog but no cat", 0: "a dog", 3: "no cat", 1: "a dog but no cat"}
+    embed_negations(embeds, texts.items(), own)
+    assert calls == [[("a dog", ("cat",)), ("", ("cat",))]]
+    assert embeds.tolist() == [[0, 1], [-1, -2], [4, 5], [-3, -4], [-1, -2]]
+    embed_negations(embeds, [(2, "a cat")], own)
+    assert len(calls) == 1 and embeds[2].tolist() == [4, 5]
 
 
 def test_the_anchor_has_a_weight(model):
