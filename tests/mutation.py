@@ -11,9 +11,9 @@ tests of a module find less than 90 % of its mutants.
 
 cosmic-ray's own runner starts Python and torch anew for each mutant, which takes longer than the tests; here each
 mutant is put in place in a process forked after collection, and only the tests that run the changed line are run, the
-quickest first. A survivor is then tried by the same tests, and those that start processes, in a process that imports
-it anew. mutmut, which forks too, leaves out functions with decorators, such as `ConCLIPModel.forward`, and takes the
-name of a module from its path, by which the metrics are not imported.
+quickest first. What cannot be put in place, such as a default of a dataclass, is then imported anew. mutmut, which
+forks too, leaves out functions with decorators, such as `ConCLIPModel.forward`, and takes the name of a module from its
+path, by which the metrics are not imported.
 """
 
 import argparse
@@ -273,6 +273,8 @@ class AfterCollection:
         # Not during collection: a test that cannot be collected would kill all.
         if session.testsfailed:
             os._exit(1)
+        # A collection of garbage in each process would copy the memory of all that has been imported.
+        gc.freeze()
         items = {item.nodeid: item for item in session.items}
         tests = list(items)
         with self.output.open("w", encoding="utf-8") as file:
@@ -316,13 +318,17 @@ def runs() -> list[dict]:
     return json.loads(RUNS.read_text(encoding="utf-8"))
 
 
-def tests_to_run(code: str, changed: str, and_those_that_start_processes: bool = False) -> list[str]:
-    """List the tests that run a changed line, or may run it in another process; all if the import runs it."""
+def tests_to_run(code: str, changed: str, anew: bool = False) -> list[str]:
+    """
+    List the tests that could notice a change.
+
+    Args:
+        anew: in a process that imports it anew, after it has survived in place. A function's body was in place, so
+            only tests that start processes could still notice it.
+    """
     lines = lines_to_run(code, changed)
     return [
-        run["test"]
-        for run in runs()
-        if not lines or lines.intersection(run["lines"]) or run["starts"] and and_those_that_start_processes
+        run["test"] for run in runs() if not lines or (run["starts"] if anew else lines.intersection(run["lines"]))
     ]
 
 
@@ -468,7 +474,7 @@ def mutate(module: str, sample: int, seed: int) -> dict:
             for path in copies(module):
                 write_anew(path, changed)
             clear_temporary_files()
-            tests = tests_to_run(code, changed, and_those_that_start_processes=True) if quick else TESTS[module]
+            tests = tests_to_run(code, changed, anew=True) if quick else TESTS[module]
             found = outcome(tests, timeout) if tests else "survived"
         counts[found] += 1
         if found == "survived":
