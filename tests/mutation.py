@@ -11,9 +11,9 @@ tests of a module find less than 90 % of its mutants.
 
 cosmic-ray's own runner starts Python and torch anew for each mutant, which takes longer than the tests; here each
 mutant is put in place in a process forked after collection, and only the tests that run the changed line are run, the
-quickest first. What cannot be put in place, such as a default of a dataclass, is then imported anew. mutmut, which
-forks too, leaves out functions with decorators, such as `ConCLIPModel.forward`, and takes the name of a module from its
-path, by which the metrics are not imported.
+quickest first. What cannot be put in place, such as a field of a dataclass, is then imported anew. mutmut forks too,
+but leaves out functions with decorators, such as `ConCLIPModel.forward`, and takes the name of a module from its path,
+by which the metrics are not imported.
 """
 
 import argparse
@@ -97,38 +97,47 @@ def without_annotations(code: str) -> str:
     return ast.unparse(tree)
 
 
-def places(code: str) -> list[tuple[str, int]]:
-    """List what cosmic-ray can change: the name of an operator, and where it is used, by number."""
+def blocks(code: str) -> list[str]:
+    """Cut code into functions, classes and other statements, which together are the code: each is parsed alone."""
+    from cosmic_ray.ast import get_ast
+
+    return [node.get_code() for node in get_ast(code).children]
+
+
+def places(code: str) -> list[tuple[int, str, int]]:
+    """List what cosmic-ray can change: the block, the name of an operator, and where in the block, by number."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.plugins import get_operator, operator_names
 
-    nodes, found = list(ast_nodes(get_ast(code))), []
+    nodes, found = [list(ast_nodes(get_ast(block))) for block in blocks(code)], []
     for name in sorted(operator_names()):
         # Those with arguments replace variables that are named by hand. Whether equal numbers are identical is up to
         # the interpreter.
         if get_operator(name).arguments() or re.search("_(Eq|NotEq|Lt|LtE|Gt|GtE)_(Is|IsNot)$", name):
             continue
         operator = get_operator(name)()
-        count = sum(len(list(operator.mutation_positions(node))) for node in nodes)
-        found += [(name, number) for number in range(count)]
+        for block, inside in enumerate(nodes):
+            count = sum(len(list(operator.mutation_positions(node))) for node in inside)
+            found += [(block, name, number) for number in range(count)]
     return found
 
 
-def mutants(code: str, chosen: list[tuple[str, int]]) -> Iterator[str]:
+def mutants(code: str, chosen: list[tuple[int, str, int]]) -> Iterator[str]:
     """Yield the changed form for each place where it is valid Python, and differs in more than annotations."""
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
 
-    seen = {without_annotations(code)}
-    for name, number in chosen:
-        changed = mutate_code(code, get_operator(name)(), number)
+    parts = blocks(code)
+    seen = {(block, without_annotations(part)) for block, part in enumerate(parts)}
+    for block, name, number in chosen:
+        changed = mutate_code(parts[block], get_operator(name)(), number)
         try:
-            spelling = without_annotations(changed)
+            spelling = block, without_annotations(changed)
         except (SyntaxError, TypeError):
             continue
         if spelling not in seen:
             seen.add(spelling)
-            yield changed
+            yield "".join([*parts[:block], changed, *parts[block + 1 :]])
 
 
 def change(code: str, changed: str) -> tuple[str, str]:
