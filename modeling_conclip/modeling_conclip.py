@@ -84,19 +84,20 @@ class ConCLIPModel(CLIPModel):
             self.freeze_image_encoder()
 
     @classmethod
-    def from_pretrained(cls, *args, **kwargs):
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
         """
         Load any CLIP folder or Hub id, as `CLIPModel.from_pretrained` does, and freeze what the config says.
 
         Raises:
             OSError: what `CLIPModel.from_pretrained` raises, or a file of a checkpoint in place of a folder.
         """
-        if args and isinstance(args[0], str | os.PathLike) and os.path.isfile(args[0]):
+        path = pretrained_model_name_or_path
+        if isinstance(path, str | os.PathLike) and os.path.isfile(path):
             raise OSError(
-                f"{args[0]} is a file: convert it to a folder first, with conclip convert --model_name_or_path "
-                f"{args[0]} --output_dir FOLDER."
+                f"{path} is a file: convert it to a folder first, with conclip convert --model_name_or_path "
+                f"{path} --output_dir FOLDER."
             )
-        loaded = super().from_pretrained(*args, **kwargs)
+        loaded = super().from_pretrained(path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         # Loading replaces the parameters that __init__ froze.
         if model.config.freeze_image_encoder:

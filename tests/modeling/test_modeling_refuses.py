@@ -10,7 +10,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from tiny import tiny_batch, tiny_config, tiny_model
 
-from modeling_conclip import ConCLIPConfig, configuration_conclip
+from modeling_conclip import ConCLIPConfig, ConCLIPModel, configuration_conclip
 from modeling_conclip.packing_conclip import pack_texts
 
 NEITHER = "Pass input_ids or packed_texts, and pixel_values, image_embeds or, for texts alone, text_targets."
@@ -68,6 +68,26 @@ def test_packed_texts_that_do_not_go_with_the_images(images):
     packed = pack_texts(np.array([[0, 1], [0, 2], [0, 3], [0, 4]]))
     with pytest.raises(ValueError, match=f"^packed_texts hold 4 texts for {images} images: "):
         tiny_model()(packed_texts=packed, image_embeds=torch.ones(images, 16))
+
+
+def test_images_of_another_size_without_interpolation():
+    """As CLIP does."""
+    with pytest.raises(ValueError, match=r"Input image size \(48\*48\) doesn't match model \(32\*32\)"):
+        tiny_model()(**tiny_batch(image_size=48))
+
+
+@pytest.mark.parametrize("convert", [str, lambda path: path])
+def test_a_file_is_no_model(tmp_path, convert):
+    path = tmp_path / "weights.pt"
+    path.touch()
+    message = f"^{path} is a file: convert it to a folder first, with conclip convert --model_name_or_path {path} "
+    for arguments, named in (
+        ((convert(path),), {}),
+        ((convert(path), "argument of the model"), {}),
+        ((), {"pretrained_model_name_or_path": convert(path)}),
+    ):
+        with pytest.raises(OSError, match=message):
+            ConCLIPModel.from_pretrained(*arguments, **named)
 
 
 def test_a_loss_without_a_term_that_counts():

@@ -125,3 +125,31 @@ def test_refuses(given, change, message):
     with pytest.raises(ValueError) as refused:
         tiny_model()(**{**given, **change}, return_loss=True)
     assert message in str(refused.value)
+
+
+def test_refuses_one_target_more_than_texts_beside_images(given):
+    change = {"text_targets": torch.ones(5, 16), "pixel_values": tiny_batch(4)["pixel_values"]}
+    with pytest.raises(ValueError, match="Got 4 texts and 5 text_targets"):
+        tiny_model()(**{**given, **change}, return_loss=True)
+
+
+def test_texts_of_other_processes_count_in_training_alone(given, monkeypatch):
+    """Rank 0 of 2, the other of which has 12 texts of loss 0."""
+    reduced = []
+
+    def all_reduce(values):
+        reduced.append(values.shape)
+        values += 12 if values.ndim == 0 else 0
+
+    for name, function in (
+        ("is_initialized", lambda: True),
+        ("get_world_size", lambda: 2),
+        ("all_reduce", all_reduce),
+    ):
+        monkeypatch.setattr(torch.distributed, name, function)
+    model = tiny_model()
+    expected, _, _ = by_hand(model, given)
+    torch.testing.assert_close(model.eval()(**given, return_loss=True).loss, expected, rtol=1e-5, atol=1e-6)
+    assert not reduced
+    torch.testing.assert_close(model.train()(**given, return_loss=True).loss, expected / 4, rtol=1e-5, atol=1e-6)
+    assert reduced == [(), (2,)]
