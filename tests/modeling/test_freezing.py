@@ -35,6 +35,7 @@ def assert_frozen(model):
     image_side, others = sides(model)
     batch = tiny_batch()
     assert trained_names(model) == others and "logit_scale" in others and "text_projection.weight" in others
+    assert model.image_encoder_is_frozen is True
     model.train()
     assert model.training and model.text_model.training
     assert not any(module.training for module in model.vision_model.modules())
@@ -50,6 +51,7 @@ def assert_frozen(model):
 def assert_free(model):
     batch = tiny_batch()
     assert trained_names(model) == set.union(*sides(model))
+    assert model.image_encoder_is_frozen is False
     model.train()
     assert all(module.training for module in model.modules())
     assert is_random(model, "get_image_features", batch["pixel_values"])

@@ -29,6 +29,10 @@ REFUSED = {
         {"pixel_values": None, "image_embeds": torch.ones(4, 32)},
         "image_embeds has 32 columns, but this model projects to 16: pass projected embeddings.",
     ),
+    "embeddings that are too narrow": (
+        {"pixel_values": None, "image_embeds": torch.ones(4, 8)},
+        "image_embeds has 8 columns, but this model projects to 16: pass projected embeddings.",
+    ),
     "distractors without negations": (
         {"negated_input_ids": None, "negated_attention_mask": None},
         "Distractor images need negated captions: pass negated_input_ids, or no distractor images.",
@@ -36,6 +40,10 @@ REFUSED = {
     "fewer images": (
         {"pixel_values": None, "image_embeds": torch.ones(2, 16)},
         "The loss pairs captions and images: got 4 and 2.",
+    ),
+    "more images": (
+        {"pixel_values": None, "image_embeds": torch.ones(6, 16)},
+        "The loss pairs captions and images: got 4 and 6.",
     ),
     "fewer negations": (
         {"negated_input_ids": tiny_batch()["negated_input_ids"][:2], "negated_attention_mask": None},

@@ -8,7 +8,7 @@ from tiny import TEXT_LENGTH, tiny_batch, tiny_model, tiny_tokenizer
 
 from conclip.embedding.tokens import TextTokenizer
 from conclip.training.arguments import LORA_TARGET_MODULES
-from modeling_conclip.encoders_conclip import piece_by_piece
+from modeling_conclip.encoders_conclip import packed_layer, piece_by_piece
 from modeling_conclip.packing_conclip import (
     ANCESTORS,
     BLOCK,
@@ -282,6 +282,34 @@ def test_several_pieces_are_computed_again_in_the_backward_pass(pieces, calls):
     seen.clear()
     torch.cat(piece_by_piece(embed, inputs)).sum().backward()
     assert len(seen) == calls and all(piece.grad.tolist() == [2, 2] for piece in inputs)
+
+
+def test_images_are_embedded_in_as_many_pieces_as_texts():
+    model, pixels, seen = make_model(), tiny_batch(len(CAPTIONS))["pixel_values"], []
+    model.vision_model.register_forward_pre_hook(
+        lambda module, arguments, named: seen.append(len(named["pixel_values"])), with_kwargs=True
+    )
+    whole = model(packed_texts=pack(CAPTIONS, model), pixel_values=pixels)
+    cut = model(packed_texts=pack(CAPTIONS, model, 2), pixel_values=pixels)
+    assert len(CAPTIONS) == 8 and seen == [8, 4, 4]
+    torch.testing.assert_close(cut.image_embeds, whole.image_embeds)
+    assert cut.vision_model_output is None and whole.vision_model_output.pooler_output.shape == (8, 16)
+
+
+def test_the_compiled_layer_is_for_training():
+    model, calls = make_model(), []
+
+    def compiled(*arguments):
+        calls.append(len(arguments))
+        return packed_layer(*arguments)
+
+    model._packed_layer = compiled
+    packed = pack(CAPTIONS, model)
+    model.eval().embed_packed_texts(packed)
+    assert not calls
+    model.train().embed_packed_texts(packed)
+    # The last layer computes only what is pooled.
+    assert len(calls) == model.config.text_config.num_hidden_layers - 1
 
 
 @pytest.mark.parametrize("images", [1, 3])
