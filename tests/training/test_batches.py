@@ -7,6 +7,7 @@ import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard, SeedableRandomSampler, SkipBatchSampler
 
+from conclip.training import batches as batches_module
 from conclip.training.batches import (
     NO_KEY,
     DistinctBatches,
@@ -92,6 +93,30 @@ def test_by_hand_the_last_resort_are_the_rows_that_fill_no_batch():
     assert separate(np.arange(3), numbered([7], [7], [7]), 2).tolist() == [[0, 1]], "no row fits: it stays"
 
 
+@pytest.mark.parametrize(("tries", "expected"), [(1, [[0, 1, 2], [6, 7, 8]]), (2, [[0, 1, 7], [6, 2, 8]])])
+def test_by_hand_so_many_batches_without_a_partner_end_the_search(monkeypatch, tries, expected):
+    """Row 2 cannot stay beside row 0. Each row of the second batch shares something with row 0 or 1."""
+    monkeypatch.setattr(batches_module, "TRIES_A_BATCH", tries)
+    first = [[0, 5], [3, 8], [0, NO_KEY]]
+    keys = numbered(*first, [NO_KEY, 5], [3, NO_KEY], [NO_KEY, 8], [NO_KEY, 5], [NO_KEY] * 2, [NO_KEY] * 2)
+    assert separate(np.arange(9), keys, 3).tolist() == [expected[0], [3, 4, 5], expected[1]]
+
+
+def test_by_hand_the_last_resort_is_open_when_the_search_of_batches_has_ended(monkeypatch):
+    """Row 1 finds no partner in the second batch, and each batch holds the 9 of row 3."""
+    monkeypatch.setattr(batches_module, "TRIES_A_BATCH", 1)
+    first, second = [[0, 5], [0, NO_KEY], [9, 6], [9, 7]], [[NO_KEY, 5], [9, NO_KEY], [6, NO_KEY], [7, NO_KEY]]
+    keys = numbered(*first, *second, [9, NO_KEY], *([[NO_KEY] * 2] * 4))
+    assert separate(np.arange(13), keys, 4).tolist() == [[0, 1, 2, 12], [4, 5, 6, 7], [8, 9, 10, 11]]
+
+
+def test_by_hand_batches_are_open_when_the_last_resort_has_failed(monkeypatch):
+    """All batches and the left-over row hold the 9 of row 1; row 3 changes places with row 5."""
+    monkeypatch.setattr(batches_module, "TRIES_A_BATCH", 1)
+    keys = numbered([9], [9], [0], [0], [9], [NO_KEY], [NO_KEY], [NO_KEY], [9])
+    assert separate(np.arange(9), keys, 4).tolist() == [[0, 1, 2, 5], [4, 3, 6, 7]]
+
+
 def test_keys_of_one_row_alone_are_no_keys():
     keys = np.array([[5, 1, 5], [2, 1, 3], [3, 4, 6], [9, 9, 9]], np.uint64)
     numbers = number_shared_keys(keys)
@@ -168,7 +193,7 @@ def test_too_few_different_rows_are_told_once_with_numbers():
     keys[:, 0] = np.arange(42) % 8
     rows = Rows(keys)
     found = sampler(rows, batch_size=5, num_processes=2, report=said.append)
-    for epoch in range(2):
+    for epoch in (1, 2):
         rows.epoch = epoch
         parts = list(found)
         assert len({row for part in parts for row in part}) == 40
@@ -176,8 +201,8 @@ def test_too_few_different_rows_are_told_once_with_numbers():
             rows_that_clash([*first, *second], keys) for first, second in zip(parts[::2], parts[1::2], strict=True)
         )
         assert 8 <= clashes < 15
-        if epoch == 0:
-            expected = f"Warning: {clashes} of 40 rows of epoch 1 share an image or a text with an earlier row"
+        if epoch == 1:
+            expected = f"Warning: {clashes} of 40 rows of epoch 2 share an image or a text with an earlier row"
     assert len(said) == 1 and said[0].startswith(expected)
     assert "in 6 rows, and an epoch has 4 batches of 10 rows" in said[0]
 
@@ -205,11 +230,14 @@ def test_equal_keys_in_different_batches_are_no_repeats():
         ([7], 1, {7: [0, 1, 3]}, 0, [2, 4]),
         # Those after its own come first.
         ([7], 1, {7: [1]}, 1, [2, 3, 0, 4]),
+        ([7], 1, {7: [2]}, 2, [3, 0, 1, 4]),
         # Of two keys, first the batches that hold none of them, then those that hold one, each once.
         ([7, 8], 2, {7: [1, 2], 8: [1, 3]}, 1, [0, 2, 3, 4]),
         # Every batch holds it.
         ([7], 1, {7: [0, 1, 2, 3]}, 1, [4]),
-        # Three batches and the left-over rows.
+        # Some batches and the left-over rows.
+        ([7], 1, {7: [0, 4]}, 0, [1, 2, 3, 4]),
+        ([7], 1, {7: [0, 1, 4]}, 0, [2, 3, 4]),
         ([7], 1, {7: [0, 1, 2, 4]}, 0, [3, 4]),
         ([7], 0, {7: [0]}, 0, []),
     ],
