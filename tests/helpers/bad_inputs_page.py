@@ -56,8 +56,8 @@ def page() -> str:
         "# Bad inputs",
         "",
         f"This page shows what the commands say to {refused} bad inputs. Each is a test: the command ends with exit",
-        'code 1 and this message after "Error: ", and leaves no half-written file. "…" stands for what a library or the',
-        "system says.",
+        'code 1 and this message after "Error: ", and leaves no half-written file. "…" stands for what a library or',
+        "the system says.",
     ]
     for title, (text, cases) in SECTIONS.items():
         lines += ["", f"## {title}", "", *([text, ""] if text else [])]
