@@ -8,6 +8,9 @@ from conclip.negation.lexicon.inflection import PLURAL_ONLY, is_mass, is_person,
 from conclip.negation.lexicon.names import may_corefer
 from conclip.negation.lexicon.nouns import is_known
 
+# Names whose first word the parser takes for an adjective or a verb.
+_NAMES_OF_TWO = frozenset({"swimming pool", "living room", "shopping cart"})
+
 
 def object_pair(parsed: Parsed, noun: Token) -> Pair | None:
     """
@@ -22,19 +25,8 @@ def object_pair(parsed: Parsed, noun: Token) -> Pair | None:
         return None
     if leads_on(tokens, noun) or _shares_noun(tokens, noun) or is_miscounted(parsed, noun) or _unseen(parsed, noun):
         return None
-    name = head = singular(low) if noun.tag[-1] == "S" else low
-    before = tokens[noun.left : noun.i]
-    if before and may_corefer(before[-1].text.lower(), head):
-        # "A greyhound dog".
-        before.pop()
-    elif before and before[-1].tag[:2] == "NN" and is_person(head) and before[-1].text.lower() not in words.UNREAL:
-        # "A mountain climber", "a shirtless man"; "football player" is a name of its own.
-        kind = before.pop().text.lower()
-        name = f"{kind} {head}" if is_known(f"{kind} {head}") else head
-    elif before and before[-1].tag[:2] == "NN" and before[-1].text.lower() not in words.COLORS:
-        name = f"{before.pop().text.lower()} {head}"
-    elif before and f"{before[-1].text.lower()} {head}" in ("swimming pool", "living room", "shopping cart"):
-        name = f"{before.pop().text.lower()} {head}"
+    head = singular(low) if noun.tag[-1] == "S" else low
+    name, before = _read_name(head, tokens[noun.left : noun.i])
     # "A couple of signs" shows no couple.
     after = tokens[noun.i + 1].text.lower() if noun.i + 1 < len(tokens) else ""
     if not is_known(name) or _follows_noun(tokens, noun.left) or after == "of" and head in words.NOT_WITH_OF:
@@ -77,6 +69,23 @@ def object_pair(parsed: Parsed, noun: Token) -> Pair | None:
         noun.head,
         name,
     )
+
+
+def _read_name(head: str, before: list[Token]) -> tuple[str, list[Token]]:
+    """Return the name of a thing, one word or two, and the words before it that say more about it."""
+    if not before:
+        return head, before
+    word, is_noun = before[-1].text.lower(), before[-1].tag[:2] == "NN"
+    two = f"{word} {head}"
+    if may_corefer(word, head):
+        # "A greyhound dog".
+        return head, before[:-1]
+    if is_noun and is_person(head) and word not in words.UNREAL:
+        # "A mountain climber", "a shirtless man"; "football player" is a name of its own.
+        return two if is_known(two) else head, before[:-1]
+    if is_noun and word not in words.COLORS or two in _NAMES_OF_TWO:
+        return two, before[:-1]
+    return head, before
 
 
 def _follows_noun(tokens: list[Token], first: int) -> bool:
