@@ -245,7 +245,8 @@ def prepare_stream(
     """
     if args.truth_weight:
         raise UsageError(
-            "--truth_weight learns from all training images, which a stream does not have at hand: train without one."
+            "--truth_weight learns from all training images, which a stream does not hold: leave out --truth_weight, "
+            "or train without a stream."
         )
     (option, column) = [*args.image_columns.items()][1]
     if args.image_embeds_file is None and column in first.column_names and holds_integers(first, column):
