@@ -43,17 +43,17 @@ def dataset_contents(folder: Path, repo_id: str, work: Path, with_images: bool) 
     chosen = {file for name in configs for file in _files(parts[name])}
     left_out = {file for splits in parts.values() for file in _files(splits)} - chosen
     contents = sort_files(folder, DATASET, work, chosen, images=left_out)
-    tables = {file: _open(folder / file) for file in sorted(chosen)}
-    if with_images and not any(map(_image_columns, tables.values())):
+    # Files are opened one by one: there may be more than a process may open.
+    holding_images = [file for file in sorted(chosen) if _image_columns(_open(folder / file))]
+    if with_images and not holding_images:
         raise UsageError(f"--with_images has no effect: {folder} holds no images.")
     body = card.text.replace("path/to/this/folder", repo_id)
     body = body.replace('load_dataset("ccneg"', f'load_dataset("{repo_id}"')
     body = body.replace("  # from the directory that holds this folder", "")
     if not with_images:
-        changed = [file for file, table in tables.items() if _image_columns(table)]
-        for file in changed:
-            _write_without_images(tables[file], contents.place(file))
-        if changed or left_out:
+        for file in holding_images:
+            _write_without_images(_open(folder / file), contents.place(file))
+        if holding_images or left_out:
             body = _with_note(body)
             contents.notes.append(
                 "The images are not uploaded: you need the right to pass them on. --with_images uploads them."
@@ -174,10 +174,10 @@ def _describe(splits: dict[str, list[str]], contents: Contents) -> DatasetInfo:
     """Return the entry `dataset_info` of a configuration, with the sizes of what is uploaded."""
     found, features = SplitDict(), None
     for name, files in splits.items():
-        tables = [_open(contents.files[file]) for file in files]
-        features = _features(tables[0])
-        groups = [table.metadata.row_group(n) for table in tables for n in range(table.metadata.num_row_groups)]
-        rows = sum(table.metadata.num_rows for table in tables)
+        features = _features(_open(contents.files[files[0]]))
+        metadata = [_open(contents.files[file]).metadata for file in files]
+        groups = [own.row_group(n) for own in metadata for n in range(own.num_row_groups)]
+        rows = sum(own.num_rows for own in metadata)
         found.add(SplitInfo(name, num_bytes=sum(group.total_byte_size for group in groups), num_examples=rows))
     return DatasetInfo(
         features=features,

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import evaluate
@@ -20,6 +21,7 @@ from conclip.models.saving import save_model
 from conclip.negation.pipeline.output import make_card, write_parquet
 from conclip.negation.rows import features
 from conclip.public_names import public_command, without_local_paths
+from conclip.publish import dataset_files
 from conclip.publish.command import main
 from conclip.training.arguments import ConCLIPTrainingArguments
 from conclip.training.trackers import tracker_config
@@ -238,6 +240,25 @@ def test_images_that_another_program_wrote_stay_here_too(negations, tmp_path):
     push_dry(folder, "me/negations", tmp_path / "all", "--with_images")
     found = load_dataset(str(tmp_path / "all"), split="test", cache_dir=str(tmp_path / "cache"))
     assert found[0]["image"].size == (8, 8) and found[0]["distractor_images"][1].size == (8, 8)
+
+
+def test_files_are_opened_one_by_one(negations, tmp_path, monkeypatch):
+    """There may be more than a process may open."""
+    folder, alive, counts = tmp_path / "mine", weakref.WeakSet(), []
+    shutil.copytree(negations, folder)
+    for number in range(6):
+        shutil.copy(next((folder / "data").glob("train-*")), folder / f"data/train-{number}.parquet")
+    plain = dataset_files._open
+
+    def note(path):
+        table = plain(path)
+        alive.add(table)
+        counts.append(len(alive))
+        return table
+
+    monkeypatch.setattr(dataset_files, "_open", note)
+    push_dry(folder, "me/negations", tmp_path / "out")
+    assert len(counts) > 8 and max(counts) <= 2
 
 
 def test_data_files_that_the_card_names_go_up_whatever_their_folder(negations, tmp_path):
