@@ -21,6 +21,7 @@ UNIX = {"fcntl", "grp", "pwd", "resource", "termios"}
 UNIX_CALLS = {"fork", "getuid", "mkfifo", "pthread_sigmask", "register_at_fork", "sched_getaffinity", "killpg"}
 PROCESSES = {"run", "Popen", "check_output"}
 GUARDED = {
+    "conclip/embedding/embedding_files.py": {"resource"},
     "conclip/folder_lock.py": {"fcntl"},
     "conclip/runtime.py": {"pthread_sigmask", "register_at_fork"},
     "conclip/embedding/tokens.py": {"register_at_fork"},
@@ -101,7 +102,7 @@ def test_what_windows_lacks_is_used_where_it_exists():
 def test_modules_import_without_what_windows_lacks():
     """In a process in which these modules and functions do not exist."""
     # The third one imports torch, which looks for them itself.
-    modules = ["conclip.runtime", "conclip.folder_lock"]
+    modules = ["conclip.runtime", "conclip.folder_lock", "conclip.embedding.embedding_files"]
     code = f"""
 import os, signal, sys
 sys.modules.update(dict.fromkeys({sorted(UNIX)!r}))
@@ -115,6 +116,8 @@ from conclip.folder_lock import in_use, share, without_readers
 from pathlib import Path
 with in_use(Path(sys.argv[1])):
     assert share(Path(sys.argv[1])) is None
+from conclip.embedding.embedding_files import allow_open_files
+allow_open_files(10_000)
 """
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     folder = str(Path(os.environ["HF_HOME"]) / "portable")

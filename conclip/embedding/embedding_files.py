@@ -1,6 +1,8 @@
 """Read files of ready image embeddings: .npy, .npz, or a folder of .npy files."""
 
+import errno
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import numpy as np
 
 from conclip.errors import UsageError, one_line
 
+# What a training run has open besides, with room to spare; systems allow 1,024 files unless they are asked for more.
+OTHER_FILES = 512
 # How the files begin.
 NPY, NPZ = b"\x93NUMPY", b"PK"
 
@@ -53,6 +57,11 @@ def read_embeddings(path: Path) -> Embeddings:
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder: name the .npy or .npz file that holds embeddings.") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, OSError) and error.errno == errno.EMFILE:
+            raise UsageError(
+                f"{path} cannot be opened: the system allows this process no more open files; allow more, by "
+                "`ulimit -n`, or join the files."
+            ) from error
         raise UsageError(f"{path} cannot be read as .npy or .npz ({one_line(error)}): write it again.") from error
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise UsageError(f"{path} holds more than arrays: write it with numpy.savez.")
@@ -92,6 +101,7 @@ def read_parts(path: Path) -> list[np.ndarray]:
         UsageError: there is no such file, it cannot be used, or the parts have different widths.
     """
     paths = parts_paths(path)
+    allow_open_files(len(paths))
     parts = [read_embeddings(one).rows for one in paths]
     for one, part in zip(paths, parts, strict=True):
         if part.shape[1] != parts[0].shape[1]:
@@ -100,6 +110,22 @@ def read_parts(path: Path) -> list[np.ndarray]:
                 "name files of one model."
             )
     return parts
+
+
+def allow_open_files(count: int) -> None:
+    """Let this process open so many more files, as far as the system allows it: a file that is mapped stays open."""
+    try:
+        import resource
+    # Windows, which has no such limit.
+    except ImportError:
+        return
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + OTHER_FILES
+    if allowed < wanted and allowed != resource.RLIM_INFINITY:
+        wanted = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        # macOS refuses what its kernel does not allow.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def numbers_of_names(wanted: list[str], names: list[str], where: str, file: str) -> list[int]:

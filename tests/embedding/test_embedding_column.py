@@ -1,6 +1,8 @@
 """Ready embeddings: columns of vectors, files of them, what they are equal to, and what is refused."""
 
 import mmap
+import os
+import resource
 
 import numpy as np
 import pytest
@@ -137,6 +139,23 @@ def test_numbers_outside_the_file_are_refused(values, says):
 def test_another_width_than_the_models_is_refused():
     with pytest.raises(UsageError, match="embeddings of 4 numbers, but my-clip projects to 16"):
         EmbeddingColumn(columns_of(UNIT), "embeds", "train").require_width(16, "my-clip")
+
+
+def test_more_parts_than_a_process_may_open_at_first(tmp_path, monkeypatch):
+    for number in range(40):
+        np.save(tmp_path / f"{number:02}.npy", np.full((1, 2), number, np.float32))
+    allowed, opened = resource.getrlimit(resource.RLIMIT_NOFILE), {*map(int, os.listdir("/dev/fd"))}
+    twenty_more = [number for number in range(10_000) if number not in opened][20]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (twenty_more, allowed[1]))
+    try:
+        assert [part[0, 0] for part in read_parts(tmp_path)] == [*range(40)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (twenty_more, allowed[1]))
+        monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+        with pytest.raises(UsageError, match="npy cannot be opened: the system allows this process no more open"):
+            read_parts(tmp_path)
+    finally:
+        monkeypatch.undo()
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
 
 
 def test_parts_of_different_widths_are_refused(tmp_path):
