@@ -170,7 +170,11 @@ def test_a_file_of_the_user_stays(server, fetch, tmp_path):
 
 @pytest.mark.parametrize(
     ("status", "says"),
-    [(404, "the file is not there any more."), (403, "it cannot be fetched.")],
+    [
+        (404, "the file is not there any more."),
+        (410, "the file is not there any more."),
+        (403, "it cannot be fetched."),
+    ],
 )
 def test_a_refusal_is_said_at_once(status, says, server, fetch):
     server.statuses = [status]
@@ -185,6 +189,24 @@ def test_too_many_requests_are_tried_again(server, fetch, tmp_path):
     server.statuses = [429] * 5
     message = fetch(Download(f"{server.url}/a.json", "b.json", SHA256))[2]
     assert message == f"{server.url}/a.json cannot be fetched (429 Too Many Requests): repeat the command."
+
+
+def test_the_time_between_attempts_doubles_and_begins_anew_after_progress(server, fetch, monkeypatch):
+    waits = []
+    monkeypatch.setattr(fetch_files, "FIRST_WAIT", 3.0)
+    monkeypatch.setattr(fetch_files.time, "sleep", waits.append)
+    server.files["/a.json"], server.statuses, server.breaks = CONTENT, [500, 503, 200, 500, 500, 500, 500], [1000]
+    assert "500 Internal Server Error" in fetch(Download(f"{server.url}/a.json", "a.json", SHA256))[2]
+    # Two failures, 1,000 bytes and the end of the connection, four failures.
+    assert waits == [3, 6, 3, 6, 12, 24]
+
+
+def test_room_is_needed_for_what_is_missing(server, fetch, monkeypatch):
+    needed = []
+    monkeypatch.setattr(fetch_files, "require_room", lambda _, count: needed.append(count))
+    server.files["/a.json"], server.breaks = CONTENT, [1000]
+    assert fetch(Download(f"{server.url}/a.json", "a.json", SHA256))[0] == 0
+    assert needed == [len(CONTENT), len(CONTENT) - 1000]
 
 
 def test_nobody_answers(fetch):

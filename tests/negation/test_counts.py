@@ -48,6 +48,8 @@ def test_counts_are_those_of_a_loop():
     at = {name: number for number, name in enumerate(found.names.names)}
     assert all(found.pairs[at[one], at[other]] == count for (one, other), count in pairs.items())
     assert found.pairs.sum() == 2 * pairs.total()
+    assert found != PairCounts(found.names, 2 * found.pairs, found.sample)
+    assert all(map(counted.is_sampled, range(5)))
 
 
 @pytest.mark.parametrize("count", [2, 7, 40])

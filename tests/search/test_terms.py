@@ -41,6 +41,7 @@ def test_the_path_of_an_image_is_an_image(tmp_path):
     image = Term(str(path), 1, True)
     assert split_query([str(path)]) == [image]
     assert split_query([str(path), "+", "at", "night"]) == [image, Term("at night")]
+    assert split_query([str(path), "at", "night"]) == [image, Term("at night")]
     assert split_query(["snow", "-", str(path), "-cars"]) == [Term("snow"), Term(str(path), -1, True), minus("cars")]
     dog = tmp_path / "dog.png"
     dog.touch()
