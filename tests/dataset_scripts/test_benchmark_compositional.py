@@ -32,7 +32,7 @@ from dataset_scripts.benchmarks.registry import choose_benchmarks
 from dataset_scripts.benchmarks.spec import SPEC_IMAGE_TO_TEXT, SPEC_TEXT_TO_IMAGE, SUBSETS
 from dataset_scripts.benchmarks.svo_probes import SVO_PROBES
 from dataset_scripts.benchmarks.vl_checklist import FILES, VL_CHECKLIST
-from dataset_scripts.benchmarks.whatsup import WHATSUP
+from dataset_scripts.benchmarks.whatsup import WHATSUP, place_between
 
 ATOM, SWAP, NEGATE = CREPE
 WHATSUP_BY_NAME = {benchmark.name: benchmark for benchmark in WHATSUP}
@@ -242,6 +242,12 @@ def test_spec_is_the_mean_over_subsets_in_both_directions(tmp_path):
     table = {("1", "yes"): 0.2, ("count-1", "the count"): 0.3, ("count-0", "the count"): 0.31}
     scores = scores_of(SPEC_TEXT_TO_IMAGE, tmp_path, table)
     assert scores["accuracy", "macro"].value == pytest.approx(1 / 6) and scores["accuracy", "count"].value == 0
+
+
+def test_a_caption_without_a_place_counts_for_the_last_as_the_authors_have_it():
+    places = ("left of", "right of", "behind")
+    captions = ["a cat right of a dog", "a cat behind a dog", "a cat and a dog"]
+    assert [place_between(caption, places) for caption in captions] == ["right of", "behind", "behind"]
 
 
 # Each of two captions with each of two images: own image, other image of caption 0; other, own image of caption 1.

@@ -30,6 +30,13 @@ def test_an_index_is_read_as_it_was_written(tmp_path):
     assert isinstance(found.embeds, np.memmap)
 
 
+def test_earlier_embeddings_are_removed_whatever_their_names(tmp_path):
+    (tmp_path / "embeds-0.npy").touch()
+    (tmp_path / "embeds-z.npy").touch()
+    write_index(tmp_path, Index(FILES, np.zeros((40, 3), np.float32)), {})
+    assert len([*tmp_path.glob("embeds-*.npy")]) == 1 and len(read_index(tmp_path).files) == 40
+
+
 def test_what_makes_an_index_old(tmp_path):
     config = tmp_path / "config.json"
     model = {"files": {str(config): None}, "text": None}
