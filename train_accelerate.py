@@ -108,7 +108,7 @@ def run(
     from conclip.training.model_checks import require_texts_alone
     from conclip.training.own_distractors import needs_distractors, refuse_numbers, with_distractors
     from conclip.training.own_negations import lacks_negations, with_negations, with_recipe
-    from conclip.training.pair_dataset import NEGATED_LOSSES
+    from conclip.training.pair_rows import NEGATED_LOSSES
     from conclip.training.report import format_table, table_rows
     from conclip.training.scenes_base import base_clip
     from conclip.training.scenes_questions import scenes_questions

@@ -8,7 +8,7 @@ from conclip.embedding.tokens import TextTokens
 from conclip.runtime import return_large_blocks
 from conclip.training.arguments import ConCLIPTrainingArguments
 from conclip.training.collator import PairCollator
-from conclip.training.pair_dataset import PairRows
+from conclip.training.pair_rows import PairRows
 from conclip.training.training_state import TrainingState, compiles, prepare_training
 from modeling_conclip import ConCLIPModel
 from speed.models import image_processor

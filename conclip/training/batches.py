@@ -7,7 +7,7 @@ from itertools import chain
 import numpy as np
 import torch
 
-from conclip.training.pair_dataset import PairRows
+from conclip.training.pair_rows import PairRows
 from conclip.training.statement_rows import StatementRows
 from conclip.training.stream_rows import StreamRows
 

@@ -17,7 +17,7 @@ from conclip.atomic_write import write_atomically
 from conclip.data import text_lists
 from conclip.model_cards import eval_result
 from conclip.training.arguments import DISTILLATION, PLAIN_CAPTIONS, ConCLIPTrainingArguments
-from conclip.training.pair_dataset import NEGATED_LOSSES
+from conclip.training.pair_rows import NEGATED_LOSSES
 from conclip.training.report import FIGURE_FILE, RESULTS_FILE, results_markdown
 
 PAPERS = {

@@ -10,7 +10,7 @@ from datasets import Dataset
 from conclip.data import require_columns
 from conclip.errors import UsageError
 from conclip.training.arguments import DISTILLATION, ConCLIPTrainingArguments
-from conclip.training.pair_dataset import DISTRACTOR_LOSSES, NEGATED_LOSSES
+from conclip.training.pair_rows import DISTRACTOR_LOSSES, NEGATED_LOSSES
 
 ROWS_AT_A_TIME = 1_000
 

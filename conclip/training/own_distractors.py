@@ -19,7 +19,7 @@ from conclip.errors import UsageError
 from conclip.training.arguments import ConCLIPTrainingArguments
 from conclip.training.default_loss import has_values
 from conclip.training.own_negations import DENIED, IMAGE_CAPTIONS
-from conclip.training.pair_dataset import DISTRACTOR_LOSSES
+from conclip.training.pair_rows import DISTRACTOR_LOSSES
 from modeling_conclip import ConCLIPModel
 
 

@@ -33,7 +33,7 @@ from conclip.training.arguments import (
     ConCLIPTrainingArguments,
 )
 from conclip.training.default_loss import has_values
-from conclip.training.pair_dataset import NEGATED_LOSSES
+from conclip.training.pair_rows import NEGATED_LOSSES
 
 SETTINGS = {
     "generator": "grammar",

@@ -20,7 +20,7 @@ from conclip.embedding.tokens import TextTokenizer
 from conclip.errors import UsageError
 from conclip.stream import as_dataset, features_of, first_stream_rows, rows_of_stream, split_of, tables, typed
 from conclip.training.arguments import DISTILLATION, ConCLIPTrainingArguments
-from conclip.training.pair_dataset import PairRows, make_pairs
+from conclip.training.pair_rows import PairRows, make_pairs
 from conclip.training.statement_rows import MOST_CAPTIONS, StatementRows
 
 MOST_PARTS = 256

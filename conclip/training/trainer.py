@@ -47,7 +47,7 @@ from conclip.training.evaluator import Truth, make_evaluator
 from conclip.training.image_truth import ImageTruth
 from conclip.training.loop import run_training
 from conclip.training.model_checks import require_fitting_images, require_trainable
-from conclip.training.pair_dataset import PairRows, columns_of, make_pairs, open_image_column
+from conclip.training.pair_rows import PairRows, columns_of, make_pairs, open_image_column
 from conclip.training.pushes import Pushes
 from conclip.training.report import REPORT_FILES, table_rows, verdict, write_report
 from conclip.training.splits import count_trained_images

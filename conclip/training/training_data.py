@@ -15,7 +15,7 @@ from conclip.errors import UsageError
 from conclip.negation.plain_captions import plain_captions
 from conclip.stream import features_of, first_stream_rows
 from conclip.training.arguments import DISTILLATION, PLAIN_CAPTIONS, ConCLIPTrainingArguments, DataArguments
-from conclip.training.pair_dataset import columns_of, open_image_column
+from conclip.training.pair_rows import columns_of, open_image_column
 from conclip.training.splits import MOST_HELD_OUT, default_eval_split, first_caption_keys, hold_out
 from dataset_scripts import scenes
 

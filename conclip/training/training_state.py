@@ -20,7 +20,7 @@ from conclip.training.batches import DistinctBatches
 from conclip.training.checkpoints import TrainingProgress, load_checkpoint
 from conclip.training.collator import PairCollator
 from conclip.training.deepspeed import configure, uses_deepspeed
-from conclip.training.pair_dataset import PairRows
+from conclip.training.pair_rows import PairRows
 from conclip.training.schedule import learning_rates
 from conclip.training.statement_rows import StatementRows
 from conclip.training.stream_rows import StreamRows

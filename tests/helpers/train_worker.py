@@ -11,7 +11,7 @@ from runs import run
 
 from conclip import runtime
 from conclip.errors import UsageError
-from conclip.training import pair_dataset as pair_rows
+from conclip.training import pair_rows
 from modeling_conclip import ConCLIPModel
 
 RANK = int(os.environ["RANK"])

@@ -14,7 +14,7 @@ from runs import run
 
 from conclip.errors import UsageError
 from conclip.training import loop
-from conclip.training.pair_dataset import PairRows
+from conclip.training.pair_rows import PairRows
 
 # After the first steps, caches are full: from here on nothing may grow.
 AT = (500, 1000, 1500, 2000)

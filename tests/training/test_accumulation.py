@@ -15,7 +15,7 @@ from conclip.models.clip import text_tokenizer
 from conclip.training.arguments import ConCLIPTrainingArguments
 from conclip.training.checkpoints import TrainingProgress
 from conclip.training.collator import PairCollator
-from conclip.training.pair_dataset import PairRows
+from conclip.training.pair_rows import PairRows
 from conclip.training.training_state import TrainingState, announce, prepare_training
 
 BATCH, BATCHES = 2, 5

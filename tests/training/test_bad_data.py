@@ -12,7 +12,7 @@ from tiny import IMAGE_SIZE, TEXT_LENGTH, VOCABULARY, tiny_processor, tiny_token
 
 from conclip.embedding.images import pixel_values
 from conclip.embedding.tokens import TextTokenizer
-from conclip.training.pair_dataset import PairRows
+from conclip.training.pair_rows import PairRows
 from modeling_conclip.packing_conclip import PADDING
 
 COLUMNS = ("image_column", "caption_column", "negated_caption_column", "distractor_image_column")

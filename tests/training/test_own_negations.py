@@ -24,7 +24,7 @@ from conclip.negation.pipeline import run as pipeline
 from conclip.training.arguments import DISTILLATION_RECIPE, ConCLIPTrainingArguments, parse_arguments
 from conclip.training.own_distractors import refuse_numbers, similar_images, with_distractors
 from conclip.training.own_negations import lacks_negations, with_negations, with_recipe
-from conclip.training.pair_dataset import PairRows
+from conclip.training.pair_rows import PairRows
 
 WHO, THINGS, PLACES = "boy dog girl".split(), "ball hat stick bag kite".split(), "beach street field".split()
 IMAGES = 60

@@ -8,7 +8,7 @@ from tiny import TEXT_LENGTH, VOCABULARY, tiny_tokenizer
 
 from conclip.embedding.tokens import TextTokenizer
 from conclip.errors import UsageError
-from conclip.training.pair_dataset import PairRows, text_keys
+from conclip.training.pair_rows import PairRows, text_keys
 from modeling_conclip.packing_conclip import PADDING
 
 

@@ -30,7 +30,7 @@ from conclip.errors import UsageError
 from conclip.negation.statements import StatementGenerator
 from conclip.stream import first_stream_rows, rows_of_stream
 from conclip.training.arguments import parse_arguments
-from conclip.training.pair_dataset import PairRows
+from conclip.training.pair_rows import PairRows
 from conclip.training.statement_rows import StatementRows
 from conclip.training.stream_rows import RowStream, StreamRows
 from conclip.training.training_data import load_streams, open_stream

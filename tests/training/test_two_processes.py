@@ -21,7 +21,7 @@ from PIL import Image
 from ready_embeddings import embed_dataset
 from runs import command, log, results, run, weights, write_inputs
 
-from conclip.training.pair_dataset import PairRows
+from conclip.training.pair_rows import PairRows
 
 SCENES = 17
 BATCH, EPOCH = 4, 6  # 50 rows: 6 batches of 8, two rows left over
