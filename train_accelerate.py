@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
             finish_trackers(accelerator)
     except KeyboardInterrupt:
         again = "starts the run again"
-        if any(any(folder.glob(CHECKPOINTS)) for folder in folders):
+        if have_checkpoints(folders):
             again = "with --resume_from_checkpoint latest continues the run"
         # Ctrl-C reaches all processes.
         message = f"\nInterrupted. No file is incomplete; the same command {again}."
@@ -87,9 +87,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def with_remedy(error: UsageError, folders: list[Path]) -> str:
     """Return the message of an error; for a full disk, it says how to continue from checkpoints, if there are any."""
-    if isinstance(error, WriteError) and any(any(folder.glob(CHECKPOINTS)) for folder in folders):
+    if isinstance(error, WriteError) and have_checkpoints(folders):
         return str(error).removesuffix(".") + " with --resume_from_checkpoint latest."
     return str(error)
+
+
+def have_checkpoints(folders: list[Path]) -> bool:
+    """Return whether one of the output folders holds a checkpoint."""
+    return any(any(folder.glob(CHECKPOINTS)) for folder in folders)
 
 
 def run(

@@ -27,6 +27,7 @@ RESULTS_FILE, FIGURE_FILE = "results.json", "scores.png"
 # Of the default run.
 COMPARISON_FILE, RANKINGS_FILE = "comparison.json", "rankings.png"
 REPORT_FILES = (RESULTS_FILE, FIGURE_FILE, COMPARISON_FILE, RANKINGS_FILE)
+COLOURS = {"before": "#9aa5b1", "query_arithmetic": "#e3a008", "after": "#1f6feb"}
 
 
 def table_rows(before: dict, after: dict, query_arithmetic: dict | None = None) -> list[dict]:
@@ -120,9 +121,18 @@ def draw_scores(results: dict, margins: dict[str, dict[str, np.ndarray]], path: 
     rows = table_rows(results["before"], results["after"], results.get("query_arithmetic"))
     figure = Figure(figsize=(6 + 4 * len(margins["after"]), max(4.5, 0.4 * len(rows))))
     bars, *plots = figure.subplots(1, 1 + len(margins["after"]), squeeze=False)[0]
+    _draw_bars(bars, rows)
+    for plot, name in zip(plots, margins["after"], strict=True):
+        _draw_margins(plot, name, {side: margins[side][name] for side in ("before", "after")})
+    figure.suptitle(results["title"], fontsize=10)
+    figure.tight_layout()
+    write_figure(figure, path)
+
+
+def _draw_bars(bars, rows: list[dict]) -> None:
+    """Draw a bar for each score of the rows of `table_rows`, with its chance level."""
     at = np.arange(len(rows))[::-1]
-    sides = {"before": "#9aa5b1", "query_arithmetic": "#e3a008", "after": "#1f6feb"}
-    sides = {side: colour for side, colour in sides.items() if side in rows[0]}
+    sides = {side: colour for side, colour in COLOURS.items() if side in rows[0]}
     height = 0.8 / len(sides)
     for place, (side, colour) in enumerate(sides.items()):
         offset = height * ((len(sides) - 1) / 2 - place)
@@ -137,19 +147,18 @@ def draw_scores(results: dict, margins: dict[str, dict[str, np.ndarray]], path: 
     bars.set(xlim=(0, 100), xlabel="% (dotted: chance)")
     # Above the bars, which may fill the plot.
     bars.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(sides), frameon=False)
-    for plot, name in zip(plots, margins["after"], strict=True):
-        pooled = np.concatenate([margins[side][name] for side in ("before", "after")])
-        edges = np.linspace(*np.quantile(pooled, [0.002, 0.998]), 61)
-        for side, colour in (("before", "#9aa5b1"), ("after", "#1f6feb")):
-            plot.hist(margins[side][name], edges, alpha=0.7, label=side, color=colour)
-        plot.axvline(0, color="black", lw=1, ls=":")
-        plot.set_title(name, fontsize=10)
-        plot.set_xlabel("cosine: true − false caption (right of 0 is correct)", fontsize=8)
-        plot.set_yticks([])
-        plot.legend(fontsize=8)
-    figure.suptitle(results["title"], fontsize=10)
-    figure.tight_layout()
-    write_figure(figure, path)
+
+
+def _draw_margins(plot, name: str, margins: dict[str, np.ndarray]) -> None:
+    """Draw the distribution of the margins of a pair metric, "before" and "after"."""
+    edges = np.linspace(*np.quantile(np.concatenate([*margins.values()]), [0.002, 0.998]), 61)
+    for side, own in margins.items():
+        plot.hist(own, edges, alpha=0.7, label=side, color=COLOURS[side])
+    plot.axvline(0, color="black", lw=1, ls=":")
+    plot.set_title(name, fontsize=10)
+    plot.set_xlabel("cosine: true − false caption (right of 0 is correct)", fontsize=8)
+    plot.set_yticks([])
+    plot.legend(fontsize=8)
 
 
 def results_markdown(results: dict) -> str:
