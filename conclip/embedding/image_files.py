@@ -17,7 +17,7 @@ from datasets import Dataset, Features, Image, IterableDataset, Value, concatena
 from datasets import Sequence as ListOf
 from datasets.utils.file_utils import xopen
 
-from conclip.embedding.image_modes import ImageError, require_image, to_rgb
+from conclip.embedding.image_modes import ImageError, large_images, require_image, to_rgb
 from conclip.errors import one_line
 from conclip.stream import features_of
 
@@ -170,7 +170,8 @@ def decode(content: bytes, mode: str | None = None) -> PIL.Image.Image:
     """
     require_image(content)
     try:
-        return to_rgb(Image(mode=mode).decode_example({"bytes": content, "path": None}))
+        with large_images():
+            return to_rgb(Image(mode=mode).decode_example({"bytes": content, "path": None}))
     except ImageError:
         raise
     # As above.

@@ -93,6 +93,10 @@ class TextTokenizer:
         write_atomically(path, with_checksum(tensors))
         return tokens
 
+    def whole_lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens each text has before it is cut to `max_length`."""
+        return whole_lengths(self.tokenizer, [clean_text(text) for text in texts] if self.clean else texts)
+
     def state(self) -> str:
         """Return everything that the tokens of a text depend on, as JSON."""
         state = json.loads(self.tokenizer.backend_tokenizer.to_str())
@@ -122,6 +126,12 @@ class TextTokenizer:
             lengths.append(np.fromiter(map(len, cut), np.int64, len(cut)))
             ids.append(np.fromiter(chain.from_iterable(cut), np.int32, lengths[-1].sum()))
         return TextTokens(np.concatenate(ids) if ids else np.empty(0, np.int32), np.cumsum(np.concatenate(lengths)))
+
+
+def whole_lengths(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[int]:
+    """Return how many tokens each text has, special ones included."""
+    # Without `verbose`, transformers does not warn of texts that are too long for the model.
+    return [len(tokens) for tokens in tokenizer(list(texts), verbose=False)["input_ids"]]
 
 
 def pooled_length(tokens: list[int], eos_token_id: int) -> int:

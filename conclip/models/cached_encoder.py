@@ -47,6 +47,8 @@ class CachedEncoder:
         image_description, text_description: everything an embedding depends on besides the image or text.
         text_keys: returns uint8, (texts, 16), equal for texts that are equal to the model. Two embeddings of such
             texts could differ by rounding, and chance would decide what has to be a tie.
+        whole_lengths: returns how many tokens each text has before it is cut.
+        max_length: how many tokens of a text the model reads.
     """
 
     embedder: ImageEmbedder
@@ -55,6 +57,8 @@ class CachedEncoder:
     embed_texts: EmbedTexts
     text_description: dict
     text_keys: Callable[[list[str]], np.ndarray]
+    whole_lengths: Callable[[list[str]], list[int]]
+    max_length: int
     preprocess: Callable[[list[PIL.Image.Image]], Any] | None = None
 
     def images(self, images: ImageColumn) -> StoredEmbeddings:
@@ -147,6 +151,8 @@ def cached_clip(
         embed_texts,
         clip_text_encoder_description(model, tokenizer, precision),
         keys,
+        tokenizer.whole_lengths,
+        tokenizer.max_length,
         preprocess,
     )
 
@@ -171,6 +177,8 @@ def cached_dual_encoder(encoder: DualEncoder, embedder: ImageEmbedder, batch_siz
         embed_texts,
         text_encoder_description(modules, encoder.config, tokenizer, accelerator.mixed_precision),
         lambda texts: token_keys(encoder_tokens(encoder.tokenize, texts, batch_size)),
+        encoder.whole_lengths,
+        encoder.max_length,
         partial(preprocess_images, encoder.image_processor),
     )
 

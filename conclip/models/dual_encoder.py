@@ -5,6 +5,7 @@ import torch
 from transformers import BaseImageProcessor, BatchEncoding, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from conclip.embedding.image_modes import to_rgb
+from conclip.embedding.tokens import whole_lengths
 from modeling_conclip.modeling_conclip import MAX_LOGIT_SCALE
 
 
@@ -73,6 +74,15 @@ class DualEncoder(torch.nn.Module):
         """Return the inputs of the text encoder on the model's device, see `tokenize_texts`."""
         return self.tokenize_texts(texts, self.tokenizer, self.max_length).to(self.model.device)
 
+    def whole_lengths(self, texts: list[str]) -> list[int]:
+        """Return how many tokens each text has before it is cut to `max_length`."""
+        return whole_lengths(self.tokenizer, [self.prepare(text, self.tokenizer) for text in texts])
+
+    @staticmethod
+    def prepare(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
+        """Return a text as the tokenizer has to get it."""
+        return text
+
     @torch.no_grad()
     def embed_images(self, pixel_values: torch.Tensor, **others: torch.Tensor) -> torch.Tensor:
         """
@@ -109,12 +119,14 @@ class SiglipEncoder(DualEncoder):
     """SigLIP and SigLIP 2. Their text encoder attends to the padding: it pools at the last of always 64 positions."""
 
     @staticmethod
-    def tokenize_texts(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> BatchEncoding:
+    def prepare(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
         # SigLIP 2 was trained on lower case. SigLIP's own tokenizer lower-cases, Gemma's does not.
-        if not hasattr(tokenizer, "canonicalize_text"):
-            texts = [text.lower() for text in texts]
+        return text if hasattr(tokenizer, "canonicalize_text") else text.lower()
+
+    @staticmethod
+    def tokenize_texts(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> BatchEncoding:
         return tokenizer(
-            texts,
+            [SiglipEncoder.prepare(text, tokenizer) for text in texts],
             padding="max_length",
             # Gemma's tokenizer pads on the left by default.
             padding_side="right",

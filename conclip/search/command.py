@@ -20,6 +20,9 @@ from conclip.runtime import run_command
 PROMPT = "query> "
 # `-cars` is a word to subtract, but argparse would take it for an option; one-letter options are `-h` alone.
 EXCLUDED = re.compile(r'-(?!h$)["\w]')
+# Models that were not trained to understand negation begin with this.
+CLIPS_OWN = "openai/clip-"
+HINT = "CLIP mostly ignores negation: add --query_arithmetic, or search with a model that was fine-tuned for it."
 
 
 @dataclass
@@ -85,7 +88,7 @@ def search(what: SearchArguments, models: ModelArguments, computation: EncodingA
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")
     # Imported late: --help and a mistyped option are answered without numpy.
-    from conclip.search.searcher import Searcher, with_names
+    from conclip.search.searcher import Searcher, images_in, report_broken, with_names
     from conclip.search.terms import split_query
 
     if what.query:
@@ -96,9 +99,12 @@ def search(what: SearchArguments, models: ModelArguments, computation: EncodingA
         # The same model without query arithmetic has the same revision.
         revision = models.revision if models.compare == models.model_name_or_path else None
         shown.append((models.compare, revision, False))
+    folder = Path(what.images_folder)
+    images = images_in(folder, what.exclude_dir)
     searchers = [
         Searcher(
-            Path(what.images_folder),
+            folder,
+            images,
             name,
             embedding_cache_dir(computation.embedding_cache_dir),
             revision,
@@ -110,10 +116,15 @@ def search(what: SearchArguments, models: ModelArguments, computation: EncodingA
         )
         for name, revision, query_arithmetic in shown
     ]
+    report_broken(folder, searchers)
     named = with_names(searchers)
+    hint = models.model_name_or_path.startswith(CLIPS_OWN) and not models.query_arithmetic
     for words in [what.query] if what.query else _typed_queries():
         try:
             terms = split_query(words)
+            if hint and denies([term.text for term in terms if not term.is_image]):
+                print(HINT, file=sys.stderr)
+                hint = False
             found = [(name, searcher.search(terms, what.top)) for name, searcher in named]
         except UsageError as error:
             if what.query or not sys.stdin.isatty():
@@ -122,7 +133,15 @@ def search(what: SearchArguments, models: ModelArguments, computation: EncodingA
             continue
         _print(found, what.filepath_only)
         if what.html:
-            _write_page(" ".join(words), Path(what.images_folder), found, Path(what.html))
+            _write_page(" ".join(words), folder, found, Path(what.html))
+
+
+def denies(texts: Sequence[str]) -> bool:
+    """Return whether one of the texts says what is not there."""
+    # Imported late: only a search with CLIP's own weights needs it.
+    from conclip.negation.query import parse_query
+
+    return any(parse_query(text).unwanted for text in texts)
 
 
 def check_options(what: SearchArguments, models: ModelArguments) -> None:
@@ -154,10 +173,15 @@ def _typed_queries() -> Iterator[list[str]]:
     while True:
         if sys.stdin.isatty():
             print(PROMPT, end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline()
+        try:
+            line = sys.stdin.readline()
+        except KeyboardInterrupt:
+            if not sys.stdin.isatty():
+                raise
+            line = ""
         if not line:
             if sys.stdin.isatty():
-                # After Ctrl-D, the prompt of the shell begins a line.
+                # After Ctrl-D or Ctrl-C, the prompt of the shell begins a line.
                 print(file=sys.stderr)
             return
         if line.strip():
@@ -171,7 +195,10 @@ def _print(found: Sequence[tuple[str, Sequence[tuple[Path, float]]]], paths_alon
             lines.append(f"{name}:")
         if not paths_alone:
             lines.append("score   path")
-        lines += [str(path) if paths_alone else f"{score:6.3f}  {path}" for path, score in images]
+        lines += [str(path) if paths_alone else f"{score:6.3f}  {_on_one_line(path)}" for path, score in images]
+    if paths_alone and (broken := sum("\n" in line for line in lines)):
+        what = "paths hold line breaks and fill" if broken > 1 else "path holds a line break and fills"
+        print(f"Warning: {broken:,} {what} several lines.", file=sys.stderr)
     try:
         print("\n".join(lines), flush=True)
     except BrokenPipeError:
@@ -179,10 +206,23 @@ def _print(found: Sequence[tuple[str, Sequence[tuple[Path, float]]]], paths_alon
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _on_one_line(path: Path) -> str:
+    """Return a path with its control characters, such as a line break, written as Python does."""
+    return "".join(repr(letter)[1:-1] if letter < " " or letter == "\x7f" else letter for letter in str(path))
+
+
 def _write_page(query: str, folder: Path, found, file: Path) -> None:
     # Imported late: it needs Pillow.
-    from conclip.search.page import results_page
+    from conclip.search.page import results_page, thumbnail
 
+    thumbnails = {path: thumbnail(path) for _, images in found for path, _ in images}
+    gone = [path for path, small in thumbnails.items() if small is None]
+    if gone:
+        what = "images have no thumbnails, such as" if len(gone) > 1 else "image has no thumbnail:"
+        print(
+            f"Warning: {len(gone):,} {what} {gone[0]} was changed or deleted during the search; repeat it.",
+            file=sys.stderr,
+        )
     with naming_option("--html"):
-        write_atomically(file, results_page(query, folder, found, file).encode())
+        write_atomically(file, results_page(query, folder, found, thumbnails, file).encode())
     print(f"Page: {file}", file=sys.stderr)

@@ -27,8 +27,9 @@ from conclip.models.arguments import start_accelerator
 from conclip.models.cached_encoder import CachedEncoder
 from conclip.models.loading import LoadedModel, load_encoders
 from conclip.models.saving import PROCESSOR_FILES
+from conclip.negation.query import parse_query
 from conclip.search.index import ImageFile, Index, stamp
-from conclip.search.text_encoder import CONFIG, read_text_encoder
+from conclip.search.text_encoder import CONFIG, read_text_encoder, warn_of_cut
 
 # The files that embeddings depend on.
 MODEL_FILES = ("config.json", "adapter_config.json", "*.safetensors", "*.bin", *PROCESSOR_FILES)
@@ -68,8 +69,13 @@ class SearchModel:
     def texts(self, texts: list[str], query_arithmetic: bool = False) -> np.ndarray:
         """Embed texts, those with negation by query arithmetic if that is asked for: float32, (n, d), unit rows."""
         encoder = self.loaded.encoder
-        found = QueryEncoder(encoder).texts(texts) if query_arithmetic else encoder.embed_queries(texts)
-        return found.numpy()
+        read = [part for text in texts for part in _embedded_parts(text)] if query_arithmetic else texts
+        warn_of_cut(sum(length > encoder.max_length for length in encoder.whole_lengths(read)), encoder.max_length)
+        return (self._query_encoder.texts(texts) if query_arithmetic else encoder.embed_queries(texts)).numpy()
+
+    @cached_property
+    def _query_encoder(self) -> QueryEncoder:
+        return QueryEncoder(self.loaded.encoder)
 
     def image(self, path: str) -> np.ndarray:
         """
@@ -84,6 +90,12 @@ class SearchModel:
         except ImageError as error:
             raise ImageError(f"{error.naming(path)}.") from error
         return encoder.embed_batch(encoder.to_pixels([image]))[0].cpu().numpy()
+
+
+def _embedded_parts(text: str) -> list[str]:
+    """Return the texts that query arithmetic embeds for a query."""
+    query = parse_query(text)
+    return [part for part in (query.wanted, *query.unwanted) if part] if query.unwanted else [text]
 
 
 def update_index(model: SearchModel, folder: Path, found: Sequence[ImageFile], earlier: Index | None) -> Index:
@@ -102,7 +114,8 @@ def update_index(model: SearchModel, folder: Path, found: Sequence[ImageFile], e
     known, broken = {}, {}
     if earlier is not None and earlier.image_encoder == fingerprint:
         known = {file: row for row, file in enumerate(earlier.files)}
-        broken = dict(earlier.broken)
+        again = set(earlier.openable(folder))
+        broken = {file: reason for file, reason in earlier.broken if file not in again}
     new = [file for file in found if file not in known and file not in broken]
     embeds, failed = embed_files(encoder, folder, new)
     broken |= failed

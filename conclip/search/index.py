@@ -13,7 +13,6 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +26,8 @@ from conclip.data import IMAGE_SUFFIXES
 # Raise it whenever the files of an index change their form.
 VERSION = 1
 FOLDER = "searches"
+# Image files that are not read: no Pillow, or not each, can.
+NOT_READ = frozenset(".heic .heif .avif .jxl .jp2 .svg .psd .dng .cr2 .cr3 .nef .arw .orf .raf .rw2".split())
 
 
 class ImageFile(NamedTuple):
@@ -61,6 +62,12 @@ class Index:
         """Return whether these are the files of the folder, broken ones included, and the model's have not changed."""
         known = [*self.files, *(file for file, _ in self.broken)]
         return set(known) == set(found) and all(stamp(Path(path)) == was for path, was in self.model["files"].items())
+
+    def openable(self, folder: Path) -> list[ImageFile]:
+        """Return the broken files that could not be opened and can be now: new permissions leave the time as it is."""
+        # Only the reasons why a file could not be opened name it.
+        unopened = [file for file, reason in self.broken if file.path in reason]
+        return [file for file in unopened if os.access(folder / file.path, os.R_OK)]
 
     def best(self, query: np.ndarray, top: int) -> list[tuple[int, float]]:
         """
@@ -105,12 +112,12 @@ def list_images(folder: Path, exclude_dir: Sequence[str] = ()) -> list[ImageFile
     """
     List the images in a folder and its subfolders, by path.
 
-    Hidden files and folders, and links to folders, are left out.
+    Hidden files and folders, and links to folders, are left out. What else is left out is said on standard error.
 
     Args:
         exclude_dir: names of subfolders, at any depth, to leave out.
     """
-    excluded, found, waiting, unread = {*exclude_dir}, [], [""], []
+    excluded, found, waiting, unread, links, others = {*exclude_dir}, [], [""], [], [], []
     while waiting:
         inside = waiting.pop()
         try:
@@ -126,17 +133,39 @@ def list_images(folder: Path, exclude_dir: Sequence[str] = ()) -> list[ImageFile
             if entry.is_dir(follow_symlinks=False):
                 if name not in excluded:
                     waiting.append(path)
-            elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
-                # A link that leads nowhere, or a file that was deleted just now.
-                with suppress(OSError):
+                continue
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in NOT_READ:
+                others.append(suffix)
+            elif suffix in IMAGE_SUFFIXES:
+                try:
                     status = entry.stat()
-                    if stat.S_ISREG(status.st_mode):
-                        found.append(ImageFile(path, status.st_size, status.st_mtime_ns))
+                except OSError:
+                    # Otherwise it was deleted just now.
+                    if entry.is_symlink():
+                        links.append(path)
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    found.append(ImageFile(path, status.st_size, status.st_mtime_ns))
+    _warn_of_left_out(folder, unread, links, others)
+    return sorted(found)
+
+
+def _warn_of_left_out(folder: Path, unread: list[str], links: list[str], others: list[str]) -> None:
+    sentences = []
     if unread:
         what = "folders cannot be read and are left out, such as" if len(unread) > 1 else "folder cannot be read:"
-        # Not on standard output, where --filepath_only prints the paths.
-        print(f"Warning: {len(unread):,} {what} {folder / unread[0]}", file=sys.stderr)
-    return sorted(found)
+        sentences.append(f"{len(unread):,} {what} {folder / unread[0]}")
+    if links:
+        what = "links lead to no file and are left out, such as" if len(links) > 1 else "link leads to no file:"
+        sentences.append(f"{len(links):,} {what} {folder / links[0]}")
+    if others:
+        what = "images are of formats that are" if len(others) > 1 else "image is of a format that is"
+        kinds = ", ".join(sorted({*others}))
+        sentences.append(f"{len(others):,} {what} not read ({kinds}); convert to JPEG or PNG.")
+    # Not on standard output, where --filepath_only prints the paths.
+    for sentence in sentences:
+        print(f"Warning: {sentence}", file=sys.stderr)
 
 
 def read_index(folder: Path) -> Index | None:

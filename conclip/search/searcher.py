@@ -30,6 +30,7 @@ class Searcher:
 
     Args:
         images_folder: folder of images, with its subfolders.
+        images: its files, see `images_in`.
         model_name_or_path: folder or Hub id of a model of any family that `conclip evaluate` knows.
         cache_dir: folder of the cached embeddings, in which the index is kept, too.
         revision: branch, tag or commit of the model on the Hub.
@@ -38,12 +39,13 @@ class Searcher:
         mixed_precision, batch_size, num_workers: see `SearchModel`.
 
     Raises:
-        UsageError: there are no images, the model cannot be loaded, or the cache cannot be written to.
+        UsageError: the model cannot be loaded, or the cache cannot be written to.
     """
 
     def __init__(
         self,
         images_folder: Path,
+        images: Sequence[ImageFile],
         model_name_or_path: str,
         cache_dir: Path,
         revision: str | None = None,
@@ -69,18 +71,11 @@ class Searcher:
             "mixed_precision": mixed_precision,
         }
         self._index_dir = index_folder(cache_dir, settings)
-        if not images_folder.is_dir():
-            raise UsageError(f"{images_folder}: there is no such folder.")
-        found = list_images(images_folder, exclude_dir)
-        if not found:
-            raise UsageError(f"{images_folder} holds no images, nor do its subfolders.")
         self.index = read_index(self._index_dir)
-        known = {file for file, _ in self.index.broken} if self.index else set()
-        if self.index is None or not self.index.is_current(found):
-            self._update(found, settings)
-        self._report_broken(known)
-        if not self.index.files:
-            raise UsageError(f"{images_folder}: none of its {len(found):,} images can be read.")
+        # Those that an earlier search named.
+        self.known_broken = {file for file, _ in self.index.broken} if self.index else set()
+        if self.index is None or not self.index.is_current(images) or self.index.openable(images_folder):
+            self._update(images, settings)
 
     def search(self, terms: Sequence[Term], top: int) -> list[tuple[Path, float]]:
         """
@@ -102,10 +97,25 @@ class Searcher:
         return combine(np.stack(rows), terms)
 
     def _embed_texts(self, texts: list[str]) -> np.ndarray:
-        if self._text_encoder is not None and not self.query_arithmetic:
+        denying = self.query_arithmetic and self._say_what_is_denied(texts)
+        if self._text_encoder is not None and not denying:
             return self._text_encoder(texts)
         with redirect_stdout(sys.stderr):
             return self._model.texts(texts, self.query_arithmetic)
+
+    def _say_what_is_denied(self, texts: list[str]) -> bool:
+        """Print how query arithmetic reads texts, and return whether one of them denies something."""
+        # Imported late: a search without query arithmetic does not need it.
+        from conclip.negation.query import parse_query
+
+        queries = [parse_query(text) for text in texts]
+        for text, query in zip(texts, queries, strict=True):
+            if query.unwanted:
+                unwanted = ", ".join(map(repr, query.unwanted))
+                print(f"Query arithmetic: {query.wanted or 'anything'!r} without {unwanted}.", file=sys.stderr)
+            else:
+                print(f"Query arithmetic finds no negation in {text!r}, and searches it as it is.", file=sys.stderr)
+        return any(query.unwanted for query in queries)
 
     def _embed_image(self, path: str) -> np.ndarray:
         if path not in self._embedded_images:
@@ -137,7 +147,7 @@ class Searcher:
 
         return SearchModel(self.name, self._revision, self._cache_dir, **self._computation)
 
-    def _update(self, found: list[ImageFile], settings: dict) -> None:
+    def _update(self, found: Sequence[ImageFile], settings: dict) -> None:
         writable_folder(self._cache_dir, "--embedding_cache_dir")
         model = self._model
         # What these print is no result; --filepath_only feeds programs.
@@ -156,20 +166,42 @@ class Searcher:
                 # Read back, so that the embeddings are memory-mapped.
                 self.index = read_index(self._index_dir) or self.index
 
-    def _report_broken(self, known: set[ImageFile]) -> None:
-        """Name the images that cannot be read; of those that were named before, say how many there are."""
-        new = [(file, reason) for file, reason in self.index.broken if file not in known]
-        if not self.index.broken:
-            return
-        count = len(self.index.broken)
-        what = "images cannot be read and are" if count > 1 else "image cannot be read and is"
-        lines = [f"Warning: {count:,} {what} left out{':' if new else '.'}"]
-        for file, reason in new[:NAMED]:
-            path = str(self.images_folder / file.path)
+
+def images_in(folder: Path, exclude_dir: Sequence[str] = ()) -> list[ImageFile]:
+    """
+    Return the images of a folder, see `list_images`.
+
+    Raises:
+        UsageError: there is no such folder, or it has no images.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: there is no such folder.")
+    found = list_images(folder, exclude_dir)
+    if not found:
+        raise UsageError(f"{folder} holds no images, nor do its subfolders; links to folders are not followed.")
+    return found
+
+
+def report_broken(folder: Path, searchers: Sequence[Searcher]) -> None:
+    """
+    Name the images that cannot be read, each once; of those that were named before, say how many there are.
+
+    Raises:
+        UsageError: no image can be read.
+    """
+    broken = {file: reason for searcher in searchers for file, reason in searcher.index.broken}
+    if broken:
+        new = [file for file in broken if not all(file in searcher.known_broken for searcher in searchers)]
+        what = "images cannot be read and are" if len(broken) > 1 else "image cannot be read and is"
+        lines = [f"Warning: {len(broken):,} {what} left out{':' if new else '.'}"]
+        for file in new[:NAMED]:
+            path, reason = str(folder / file.path), broken[file]
             lines.append(f"  {reason if path in reason else f'{path}: {reason}'}")
         if len(new) > NAMED:
             lines.append(f"  and {len(new) - NAMED:,} more")
         print("\n".join(lines), file=sys.stderr)
+    if not any(searcher.index.files for searcher in searchers):
+        raise UsageError(f"{folder}: none of its {len(broken):,} images can be read.")
 
 
 def with_names(searchers: Sequence[Searcher]) -> list[tuple[str, Searcher]]:

@@ -63,12 +63,7 @@ class TextEncoder:
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Return projected embeddings of n texts, float32, (n, d), unit rows."""
         encoded = [self._tokenizer.encode(text) for text in texts]
-        if cut := sum(bool(one.overflowing) for one in encoded):
-            what = "texts are" if cut > 1 else "text is"
-            longest = self._config["max_position_embeddings"]
-            print(
-                f"Warning: {cut} {what} cut to {longest} tokens, which is all that the model reads.", file=sys.stderr
-            )
+        warn_of_cut(sum(bool(one.overflowing) for one in encoded), self._config["max_position_embeddings"])
         embeds = np.stack([self._embed(one.ids) for one in encoded])
         return embeds / np.linalg.norm(embeds, axis=1, keepdims=True)
 
@@ -114,6 +109,13 @@ class TextEncoder:
         if values.dtype == np.uint16:
             return (values.astype(np.uint32) << 16).view(np.float32)
         return values.astype(np.float32, copy=False)
+
+
+def warn_of_cut(count: int, longest: int) -> None:
+    """Say on standard error how many texts are cut to the tokens that a model reads, if any are."""
+    if count:
+        what = "texts are" if count > 1 else "text is"
+        print(f"Warning: {count} {what} cut to {longest} tokens, which is all that the model reads.", file=sys.stderr)
 
 
 def map_weights(path: Path) -> dict[str, np.ndarray]:

@@ -221,3 +221,10 @@ def test_a_damaged_file_is_named(folder):
     images = ImageColumn(datasets.Dataset.from_dict({"image": [str(folder / "images" / "red.png")]}), "image", "test")
     with pytest.raises(UsageError, match=r"^Split 'test', row 0: cannot read image: /.*/red.png: image file is trunc"):
         images[0]
+
+
+def test_a_large_image_is_read_without_a_warning(monkeypatch, recwarn):
+    content = io.BytesIO()
+    PIL.Image.new("RGB", (30, 20), "red").save(content, "PNG")
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 500)
+    assert decode(content.getvalue()).size == (30, 20) and not recwarn.list

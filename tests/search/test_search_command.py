@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from other_models import save_other
+from other_models import SIGLIP_LENGTH, save_other
 from peft import LoraConfig, get_peft_model
 from tiny import TEXT_LENGTH, save_tiny, tiny_processor
 from transformers import CLIPModel
@@ -183,6 +183,27 @@ def test_files_that_cannot_be_opened_have_their_own_reasons(search, photos, monk
     assert len(table(result.out)) == 2
 
 
+def test_a_file_that_can_be_opened_again_is_tried_again(search, photos, monkeypatch):
+    def closed(content, path):
+        if path.endswith("a.png"):
+            raise ImageError(f"{path}: Permission denied")
+        return read_encoded(content, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("conclip.search.embedding.read_encoded", closed)
+        patch.setattr(os, "access", lambda path, mode: not str(path).endswith("a.png"))
+        assert "photos/a.png: Permission denied" in search(TEXT).err
+        assert search(TEXT).err == "Warning: 1 image cannot be read and is left out.\n"
+    result = search(TEXT)
+    assert embedded(result.err) == 1 and len(table(result.out)) == 4 and "Warning" not in result.err
+
+
+def test_two_models_name_a_broken_image_once(search, photos, models):
+    (photos / "x.png").write_bytes(b"no image")
+    error = search(TEXT, "--compare", str(models / "tuned")).err
+    assert error.count("cannot be read") == 1 and error.count("photos/x.png: not an image") == 1
+
+
 def test_a_folder_of_broken_images(search, photos):
     for path in photos.rglob("*.*"):
         path.write_bytes(b"")
@@ -246,10 +267,32 @@ def test_query_arithmetic(search, models, photos, monkeypatch):
     images = tiny_processor()(images=[PIL.Image.open(path).convert("RGB") for path in paths], return_tensors="pt")
     with torch.no_grad():
         embeds = torch.nn.functional.normalize(model.get_image_features(**images).pooler_output, dim=1).numpy()
-    result = search(TEXT, "--query_arithmetic", "--compare", str(models / "base")).out
-    first, second = result.removeprefix("base, query arithmetic:\n").split("base:\n")
+    result = search(TEXT, "--query_arithmetic", "--compare", str(models / "base"))
+    assert "Query arithmetic: 'a red circle' without 'dog'." in result.err and "cut" not in result.err
+    first, second = result.out.removeprefix("base, query arithmetic:\n").split("base:\n")
     assert table(first) == pytest.approx(dict(zip(paths, (embeds @ query).tolist(), strict=True)), abs=6e-4)
     assert second == search(TEXT).out and table(first) != table(second)
+    # Its parts are embedded: of the whole query, more would be cut.
+    long = search(f"{'a cat ' * 100} and no dog", "--query_arithmetic", "--top", "1").err
+    assert f"Warning: 1 text is cut to {TEXT_LENGTH} tokens" in long
+
+
+def test_query_arithmetic_of_a_text_without_negation_needs_no_torch(search, without_torch):
+    plain = search("a cat").out
+    without_torch()
+    result = search("a cat", "--query_arithmetic")
+    assert result.out == plain
+    assert result.err == "Query arithmetic finds no negation in 'a cat', and searches it as it is.\n"
+
+
+def test_clip_itself_comes_with_a_hint(models, photos, capsys, monkeypatch):
+    shutil.copytree(models / "base", "openai/clip-tiny")
+    argv = ["search", "photos", "--model_name_or_path", "openai/clip-tiny", "--embedding_cache_dir", "cache"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a cat\na dog with no cat\nno dog\n"))
+    assert main(argv) == 0
+    assert capsys.readouterr().err.count("CLIP mostly ignores negation: add --query_arithmetic") == 1
+    assert main([*argv, "a cat"]) == 0
+    assert "CLIP mostly ignores" not in capsys.readouterr().err
 
 
 def test_a_model_beside(search, models, photos, without_torch):
@@ -317,6 +360,18 @@ def test_at_a_terminal_a_mistake_does_not_end_the_session(search, monkeypatch, w
     assert result.err.endswith("query> \n")
 
 
+def test_ctrl_c_at_the_prompt_ends_the_session(search, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+        def readline(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    assert search().err.endswith("query> \n")
+
+
 def test_a_damaged_index_is_made_again(search):
     first = search(TEXT).out
     (index,) = Path("cache/searches").iterdir()
@@ -342,6 +397,25 @@ def test_subfolders_that_are_left_out(photos):
     assert names("@eaDir") == ["a.png", "b.jpg", "sub/deeper/c d.png", "sub/e.png"]
     assert names("deeper") == ["@eaDir/x.png", "a.png", "b.jpg", "sub/e.png"]
     assert names("@eaDir", "sub") == ["a.png", "b.jpg"]
+
+
+def test_images_of_other_formats_and_links_to_nothing_are_counted(photos, capsys):
+    for name in ("a.HEIC", "sub/b.heic", "c.avif", "notes.txt"):
+        (photos / name).touch()
+    (photos / "nowhere.png").symlink_to(photos / "missing.png")
+    assert len(list_images(photos)) == 4
+    assert capsys.readouterr().err.splitlines() == [
+        "Warning: 1 link leads to no file: photos/nowhere.png",
+        "Warning: 3 images are of formats that are not read (.avif, .heic); convert to JPEG or PNG.",
+    ]
+
+
+def test_a_line_break_in_a_name(search, photos):
+    shutil.copy(photos / "a.png", photos / "two\nlines.png")
+    assert "  photos/two\\nlines.png\n" in search(TEXT).out
+    result = search(TEXT, "--filepath_only")
+    assert "photos/two\nlines.png\n" in result.out
+    assert "Warning: 1 path holds a line break and fills several lines." in result.err
 
 
 def test_index_says_what_it_is(search, models, photos):
@@ -387,6 +461,21 @@ def test_a_page_of_results(search, photos, models):
     assert page.count("data:image/jpeg;base64,") == 4 and page.count("<h2>") == 2 and f"<h1>{TEXT}</h1>" in page
 
 
+def test_a_thumbnail_that_is_missing_is_said(search, photos, monkeypatch):
+    found = Searcher.search
+
+    def delete(searcher, *query):
+        images = found(searcher, *query)
+        (photos / "a.png").unlink()
+        return images
+
+    monkeypatch.setattr(Searcher, "search", delete)
+    error = search(TEXT, "--html", "found.html").err
+    assert "Warning: 1 image has no thumbnail: photos/a.png was changed or deleted during the search" in error
+    page = Path("found.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg") == 3 and page.count("This image can no longer be read.") == 1
+
+
 @pytest.mark.parametrize("option", [[], ["--embedding_cache_dir", ""]])
 def test_the_default_cache_is_that_of_the_other_commands(option, photos, models, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "hf"))
@@ -414,8 +503,13 @@ def test_another_family_goes_through_torch_each_time_and_says_so(photos, tmp_pat
         assert main(argv) == 0
         results.append(capsys.readouterr())
         assert "Loading siglip with torch, which takes seconds." in results[-1].err
+        assert "is cut" not in results[-1].err
     assert results[0].out == results[1].out and len(table(results[0].out)) == 4
     assert embedded(results[1].err) == 0
+    # A letter is a token.
+    argv[2] = "A" * SIGLIP_LENGTH
+    assert main(argv) == 0
+    assert f"Warning: 1 text is cut to {SIGLIP_LENGTH} tokens" in capsys.readouterr().err
 
 
 def test_folders_that_cannot_be_read_are_named_on_standard_error(search, photos, monkeypatch):
@@ -461,10 +555,11 @@ def test_a_name_that_is_not_utf_8_goes_out_as_it_is(photos, models, capfdbinary,
 def test_compare_without_query_arithmetic_takes_the_same_revision(photos, monkeypatch):
     asked = []
 
-    def note(self, folder, name, cache_dir, revision, exclude_dir, query_arithmetic, *others):
+    def note(self, folder, images, name, cache_dir, revision, exclude_dir, query_arithmetic, *others):
         asked.append((name, revision, query_arithmetic))
 
     monkeypatch.setattr(Searcher, "__init__", note)
+    monkeypatch.setattr("conclip.search.searcher.report_broken", lambda folder, searchers: None)
     monkeypatch.setattr("conclip.search.searcher.with_names", lambda searchers: [])
     options = ["--model_name_or_path", "me/clip", "--revision", "v1", "--query_arithmetic", "--compare"]
     for other in ("me/clip", "me/other"):
