@@ -144,6 +144,8 @@ def _load(
         with reporting_write_errors(Path(config.HF_DATASETS_CACHE)):
             if path.is_file() or files:
                 return _load_files(files or [path], split, streaming)
+            if streaming and not path.is_dir():
+                return _stream_of_hub(dataset_name, dataset_config_name, split)
             options = folder_options(path, dataset_config_name, streaming) if path.is_dir() else {}
             return load_dataset(dataset_name, dataset_config_name, split=split, streaming=streaming, **options)
     except UsageError:
@@ -165,6 +167,18 @@ def _load(
         raise UsageError(f"--dataset_name {dataset_name}{of_split}: {where}{one_line(cause)}") from error
     finally:
         logging.set_verbosity(verbosity)
+
+
+def _stream_of_hub(dataset_name: str, dataset_config_name: str | None, split: str | None) -> IterableDataset:
+    from datasets import load_dataset_builder
+    from datasets.packaged_modules.parquet.parquet import ParquetConfig
+
+    builder = load_dataset_builder(dataset_name, dataset_config_name)
+    # What `load_dataset` takes as options, once it is known that the files are Parquet.
+    if isinstance(builder.config, ParquetConfig):
+        for name, value in PARQUET_STREAM.items():
+            setattr(builder.config, name, value)
+    return builder.as_streaming_dataset(split=split)
 
 
 def _load_files(paths: list[Path], split: str, streaming: bool) -> Dataset | IterableDataset:

@@ -160,9 +160,10 @@ def _warn_of_left_out(folder: Path, unread: list[str], links: list[str], others:
         what = "links lead to no file and are left out, such as" if len(links) > 1 else "link leads to no file:"
         sentences.append(f"{len(links):,} {what} {folder / links[0]}")
     if others:
-        what = "images are of formats that are" if len(others) > 1 else "image is of a format that is"
+        several = len(others) > 1
+        what, them = ("images are of formats that are", "them") if several else ("image is of a format that is", "it")
         kinds = ", ".join(sorted({*others}))
-        sentences.append(f"{len(others):,} {what} not read ({kinds}); convert to JPEG or PNG.")
+        sentences.append(f"{len(others):,} {what} not read ({kinds}): convert {them} to JPEG or PNG.")
     # Not on standard output, where --filepath_only prints the paths.
     for sentence in sentences:
         print(f"Warning: {sentence}", file=sys.stderr)

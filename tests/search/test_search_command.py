@@ -406,7 +406,7 @@ def test_images_of_other_formats_and_links_to_nothing_are_counted(photos, capsys
     assert len(list_images(photos)) == 4
     assert capsys.readouterr().err.splitlines() == [
         "Warning: 1 link leads to no file: photos/nowhere.png",
-        "Warning: 3 images are of formats that are not read (.avif, .heic); convert to JPEG or PNG.",
+        "Warning: 3 images are of formats that are not read (.avif, .heic): convert them to JPEG or PNG.",
     ]
 
 

@@ -364,6 +364,18 @@ def test_parquet_files_without_rows_are_passed_over(tmp_path, name):
         RowStream(load_stream(f"{tmp_path}/{name}"), 0, 1, 42).read(1)
 
 
+def test_parquet_files_without_rows_on_the_hub_are_passed_over(tmp_path, monkeypatch):
+    for at, numbers in enumerate(([0, 1, 2, 3], [], [4, 5, 6])):
+        pq.write_table(pa.table({"n": pa.array(numbers, pa.int64())}), tmp_path / f"train-{at}.parquet")
+    of_folder = datasets.load_dataset_builder
+    # What `datasets` makes of a repository differs from this in its addresses alone.
+    for module in (datasets, datasets.load):
+        monkeypatch.setattr(
+            module, "load_dataset_builder", lambda path, name=None, **_: of_folder(str(tmp_path), name)
+        )
+    assert [row["n"] for row in load_stream("someone/rows")] == [*range(7)]
+
+
 def test_structs_of_bytes_and_path_are_images(tmp_path):
     """As other programs write them to Parquet, without the note that they are images; one of them, or a list."""
     structs = []
