@@ -181,6 +181,8 @@ def build_page(names: dict[str, str], image_dir: str | None, max_images: int, to
         if not query.strip():
             raise gradio.Error(f"Type a query, such as: {examples[0]}")
         texts = [query.strip(), *affirmed(query.strip())]
+        for sentence in cut_warnings(sides, texts[:1]):
+            gradio.Warning(sentence)
         updates = []
         for text in texts:
             ranked = [as_html(side.name, rank(side, text, top), thumbnails, objects) for side in sides]
@@ -192,6 +194,8 @@ def build_page(names: dict[str, str], image_dir: str | None, max_images: int, to
         lines = list(dict.fromkeys(line.strip() for line in captions.splitlines() if line.strip()))
         if image is None or len(lines) < 2:
             raise gradio.Error("Upload an image, and type at least two different captions, one on each line.")
+        for sentence in cut_warnings(sides, lines):
+            gradio.Warning(sentence)
         return [caption_scores(side.encoder, image, lines) for side in sides]
 
     marks = "" if objects is None else " ✓ and ✗ say whether the query is true of the scene."
@@ -298,6 +302,14 @@ def with_article(phrase: str) -> str:
     if says_more(phrase) or singular(noun) != noun or is_plural_only(noun) or is_mass(noun):
         return phrase
     return f"{article(phrase)} {phrase}"
+
+
+def cut_warnings(sides: list[Side], texts: list[str]) -> list[str]:
+    """Return a sentence for each model that does not read all of the texts."""
+    from conclip.search.text_encoder import cut_warning
+
+    found = [(side.name, cut_warning(side.encoder.count_cut(texts), side.encoder.max_length)) for side in sides]
+    return [f"{name}: {warning}" for name, warning in found if warning]
 
 
 def rank(side: Side, query: str, top: int) -> Found:

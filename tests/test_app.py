@@ -10,7 +10,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from PIL import Image
-from tiny import IMAGE_SIZE, save_tiny
+from tiny import IMAGE_SIZE, TEXT_LENGTH, save_tiny
 from transformers import CLIPModel, CLIPProcessor
 
 import app
@@ -73,6 +73,15 @@ def test_captions_have_clips_zero_shot_probabilities(side, models):
     found = app.caption_scores(side.encoder, image, captions)
     assert list(found) == captions
     np.testing.assert_allclose(list(found.values()), expected, atol=1e-4)
+
+
+def test_texts_that_are_cut_are_said(side):
+    # Two of the tokens are the start and the end of a text.
+    whole, longer = "a " * (TEXT_LENGTH - 2), "a " * (TEXT_LENGTH - 1)
+    assert app.cut_warnings([side], [whole, QUERY]) == []
+    assert app.cut_warnings([side], [longer, whole, f"{longer} no"]) == [
+        f"ConCLIP: 2 texts are cut to {TEXT_LENGTH} tokens, which is all that the model reads."
+    ]
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,10 @@ class CachedEncoder:
         with accelerator.autocast():
             return l2_normalize(self.embed_pixels(send_to_device(pixels, accelerator.device))).float()
 
+    def count_cut(self, texts: list[str]) -> int:
+        """Return how many of the texts are longer than what the model reads."""
+        return sum(length > self.max_length for length in self.whole_lengths(texts))
+
     @torch.no_grad()
     def embed_queries(self, texts: list[str]) -> torch.Tensor:
         """Embed what somebody types, without the cache: float32, (texts, d), unit rows, on the CPU."""

@@ -1,5 +1,6 @@
 """What a search needs transformers for: embeddings of new images, and texts of models that are no CLIP."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -29,7 +30,7 @@ from conclip.models.loading import LoadedModel, load_encoders
 from conclip.models.saving import PROCESSOR_FILES
 from conclip.negation.query import parse_query
 from conclip.search.index import ImageFile, Index, stamp
-from conclip.search.text_encoder import CONFIG, read_text_encoder, warn_of_cut
+from conclip.search.text_encoder import CONFIG, cut_warning, read_text_encoder
 
 # The files that embeddings depend on.
 MODEL_FILES = ("config.json", "adapter_config.json", "*.safetensors", "*.bin", *PROCESSOR_FILES)
@@ -70,7 +71,8 @@ class SearchModel:
         """Embed texts, those with negation by query arithmetic if that is asked for: float32, (n, d), unit rows."""
         encoder = self.loaded.encoder
         read = [part for text in texts for part in _embedded_parts(text)] if query_arithmetic else texts
-        warn_of_cut(sum(length > encoder.max_length for length in encoder.whole_lengths(read)), encoder.max_length)
+        if warning := cut_warning(encoder.count_cut(read), encoder.max_length):
+            print(f"Warning: {warning}", file=sys.stderr)
         return (self._query_encoder.texts(texts) if query_arithmetic else encoder.embed_queries(texts)).numpy()
 
     @cached_property

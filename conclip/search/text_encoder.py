@@ -63,7 +63,9 @@ class TextEncoder:
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Return projected embeddings of n texts, float32, (n, d), unit rows."""
         encoded = [self._tokenizer.encode(text) for text in texts]
-        warn_of_cut(sum(bool(one.overflowing) for one in encoded), self._config["max_position_embeddings"])
+        cut = sum(bool(one.overflowing) for one in encoded)
+        if warning := cut_warning(cut, self._config["max_position_embeddings"]):
+            print(f"Warning: {warning}", file=sys.stderr)
         embeds = np.stack([self._embed(one.ids) for one in encoded])
         return embeds / np.linalg.norm(embeds, axis=1, keepdims=True)
 
@@ -111,11 +113,10 @@ class TextEncoder:
         return values.astype(np.float32, copy=False)
 
 
-def warn_of_cut(count: int, longest: int) -> None:
-    """Say on standard error how many texts are cut to the tokens that a model reads, if any are."""
-    if count:
-        what = "texts are" if count > 1 else "text is"
-        print(f"Warning: {count} {what} cut to {longest} tokens, which is all that the model reads.", file=sys.stderr)
+def cut_warning(count: int, longest: int) -> str:
+    """Return a sentence about texts that are cut to the tokens that a model reads; an empty one if none are."""
+    what = "texts are" if count > 1 else "text is"
+    return f"{count} {what} cut to {longest} tokens, which is all that the model reads." if count else ""
 
 
 def map_weights(path: Path) -> dict[str, np.ndarray]:
