@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import tarfile
 from collections.abc import Iterator
@@ -293,5 +294,23 @@ def pair_captions(captions: int, negated: int) -> list[tuple[int, int]]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """List the images directly in a folder, by name; empty if there is no such folder."""
-    return sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    """
+    List the images directly in a folder, by name; empty if there is no such folder.
+
+    A link that leads nowhere is one of them, so that whoever reads it says so; folders and pipes are not, nor are the
+    files "._name" that macOS writes beside each file on other disks.
+
+    Raises:
+        UsageError: the path of an image is not UTF-8, which no table can hold.
+    """
+    found = sorted(
+        path
+        for path in Path(folder).glob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not path.name.startswith("._")
+        and (path.is_file() or not path.exists())
+    )
+    for path in found:
+        if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+            raise UsageError(f"The name of the image {os.fsencode(path)!r} is not UTF-8: rename it.")
+    return found

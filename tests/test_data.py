@@ -1,6 +1,7 @@
 """Datasets by Hub id, folder or file: `conclip.data`, which every command uses."""
 
 import json
+import os
 
 import pytest
 from datasets import Dataset
@@ -46,6 +47,18 @@ def test_a_folder_of_images_with_captions(tmp_path):
     assert dataset["caption"][:] == [row["caption"] for row in ROWS] and dataset[0]["image"].size == (8, 8)
     assert [path.name for path in image_files(tmp_path)] == [row["image"] for row in ROWS]
     assert image_files(tmp_path / "nowhere") == []
+
+
+def test_what_is_no_image_file_is_not_listed(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "._a.jpg").touch()
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "nowhere.jpg").symlink_to("missing.jpg")
+    assert [path.name for path in image_files(tmp_path)] == ["a.jpg", "nowhere.jpg"]
+    (tmp_path / os.fsdecode(b"caf\xe9.jpg")).touch()
+    with pytest.raises(UsageError, match=r"caf\\xe9.jpg' is not UTF-8: rename it."):
+        image_files(tmp_path)
 
 
 @pytest.mark.parametrize(

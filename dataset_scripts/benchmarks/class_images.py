@@ -141,7 +141,7 @@ def _folders(root: Path) -> Iterator[Path]:
 
 def _files(root: Path, folders: list[Path]) -> Iterator[Row]:
     for label, folder in enumerate(folders):
-        files = [path for path in image_files(folder) if path.is_file() and not path.name.startswith(".")]
+        files = [path for path in image_files(folder) if not path.name.startswith(".")]
         if not files:
             raise UsageError(f"Class folder {folder} holds no images; fill it or remove it.")
         yield from ((path.relative_to(root).as_posix(), path, label, str(path)) for path in files)
