@@ -58,6 +58,9 @@ def run(argv: list[str] | None) -> None:
     from conclip.publish.upload import check_name, write_to
 
     folder = Path(options.folder)
+    # As `hf upload` has them.
+    if not folder.is_dir() and Path(options.repo_id).is_dir():
+        raise UsageError(f"{folder}: there is no such folder; name the folder first: {options.repo_id} {folder}")
     if options.dry_run is not None:
         check_name(options.repo_id)
         check_empty(options.dry_run)

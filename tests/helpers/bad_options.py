@@ -189,6 +189,13 @@ OPTIONS = [
     BadInput("push", "a folder that does not exist", "nowhere me/x", None, "nowhere: there is no such folder."),
     BadInput(
         "push",
+        "the repository before the folder",
+        "me/x clip",
+        None,
+        "me/x: there is no such folder; name the folder first: clip me/x",
+    ),
+    BadInput(
+        "push",
         "a folder of something else",
         "images me/x",
         None,
