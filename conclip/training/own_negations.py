@@ -19,7 +19,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset, List, Value
 
 from conclip.atomic_write import mark_used, naming_option, reporting_write_errors
-from conclip.data import text_lists, with_columns
+from conclip.data import text_lists, text_rows, with_columns
 from conclip.embedding.embedding_files import read_parts
 from conclip.embedding.images import embedding_cache_dir, image_keys, open_images
 from conclip.errors import UsageError
@@ -107,6 +107,10 @@ def with_negations(
         return train_dataset, eval_dataset
     require_grammar(split_of(datasets[0]), args.negated_caption_column)
     cache_dir = embedding_cache_dir(args.embedding_cache_dir)
+    if not trains:
+        # A caption that cannot be used is found before the negations are made, which may take minutes.
+        for _ in text_rows(train_dataset, args.caption_column, split_of(train_dataset)):
+            pass
     captions = [text_lists(dataset, args.caption_column, split_of(dataset)) for dataset in datasets]
     images = [image_names(dataset, args, cache_dir, accelerator) for dataset in datasets]
     texts = Dataset.from_dict({args.caption_column: [*chain(*captions)], "image of a row": [*chain(*images)]})

@@ -150,6 +150,15 @@ def test_captions_in_another_language_are_refused_or_evaluated_without_negations
     assert with_negations(rows, None, args, accelerator) == (rows, None)
 
 
+def test_an_empty_caption_is_found_before_negations_are_made(folder, tmp_path, accelerator, monkeypatch):
+    monkeypatch.setattr(pipeline, "write_folder", None)
+    rows = rows_of(folder)
+    broken = with_columns(rows, {"caption": [*rows["caption"][:-1], [""]]}, STRINGS)
+    args = arguments(tmp_path, loss="negation_distillation")
+    with pytest.raises(UsageError, match=f"row {IMAGES - 1}: caption holds '', not a caption."):
+        with_negations(broken, rows, args, accelerator)
+
+
 def test_a_second_run_reads_the_cache(folder, made, accelerator, capsys, monkeypatch):
     train, evaluated, cache, *before = made
     monkeypatch.setattr(pipeline, "write_folder", None)
