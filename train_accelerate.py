@@ -106,7 +106,8 @@ def run(
 ):
     """Train a model, score it before and after, and save it with its report; return its trainer."""
     from conclip.hub import use_cache_without_network
-    from conclip.models.clip import load_model, require_folder
+    from conclip.model_folders import require_folder
+    from conclip.models.clip import load_model
     from conclip.models.loading import family_of
     from conclip.publish.upload import check_target, create_repository
     from conclip.stream import SAMPLE, first_stream_rows

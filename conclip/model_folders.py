@@ -14,6 +14,20 @@ JSON_FILES = (
 )
 
 
+def require_folder(model_name_or_path: str, subject: str) -> None:
+    """
+    Check that a model is not named by the file of a checkpoint.
+
+    Raises:
+        UsageError: it is; the message begins with `subject` and names the command that converts it.
+    """
+    if Path(model_name_or_path).is_file():
+        raise UsageError(
+            f"{subject} is a file: convert it to a folder first, with conclip convert --model_name_or_path "
+            f"{model_name_or_path} --output_dir FOLDER."
+        )
+
+
 def why_not_loaded(model_name_or_path: str, error: Exception) -> str:
     """
     Return why a model could not be loaded: the damaged file and what to do, or else what the library says.

@@ -21,7 +21,7 @@ from transformers.utils import logging
 
 from conclip.embedding.tokens import TextTokenizer
 from conclip.errors import UsageError, one_line
-from conclip.model_folders import damaged_file, refuse_hub_code, why_not_loaded
+from conclip.model_folders import damaged_file, refuse_hub_code, require_folder, why_not_loaded
 from modeling_conclip import ConCLIPModel
 
 
@@ -91,20 +91,6 @@ def reporting_load_errors(model_name_or_path: str, subject: str) -> Iterator[Non
         raise UsageError(f"{subject} cannot be loaded: {why_not_loaded(model_name_or_path, error)}") from error
     finally:
         logging.set_verbosity(verbosity)
-
-
-def require_folder(model_name_or_path: str, subject: str) -> None:
-    """
-    Check that a model is not named by the file of a checkpoint.
-
-    Raises:
-        UsageError: it is; the message begins with `subject` and names the command that converts it.
-    """
-    if Path(model_name_or_path).is_file():
-        raise UsageError(
-            f"{subject} is a file: convert it to a folder first, with conclip convert --model_name_or_path "
-            f"{model_name_or_path} --output_dir FOLDER."
-        )
 
 
 def model_type(model_name_or_path: str, revision: str | None, subject: str) -> str | None:

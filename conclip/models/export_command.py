@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from conclip.atomic_write import UNFINISHED, as_size, remove, reporting_write_errors, require_room, writable_folder
 from conclip.cli import Parser, option
 from conclip.errors import UsageError
 from conclip.folder_lock import in_use
+from conclip.model_folders import require_folder
 from conclip.runtime import run_command
 
 LARGEST_DIFFERENCE = 1e-4
@@ -71,14 +73,14 @@ def export_onnx(
         UsageError: a package or the model is missing, a file would be larger than ONNX allows, or its embeddings
             differ from PyTorch's by more than 1e-4.
     """
-    # Imported late: --help and a mistyped option are answered without these libraries.
+    require_folder(model_name_or_path, f"--model_name_or_path {model_name_or_path}")
+    require_onnx()
+    # Imported late: --help, a mistyped option and a missing package are answered without these libraries.
     from conclip.hub import use_cache_without_network
     from conclip.models import onnx_files
-    from conclip.models.clip import load_model, require_folder
+    from conclip.models.clip import load_model
     from conclip.models.saving import save_processor, weights_bytes
 
-    require_folder(model_name_or_path, f"--model_name_or_path {model_name_or_path}")
-    onnx_files.require_onnx()
     use_cache_without_network([model_name_or_path])
     model, processor = load_model(model_name_or_path, revision)
     # Its mask is the same for all masked tokens, and each exporter of torch knows it.
@@ -108,6 +110,18 @@ def export_onnx(
     finally:
         remove(unfinished)
     return differences
+
+
+def require_onnx() -> None:
+    """
+    Check that the packages of the extra `onnx` are installed.
+
+    Raises:
+        UsageError: one is missing.
+    """
+    absent = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if absent:
+        raise UsageError(f'conclip export needs {", ".join(absent)}: pip install "conclip[onnx]".')
 
 
 def _write_encoders(model, folder: Path, quantize: bool) -> dict[str, float]:

@@ -6,15 +6,12 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPModel
-
-from conclip.errors import UsageError
 
 # Also used by Transformers.js, https://github.com/huggingface/transformers.js, whose names these are.
 TEXT_INPUTS, IMAGE_INPUTS = ("input_ids", "attention_mask"), ("pixel_values",)
@@ -80,18 +77,6 @@ def end_token(config) -> int:
     """
     # 2 stands in the configs of old checkpoints; such a model takes the token with the largest id.
     return config.vocab_size - 1 if config.eos_token_id == 2 else config.eos_token_id
-
-
-def require_onnx() -> None:
-    """
-    Check that the packages of the extra `onnx` are installed.
-
-    Raises:
-        UsageError: one is missing.
-    """
-    absent = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
-    if absent:
-        raise UsageError(f'conclip export needs {", ".join(absent)}: pip install "conclip[onnx]".')
 
 
 def to_onnx(encoder: nn.Module, config) -> bytes:

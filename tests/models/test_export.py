@@ -1,6 +1,7 @@
 """`conclip export`: the encoders equal transformers' classes, in torch here and in onnxruntime in the slow test."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from transformers import (
 )
 
 from conclip.__main__ import main
-from conclip.models import onnx_files
+from conclip.models import export_command, onnx_files
 from conclip.models.export_command import export_onnx
 
 TEXTS = ["a cat but no dog", "a red circle", "a " * 100]
@@ -36,7 +37,7 @@ def inputs(count=3, seed=1):
 @pytest.fixture
 def without_onnx(monkeypatch):
     """The packages of the extra are not there in the default suite; their results are those of the slow test."""
-    monkeypatch.setattr(onnx_files, "require_onnx", lambda: None)
+    monkeypatch.setattr(export_command, "require_onnx", lambda: None)
     monkeypatch.setattr(onnx_files, "to_onnx", lambda encoder, config: encoder.name.encode())
     monkeypatch.setattr(onnx_files, "difference", lambda path, encoder, config: 1e-7)
 
@@ -121,7 +122,9 @@ def test_what_onnx_cannot_hold_is_refused(tmp_path, capsys, monkeypatch, without
 
 def test_a_missing_package_is_named(tmp_path, capsys, monkeypatch):
     save_tiny(tmp_path / "clip")
-    monkeypatch.setattr(onnx_files, "find_spec", lambda name: None if name == "onnxscript" else name)
+    monkeypatch.setattr(export_command, "find_spec", lambda name: None if name == "onnxscript" else name)
+    # It is said before torch is imported, which takes seconds.
+    monkeypatch.setitem(sys.modules, "conclip.models.clip", None)
     assert export(tmp_path) == 1
     assert 'conclip export needs onnxscript: pip install "conclip[onnx]".' in capsys.readouterr().err
 
