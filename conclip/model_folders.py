@@ -45,6 +45,9 @@ def why_not_loaded(model_name_or_path: str, error: Exception) -> str:
     if "PytorchStreamReader" in str(error):
         for path in sorted(folder.glob("*.bin")):
             return f"{path} is cut short or damaged; download it again."
+    # A name with one slash may be that of a repository, or of a folder that was mistyped.
+    if folder.parent != Path() and folder.parent.is_dir() and not folder.is_dir():
+        return f"there is no folder {folder}, and on the Hub: {one_line(error)}"
     return one_line(error)
 
 

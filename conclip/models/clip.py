@@ -1,6 +1,7 @@
 """Load CLIP and ConCLIP models with their processors, check that these fit, and add LoRA adapters."""
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -238,6 +239,14 @@ def text_tokenizer(
     return TextTokenizer(tokenizer_of(processor), config.max_position_embeddings, config.eos_token_id, clean)
 
 
+@contextmanager
+def without_peft_warning() -> Iterator[None]:
+    """Silence what transformers says of an attribute that peft reads, and that it is about to rename."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+        yield
+
+
 def add_lora(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
     """
     Add low-rank adapters to the modules that the config names; everything else, logit_scale included, is frozen.
@@ -246,7 +255,8 @@ def add_lora(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
         UsageError: the config names no module of the model.
     """
     try:
-        return get_peft_model(model, config)
+        with without_peft_warning():
+            return get_peft_model(model, config)
     except (ValueError, re.error) as error:
         raise UsageError(f"--lora_target_modules {config.target_modules}: {one_line(error)}") from error
 

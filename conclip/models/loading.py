@@ -34,6 +34,7 @@ from conclip.models.clip import (
     require_whole_files,
     text_tokenizer,
     unwrap_lora,
+    without_peft_warning,
 )
 from conclip.models.dual_encoder import DualEncoder, FlavaEncoder, SiglipEncoder
 from conclip.models.openai_pixels import openai_pixels
@@ -337,7 +338,8 @@ def _load_clip(name_or_path: str, base: str | None, revision: str | None) -> tup
         )
     model, processor = load_model(base, option=f"{subject}: its base model")
     try:
-        return PeftModel.from_pretrained(model, name_or_path, revision=revision).merge_and_unload(), processor
+        with without_peft_warning():
+            return PeftModel.from_pretrained(model, name_or_path, revision=revision).merge_and_unload(), processor
     # peft raises different errors for a bad config, bad weights, and modules that the base model lacks.
     except Exception as error:
         reason = why_not_loaded(name_or_path, error)

@@ -85,6 +85,14 @@ MODELS = [
         "--model_name_or_path someone/clip cannot be loaded: We couldn't connect to …",
     ),
     BadInput(
+        "embed",
+        "a folder that does not exist beside others, which could be a name on the Hub",
+        "--model_name_or_path images/clip",
+        None,
+        "--model_name_or_path images/clip cannot be loaded: there is no folder images/clip, and on the Hub: "
+        "We couldn't connect to …",
+    ),
+    BadInput(
         "train",
         "config.json cut short",
         "",

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from accelerate import Accelerator
 from peft import LoraConfig, PeftModel, get_peft_model
 from tiny import save_tiny, tiny_batch, tiny_model
 from transformers import CLIPModel, Trainer, TrainingArguments
 
+from conclip.models.clip import add_lora
+from conclip.models.loading import load_encoders
 from modeling_conclip import ConCLIPModel
 
 TEXT_ENCODER = r"text_model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
@@ -144,3 +147,11 @@ def test_trainer(tmp_path):
     trainer.save_model(tmp_path / "saved")
     for saved in ("saved", "run/checkpoint-2"):
         torch.testing.assert_close(outputs(ConCLIPModel.from_pretrained(tmp_path / saved)), outputs(model))
+
+
+def test_adapters_are_added_and_read_without_a_warning(tmp_path, recwarn):
+    save_tiny(tmp_path / "base")
+    config = LoraConfig(r=4, target_modules=TEXT_ENCODER)
+    add_lora(ConCLIPModel.from_pretrained(tmp_path / "base"), config).save_pretrained(tmp_path / "adapter")
+    load_encoders(str(tmp_path / "adapter"), Accelerator(cpu=True), tmp_path)
+    assert [str(warning.message) for warning in recwarn.list if "is_gradient" in str(warning.message)] == []
