@@ -169,7 +169,8 @@ def wait(child: int, timeout: float) -> str:
 def run_pytest(tests: list[str], plugins: list) -> int:
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1), os.dup2(quiet, 2)
-    options = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--tb", "no"]
+    # Several processes and tracing are slower than what a test of speed allows.
+    options = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--tb", "no", "-k", "not seconds"]
     return int(pytest.main([*options, *tests], plugins=plugins))
 
 

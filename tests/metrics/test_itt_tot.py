@@ -94,6 +94,7 @@ def test_chance_is_what_all_orders_of_three_scores_give():
 def test_text_scores_for_some_batches_only_are_refused(metric):
     metric.add_batch(image_scores=[[3, 2, 1], [3, 2, 1]], text_scores=[[3, 2, 1], [3, 2, 1]])
     metric.add(image_scores=[3, 2, 1])
+    metric.add(image_scores=[3, 2, 1])
     with pytest.raises(
         ValueError, match="Row 2 of text_scores is missing: give text scores for all items or for none"
     ):
