@@ -76,6 +76,8 @@ def test_only_finished_checkpoints_count_and_10_is_after_9(tmp_path):
         require_no_checkpoints(tmp_path)
     with pytest.raises(UsageError, match="checkpoint-11: no finished checkpoint there"):
         find_checkpoint(tmp_path, str(tmp_path / "checkpoint-11"))
+    with pytest.raises(UsageError, match="--resume_from_checkpoint newest: no finished checkpoint there"):
+        find_checkpoint(tmp_path, "newest")
 
 
 def test_the_checkpoint_that_a_run_resumes_from(tmp_path):
@@ -96,10 +98,10 @@ def test_a_folder_without_checkpoints(tmp_path):
 
 
 def test_bytes_are_those_of_the_weights_and_of_two_moments_of_what_is_trained():
-    model = torch.nn.Linear(3, 2)
+    model = torch.nn.Linear(300, 200)
     model.bias.requires_grad_(False)
-    # 6 weights and 2 biases of 4 bytes each, and the moments of the 6 weights.
-    assert checkpoint_bytes(model) == 8 * 4 + 2 * 6 * 4 + REST_BYTES
+    # 60,000 weights and 200 biases of 4 bytes each, and the moments of the weights.
+    assert checkpoint_bytes(model) == 60_200 * 4 + 2 * 60_000 * 4 + 131_072
     assert REST_BYTES == 131_072
 
 
