@@ -120,11 +120,13 @@ def test_chance_is_the_mean_over_items():
     [
         ([[1, 2], [1, 2]], [0, 2], "Row 1 of answers is 2: with 2 options, an answer is an index from 0 to 1"),
         ([[1, 2, 3], [1, 2]], [2, 2], "Row 1 of answers is 2: with 2 options"),
+        ([[1, 2, 3, 4]], [4], "Row 0 of answers is 4: with 4 options, an answer is an index from 0 to 3"),
         ([[1, 2], [1, 2]], [-1, 0], "Row 0 of answers is -1"),
         ([[1, 2], [1, 2]], [0, 1.0], "Row 0 of answers is 0.0: an answer is the index of an option, an int"),
         ([[1, 2], [1, 2]], [0, None], "Row 1 of answers is None"),
         ([[1, 2], [1, 2]], [True, False], "Row 0 of answers is True"),
         ([[1, 2], [1, 2]], [[0], [1]], r"answers must be one-dimensional, .* got shape \(2, 1\)"),
+        ([[1, 2], [1, 2]], 0, r"answers must be one-dimensional, .* got shape \(\)"),
         ([[1, 2], [1]], [0, 0], "Row 1 of scores has 1 options: a choice needs two"),
         ([[1, 2], []], [0, 0], "Row 1 of scores has 0 options"),
         (np.ones((2, 1)), [0, 0], "Row 0 of scores has 1 options"),
@@ -156,6 +158,8 @@ def test_rows_are_counted_from_the_first_batch_on():
         module._outcomes([[1, 2], [1, 3]], [0, 5], None, 1)
     with pytest.raises(ValueError, match="Row 2 of scores is nan"):
         module._outcomes([[1, 2], [1, 2, float("nan")]], [0, 0], None, 1)
+    with pytest.raises(ValueError, match="Row 2 of scores has 1 options"):
+        module._outcomes([[1, 2], [1]], [0, 0], None, 1)
 
 
 def test_scores_are_read_in_blocks(monkeypatch):
@@ -167,8 +171,12 @@ def test_scores_are_read_in_blocks(monkeypatch):
         return plain(name, values, *rest)
 
     monkeypatch.setattr(module, "finite_scores", finite_scores_seen)
-    monkeypatch.setattr(module, "BLOCK", 10)
+    monkeypatch.setattr(module, "BLOCK", 13)
     outcomes, options, _ = module._outcomes([[1, 2, 3, 4]] * 5, [3, 0, 3, 0, 3], None)
-    # 10 // 4 rows.
-    assert seen == [2, 2, 1] and options.tolist() == [4] * 5
+    # 13 // 4 rows.
+    assert seen == [3, 2] and options.tolist() == [4] * 5
     assert (outcomes == module.RIGHT).tolist() == [True, False, True, False, True]
+    seen.clear()
+    monkeypatch.setattr(module, "BLOCK", 3)
+    module._outcomes([[1, 2, 3, 4]] * 5, [3, 0, 3, 0, 3], None)
+    assert seen == [1] * 5
