@@ -120,6 +120,8 @@ def test_chance_is_the_mean_over_items():
     [
         ([[1, 2], [1, 2]], [0, 2], "Row 1 of answers is 2: with 2 options, an answer is an index from 0 to 1"),
         ([[1, 2, 3], [1, 2]], [2, 2], "Row 1 of answers is 2: with 2 options"),
+        ([[1, 2]] * 3, [0, 3, 4], "Row 1 of answers is 3"),
+        ([[1, 2], [1], []], [0, 0, 0], "Row 1 of scores has 1 options"),
         ([[1, 2, 3, 4]], [4], "Row 0 of answers is 4: with 4 options, an answer is an index from 0 to 3"),
         ([[1, 2], [1, 2]], [-1, 0], "Row 0 of answers is -1"),
         ([[1, 2], [1, 2]], [0, 1.0], "Row 0 of answers is 0.0: an answer is the index of an option, an int"),
@@ -180,3 +182,11 @@ def test_scores_are_read_in_blocks(monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 3)
     module._outcomes([[1, 2, 3, 4]] * 5, [3, 0, 3, 0, 3], None)
     assert seen == [1] * 5
+
+
+def test_rows_of_all_blocks_are_counted(monkeypatch):
+    """Row 1 of a batch that comes after 3 rows is row 4, also if it is a block of its own."""
+    monkeypatch.setattr(module, "BLOCK", 1)
+    scores = np.array([[1, 2], [1, float("nan")]])
+    with pytest.raises(ValueError, match="Row 4 of scores is nan"):
+        module._outcomes(scores, [0, 0], None, 3)

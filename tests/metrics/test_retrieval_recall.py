@@ -156,6 +156,8 @@ def test_a_k_below_one_is_refused(ks):
         ([[1, 2], [1, 2]], [[0], [True]], r"Row 1 of positives is \[True\]"),
         ([[1, 2], [1, 2]], [[0], None], "Row 1 of positives is None"),
         ([[1, 2], [1, 2]], [[0], [0, 2]], "Row 1 of positives holds 2: there are 2 candidates, from 0"),
+        ([[1, 2]] * 3, [[0], [4], [3]], "Row 1 of positives holds 4: there are 2 candidates, from 0"),
+        ([[1, 2, 3]] * 3, [[0], [2, 2], [1, 1]], "Row 1 of positives holds 2 twice"),
         ([[1, 2], [1, 2]], [[-1], [0]], "Row 0 of positives holds -1"),
         ([[1, 2, 3], [1, 2, 3]], [[0], [1, 2, 1]], "Row 1 of positives holds 1 twice"),
         ([[1, 2], [1, 2, 3]], [[0], [0]], "scores must be .* got rows of different shapes"),
@@ -168,6 +170,23 @@ def test_refuses_in_one_sentence_that_names_the_row(metric, scores, positives, m
         with pytest.raises(ValueError, match=message) as error:
             refuse(scores, positives)
         assert "\n" not in str(error.value)
+
+
+def test_scores_are_read_in_blocks(monkeypatch):
+    assert 8 * module.BLOCK == 8 * 2**20  # bytes in float64
+    seen, plain = [], module.finite_scores
+
+    def finite_scores_seen(name, values, *rest):
+        seen.append(len(values))
+        return plain(name, values, *rest)
+
+    monkeypatch.setattr(module, "finite_scores", finite_scores_seen)
+    # 13 // 4 rows, and never less than one.
+    for block, expected in ((13, [3, 2]), (3, [1] * 5)):
+        seen.clear()
+        monkeypatch.setattr(module, "BLOCK", block)
+        ranked, _ = module._ranked(np.array([[1, 2, 3, 4]] * 5), [[3], [0], [3], [0], [3]], None)
+        assert seen == expected and ranked[:, 0].tolist() == [1, 4, 1, 4, 1]
 
 
 def test_what_is_stored_of_a_query_does_not_grow_with_the_pool(tmp_path):
@@ -188,3 +207,11 @@ def test_rows_are_counted_from_the_first_batch_on():
         module._check_positives(np.array([0, 3, 3]), np.array([1, 2]), 5, 1)
     with pytest.raises(ValueError, match="Row 2 of scores is nan"):
         module.finite_scores("scores", [1.0, NAN], (), "a list", 1)
+
+
+def test_rows_of_all_blocks_are_counted(monkeypatch):
+    """Row 1 of a batch that comes after 3 rows is row 4, also if it is a block of its own."""
+    monkeypatch.setattr(module, "BLOCK", 1)
+    scores = np.array([[1, 2], [1, float("nan")]])
+    with pytest.raises(ValueError, match="Row 4 of scores is nan"):
+        module._ranked(scores, [[0], [0]], None, 3)
