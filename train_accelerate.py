@@ -86,9 +86,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def with_remedy(error: UsageError, folders: list[Path]) -> str:
-    """Return the message of an error; for a full disk, it says how to continue from checkpoints, if there are any."""
+    """
+    Return the message of an error; for a full disk, it says how to continue from checkpoints, if there are any, and
+    for an image that is not there, which option names the folder.
+    """
+    from conclip.embedding.image_modes import ImageError
+
     if isinstance(error, WriteError) and have_checkpoints(folders):
         return str(error).removesuffix(".") + " with --resume_from_checkpoint latest."
+    if isinstance(error.__cause__, ImageError) and isinstance(error.__cause__.__cause__, FileNotFoundError):
+        return str(error).removesuffix(".") + "; --image_dir is the folder that paths are relative to."
     return str(error)
 
 

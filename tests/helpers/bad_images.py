@@ -28,7 +28,8 @@ IMAGES = [
         "an image that does not exist",
         "",
         changed_row(image="images/none.png"),
-        "Split 'train', row 5: cannot read image: ./images/none.png: No such file or directory.",
+        "Split 'train', row 5: cannot read image: ./images/none.png: No such file or directory; --image_dir is the "
+        "folder that paths are relative to.",
     ),
     BadInput(
         "negate",

@@ -204,7 +204,9 @@ def test_what_is_named_and_missing_is_an_error(captions, tmp_path, capsys):
     (captions.parent / "images" / "3.png").unlink()
     message = refusal(argv_for(captions, tmp_path / "out", **options), capsys)
     assert message.startswith("Split 'train', row 6: cannot read image: ")
-    assert message.endswith("images/3.png: No such file or directory.")
+    assert message.endswith(
+        "images/3.png: No such file or directory; --image_dir is the folder that paths are relative to."
+    )
 
 
 def test_a_validation_split_is_taken_and_said(tmp_path, capsys):
