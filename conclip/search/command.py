@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import re
@@ -86,7 +87,7 @@ def search(what: SearchArguments, models: ModelArguments, computation: EncodingA
     for stream in (sys.stdin, sys.stdout):
         # A name of a file that is not UTF-8 comes in and goes out as it is.
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape")
+            stream.reconfigure(errors="surrogateescape" if is_utf8(stream) else "backslashreplace")
     # Imported late: --help and a mistyped option are answered without numpy.
     from conclip.search.searcher import Searcher, images_in, report_broken, with_names
     from conclip.search.terms import split_query
@@ -134,6 +135,11 @@ def search(what: SearchArguments, models: ModelArguments, computation: EncodingA
         _print(found, what.filepath_only)
         if what.html:
             _write_page(" ".join(words), folder, found, Path(what.html))
+
+
+def is_utf8(stream: io.TextIOWrapper) -> bool:
+    """Return whether a stream is in UTF-8; other encodings lack letters that the name of a file may have."""
+    return codecs.lookup(stream.encoding).name == "utf-8"
 
 
 def denies(texts: Sequence[str]) -> bool:

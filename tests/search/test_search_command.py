@@ -410,6 +410,13 @@ def test_images_of_other_formats_and_links_to_nothing_are_counted(photos, capsys
     ]
 
 
+def test_a_letter_that_the_output_lacks(search, photos, monkeypatch):
+    shutil.copy(photos / "a.png", photos / "star ★.png")
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "cp1252"))
+    search(TEXT)
+    assert rb"photos/star \u2605.png" in sys.stdout.buffer.getvalue()
+
+
 def test_a_line_break_in_a_name(search, photos):
     shutil.copy(photos / "a.png", photos / "two\nlines.png")
     assert "  photos/two\\nlines.png\n" in search(TEXT).out
