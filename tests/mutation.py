@@ -57,7 +57,7 @@ def model_tests(names: str) -> list[str]:
     return [f"tests/modeling/test_{name}.py" for name in names.split()]
 
 
-# Module -> its tests, those that find most first.
+# Module -> its tests.
 TESTS = {
     "modeling_conclip/configuration_conclip.py": model_tests("modeling_refuses freezing loss modeling text_targets"),
     "modeling_conclip/encoders_conclip.py": model_tests("packing modeling_precision"),

@@ -77,6 +77,20 @@ def test_who_could_notice_a_change_runs_its_statement(before, after, lines):
     assert mutation.lines_to_run(CODE, CODE.replace(before, after)) == lines
 
 
+def test_tests_that_could_notice_a_change(monkeypatch):
+    runs = [
+        {"test": "runs it", "lines": [7, 8], "starts": False},
+        {"test": "runs another line", "lines": [12], "starts": False},
+        {"test": "starts a process", "lines": [], "starts": True},
+    ]
+    monkeypatch.setattr(mutation, "runs", lambda: runs)
+    inside, outside = CODE.replace("+ by", "- by"), CODE.replace("22", "21")
+    assert mutation.tests_to_run(CODE, inside) == ["runs it"]
+    assert mutation.tests_to_run(CODE, inside, anew=True) == ["starts a process"]
+    assert mutation.tests_to_run(CODE, outside) == mutation.tests_to_run(CODE, outside, anew=True)
+    assert mutation.tests_to_run(CODE, outside) == [run["test"] for run in runs]
+
+
 def test_a_change_is_its_lines():
     assert mutation.change("a = 1\nb  =  2\nc = 3\n", "a = 1\nb = -2\nc = 3\n") == ("b = 2", "b = -2")
 
