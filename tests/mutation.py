@@ -190,8 +190,7 @@ def lines_to_run(code: str, changed: str) -> set[int]:
     List the lines of which a test must run one to notice a change.
 
     Returns:
-        Those of the statement, or of the function's body if the line of its `def` differs. Empty if it lies in no
-        function: the import runs it.
+        Those of the statement. Empty if it lies in no function, such as the line of a `def`: the import runs it.
     """
     blocks = difflib.SequenceMatcher(None, code.splitlines(), changed.splitlines(), autojunk=False).get_opcodes()
     line = 1 + next(start for tag, start, *_ in blocks if tag != "equal")
@@ -200,8 +199,6 @@ def lines_to_run(code: str, changed: str) -> set[int]:
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.stmt) and node.lineno <= line <= node.end_lineno:
             outer, inner = (inner if isinstance(inner, ast.FunctionDef) else outer), node
-    if isinstance(inner, ast.FunctionDef):
-        return set(range(inner.body[0].lineno, inner.end_lineno + 1))
     if outer is None:
         return set()
     end = inner.body[0].lineno if hasattr(inner, "body") else inner.end_lineno + 1
