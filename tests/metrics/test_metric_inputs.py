@@ -256,6 +256,13 @@ def test_a_score_that_is_no_finite_number_is_refused(name, function, metric, val
         check_refused(function, metric, columns | {column: scores.tolist()}, message)
 
 
+def test_of_several_scores_that_are_not_finite_the_first_is_named(name, function, metric):
+    for column in SHAPES[name]:
+        columns = random_columns(name, 4)
+        columns[column][1:] = NAN
+        check_refused(function, metric, columns, f"Row 1 of {column} is nan")
+
+
 def test_columns_must_have_the_same_rows_and_at_least_one(name, function, metric):
     columns = random_columns(name, 3)
     noun = {"pair_accuracy": "pair", "retrieval_recall": "query"}.get(name, "item")
