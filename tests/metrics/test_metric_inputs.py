@@ -11,6 +11,8 @@ import pytest
 import torch
 from metric_columns import METRICS, SHAPES, random_columns, rows
 
+from conclip.metrics.pair_accuracy.checks import finite_scores
+
 NAN, INF = float("nan"), float("inf")
 # Metrics of rows of any length.
 ANY_LENGTH = ("choice_accuracy", "retrieval_recall")
@@ -261,6 +263,11 @@ def test_of_several_scores_that_are_not_finite_the_first_is_named(name, function
         columns = random_columns(name, 4)
         columns[column][1:] = NAN
         check_refused(function, metric, columns, f"Row 1 of {column} is nan")
+
+
+def test_rows_are_counted_from_0():
+    with pytest.raises(ValueError, match="Row 0 of scores is nan: a score must be a finite number"):
+        finite_scores("scores", [NAN], (), "a list")
 
 
 def test_columns_must_have_the_same_rows_and_at_least_one(name, function, metric):
