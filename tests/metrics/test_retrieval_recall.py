@@ -205,6 +205,8 @@ def test_rows_are_counted_from_the_first_batch_on():
         module._flat([[0], [[1, 2]]], 1)
     with pytest.raises(ValueError, match="Row 2 of positives holds 3 twice"):
         module._check_positives(np.array([0, 3, 3]), np.array([1, 2]), 5, 1)
+    with pytest.raises(ValueError, match="Row 2 of positives holds 7: there are 5 candidates"):
+        module._check_positives(np.array([0, 7]), np.array([1, 1]), 5, 1)
     with pytest.raises(ValueError, match="Row 2 of scores is nan"):
         module.finite_scores("scores", [1.0, NAN], (), "a list", 1)
 
