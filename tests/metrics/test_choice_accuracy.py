@@ -133,6 +133,7 @@ def test_chance_is_the_mean_over_items():
         ([[1, 2], []], [0, 0], "Row 1 of scores has 0 options"),
         (np.ones((2, 1)), [0, 0], "Row 0 of scores has 1 options"),
         ([[1, 2], 3], [0, 0], "Row 1 of scores is 3: an item needs a list"),
+        ([[1, 2], "12"], [0, 0], "Row 1 of scores is '12': an item needs a list"),
         ([[1, 2], [1, float("nan"), 3]], [0, 0], r"Row 1 of scores is nan at \[1\]"),
         ([[1, 2, 4], [1, float("inf")]], [0, 0], r"Row 1 of scores is inf at \[1\]"),
     ],
