@@ -8,6 +8,7 @@ with several values of a score has one for each seed.
 """
 
 import json
+import math
 import statistics
 from pathlib import Path
 
@@ -121,9 +122,6 @@ def draw(found: dict, path: Path) -> None:
     pairs, y, color = ([statistics.mean(_list(row["scores"][key])) for row in rows] for key in keys)
     x = [max(100 - value, 0.1) for value in pairs]
     points = axes.scatter(x, y, c=color, cmap="viridis", s=60)
-    for number, place in enumerate(zip(x, y, strict=True), 1):
-        # Above and below in turns, as neighbours in the list are often neighbours here.
-        axes.annotate(str(number), place, xytext=(6, -12 if number % 2 else 4), textcoords="offset points", fontsize=9)
     # The better, the further to the right.
     axes.set(
         xscale="log", xlim=(60, 0.07), xlabel="errors on captions against false negations, %, at least 0.1 (chance 50)"
@@ -137,7 +135,24 @@ def draw(found: dict, path: Path) -> None:
     for column in range(4):
         lines = "\n".join(legend[column * height : (column + 1) * height])
         below.text(column / 4, 1, lines, transform=below.transAxes, va="top", fontsize=9)
+    number_points(axes, x, y)
     figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def number_points(axes, x: list[float], y: list[float]) -> None:
+    """Write the number of each point on the side of it that is farthest from other points and numbers."""
+    axes.figure.canvas.draw()
+    places = axes.transData.transform(list(zip(x, y, strict=True)))
+    taken = [*places]
+    for number, place in enumerate(places, 1):
+        # Pixels; numbers are wider than high.
+        sides = [
+            place + (17 * math.cos(angle), 14 * math.sin(angle)) for angle in (math.tau * k / 8 for k in range(8))
+        ]
+        room = [min(math.dist(side, other) for other in taken) for side in sides]
+        side = sides[room.index(max(room))]
+        taken.append(side)
+        axes.annotate(str(number), axes.transData.inverted().transform(side), ha="center", va="center", fontsize=9)
 
 
 def _list(value: float | list[float]) -> list[float]:
