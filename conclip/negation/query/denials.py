@@ -49,6 +49,10 @@ _BEFORE_PLACE = (PREPOSITIONS - {"while"}) | {"of"}
 _IS_OR_SEEMS = BE | {"appears", "seems"}
 _HAS = word_set("with wearing has have having")
 _BEFORE_NO = _HAS | {"there", "and"}
+# "A man is holding no umbrella": a verb whose object is denied goes with it. "Food on display no people" has no verb.
+_HOLDS = (SHOW - word_set("display displays present presents show feature features offer offers")) | word_set(
+    "carry carries carrying holding wear wears"
+)
 # "A no parking sign", "a Do No Harm sticker"
 _NAMES_A_SIGN = ARTICLES | {"do"}
 # "A bench with nobody on it": these do not begin what nobody does.
@@ -112,13 +116,15 @@ def frame_start(tokens: Tokens, verb: int, left: int) -> int:
 
 
 def there_is_start(tokens: Tokens, at: int, left: int) -> int:
-    """Return where "there is" or "with" before `at` begins, or `at`."""
+    """Return where "there is", "with", "the image shows" or "holding" before `at` begins, or `at`."""
     before = at - 1
     verb = before - 2 if (tokens[before - 1], tokens[before]) == ("to", "be") else before
     if tokens[verb] in _IS_OR_SEEMS and tokens[verb - 1] in ("there", "here"):
         return max(left, verb - 1)
     if tokens[before] in SHOW and frame_start(tokens, before, left) < before:
         return frame_start(tokens, before, left)
+    if tokens[before] in _HOLDS:
+        return max(left, before - (tokens[before - 1] in BE))
     return max(left, before) if tokens[before] in _BEFORE_NO else at
 
 
