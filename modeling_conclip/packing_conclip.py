@@ -87,10 +87,10 @@ def subtree_ends(shared: np.ndarray, new: np.ndarray) -> np.ndarray:
         int, (n, length). For a node of text i at position p, the first node after its subtree: the node at which the
         next text begins that shares p tokens or fewer with the text before it.
     """
-    starts = np.concatenate([[0], np.cumsum(new.sum(axis=1))])  # (n + 1,)
+    ends = np.cumsum(new.sum(axis=1))  # of each text's nodes, where those of the next text begin
     columns = np.arange(new.shape[1])
-    parts = np.where(shared[1:, None] <= columns, starts[1:-1, None], starts[-1])
-    parts = np.concatenate([parts, np.full((1, new.shape[1]), starts[-1])])
+    parts = np.where(shared[1:, None] <= columns, ends[:-1, None], ends[-1])
+    parts = np.concatenate([parts, np.full((1, new.shape[1]), ends[-1])])
     return np.minimum.accumulate(parts[::-1], axis=0)[::-1]
 
 
