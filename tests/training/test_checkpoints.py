@@ -81,7 +81,7 @@ def test_only_finished_checkpoints_count_and_10_is_after_9(tmp_path):
 
 
 def test_the_checkpoint_that_a_run_resumes_from(tmp_path):
-    finished(tmp_path, 9, 10)
+    finished(tmp_path, 8, 9, 10)
     for wanted in ("latest", True):
         assert checkpoint_to_resume(tmp_path, wanted) == tmp_path / "checkpoint-10"
     assert checkpoint_to_resume(tmp_path, str(tmp_path / "checkpoint-9")) == tmp_path / "checkpoint-9"
