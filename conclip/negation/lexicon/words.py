@@ -319,7 +319,6 @@ SCOPE_ADVERBS = word_set(
     "maybe probably apparently never not no yet nearly anymore currently otherwise"
 )
 QUANTIFIERS = word_set("some several many most all every each both few various numerous any multiple")
-SHADES = word_set("light dark bright pale deep")
 COUNTING = word_set("single double triple twin dual two three four five six seven eight nine ten 2 3 4 5 6 7 8 9 10")
 INDEFINITE_PRONOUNS = {
     "someone": "no one",
